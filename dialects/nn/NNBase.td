@@ -1,0 +1,76 @@
+//===- NNBase.td - the nn dialect and its base classes ----------*- tablegen -*-===//
+#ifndef NN_BASE_TD
+#define NN_BASE_TD
+
+include "mlir/IR/OpBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "mlir/Interfaces/ControlFlowInterfaces.td"
+include "dialects/nn/NNInterfaces.td"
+
+def NN_Dialect : Dialect {
+  let name = "nn";
+  let cppNamespace = "::nnopt::nn";
+  let summary = "Neural network graphs on ranked tensors";
+  let description = [{
+    A small core to which an import rule per ONNX operator and opset maps. Operations have value
+    semantics on ranked tensors; unknown dimensions are `?` and are related to each other by the
+    symbolic shape analysis (`ShapeFunction`, `nn::Dim`), never by the types. The location of an
+    operation holds the names of the ONNX nodes it came from.
+
+    Element types: `f64 f32 f16 bf16`, the 8-bit floats, `i1` (bool, one byte each in memory),
+    signless `i8 i16 i32 i64` (ONNX signed integers) and `ui8 ui16 ui32 ui64`.
+  }];
+  let useDefaultAttributePrinterParser = 1;
+  let hasConstantMaterializer = 1;
+}
+
+def NN_Tensor : Type<CPred<"::llvm::isa<::mlir::RankedTensorType>($_self)">, "ranked tensor",
+                     "::mlir::RankedTensorType">;
+def NN_ShapeTensor : Type<CPred<"::llvm::isa<::mlir::RankedTensorType>($_self) && "
+    "::llvm::cast<::mlir::RankedTensorType>($_self).getElementType().isSignlessInteger()">,
+    "ranked tensor of signed integers", "::mlir::RankedTensorType">;
+
+
+class NN_Enum<string name, string summary, list<string> cases>
+    : I32EnumAttr<name, summary, !foreach(i, !range(!size(cases)), I32EnumAttrCase<cases[i], i>)> {
+  let cppNamespace = "::nnopt::nn";
+  let genSpecializedAttr = 0;
+}
+def NN_PadMode : NN_Enum<"PadMode", "What padding holds", ["constant", "reflect", "edge", "wrap"]>;
+def NN_PadModeAttr : EnumAttr<NN_Dialect, NN_PadMode, "pad_mode"> { let assemblyFormat = "`<` $value `>`"; }
+def NN_ReduceKind : NN_Enum<"ReduceKind", "What a reduction computes", ["sum", "mean", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "log_sum_exp"]>;
+def NN_ReduceKindAttr : EnumAttr<NN_Dialect, NN_ReduceKind, "reduce_kind"> { let assemblyFormat = "`<` $value `>`"; }
+def NN_ScatterReduction : NN_Enum<"ScatterReduction", "How scattered updates combine", ["none", "add", "mul", "min", "max"]>;
+def NN_ScatterReductionAttr : EnumAttr<NN_Dialect, NN_ScatterReduction, "scatter_reduction"> { let assemblyFormat = "`<` $value `>`"; }
+def NN_ResizeMode : NN_Enum<"ResizeMode", "Interpolation", ["nearest", "linear", "cubic"]>;
+def NN_ResizeModeAttr : EnumAttr<NN_Dialect, NN_ResizeMode, "resize_mode"> { let assemblyFormat = "`<` $value `>`"; }
+def NN_CoordinateMode : NN_Enum<"CoordinateMode", "Result to source coordinates", ["half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize"]>;
+def NN_CoordinateModeAttr : EnumAttr<NN_Dialect, NN_CoordinateMode, "coordinate_mode"> { let assemblyFormat = "`<` $value `>`"; }
+def NN_NearestMode : NN_Enum<"NearestMode", "Rounding of nearest", ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]>;
+def NN_NearestModeAttr : EnumAttr<NN_Dialect, NN_NearestMode, "nearest_mode"> { let assemblyFormat = "`<` $value `>`"; }
+def NN_Direction : NN_Enum<"Direction", "Direction of a recurrent cell", ["forward", "reverse", "bidirectional"]>;
+def NN_DirectionAttr : EnumAttr<NN_Dialect, NN_Direction, "direction"> { let assemblyFormat = "`<` $value `>`"; }
+
+/// Operations without side effects; all of them have a shape function.
+class NN_Op<string mnemonic, list<Trait> traits = []>
+    : Op<NN_Dialect, mnemonic, !listconcat([Pure, DeclareOpInterfaceMethods<NN_ShapeFunction>], traits)> {
+  let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+}
+
+/// One result whose elements depend on the operands' elements at the same broadcast position. The
+/// shape function (broadcast of all operands) and the result's element type come from
+/// `inferElementwise` (ShapeFunctions.cpp).
+class NN_ElementwiseOp<string mnemonic, list<Trait> traits = []>
+    : Op<NN_Dialect, mnemonic,
+         !listconcat([Pure, NN_ShapeFunction, DeclareOpInterfaceMethods<NN_Elementwise>], traits)> {
+  let results = (outs NN_Tensor:$result);
+  let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let extraClassDeclaration = [{
+    ::mlir::LogicalResult inferShapes(::nnopt::nn::ShapeContext &ctx) {
+      return ::nnopt::nn::inferElementwise(*this, ctx);
+    }
+  }];
+}
+
+#endif

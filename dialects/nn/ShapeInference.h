@@ -1,0 +1,67 @@
+//===- ShapeInference.h - what shape functions see --------------*- C++ -*-===//
+#ifndef NNOPT_DIALECTS_NN_SHAPEINFERENCE_H
+#define NNOPT_DIALECTS_NN_SHAPEINFERENCE_H
+
+#include "dialects/nn/Dim.h"
+#include "mlir/IR/Operation.h"
+#include "llvm/ADT/DenseMap.h"
+
+namespace nnopt::nn {
+
+using Dims = llvm::SmallVector<Dim, 6>;
+
+/// What is known of a value: its element type, its dimensions, and for integer (or bool) tensors
+/// of at most 1024 elements with known element count the elements in row-major order.
+struct ValueInfo {
+  mlir::Type elementType;
+  Dims dims;
+  std::optional<llvm::SmallVector<Dim, 8>> content;
+};
+
+/// Facts about values, filled by shape functions in the order of the graph.
+class ShapeContext {
+public:
+  explicit ShapeContext(DimContext &dims) : dims_(dims) {}
+
+  DimContext &dimContext() { return dims_; }
+  Dim constant(int64_t v) { return dims_.constant(v); }
+
+  /// Facts about a value. A value nobody has described gets its dimensions from its type, each
+  /// `?` a fresh symbol; constants also get their content.
+  const ValueInfo &info(mlir::Value v);
+  llvm::ArrayRef<Dim> dims(mlir::Value v) { return info(v).dims; }
+  unsigned rank(mlir::Value v) { return info(v).dims.size(); }
+  /// Elements of a small integer tensor where all of them are known as expressions, else null.
+  const llvm::SmallVector<Dim, 8> *content(mlir::Value v);
+  /// The elements where they are all constants.
+  std::optional<llvm::SmallVector<int64_t>> constantContent(mlir::Value v);
+  /// The only element of a one-element tensor, null when unknown.
+  Dim scalarContent(mlir::Value v);
+
+  void set(mlir::Value v, mlir::Type elementType, llvm::ArrayRef<Dim> dims);
+  void setContent(mlir::Value v, llvm::ArrayRef<Dim> content);
+  bool has(mlir::Value v) const { return infos.count(v); }
+  void erase(mlir::Value v) { infos.erase(v); }
+
+  /// A dimension that depends on data; `why` becomes part of its name.
+  Dim unknown(llvm::StringRef why) { return dims_.freshSymbol(why); }
+
+  /// Runs op's shape function (a no-op for operations without results) and refines the result
+  /// types in place to what was found. Fails with a diagnostic on `op`.
+  mlir::LogicalResult infer(mlir::Operation *op);
+  /// Runs infer() over all operations of a region in order, nested regions included.
+  mlir::LogicalResult inferRegion(mlir::Region &region);
+
+private:
+  DimContext &dims_;
+  llvm::DenseMap<mlir::Value, ValueInfo> infos;
+};
+
+/// Shared shape function of elementwise operations.
+mlir::LogicalResult inferElementwise(mlir::Operation *op, ShapeContext &ctx);
+/// Broadcast of two shapes; null dims inside on contradiction.
+std::optional<Dims> broadcastDims(ShapeContext &ctx, llvm::ArrayRef<Dim> a, llvm::ArrayRef<Dim> b);
+
+} // namespace nnopt::nn
+
+#endif
