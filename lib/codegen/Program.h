@@ -1,0 +1,120 @@
+//===- Program.h - a lowered model: buffers, launches, weights --*- C++ -*-===//
+//
+// What is left of a model after lowering: the tables of runtime/format.h in a form that is easy to
+// build, plus the packed weights. `--emit=exec` prints it.
+//
+//===----------------------------------------------------------------------===//
+#ifndef NNOPT_LIB_CODEGEN_PROGRAM_H
+#define NNOPT_LIB_CODEGEN_PROGRAM_H
+
+#include "dialects/nn/Dim.h"
+#include "dialects/nn/ShapeInference.h"
+#include "runtime/format.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/raw_ostream.h"
+#include <string>
+#include <vector>
+
+namespace nnopt {
+
+/// Reference to a buffer that is not a value of the graph.
+struct TempTensor {
+  uint32_t buffer = NNOPT_NONE;
+  mlir::Type elementType;
+  nn::Dims dims;
+};
+
+struct ProgramBuffer {
+  uint32_t kind = NNOPT_B_ARENA;
+  nn::Dim size;      // bytes; byte offset for views
+  uint32_t index = 0; // input/output number, parent of a view
+  uint32_t align = 64;
+  uint64_t offset = 0; // of weights
+  std::string name;    // for printing
+};
+
+struct ProgramLaunch {
+  uint32_t kernel;
+  std::vector<uint32_t> buffers;
+  std::vector<bool> written;
+  std::vector<nn::Dim> dims;
+  nn::Dim tasks, flops, bytes;
+  uint32_t grain = 1;
+  std::string nodes, op;
+  std::vector<std::pair<uint32_t, uint32_t>> inPlace; // operand positions (in, out)
+};
+
+struct ProgramTensor {
+  std::string name;
+  uint32_t dtype;
+  nn::Dims dims;
+  uint32_t buffer;
+};
+
+/// Memory figures of a program for given symbol values.
+struct MemoryPlan {
+  int64_t arena = 0, lowerBound = 0, naive = 0, weights = 0;
+};
+
+class Program {
+public:
+  explicit Program(nn::DimContext &dims) : dimContext(dims) {}
+
+  nn::DimContext &dimContext;
+  std::vector<ProgramBuffer> buffers;
+  std::vector<ProgramLaunch> launches;
+  std::vector<nnopt_instruction> instructions;
+  std::vector<nnopt_block> blocks;
+  std::vector<uint32_t> indices; // loop records
+  std::vector<ProgramTensor> inputs, outputs;
+  std::vector<std::string> kernelNames;
+  std::vector<std::pair<std::string, std::string>> properties;
+  /// Symbols in program numbering.
+  std::vector<nn::Dim> symbols;
+  llvm::DenseMap<const void *, uint32_t> dataDependent; // symbol -> buffer read from
+
+  uint32_t addBuffer(ProgramBuffer buffer);
+  /// Adds constant bytes (copied) to the weights, once per content; returns the buffer.
+  uint32_t addWeights(llvm::ArrayRef<char> bytes, uint32_t align = 64);
+  /// Adds constant bytes that outlive the program (the mapped model): not copied.
+  uint32_t addWeightsView(llvm::ArrayRef<char> bytes, uint32_t align = 64);
+  uint64_t weightsSize() const { return weightsEnd; }
+  /// Writes all weights in order; false on a write error.
+  bool writeWeights(llvm::raw_ostream &os) const;
+
+  /// Number of the value that computes `d`.
+  uint32_t value(nn::Dim d);
+  uint32_t symbolNumber(nn::Dim symbol);
+
+  /// Gives outputs of in-place launches the memory of their inputs where these die there.
+  void assignInPlace();
+  /// Serializes everything but kernels and weights.
+  std::vector<char> serialize();
+  /// Memory figures; symbols without value count as 1.
+  MemoryPlan planMemory(const llvm::StringMap<int64_t> &symbolValues = {}, int threads = 1);
+  void print(llvm::raw_ostream &os);
+
+private:
+  void computeLiveness(std::vector<uint32_t> &first, std::vector<uint32_t> &last, std::vector<uint32_t> &time) const;
+  uint32_t root(uint32_t buffer) const;
+  uint32_t addChunk(llvm::ArrayRef<char> bytes, uint32_t align, bool own);
+  std::vector<nnopt_value_expr> values;
+  llvm::DenseMap<const void *, uint32_t> valueNumbers;
+  struct Chunk {
+    uint64_t offset;
+    llvm::ArrayRef<char> bytes;
+    std::shared_ptr<std::vector<char>> owned;
+    uint32_t buffer;
+  };
+  std::vector<Chunk> chunks;
+  std::multimap<uint64_t, size_t> chunksByHash;
+  uint64_t weightsEnd = 0;
+};
+
+/// onnx.TensorProto.DataType of an element type.
+uint32_t onnxDataType(mlir::Type type);
+
+} // namespace nnopt
+
+#endif

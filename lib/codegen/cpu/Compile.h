@@ -1,0 +1,35 @@
+//===- Compile.h - kernels to an object file --------------------*- C++ -*-===//
+#ifndef NNOPT_LIB_CODEGEN_CPU_COMPILE_H
+#define NNOPT_LIB_CODEGEN_CPU_COMPILE_H
+
+#include "lib/codegen/Program.h"
+#include "lib/codegen/cpu/Target.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/SmallVector.h"
+
+namespace nnopt::cpu {
+
+enum class CodeKind { Object, Assembly, LLVMIR };
+
+struct CompileOptions {
+  CodeKind kind = CodeKind::Object;
+  /// Name of the exported nnopt_descriptor.
+  std::string descriptorSymbol = NNOPT_DESCRIPTOR_SYMBOL;
+  /// 0: LLVM -O1, for code that runs once (constant folding).
+  int optLevel = 2;
+  /// Called with a fraction 0..1 from time to time.
+  std::function<void(double)> progress;
+};
+
+/// Compiles the kernel module (consumed: lowered in place) together with the serialized program
+/// into `out`. Emits diagnostics on failure.
+mlir::LogicalResult compileKernels(mlir::ModuleOp kernels, const Program &program, llvm::ArrayRef<char> meta,
+                                   const Target &target, const CompileOptions &options,
+                                   llvm::SmallVectorImpl<char> &out);
+
+/// Registers the dialect interfaces that compileKernels needs.
+void registerCodegenDialects(mlir::DialectRegistry &registry);
+
+} // namespace nnopt::cpu
+
+#endif

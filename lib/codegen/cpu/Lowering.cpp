@@ -1,0 +1,521 @@
+//===- Lowering.cpp - from the nn graph to a program of kernels -------------===//
+
+#include "lib/codegen/cpu/Lowering.h"
+
+using namespace mlir;
+
+namespace nnopt::cpu {
+
+//===----------------------------------------------------------------------===//
+// Emitter registry
+//===----------------------------------------------------------------------===//
+
+static StringMap<std::vector<Emitter>> &registry() {
+  static StringMap<std::vector<Emitter>> emitters;
+  return emitters;
+}
+
+RegisterEmitter::RegisterEmitter(Emitter emitter) {
+  std::vector<Emitter> &list = registry()[emitter.opName];
+  list.push_back(emitter);
+  llvm::stable_sort(list, [](const Emitter &a, const Emitter &b) { return a.priority > b.priority; });
+}
+
+ArrayRef<Emitter> emittersOf(StringRef opName) { return registry()[opName]; }
+
+//===----------------------------------------------------------------------===//
+// Names
+//===----------------------------------------------------------------------===//
+
+/// The ONNX node names in a location.
+static void collectNames(Location loc, SmallVectorImpl<StringRef> &names) {
+  if (auto name = dyn_cast<NameLoc>(loc)) {
+    if (!llvm::is_contained(names, name.getName().getValue()))
+      names.push_back(name.getName());
+  } else if (auto fused = dyn_cast<FusedLoc>(loc)) {
+    for (Location l : fused.getLocations())
+      collectNames(l, names);
+  }
+}
+
+static std::string nodeNames(Location loc) {
+  SmallVector<StringRef> names;
+  collectNames(loc, names);
+  return llvm::join(names, ",");
+}
+
+//===----------------------------------------------------------------------===//
+// Lowering: values
+//===----------------------------------------------------------------------===//
+
+Lowering::Lowering(ModuleOp kernels, Program &program, nn::ShapeContext &shapes, const Target &target,
+                   const LoweringOptions &options)
+    : target(target), options(options), shapes(shapes), program(program), kernels(kernels) {}
+
+std::optional<nn::ConstantData> Lowering::constant(Value v) { return nn::ConstantData::get(v); }
+
+/// Whether a size is known only while the program runs.
+static bool dependsOnData(nn::Dim d, const llvm::DenseMap<const void *, uint32_t> &dataDependent) {
+  if (d.kind() == nn::Dim::Kind::Symbol)
+    return dataDependent.count(d.opaque());
+  if (d.isConst())
+    return false;
+  return llvm::any_of(d.operands(), [&](nn::Dim o) { return dependsOnData(o, dataDependent); });
+}
+
+uint32_t Lowering::bufferOf(Value v) {
+  auto it = buffers.find(v);
+  if (it != buffers.end())
+    return it->second;
+  uint32_t number;
+  if (auto data = constant(v)) {
+    number = data->bytes().size() >= 1024 && !isa<DenseElementsAttr>(cast<nn::ConstantOp>(v.getDefiningOp()).getValue())
+                 ? program.addWeightsView(data->bytes())
+                 : program.addWeights(data->bytes());
+  } else {
+    ProgramBuffer buffer;
+    const nn::ValueInfo &info = shapes.info(v);
+    buffer.size = nn::product(dimContext(), info.dims) * nn::elementBytes(info.elementType);
+    if (dependsOnData(buffer.size, program.dataDependent))
+      buffer.kind = NNOPT_B_STATE;
+    if (Operation *def = v.getDefiningOp())
+      buffer.name = nodeNames(def->getLoc());
+    number = program.addBuffer(buffer);
+  }
+  buffers[v] = number;
+  return number;
+}
+
+TempTensor Lowering::temp(Type elementType, ArrayRef<nn::Dim> dims) {
+  TempTensor t;
+  t.elementType = elementType;
+  t.dims.assign(dims.begin(), dims.end());
+  ProgramBuffer buffer;
+  buffer.size = nn::product(dimContext(), dims) * nn::elementBytes(elementType);
+  if (dependsOnData(buffer.size, program.dataDependent))
+    buffer.kind = NNOPT_B_STATE;
+  t.buffer = program.addBuffer(buffer);
+  return t;
+}
+
+void Lowering::alias(Value result, Value source, nn::Dim byteOffset) {
+  uint32_t parent = bufferOf(source);
+  // A result that already has a place (a part of a concat, a model output) is copied there.
+  if (buffers.count(result)) {
+    emitCopy(buffers[result], parent, byteOffset, shapes.info(result));
+    return;
+  }
+  if (!byteOffset || byteOffset.isConst(0)) {
+    buffers[result] = parent;
+    return;
+  }
+  ProgramBuffer view;
+  view.kind = NNOPT_B_VIEW;
+  view.index = parent;
+  view.size = byteOffset;
+  buffers[result] = program.addBuffer(view);
+}
+
+void Lowering::emitCopy(uint32_t to, uint32_t from, nn::Dim byteOffset, const nn::ValueInfo &info) {
+  if (byteOffset && !byteOffset.isConst(0)) {
+    ProgramBuffer view;
+    view.kind = NNOPT_B_VIEW;
+    view.index = from;
+    view.size = byteOffset;
+    from = program.addBuffer(view);
+  }
+  nn::Dim bytes = nn::product(dimContext(), info.dims) * nn::elementBytes(info.elementType);
+  addInstruction({NNOPT_I_COPY, to, from, program.value(bytes)});
+}
+
+void Lowering::copy(Value result, Value source) {
+  emitCopy(bufferOf(result), bufferOf(source), {}, shapes.info(result));
+}
+
+//===----------------------------------------------------------------------===//
+// Lowering: kernels
+//===----------------------------------------------------------------------===//
+
+/// Adds `ABI(buffers, dims, begin, end, thread)`, which unpacks the operands and calls `body`.
+static void emitEntry(ModuleOp module, func::FuncOp body, StringRef name, unsigned firstOperand) {
+  MLIRContext *ctx = module.getContext();
+  OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
+  Location loc = UnknownLoc::get(ctx);
+  Type ptr = LLVM::LLVMPointerType::get(ctx), i64 = b.getI64Type();
+  auto entry = func::FuncOp::create(b, loc, name, b.getFunctionType({ptr, ptr, i64, i64, i64}, {}));
+  Block *block = entry.addEntryBlock();
+  b.setInsertionPointToStart(block);
+  SmallVector<Value> args = {block->getArgument(2), block->getArgument(3), block->getArgument(4)};
+  int32_t buffer = 0, dim = 0;
+  for (BlockArgument arg : body.getArguments().drop_front(firstOperand)) {
+    bool isPtr = isa<LLVM::LLVMPointerType>(arg.getType());
+    int32_t &index = isPtr ? buffer : dim;
+    Value address = LLVM::GEPOp::create(b, loc, ptr, isPtr ? ptr : i64, block->getArgument(isPtr ? 0 : 1),
+                                        ArrayRef<LLVM::GEPArg>{index++});
+    args.push_back(LLVM::LoadOp::create(b, loc, arg.getType(), address, 8));
+  }
+  func::CallOp::create(b, loc, body.getSymName(), TypeRange{}, args);
+  func::ReturnOp::create(b, loc);
+}
+
+static std::string symbolName(StringRef name) {
+  std::string s;
+  for (char c : name)
+    s += llvm::isAlnum(c) || c == '_' ? c : '_';
+  return s;
+}
+
+void Lowering::launch(Kernel &k, nn::Dim tasks) {
+  func::ReturnOp::create(k.b, k.loc);
+  MLIRContext *ctx = kernels.getContext();
+  k.func.setFunctionType(FunctionType::get(ctx, k.entry->getArgumentTypes(), {}));
+  unsigned pointer = 0;
+  for (BlockArgument arg : k.entry->getArguments()) {
+    if (!isa<LLVM::LLVMPointerType>(arg.getType()))
+      continue;
+    if (!k.aliased[pointer++])
+      k.func.setArgAttr(arg.getArgNumber(), "llvm.noalias", UnitAttr::get(ctx));
+  }
+
+  // Equal code is kept once: compare the printed function without its name.
+  std::string base = symbolName(k.name), text;
+  k.func.setSymName("kernel");
+  llvm::raw_string_ostream os(text);
+  k.func.print(os, OpPrintingFlags().assumeVerified());
+  auto [it, isNew] = kernelsByText.try_emplace(base + text, program.kernelNames.size());
+  if (isNew) {
+    std::string name = base;
+    for (int i = 1; !usedNames.insert(name).second; ++i)
+      name = base + "_" + std::to_string(i);
+    program.kernelNames.push_back(name);
+    k.func.setSymName(name + ".body");
+    k.func.setPrivate();
+    kernels.getBody()->push_back(k.func);
+    emitEntry(kernels, k.func, name, 3);
+    k.func = nullptr;
+  }
+
+  ProgramLaunch launch;
+  launch.kernel = it->second;
+  launch.buffers.assign(k.buffers.begin(), k.buffers.end());
+  launch.written.assign(k.written.begin(), k.written.end());
+  launch.dims.assign(k.dimOperands.begin(), k.dimOperands.end());
+  launch.tasks = tasks;
+  launch.grain = std::max<int64_t>(1, k.grain);
+  launch.flops = k.flops;
+  launch.bytes = k.bytes;
+  launch.nodes = nodeNames(k.op->getLoc());
+  launch.op = k.op->getName().stripDialect().str();
+  for (auto [in, out] : k.inPlace)
+    launch.inPlace.push_back({in, out});
+  addInstruction({NNOPT_I_LAUNCH, uint32_t(program.launches.size()), 0, 0});
+  program.launches.push_back(std::move(launch));
+}
+
+void Lowering::addInstruction(nnopt_instruction instruction) { blockStack.back().push_back(instruction); }
+
+FailureOr<uint32_t> Lowering::lowerBlock(Region &region, function_ref<LogicalResult()> after) {
+  uint32_t number = program.blocks.size();
+  program.blocks.push_back({0, 0});
+  blockStack.emplace_back();
+  if (failed(lowerRange(region.front())) || (after && failed(after())))
+    return failure();
+  finishBlock(number);
+  return number;
+}
+
+void Lowering::finishBlock(uint32_t number) {
+  std::vector<nnopt_instruction> list = std::move(blockStack.back());
+  blockStack.pop_back();
+  program.blocks[number] = {uint32_t(program.instructions.size()), uint32_t(list.size())};
+  program.instructions.insert(program.instructions.end(), list.begin(), list.end());
+}
+
+//===----------------------------------------------------------------------===//
+// Lowering: operations
+//===----------------------------------------------------------------------===//
+
+/// Whether `op` produces its result without code, as another view of its first operand.
+static bool isView(Operation *op) {
+  return isa<nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp>(op);
+}
+
+/// Whether transposing only moves dimensions of size 1.
+static bool isViewTranspose(Operation *op, Lowering &l) {
+  auto transpose = dyn_cast<nn::TransposeOp>(op);
+  if (!transpose)
+    return false;
+  int64_t last = -1;
+  for (int64_t p : transpose.getPerm()) {
+    if (l.dims(transpose.getX())[p].isConst(1))
+      continue;
+    if (p < last)
+      return false;
+    last = p;
+  }
+  return true;
+}
+
+/// Whether `op`'s parts are contiguous: all dimensions before `axis` are 1.
+static bool isOuterAxis(Lowering &l, Value whole, int64_t axis) {
+  const nn::Dims &dims = l.dims(whole);
+  return llvm::all_of(ArrayRef<nn::Dim>(dims).take_front(axis), [](nn::Dim d) { return d.isConst(1); });
+}
+
+/// A slice of step 1 that cuts only one dimension, with nothing but 1s before it: the byte offset
+/// of its start, else null.
+static nn::Dim contiguousSliceOffset(nn::SliceOp op, Lowering &l) {
+  const nn::Dims &in = l.dims(op.getX()), &out = l.dims(op.getResult());
+  auto starts = l.shapes.content(op.getStarts());
+  auto axes = op.getAxes() ? l.shapes.constantContent(op.getAxes()) : std::nullopt;
+  if (!starts || (op.getAxes() && !axes))
+    return {};
+  if (op.getSteps()) {
+    auto steps = l.shapes.constantContent(op.getSteps());
+    if (!steps || llvm::any_of(*steps, [](int64_t s) { return s != 1; }))
+      return {};
+  }
+  nn::Dim offset = l.c(0);
+  bool onlyOnes = true;
+  for (size_t d = 0; d < in.size(); ++d) {
+    if (in[d] == out[d]) {
+      onlyOnes &= in[d].isConst(1);
+      continue;
+    }
+    if (!onlyOnes)
+      return {};
+    nn::Dim start;
+    for (size_t i = 0; i < starts->size(); ++i) {
+      int64_t axis = axes ? (*axes)[i] : int64_t(i);
+      if (axis < 0)
+        axis += in.size();
+      if (axis == int64_t(d))
+        start = (*starts)[i];
+    }
+    if (!start)
+      return {};
+    // Out-of-range starts are clamped: leave those to the copying emitter.
+    if (start.isConst() && start.value() < 0)
+      start = in[d] + start.value();
+    if (!start.isAtLeast(0) || !(in[d] - start - out[d]).isAtLeast(0))
+      return {};
+    offset = start * l.product(in, d + 1, in.size());
+    onlyOnes = false;
+  }
+  return offset * nn::elementBytes(l.shapes.info(op.getX()).elementType);
+}
+
+LogicalResult Lowering::lowerOp(Operation *op) {
+  if (isa<nn::ConstantOp>(op))
+    return success();
+  if (isView(op) || isViewTranspose(op, *this)) {
+    alias(op->getResult(0), op->getOperand(0));
+    return success();
+  }
+  if (auto slice = dyn_cast<nn::SliceOp>(op))
+    if (nn::Dim offset = contiguousSliceOffset(slice, *this)) {
+      alias(slice.getResult(), slice.getX(), offset);
+      return success();
+    }
+  if (auto split = dyn_cast<nn::SplitOp>(op); split && isOuterAxis(*this, split.getX(), split.getAxis())) {
+    nn::Dim offset = c(0);
+    for (Value result : split.getResults()) {
+      alias(result, split.getX(), offset);
+      offset = offset + numElements(result) * nn::elementBytes(shapes.info(result).elementType);
+    }
+    return success();
+  }
+  if (auto concat = dyn_cast<nn::ConcatOp>(op); concat && placedConcats.count(concat))
+    return finishPlacedConcat(concat);
+
+  // A value that nobody needs to compute because it is known as an expression.
+  if (op->getNumResults() == 1 && op->getNumRegions() == 0)
+    if (auto *content = shapes.content(op->getResult(0)); content && isa<IntegerType>(shapes.info(op->getResult(0)).elementType))
+      return materialize(op, *content);
+
+  ArrayRef<Emitter> candidates = emittersOf(op->getName().getStringRef());
+  auto tryList = [&](ArrayRef<Emitter> list) -> std::optional<LogicalResult> {
+    for (const Emitter &emitter : list) {
+      if (options.optLevel == 0 && emitter.priority != 0)
+        continue;
+      if (emitter.match && !emitter.match(op, *this))
+        continue;
+      return emitter.emit(op, *this);
+    }
+    return std::nullopt;
+  };
+  if (auto result = tryList(candidates))
+    return *result;
+  if (isa<nn::Elementwise>(op))
+    if (auto result = tryList(emittersOf("*")))
+      return *result;
+  return op->emitError("no CPU kernel for this operation with these types");
+}
+
+/// Writes a small integer tensor whose elements are expressions over sizes.
+LogicalResult Lowering::materialize(Operation *op, ArrayRef<nn::Dim> content) {
+  Value result = op->getResult(0);
+  Kernel k(*this, op, "shape_values");
+  Buffer out = k.write(result);
+  for (auto [i, d] : llvm::enumerate(content)) {
+    Value v = k.dim(d);
+    if (out.valueType.isInteger(1))
+      v = arith::CmpIOp::create(k.b, k.loc, arith::CmpIPredicate::ne, v, k.c(0));
+    else if (out.valueType.getIntOrFloatBitWidth() < 64)
+      v = arith::TruncIOp::create(k.b, k.loc, out.valueType, v);
+    k.store(out, k.c(i), v);
+  }
+  launch(k, c(1));
+  return success();
+}
+
+LogicalResult Lowering::lowerRange(Block &block) {
+  bool ok = true;
+  for (Operation &op : block.without_terminator())
+    if (needed.count(&op))
+      ok &= succeeded(lowerOp(&op));
+  return success(ok);
+}
+
+//===----------------------------------------------------------------------===//
+// Lowering: the function
+//===----------------------------------------------------------------------===//
+
+/// Marks the operations whose results are read at run time. Operands that only determine shapes
+/// are not read when the analysis knows their contents.
+void Lowering::markNeeded(func::FuncOp main) {
+  SmallVector<Value> work;
+  auto need = [&](Value v) { work.push_back(v); };
+  for (Value v : main.getBody().front().getTerminator()->getOperands())
+    need(v);
+  llvm::DenseSet<Value> seen;
+  while (!work.empty()) {
+    Value v = work.pop_back_val();
+    if (!seen.insert(v).second)
+      continue;
+    Operation *op = v.getDefiningOp();
+    if (!op)
+      continue;
+    bool first = needed.insert(op).second;
+    if (!first)
+      continue;
+    // A known small integer tensor is written from its expressions.
+    if (op->getNumRegions() == 0 && op->getNumResults() == 1 && shapes.content(op->getResult(0)) &&
+        isa<IntegerType>(shapes.info(op->getResult(0)).elementType))
+      continue;
+    auto shaped = dyn_cast<nn::ShapeFunction>(op);
+    for (OpOperand &operand : op->getOpOperands()) {
+      if (shaped && shaped.isShapeOperand(operand.getOperandNumber()) && shapes.content(operand.get()))
+        continue;
+      need(operand.get());
+    }
+    for (Region &region : op->getRegions())
+      for (Block &block : region)
+        if (!block.empty() && isa<nn::YieldOp>(block.back()))
+          for (Value yielded : block.back().getOperands())
+            need(yielded);
+  }
+}
+
+/// Gives parts of outer-axis concats their place inside the result before they are computed.
+void Lowering::planConcatViews(func::FuncOp main) {
+  Block &block = main.getBody().front();
+  // Later concats first: a concat of concats nests.
+  for (Operation &op : llvm::reverse(block)) {
+    auto concat = dyn_cast<nn::ConcatOp>(op);
+    if (!concat || !needed.count(concat) || !isOuterAxis(*this, concat.getResult(), concat.getAxis()))
+      continue;
+    uint32_t whole = bufferOf(concat.getResult());
+    placedConcats.insert(concat);
+    nn::Dim offset = c(0);
+    for (Value input : concat.getInputs()) {
+      nn::Dim bytes = numElements(input) * nn::elementBytes(shapes.info(input).elementType);
+      Operation *def = input.getDefiningOp();
+      bool movable = def && def->getBlock() == &block && !buffers.count(input) && !isView(def) &&
+                     !isa<nn::ConstantOp, nn::SliceOp, nn::SplitOp, nn::TransposeOp>(def) && def->getNumRegions() <= 1 &&
+                     !isa<nn::IfOp, nn::LoopOp>(def);
+      if (movable) {
+        ProgramBuffer view;
+        view.kind = NNOPT_B_VIEW;
+        view.index = whole;
+        view.size = offset;
+        buffers[input] = program.addBuffer(view);
+        placedInputs.insert({concat, input.getAsOpaquePointer()});
+      }
+      offset = offset + bytes;
+    }
+  }
+}
+
+LogicalResult Lowering::finishPlacedConcat(nn::ConcatOp concat) {
+  nn::Dim offset = c(0);
+  uint32_t whole = bufferOf(concat.getResult());
+  llvm::DenseSet<Value> done;
+  for (Value input : concat.getInputs()) {
+    const nn::ValueInfo &info = shapes.info(input);
+    if (!placedInputs.count({concat, input.getAsOpaquePointer()}) || !done.insert(input).second) {
+      ProgramBuffer view;
+      view.kind = NNOPT_B_VIEW;
+      view.index = whole;
+      view.size = offset;
+      emitCopy(program.addBuffer(view), bufferOf(input), {}, info);
+    }
+    offset = offset + numElements(input) * nn::elementBytes(info.elementType);
+  }
+  return success();
+}
+
+LogicalResult Lowering::run(func::FuncOp main) {
+  Block &body = main.getBody().front();
+  program.blocks.push_back({0, 0});
+  blockStack.emplace_back();
+
+  for (BlockArgument arg : body.getArguments()) {
+    const nn::ValueInfo &info = shapes.info(arg);
+    ProgramBuffer buffer;
+    buffer.kind = NNOPT_B_INPUT;
+    buffer.index = arg.getArgNumber();
+    buffer.size = nn::product(dimContext(), info.dims) * nn::elementBytes(info.elementType);
+    uint32_t number = buffers[arg] = program.addBuffer(buffer);
+    auto name = main.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "nn.name");
+    for (nn::Dim d : info.dims)
+      if (d.kind() == nn::Dim::Kind::Symbol)
+        program.symbolNumber(d);
+    program.inputs.push_back({name ? name.str() : "input" + std::to_string(arg.getArgNumber()),
+                              onnxDataType(info.elementType), info.dims, number});
+  }
+
+  markNeeded(main);
+
+  // An output is computed in the caller's memory when it has a buffer of its own.
+  Operation *terminator = body.getTerminator();
+  std::vector<uint32_t> outputBuffers;
+  for (auto [i, v] : llvm::enumerate(terminator->getOperands())) {
+    const nn::ValueInfo &info = shapes.info(v);
+    ProgramBuffer buffer;
+    buffer.kind = NNOPT_B_OUTPUT;
+    buffer.index = i;
+    buffer.size = nn::product(dimContext(), info.dims) * nn::elementBytes(info.elementType);
+    outputBuffers.push_back(program.addBuffer(buffer));
+    Operation *def = v.getDefiningOp();
+    if (def && !buffers.count(v) && !isa<nn::ConstantOp>(def) && !isView(def))
+      buffers[v] = outputBuffers.back();
+  }
+  planConcatViews(main);
+
+  if (failed(lowerRange(body)))
+    return failure();
+  for (auto [i, v] : llvm::enumerate(terminator->getOperands())) {
+    const nn::ValueInfo &info = shapes.info(v);
+    if (bufferOf(v) != outputBuffers[i])
+      emitCopy(outputBuffers[i], bufferOf(v), {}, info);
+    auto name = main.getResultAttrOfType<StringAttr>(i, "nn.name");
+    program.outputs.push_back({name ? name.str() : "output" + std::to_string(i), onnxDataType(info.elementType), info.dims,
+                               outputBuffers[i]});
+  }
+  finishBlock(0);
+  program.assignInPlace();
+  return success();
+}
+
+} // namespace nnopt::cpu

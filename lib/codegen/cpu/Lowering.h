@@ -1,0 +1,105 @@
+//===- Lowering.h - from the nn graph to a program of kernels ---*- C++ -*-===//
+#ifndef NNOPT_LIB_CODEGEN_CPU_LOWERING_H
+#define NNOPT_LIB_CODEGEN_CPU_LOWERING_H
+
+#include "dialects/nn/Constants.h"
+#include "dialects/nn/NN.h"
+#include "lib/codegen/Program.h"
+#include "lib/codegen/cpu/Kernel.h"
+#include "lib/codegen/cpu/Target.h"
+#include <set>
+
+namespace nnopt::cpu {
+
+struct LoweringOptions {
+  /// 0: every operation by its reference emitter (plain loops).
+  int optLevel = 2;
+  bool winograd = true;
+};
+
+/// Emits the code of one operation: builds kernels and launches them. Returns failure after
+/// emitting a diagnostic.
+using EmitFn = mlir::LogicalResult (*)(mlir::Operation *op, Lowering &lowering);
+/// Whether an emitter can handle an operation.
+using MatchFn = bool (*)(mlir::Operation *op, Lowering &lowering);
+
+/// An emitter. For each operation the matching one of highest priority is used; at --opt=0 only
+/// those of priority 0, which are the reference: plain loops, every type and attribute.
+struct Emitter {
+  llvm::StringRef opName; // "nn.conv"; "*" for every elementwise operation
+  llvm::StringRef name;   // "conv-direct": shown in remarks
+  int priority;
+  MatchFn match; // null: always
+  EmitFn emit;
+};
+/// Registers an emitter; used at namespace scope: `static RegisterEmitter r({...});`
+struct RegisterEmitter {
+  explicit RegisterEmitter(Emitter emitter);
+};
+llvm::ArrayRef<Emitter> emittersOf(llvm::StringRef opName);
+
+/// The state of lowering one function.
+class Lowering {
+public:
+  Lowering(mlir::ModuleOp kernels, Program &program, nn::ShapeContext &shapes, const Target &target,
+           const LoweringOptions &options);
+
+  /// Lowers `main`: fills the program and the kernel module. Diagnoses every operation that has no
+  /// emitter.
+  mlir::LogicalResult run(mlir::func::FuncOp main);
+
+  //--- for emitters ----------------------------------------------------------
+  const Target &target;
+  const LoweringOptions &options;
+  nn::ShapeContext &shapes;
+  nn::DimContext &dimContext() { return shapes.dimContext(); }
+  nn::Dim c(int64_t v) { return dimContext().constant(v); }
+  const nn::Dims &dims(mlir::Value v) { return shapes.info(v).dims; }
+  nn::Dim numElements(mlir::Value v) { return nn::product(dimContext(), dims(v)); }
+  /// Product of dims[from, to).
+  nn::Dim product(llvm::ArrayRef<nn::Dim> dims, unsigned from, unsigned to) {
+    return nn::product(dimContext(), dims.slice(from, to - from));
+  }
+  /// The constant that defines a value, if one does.
+  std::optional<nn::ConstantData> constant(mlir::Value v);
+  /// A tensor between two launches of the same operation.
+  TempTensor temp(mlir::Type elementType, llvm::ArrayRef<nn::Dim> dims);
+  /// Finishes a kernel and launches it with `tasks` tasks. Equal kernels are kept once.
+  void launch(Kernel &kernel, nn::Dim tasks);
+  /// Makes `result` a view of `source`, starting `byteOffset` bytes into it. No code.
+  void alias(mlir::Value result, mlir::Value source, nn::Dim byteOffset = {});
+  /// Emits a contiguous copy of `source` into `result`.
+  void copy(mlir::Value result, mlir::Value source);
+  /// Lowers the operations of a region into a new block of the program and returns its number;
+  /// `after` may add instructions at its end.
+  mlir::FailureOr<uint32_t> lowerBlock(mlir::Region &region, llvm::function_ref<mlir::LogicalResult()> after = nullptr);
+  /// Program buffer of a value (made on first use).
+  uint32_t bufferOf(mlir::Value v);
+  uint32_t value(nn::Dim d) { return program.value(d); }
+  /// Appends to the block that is being lowered.
+  void addInstruction(nnopt_instruction instruction);
+  Program &program;
+
+private:
+  friend class Kernel;
+  mlir::LogicalResult lowerOp(mlir::Operation *op);
+  mlir::LogicalResult lowerRange(mlir::Block &block);
+  void markNeeded(mlir::func::FuncOp main);
+  void planConcatViews(mlir::func::FuncOp main);
+  mlir::LogicalResult finishPlacedConcat(nn::ConcatOp concat);
+  mlir::LogicalResult materialize(mlir::Operation *op, llvm::ArrayRef<nn::Dim> content);
+  void emitCopy(uint32_t to, uint32_t from, nn::Dim byteOffset, const nn::ValueInfo &info);
+  void finishBlock(uint32_t number);
+  mlir::ModuleOp kernels;
+  llvm::DenseMap<mlir::Value, uint32_t> buffers;
+  llvm::DenseSet<mlir::Operation *> needed;
+  llvm::StringMap<uint32_t> kernelsByText;
+  std::set<std::string> usedNames;
+  std::vector<std::vector<nnopt_instruction>> blockStack;
+  llvm::DenseSet<mlir::Operation *> placedConcats;
+  std::set<std::pair<mlir::Operation *, void *>> placedInputs;
+};
+
+} // namespace nnopt::cpu
+
+#endif

@@ -1,0 +1,137 @@
+//===- Artifact.cpp - writing the files that are handed out -----------------===//
+
+#include "lib/driver/Artifact.h"
+#include "lld/Common/Driver.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include <cerrno>
+#include <sys/stat.h>
+#include <unistd.h>
+
+LLD_HAS_DRIVER(elf)
+
+using namespace llvm;
+
+namespace nnopt {
+
+bool writeFileAtomically(StringRef path, function_ref<bool(raw_fd_ostream &os)> write, std::string &error) {
+  if (sys::fs::is_directory(path)) {
+    error = path.str() + ": is a directory; name a file with -o";
+    return false;
+  }
+  // Devices and pipes (/dev/null, /dev/stdout) are written in place.
+  struct stat st;
+  bool special = stat(path.str().c_str(), &st) == 0 && !S_ISREG(st.st_mode);
+  SmallString<256> temporary;
+  int fd = -1;
+  std::error_code ec;
+  if (special) {
+    ec = sys::fs::openFileForWrite(path, fd, sys::fs::CD_OpenExisting);
+  } else {
+    ec = sys::fs::createUniqueFile(path + ".tmp-%%%%%%", fd, temporary, sys::fs::OF_None, sys::fs::all_read | sys::fs::owner_write);
+  }
+  if (ec) {
+    error = path.str() + ": cannot write: " + ec.message();
+    return false;
+  }
+  auto discard = make_scope_exit([&] {
+    if (!special)
+      sys::fs::remove(temporary);
+  });
+  {
+    raw_fd_ostream os(fd, /*shouldClose=*/true);
+    bool ok = write(os);
+    os.flush();
+    if (os.has_error()) {
+      error = path.str() + ": cannot write: " + os.error().message();
+      os.clear_error();
+      return false;
+    }
+    if (!ok)
+      return false;
+  }
+  if (special)
+    return true;
+  if (std::error_code rename = sys::fs::rename(temporary, path)) {
+    error = path.str() + ": cannot write: " + rename.message();
+    return false;
+  }
+  discard.release();
+  return true;
+}
+
+/// Links an object to a shared object in memory files; returns its bytes.
+static bool linkShared(ArrayRef<char> object, SmallVectorImpl<char> &out, std::string &error) {
+  SmallString<128> objectPath, sharedPath;
+  int fd;
+  if (std::error_code ec = sys::fs::createTemporaryFile("nnopt", "o", fd, objectPath)) {
+    error = "cannot make a temporary file: " + ec.message();
+    return false;
+  }
+  auto cleanup = make_scope_exit([&] {
+    sys::fs::remove(objectPath);
+    if (!sharedPath.empty())
+      sys::fs::remove(sharedPath);
+  });
+  {
+    raw_fd_ostream os(fd, true);
+    os.write(object.data(), object.size());
+    os.flush();
+    if (os.has_error()) {
+      error = objectPath.str().str() + ": cannot write: " + os.error().message();
+      os.clear_error();
+      return false;
+    }
+  }
+  sharedPath = objectPath;
+  sys::path::replace_extension(sharedPath, "so");
+  std::string diagnostics;
+  raw_string_ostream diag(diagnostics);
+  std::vector<const char *> args = {"ld.lld", "-shared", "--hash-style=gnu", "-z", "noexecstack", "-z", "relro", "-z", "now",
+                                    "--build-id=none", "--gc-sections", "--unresolved-symbols=ignore-all",
+                                    objectPath.c_str(), "-o", sharedPath.c_str()};
+  lld::Result result = lld::lldMain(args, diag, diag, {{lld::Gnu, &lld::elf::link}});
+  if (result.retCode != 0) {
+    error = "linking failed: " + diagnostics;
+    return false;
+  }
+  auto buffer = MemoryBuffer::getFile(sharedPath, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  if (!buffer) {
+    error = sharedPath.str().str() + ": " + buffer.getError().message();
+    return false;
+  }
+  out.assign((*buffer)->getBufferStart(), (*buffer)->getBufferEnd());
+  return true;
+}
+
+bool writeArtifact(StringRef path, ArrayRef<char> object, const Program &program, uint32_t cpuFeatures,
+                   std::string &error) {
+  SmallVector<char, 0> elf;
+  if (!linkShared(object, elf, error))
+    return false;
+  nnopt_trailer trailer = {};
+  trailer.elf_size = elf.size();
+  trailer.elf_checksum = nnopt_checksum(elf.data(), elf.size());
+  trailer.weights_offset = (elf.size() + NNOPT_PAGE - 1) / NNOPT_PAGE * NNOPT_PAGE;
+  trailer.weights_size = program.weightsSize();
+  // Vector loads may touch up to one register past the last weight.
+  uint64_t end = (trailer.weights_offset + trailer.weights_size + 64 + 63) / 64 * 64;
+  trailer.file_size = end + sizeof(trailer);
+  trailer.format_version = NNOPT_FORMAT_VERSION;
+  trailer.cpu_features = cpuFeatures;
+  memcpy(trailer.magic, NNOPT_TRAILER_MAGIC, 8);
+  return writeFileAtomically(
+      path,
+      [&](raw_fd_ostream &os) {
+        os.write(elf.data(), elf.size());
+        os.write_zeros(trailer.weights_offset - elf.size());
+        program.writeWeights(os);
+        os.write_zeros(end - trailer.weights_offset - trailer.weights_size);
+        os.write(reinterpret_cast<const char *>(&trailer), sizeof(trailer));
+        return true;
+      },
+      error);
+}
+
+} // namespace nnopt

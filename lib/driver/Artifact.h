@@ -1,0 +1,23 @@
+//===- Artifact.h - writing the files that are handed out -------*- C++ -*-===//
+#ifndef NNOPT_LIB_DRIVER_ARTIFACT_H
+#define NNOPT_LIB_DRIVER_ARTIFACT_H
+
+#include "lib/codegen/Program.h"
+#include "llvm/ADT/StringRef.h"
+#include <string>
+
+namespace nnopt {
+
+/// Writes `path` by writing a temporary file beside it and renaming. `write` returns false with
+/// `error` set on failure; nothing is left behind then. Failures name the file and the reason.
+bool writeFileAtomically(llvm::StringRef path, llvm::function_ref<bool(llvm::raw_fd_ostream &os)> write,
+                         std::string &error);
+
+/// Links `object` into a shared object in process (lld) and appends the program's weights and the
+/// trailer: the artifact of runtime/format.h.
+bool writeArtifact(llvm::StringRef path, llvm::ArrayRef<char> object, const Program &program, uint32_t cpuFeatures,
+                   std::string &error);
+
+} // namespace nnopt
+
+#endif
