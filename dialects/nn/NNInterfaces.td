@@ -18,7 +18,8 @@ def NN_ShapeFunction : OpInterface<"ShapeFunction"> {
     InterfaceMethod<"Whether only the *content* of operand `index` matters for the shape of the "
                     "results, so that a content known symbolically makes the operand dead at run "
                     "time (the shape operand of reshape, starts/ends of slice, ...).",
-      "bool", "isShapeOperand", (ins "unsigned":$index), "", "return false;">
+      "bool", "isShapeOperand", (ins "unsigned":$index), "",
+      "return ::nnopt::nn::isShapeOperandOf($_op, index);">
   ];
 }
 

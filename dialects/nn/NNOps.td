@@ -89,6 +89,7 @@ def NN_CastOp : NN_UnaryOp<"cast"> {
     `saturate` is set.
   }];
   let arguments = (ins NN_Tensor:$x, TypeAttr:$to, DefaultValuedAttr<BoolAttr, "true">:$saturate);
+  let hasFolder = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -183,11 +184,13 @@ def NN_ShapeOp : NN_Op<"shape"> {
   let summary = "The dimensions start..end of x as an i64 tensor.";
   let arguments = (ins NN_Tensor:$x, DefaultValuedAttr<I64Attr, "0">:$start, OptionalAttr<I64Attr>:$end);
   let results = (outs NN_Tensor:$result);
+  let hasFolder = 1;
 }
 def NN_SizeOp : NN_Op<"size"> {
   let summary = "The number of elements of x as an i64 scalar.";
   let arguments = (ins NN_Tensor:$x);
   let results = (outs NN_Tensor:$result);
+  let hasFolder = 1;
 }
 
 /// Operations whose result is the operand under another shape: never a copy after planning.
@@ -201,16 +204,21 @@ def NN_FlattenOp : NN_Op<"flatten"> {
   let summary = "x as a matrix: dimensions before `axis` (0 <= axis <= rank) by the rest.";
   let arguments = (ins NN_Tensor:$x, I64Attr:$axis);
   let results = (outs NN_Tensor:$result);
+  let hasFolder = 1;
 }
 def NN_SqueezeOp : NN_Op<"squeeze"> {
   let summary = "x without the dimensions `axes` (non-negative, of x), which are 1.";
   let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$axes);
   let results = (outs NN_Tensor:$result);
+  let hasFolder = 1;
+  let hasVerifier = 1;
 }
 def NN_UnsqueezeOp : NN_Op<"unsqueeze"> {
   let summary = "x with dimensions of 1 at `axes` (non-negative, of the result).";
   let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$axes);
   let results = (outs NN_Tensor:$result);
+  let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -222,16 +230,19 @@ def NN_TransposeOp : NN_Op<"transpose"> {
   let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$perm);
   let results = (outs NN_Tensor:$result);
   let hasFolder = 1;
+  let hasVerifier = 1;
 }
 def NN_ExpandOp : NN_Op<"expand"> {
   let summary = "x broadcast with `shape` (both ways, as in numpy).";
   let arguments = (ins NN_Tensor:$x, NN_ShapeTensor:$shape);
   let results = (outs NN_Tensor:$result);
+  let hasFolder = 1;
 }
 def NN_ConcatOp : NN_Op<"concat"> {
   let summary = "The inputs one after another along `axis` (non-negative).";
   let arguments = (ins Variadic<NN_Tensor>:$inputs, I64Attr:$axis);
   let results = (outs NN_Tensor:$result);
+  let hasFolder = 1;
 }
 def NN_SplitOp : NN_Op<"split"> {
   let summary = "Consecutive parts along `axis`; equal parts (the last may be shorter) without `sizes`.";
@@ -303,6 +314,7 @@ def NN_ConstantOfShapeOp : NN_Op<"constant_of_shape"> {
   let summary = "A tensor of dimensions `shape` filled with `value` (a one-element attribute).";
   let arguments = (ins NN_ShapeTensor:$shape, ElementsAttr:$value);
   let results = (outs NN_Tensor:$result);
+  let hasFolder = 1;
 }
 def NN_NonZeroOp : NN_Op<"non_zero"> {
   let summary = "Indices of the non-zero elements, [rank, count]; the count depends on the data.";
@@ -540,6 +552,7 @@ def NN_IfOp : NN_Op<"if", [RecursiveMemoryEffects]> {
   let assemblyFormat = [{
     $condition attr-dict `:` functional-type(operands, results) $then_branch `else` $else_branch
   }];
+  let hasVerifier = 1;
 }
 def NN_LoopOp : NN_Op<"loop", [AttrSizedOperandSegments, RecursiveMemoryEffects]> {
   let summary = "ONNX Loop: at most trip_count iterations while the condition holds.";
@@ -555,6 +568,7 @@ def NN_LoopOp : NN_Op<"loop", [AttrSizedOperandSegments, RecursiveMemoryEffects]
     (`trip` $trip_count^)? (`while` $condition^)? `carried` `(` $carried `)` attr-dict `:`
     functional-type(operands, results) $body
   }];
+  let hasVerifier = 1;
 }
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "dialects/nn/Dim.h"
 #include "mlir/IR/Operation.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/DenseMap.h"
 
 namespace nnopt::nn {
@@ -40,27 +41,37 @@ public:
 
   void set(mlir::Value v, mlir::Type elementType, llvm::ArrayRef<Dim> dims);
   void setContent(mlir::Value v, llvm::ArrayRef<Dim> content);
-  bool has(mlir::Value v) const { return infos.count(v); }
+  bool has(mlir::Value v) const { return infos.contains(v); }
   void erase(mlir::Value v) { infos.erase(v); }
 
   /// A dimension that depends on data; `why` becomes part of its name.
   Dim unknown(llvm::StringRef why) { return dims_.freshSymbol(why); }
 
-  /// Runs op's shape function (a no-op for operations without results) and refines the result
-  /// types in place to what was found. Fails with a diagnostic on `op`.
+  /// Runs op's shape function (a no-op for operations without one) and sets the result types to
+  /// what was found, so that an operation may be created with any placeholder as result type.
+  /// Sizes that depend on data keep what the result type says where its rank is right. Fails with
+  /// a diagnostic on `op`.
   mlir::LogicalResult infer(mlir::Operation *op);
-  /// Runs infer() over all operations of a region in order, nested regions included.
+  /// Runs infer() over all operations of a region in order, nested regions included. Functions
+  /// inside get their type refined (refineFunctionType).
   mlir::LogicalResult inferRegion(mlir::Region &region);
 
 private:
   DimContext &dims_;
-  llvm::DenseMap<mlir::Value, ValueInfo> infos;
+  /// By pointer: references that info() gave out stay valid while the map grows.
+  llvm::DenseMap<mlir::Value, std::unique_ptr<ValueInfo>> infos;
 };
 
 /// Shared shape function of elementwise operations.
 mlir::LogicalResult inferElementwise(mlir::Operation *op, ShapeContext &ctx);
 /// Broadcast of two shapes; null dims inside on contradiction.
 std::optional<Dims> broadcastDims(ShapeContext &ctx, llvm::ArrayRef<Dim> a, llvm::ArrayRef<Dim> b);
+
+/// The default of ShapeFunction::isShapeOperand: knows the operations of this dialect.
+bool isShapeOperandOf(mlir::Operation *op, unsigned index);
+/// Makes the function type agree with the types of the entry block arguments and of the operands
+/// of its return, after infer() has refined them.
+void refineFunctionType(mlir::FunctionOpInterface func);
 
 } // namespace nnopt::nn
 
