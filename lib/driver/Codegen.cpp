@@ -1,0 +1,181 @@
+//===- Codegen.cpp - an optimized module to object code, constants by running it ===//
+
+#include "lib/codegen/Evaluate.h"
+#include "lib/driver/Artifact.h"
+#include "lib/driver/Driver.h"
+#include "nnopt/runtime.h"
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/FileSystem.h"
+#include <unistd.h>
+
+using namespace mlir;
+
+namespace nnopt {
+
+LogicalResult generateCode(ModuleOp module, const cpu::Target &target, const CodegenOptions &options,
+                           CompiledModel &result, Progress *progress) {
+  auto main = module.lookupSymbol<func::FuncOp>("main");
+  if (!main)
+    return module.emitError("no function @main");
+  auto stage = [&](StringRef name) {
+    if (progress)
+      progress->stage(name);
+  };
+  stage("lowering");
+  result.dims = std::make_unique<nn::DimContext>();
+  result.program = std::make_unique<Program>(*result.dims);
+  result.program->properties = options.properties;
+  result.target = target;
+  if (auto bounds = module->getAttrOfType<DictionaryAttr>("nn.dim_bounds"))
+    for (NamedAttribute bound : bounds) {
+      auto range = cast<ArrayAttr>(bound.getValue());
+      int64_t low = cast<IntegerAttr>(range[0]).getInt(), high = cast<IntegerAttr>(range[1]).getInt();
+      result.dims->setBounds(result.dims->symbol(bound.getName()), low, high < 0 ? std::nullopt : std::optional(high));
+    }
+  nn::ShapeContext shapes(*result.dims);
+  if (failed(shapes.inferRegion(main.getBody())))
+    return failure();
+
+  OwningOpRef<ModuleOp> kernels = ModuleOp::create(UnknownLoc::get(module.getContext()));
+  cpu::Lowering lowering(*kernels, *result.program, shapes, target, options.lowering);
+  if (failed(lowering.run(main)))
+    return failure();
+
+  stage("code generation");
+  std::vector<char> meta = result.program->serialize();
+  cpu::CompileOptions compile = options.compile;
+  if (progress)
+    compile.progress = [&](double f) { progress->fraction(f); };
+  return cpu::compileKernels(*kernels, *result.program, meta, target, compile, result.object);
+}
+
+//===----------------------------------------------------------------------===//
+// Constant evaluation
+//===----------------------------------------------------------------------===//
+
+static DLDataType dlpackType(Type type) {
+  uint8_t bits = std::max(8u, type.getIntOrFloatBitWidth());
+  if (type.isInteger(1))
+    return {kDLBool, 8, 1};
+  if (type.isBF16())
+    return {kDLBfloat, 16, 1};
+  if (isa<Float8E4M3FNType>(type))
+    return {kDLFloat8_e4m3fn, 8, 1};
+  if (isa<Float8E4M3FNUZType>(type))
+    return {kDLFloat8_e4m3fnuz, 8, 1};
+  if (isa<Float8E5M2Type>(type))
+    return {kDLFloat8_e5m2, 8, 1};
+  if (isa<Float8E5M2FNUZType>(type))
+    return {kDLFloat8_e5m2fnuz, 8, 1};
+  if (isa<FloatType>(type))
+    return {kDLFloat, bits, 1};
+  return {uint8_t(type.isUnsignedInteger() ? kDLUInt : kDLInt), bits, 1};
+}
+
+/// Copies the backward slices of `values` into `main` of a new module.
+static OwningOpRef<ModuleOp> extractSlice(ArrayRef<Value> values) {
+  MLIRContext *ctx = values.front().getContext();
+  Location loc = UnknownLoc::get(ctx);
+  OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
+  OpBuilder b = OpBuilder::atBlockEnd(module->getBody());
+  SmallVector<Type> types;
+  for (Value v : values)
+    types.push_back(v.getType());
+  auto main = func::FuncOp::create(b, loc, "main", b.getFunctionType({}, types));
+  b.setInsertionPointToStart(main.addEntryBlock());
+  IRMapping map;
+  // Depth-first without recursion: an operation is cloned after its operands.
+  SmallVector<std::pair<Operation *, bool>> work;
+  llvm::DenseSet<Operation *> done;
+  for (Value v : values)
+    work.push_back({v.getDefiningOp(), false});
+  while (!work.empty()) {
+    auto [op, ready] = work.pop_back_val();
+    if (done.count(op))
+      continue;
+    if (!ready) {
+      work.push_back({op, true});
+      for (Value operand : op->getOperands())
+        work.push_back({operand.getDefiningOp(), false});
+      continue;
+    }
+    b.clone(*op, map);
+    done.insert(op);
+  }
+  SmallVector<Value> results;
+  for (Value v : values)
+    results.push_back(map.lookup(v));
+  func::ReturnOp::create(b, loc, results);
+  return module;
+}
+
+LogicalResult evaluate(ArrayRef<Value> values, SmallVectorImpl<ElementsAttr> &results) {
+  if (values.empty())
+    return success();
+  OwningOpRef<ModuleOp> module = extractSlice(values);
+  Operation *where = values.front().getDefiningOp();
+  cpu::Target target;
+  std::string error;
+  if (!cpu::Target::get("native", target, error))
+    return where->emitError(error);
+  CodegenOptions options;
+  options.lowering.optLevel = 0;
+  options.compile.optLevel = 0;
+  CompiledModel compiled;
+  if (failed(generateCode(*module, target, options, compiled)))
+    return failure();
+
+  SmallString<128> path;
+  int fd;
+  if (std::error_code ec = llvm::sys::fs::createTemporaryFile("nnopt-constants", "so", fd, path))
+    return where->emitError("cannot make a temporary file: ") << ec.message();
+  ::close(fd);
+  auto cleanup = llvm::make_scope_exit([&] { llvm::sys::fs::remove(path); });
+  if (!writeArtifact(path, compiled.object, *compiled.program, target.required, error))
+    return where->emitError("constant folding: ") << error;
+
+  nnopt_model *model = nullptr;
+  nnopt_session *session = nullptr;
+  nnopt_error failureReason = {};
+  auto close = llvm::make_scope_exit([&] {
+    if (session)
+      nnopt_session_destroy(session);
+    if (model)
+      nnopt_model_close(model);
+  });
+  nnopt_options runtimeOptions;
+  nnopt_options_init(&runtimeOptions);
+  if (nnopt_model_open(path.c_str(), &runtimeOptions, &model, &failureReason) != 0 ||
+      nnopt_session_create(model, &runtimeOptions, &session, &failureReason) != 0)
+    return where->emitError("constant folding: ") << failureReason.message;
+
+  std::vector<std::vector<char>> data;
+  std::vector<std::vector<int64_t>> shapes;
+  std::vector<DLTensor> tensors(values.size());
+  std::vector<DLTensor *> outputs;
+  for (auto [i, v] : llvm::enumerate(values)) {
+    auto type = cast<RankedTensorType>(v.getType());
+    if (!type.hasStaticShape())
+      return v.getDefiningOp()->emitError("constant folding: the result has an unknown dimension");
+    shapes.emplace_back(type.getShape().begin(), type.getShape().end());
+    data.emplace_back(type.getNumElements() * nn::elementBytes(type.getElementType()) + 64);
+    DLTensor &t = tensors[i];
+    t = {};
+    t.data = data.back().data();
+    t.device = {kDLCPU, 0};
+    t.ndim = type.getRank();
+    t.shape = shapes.back().data();
+    t.dtype = dlpackType(type.getElementType());
+    outputs.push_back(&t);
+  }
+  if (nnopt_session_run(session, nullptr, 0, outputs.data(), outputs.size(), &failureReason) != 0)
+    return where->emitError("constant folding: ") << failureReason.message;
+  for (auto [i, v] : llvm::enumerate(values)) {
+    auto type = cast<RankedTensorType>(v.getType());
+    results.push_back(nn::makeConstant(type, ArrayRef<char>(data[i].data(), data[i].size() - 64), "folded"));
+  }
+  return success();
+}
+
+} // namespace nnopt

@@ -1,0 +1,350 @@
+//===- Driver.cpp - the compiler from option to file ------------------------===//
+
+#include "lib/driver/Driver.h"
+#include "lib/driver/Artifact.h"
+#include "lib/driver/Verify.h"
+#include "passes/Pipeline.h"
+#include "mlir/Bytecode/BytecodeWriter.h"
+#include "mlir/Pass/PassInstrumentation.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/Support/CrashRecoveryContext.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Regex.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/Config/llvm-config.h"
+
+using namespace mlir;
+
+namespace nnopt {
+
+void registerAllDialects(DialectRegistry &registry) {
+  registry.insert<nn::NNDialect>();
+  cpu::registerCodegenDialects(registry);
+}
+
+bool parseDimSpec(StringRef text, llvm::StringMap<onnx::DimSpec> &dims, std::string &error) {
+  auto [name, value] = text.rsplit('=');
+  auto number = [](StringRef s, int64_t &v) { return !s.empty() && !s.getAsInteger(10, v) && v >= 0; };
+  onnx::DimSpec spec;
+  bool ok = !name.empty() && text.contains('=');
+  if (ok) {
+    if (size_t dots = value.find(".."); dots != StringRef::npos) {
+      ok = number(value.take_front(dots), spec.low) && number(value.drop_front(dots + 2), spec.high) &&
+           spec.low <= spec.high;
+    } else {
+      ok = number(value, spec.low);
+      spec.high = spec.low;
+    }
+  }
+  if (!ok) {
+    error = "--dim=" + text.str() + ": expected NAME=VALUE or NAME=LOW..HIGH with sizes of 0 or more";
+    return false;
+  }
+  dims[name] = spec;
+  return true;
+}
+
+void printVersion(llvm::raw_ostream &os) {
+  os << "nnopt " NNOPT_VERSION "\n"
+     << "  LLVM " LLVM_VERSION_STRING ", artifact format " << NNOPT_FORMAT_VERSION << "\n"
+     << "  host CPU: " << llvm::sys::getHostCPUName() << " (" << llvm::sys::getDefaultTargetTriple() << ")\n"
+     << "  targets: x86-64 (native, x86-64-v2, x86-64-v3, x86-64-v4, any CPU name of LLVM), aarch64-linux-gnu:CPU\n";
+}
+
+//===----------------------------------------------------------------------===//
+// One compilation
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// Diagnostics of MLIR as one line each: severity, ONNX node, message.
+class DiagnosticPrinter : public ScopedDiagnosticHandler {
+public:
+  DiagnosticPrinter(MLIRContext *ctx, StringRef file) : ScopedDiagnosticHandler(ctx), file(file.str()) {
+    setHandler([this](Diagnostic &d) { print(d); });
+  }
+
+private:
+  static void names(Location loc, std::string &out) {
+    if (auto name = dyn_cast<NameLoc>(loc)) {
+      out += (out.empty() ? "" : ", ") + name.getName().str();
+    } else if (auto fused = dyn_cast<FusedLoc>(loc)) {
+      for (Location l : fused.getLocations())
+        names(l, out);
+    }
+  }
+  void print(Diagnostic &d) {
+    if (d.getSeverity() == DiagnosticSeverity::Remark || d.getSeverity() == DiagnosticSeverity::Note)
+      return;
+    std::string node;
+    names(d.getLocation(), node);
+    llvm::errs() << file << (node.empty() ? "" : ": node '" + node + "'")
+                 << (d.getSeverity() == DiagnosticSeverity::Error ? ": error: " : ": warning: ") << d.str() << "\n";
+  }
+  std::string file;
+};
+
+/// Prints the module after the passes that the user named.
+struct PrintAfter : PassInstrumentation {
+  explicit PrintAfter(std::vector<std::string> names) : names(std::move(names)) {}
+  void runAfterPass(Pass *pass, Operation *op) override {
+    if (llvm::is_contained(names, pass->getArgument()) || llvm::is_contained(names, "all")) {
+      llvm::errs() << "// ----- after " << pass->getArgument() << " -----\n";
+      op->print(llvm::errs(), OpPrintingFlags().elideLargeElementsAttrs(16).elideLargeResourceString(16).useLocalScope());
+      llvm::errs() << "\n";
+    }
+  }
+  std::vector<std::string> names;
+};
+
+class Compilation {
+public:
+  explicit Compilation(const DriverOptions &options) : options(options), progress(!options.quiet) {}
+  int run();
+  /// What was being done when a crash happened.
+  std::string currentStage() const { return stageName; }
+
+private:
+  int fail(const llvm::Twine &message, int code) {
+    progress.finish();
+    llvm::errs() << message << "\n";
+    return code;
+  }
+  void stage(StringRef name) {
+    stageName = name.str();
+    progress.stage(name);
+  }
+  int emitModule(ModuleOp module);
+  int writeText(llvm::function_ref<bool(llvm::raw_ostream &)> write);
+  int emitObject(CompiledModel &compiled);
+  void summary(CompiledModel &compiled, StringRef path);
+
+  const DriverOptions &options;
+  Progress progress;
+  std::string stageName;
+};
+
+} // namespace
+
+/// A valid C identifier from the model's name.
+static std::string identifier(StringRef stem) {
+  std::string s;
+  for (char c : stem)
+    s += llvm::isAlnum(c) ? c : '_';
+  return s.empty() || llvm::isDigit(s[0]) ? "model_" + s : s;
+}
+
+static bool sameFile(StringRef a, StringRef b) {
+  bool same = false;
+  return !llvm::sys::fs::equivalent(a, b, same) && same;
+}
+
+int Compilation::writeText(llvm::function_ref<bool(llvm::raw_ostream &)> write) {
+  if (options.output.empty() || options.output == "-") {
+    write(llvm::outs());
+    llvm::outs().flush();
+    if (llvm::outs().has_error()) {
+      std::string reason = llvm::outs().error().message();
+      llvm::outs().clear_error();
+      return fail("standard output: cannot write: " + reason, ExitFailure);
+    }
+    return ExitDone;
+  }
+  std::string error;
+  if (!writeFileAtomically(options.output, [&](llvm::raw_fd_ostream &os) { return write(os); }, error))
+    return fail(error, ExitFailure);
+  return ExitDone;
+}
+
+int Compilation::emitModule(ModuleOp module) {
+  if (StringRef(options.output).ends_with(".mlirbc"))
+    return writeText([&](llvm::raw_ostream &os) { return succeeded(writeBytecodeToFile(module, os)); });
+  return writeText([&](llvm::raw_ostream &os) {
+    module.print(os, OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(64));
+    os << "\n";
+    return true;
+  });
+}
+
+int Compilation::emitObject(CompiledModel &compiled) {
+  std::string stem = options.output.empty() ? llvm::sys::path::stem(options.model).str() + ".o" : options.output;
+  std::string base = stem;
+  if (StringRef(base).ends_with(".o"))
+    base.resize(base.size() - 2);
+  std::string name = identifier(llvm::sys::path::filename(base)), error;
+  auto bytes = [&](ArrayRef<char> data) {
+    return [data](llvm::raw_fd_ostream &os) {
+      os.write(data.data(), data.size());
+      return true;
+    };
+  };
+  auto header = [&](llvm::raw_fd_ostream &os) {
+    os << "/* Made by nnopt from " << llvm::sys::path::filename(options.model) << ". Link " << llvm::sys::path::filename(base)
+       << ".o with the nnopt runtime, then\n"
+       << " *   nnopt_model_open_static(&nnopt_" << name << ", \"" << llvm::sys::path::filename(base)
+       << ".weights\", NULL, &model, &error);\n";
+    for (auto [i, t] : llvm::enumerate(compiled.program->inputs))
+      os << " * input " << i << ": " << t.name << "\n";
+    for (auto [i, t] : llvm::enumerate(compiled.program->outputs))
+      os << " * output " << i << ": " << t.name << "\n";
+    os << " */\n#ifndef NNOPT_MODEL_" << name << "_H\n#define NNOPT_MODEL_" << name << "_H\n"
+       << "#include <nnopt/runtime.h>\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n"
+       << "extern const struct nnopt_descriptor nnopt_" << name << ";\n"
+       << "#ifdef __cplusplus\n}\n#endif\n#endif\n";
+    return true;
+  };
+  if (!writeFileAtomically(base + ".o", bytes(compiled.object), error) ||
+      !writeFileAtomically(base + ".h", header, error) ||
+      !writeFileAtomically(
+          base + ".weights", [&](llvm::raw_fd_ostream &os) { return compiled.program->writeWeights(os); }, error))
+    return fail(error, ExitFailure);
+  return ExitDone;
+}
+
+void Compilation::summary(CompiledModel &compiled, StringRef path) {
+  progress.finish();
+  if (options.timing)
+    for (auto &[name, seconds] : progress.times())
+      llvm::errs() << llvm::formatv("  {0,-24} {1:f3} s\n", name, seconds);
+  if (options.quiet)
+    return;
+  MemoryPlan plan = compiled.program->planMemory();
+  llvm::errs() << llvm::formatv(
+      "{0}: {1} kernels, {2} launches, weights {3:f2} MB, arena {4:f2} MB (lower bound {5:f2}, without reuse {6:f2})\n", path,
+      compiled.program->kernelNames.size(), compiled.program->launches.size(), plan.weights / 1e6, plan.arena / 1e6,
+      plan.lowerBound / 1e6, plan.naive / 1e6);
+}
+
+int Compilation::run() {
+  std::string error;
+  llvm::StringMap<onnx::DimSpec> dims;
+  for (const std::string &spec : options.dims)
+    if (!parseDimSpec(spec, dims, error))
+      return fail(error, ExitUsage);
+  cpu::Target target;
+  if (!cpu::Target::get(options.target, target, error))
+    return fail("--target=" + options.target + ": " + error, ExitUsage);
+  if (!options.output.empty() && sameFile(options.output, options.model))
+    return fail(options.output + ": the output is the input file; name another one with -o", ExitUsage);
+
+  DialectRegistry registry;
+  registerAllDialects(registry);
+  MLIRContext ctx(registry, MLIRContext::Threading::DISABLED);
+  ctx.loadAllAvailableDialects();
+  DiagnosticPrinter diagnostics(&ctx, options.model);
+
+  stage("import");
+  nn::DimContext importDims;
+  onnx::ImportOptions importOptions;
+  importOptions.dims = dims;
+  importOptions.checkOnly = options.check;
+  onnx::ImportResult imported = onnx::importModel(options.model, ctx, importDims, importOptions);
+  if (!options.quiet)
+    for (const std::string &warning : imported.warnings)
+      llvm::errs() << options.model << ": warning: " << warning << "\n";
+  if (imported.exitCode != 0) {
+    progress.finish();
+    if (!imported.unsupported.empty())
+      onnx::printUnsupportedTable(llvm::errs(), imported.unsupported);
+    if (!imported.error.empty())
+      llvm::errs() << imported.error << "\n";
+    return imported.exitCode;
+  }
+  if (options.check) {
+    progress.finish();
+    if (!options.quiet)
+      llvm::outs() << options.model << ": every operator is supported\n";
+    return ExitDone;
+  }
+  ModuleOp module = *imported.module;
+
+  stage("optimization");
+  PassManager pm(&ctx);
+  if (!options.printAfter.empty())
+    pm.addInstrumentation(std::make_unique<PrintAfter>(options.printAfter));
+  buildOptimizationPipeline(pm, options.optLevel);
+  if (options.timing)
+    pm.enableTiming();
+  if (failed(pm.run(module)))
+    return fail(options.model + ": error: optimization failed", ExitFailure);
+  if (options.emit == EmitKind::NN) {
+    progress.finish();
+    return emitModule(module);
+  }
+
+  CodegenOptions codegen;
+  codegen.lowering.optLevel = options.optLevel;
+  codegen.lowering.winograd = options.winograd;
+  codegen.properties = {{"producer", "nnopt " NNOPT_VERSION},
+                        {"target", target.name},
+                        {"opt", std::to_string(options.optLevel)},
+                        {"model", llvm::sys::path::filename(options.model).str()}};
+  if (options.emit == EmitKind::LLVM)
+    codegen.compile.kind = cpu::CodeKind::LLVMIR;
+  if (options.emit == EmitKind::Asm)
+    codegen.compile.kind = cpu::CodeKind::Assembly;
+  std::string output = options.output;
+  if (options.emit == EmitKind::Obj) {
+    StringRef base = output.empty() ? llvm::sys::path::stem(options.model) : StringRef(output);
+    base.consume_back(".o");
+    codegen.compile.descriptorSymbol = "nnopt_" + identifier(llvm::sys::path::filename(base));
+  }
+  stageName = "code generation";
+  CompiledModel compiled;
+  if (failed(generateCode(module, target, codegen, compiled, &progress)))
+    return fail(options.model + ": error: code generation failed", ExitFailure);
+
+  switch (options.emit) {
+  case EmitKind::NN:
+    break;
+  case EmitKind::Exec:
+    progress.finish();
+    return writeText([&](llvm::raw_ostream &os) {
+      compiled.program->print(os);
+      return true;
+    });
+  case EmitKind::LLVM:
+  case EmitKind::Asm:
+    progress.finish();
+    return writeText([&](llvm::raw_ostream &os) {
+      os.write(compiled.object.data(), compiled.object.size());
+      return true;
+    });
+  case EmitKind::Obj:
+    stage("writing");
+    if (int code = emitObject(compiled))
+      return code;
+    summary(compiled, options.model);
+    return ExitDone;
+  case EmitKind::Lib:
+    break;
+  }
+  stage("writing");
+  if (output.empty())
+    output = llvm::sys::path::stem(options.model).str() + ".so";
+  if (sameFile(output, options.model))
+    return fail(output + ": the output is the input file; name another one with -o", ExitUsage);
+  if (!writeArtifact(output, compiled.object, *compiled.program, target.required, error))
+    return fail(error, ExitFailure);
+  summary(compiled, output);
+  if (options.verify)
+    return verifyArtifact(options, output);
+  return ExitDone;
+}
+
+int compileModel(const DriverOptions &options) {
+  // LLVM aborts on some internal errors; these become exit code 1 and a message.
+  llvm::CrashRecoveryContext::Enable();
+  llvm::CrashRecoveryContext recovery;
+  Compilation compilation(options);
+  int code = ExitFailure;
+  if (!recovery.RunSafely([&] { code = compilation.run(); })) {
+    llvm::errs() << options.model << ": internal error during " << compilation.currentStage()
+                 << "; please report it with the model and the output of: nnopt-compile --emit=nn " << options.model << "\n";
+    return ExitFailure;
+  }
+  return code;
+}
+
+} // namespace nnopt

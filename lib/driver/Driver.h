@@ -1,0 +1,92 @@
+//===- Driver.h - from options to artifacts ---------------------*- C++ -*-===//
+#ifndef NNOPT_LIB_DRIVER_DRIVER_H
+#define NNOPT_LIB_DRIVER_DRIVER_H
+
+#include "lib/codegen/Program.h"
+#include "lib/codegen/cpu/Compile.h"
+#include "lib/codegen/cpu/Lowering.h"
+#include "lib/codegen/cpu/Target.h"
+#include "lib/frontend/onnx/Import.h"
+#include "mlir/IR/BuiltinOps.h"
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace nnopt {
+
+/// Exit codes of every tool (DESIGN 1.2).
+enum ExitCode { ExitDone = 0, ExitFailure = 1, ExitUsage = 2, ExitInvalid = 3, ExitUnsupported = 4 };
+
+enum class EmitKind { Lib, Obj, NN, Exec, LLVM, Asm };
+
+struct DriverOptions {
+  std::string model;
+  std::string output; // empty: chosen from the model's name
+  EmitKind emit = EmitKind::Lib;
+  std::string target = "native";
+  std::vector<std::string> dims; // NAME=VALUE, NAME=LO..HI
+  int optLevel = 2;
+  bool winograd = true;
+  bool check = false;
+  bool verify = false;
+  std::string verifyInputs; // npz, empty: seeded random inputs
+  bool timing = false;
+  std::vector<std::string> printAfter; // pass names
+  bool quiet = false;                  // no progress, no summary
+  std::string remarks;                 // regular expression of pass names whose remarks are printed
+};
+
+/// Registers every dialect and interface that the compiler uses.
+void registerAllDialects(mlir::DialectRegistry &registry);
+
+/// Shows "stage  done/total  seconds" in one line on a terminal; silent when stderr is piped.
+class Progress {
+public:
+  explicit Progress(bool enabled);
+  ~Progress();
+  void stage(llvm::StringRef name);
+  void fraction(double f);
+  void finish();
+  /// Seconds of each stage so far, in order.
+  std::vector<std::pair<std::string, double>> times() const;
+
+private:
+  void draw(double f);
+  bool enabled;
+  std::chrono::steady_clock::time_point start, stageStart;
+  std::string current;
+  std::vector<std::pair<std::string, double>> done;
+};
+
+/// A lowered and compiled function: what artifacts are made of.
+struct CompiledModel {
+  std::unique_ptr<nn::DimContext> dims;
+  std::unique_ptr<Program> program;
+  llvm::SmallVector<char, 0> object;
+  cpu::Target target;
+};
+
+struct CodegenOptions {
+  cpu::LoweringOptions lowering;
+  cpu::CompileOptions compile;
+  std::vector<std::pair<std::string, std::string>> properties;
+};
+
+/// Lowers `main` of an optimized nn module and compiles the kernels for `target`. The kernels
+/// module is printed to `kernelsOut` before LLVM sees it, if that is given.
+mlir::LogicalResult generateCode(mlir::ModuleOp module, const cpu::Target &target, const CodegenOptions &options,
+                                 CompiledModel &result, Progress *progress = nullptr);
+
+/// Runs the whole compiler; prints errors to stderr. Returns an ExitCode.
+int compileModel(const DriverOptions &options);
+
+/// Parses `NAME=VALUE`, `NAME=LO..HI`; false with a message for anything else.
+bool parseDimSpec(llvm::StringRef text, llvm::StringMap<onnx::DimSpec> &dims, std::string &error);
+
+/// The text of `--version`: versions of nnopt, LLVM, the host CPU and the targets.
+void printVersion(llvm::raw_ostream &os);
+
+} // namespace nnopt
+
+#endif

@@ -1,0 +1,89 @@
+//===- main.cpp - nnopt-compile ---------------------------------------------===//
+
+#include "lib/driver/Driver.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/InitLLVM.h"
+
+using namespace llvm;
+using namespace nnopt;
+
+static cl::OptionCategory category("nnopt-compile options");
+
+static cl::opt<std::string> model(cl::Positional, cl::desc("MODEL.onnx"), cl::cat(category));
+static cl::opt<std::string> output("o", cl::desc("Output file (default: the model's name with .so, in the current folder)"),
+                                   cl::value_desc("FILE"), cl::cat(category));
+static cl::opt<std::string> target("target",
+                                   cl::desc("CPU to compile for: native (default), x86-64-v3, x86-64-v4, a CPU name of LLVM, "
+                                            "or TRIPLE:CPU"),
+                                   cl::value_desc("CPU"), cl::init("native"), cl::cat(category));
+static cl::list<std::string> dims("dim",
+                                  cl::desc("Pin a symbolic dimension (batch=1) or bound it (sequence=1..512); a dimension "
+                                           "without name is INPUT[AXIS]. May be repeated"),
+                                  cl::value_desc("NAME=VALUE"), cl::cat(category));
+static cl::opt<int> optLevel("opt",
+                             cl::desc("0: every operator by itself in plain loops (the reference); 2 (default): all exact "
+                                      "optimizations"),
+                             cl::value_desc("0|1|2"), cl::init(2), cl::cat(category));
+static cl::opt<bool> check("check", cl::desc("Only check: lists everything that is unsupported, writes nothing"), cl::cat(category));
+static cl::opt<std::string> verify("verify", cl::ValueOptional,
+                                   cl::desc("Also compile at --opt=0, run both (on FILE.npz or random inputs) and compare"),
+                                   cl::value_desc("FILE.npz"), cl::cat(category));
+static cl::opt<EmitKind> emit("emit", cl::desc("What to write (default: lib)"), cl::init(EmitKind::Lib), cl::cat(category),
+                              cl::values(clEnumValN(EmitKind::Lib, "lib", "shared object with weights: the artifact"),
+                                         clEnumValN(EmitKind::Obj, "obj", "object, weights file and C header, for static linking"),
+                                         clEnumValN(EmitKind::NN, "nn", "the optimized graph as MLIR (-o X.mlirbc: with weights)"),
+                                         clEnumValN(EmitKind::Exec, "exec", "buffers and kernel launches"),
+                                         clEnumValN(EmitKind::LLVM, "llvm", "LLVM IR"),
+                                         clEnumValN(EmitKind::Asm, "asm", "assembly")));
+static cl::opt<bool> exactConv("exact-conv", cl::desc("No Winograd convolutions: smaller rounding errors, slower 3x3 layers"),
+                               cl::cat(category));
+static cl::opt<bool> timing("timing", cl::desc("Print the time of every stage and pass"), cl::cat(category));
+static cl::list<std::string> printAfter("print-ir-after", cl::desc("Print the graph after this pass (or: all)"),
+                                        cl::value_desc("PASS"), cl::cat(category));
+static cl::opt<bool> quiet("quiet", cl::desc("Print errors only"), cl::cat(category));
+
+int main(int argc, char **argv) {
+  for (int i = 1; i < argc; ++i)
+    if (StringRef(argv[i]) == "--version") {
+      printVersion(outs());
+      return ExitDone;
+    }
+  cl::HideUnrelatedOptions(category);
+  std::string message;
+  raw_string_ostream errors(message);
+  if (!cl::ParseCommandLineOptions(
+          argc, argv,
+          "Compiles an ONNX model to native code: one shared object that holds code and weights.\n\n"
+          "  nnopt-compile resnet50.onnx                      # writes resnet50.so for this machine\n"
+          "  nnopt-compile bert.onnx --dim batch=1 --dim sequence=128 -o bert.so\n"
+          "  nnopt-compile model.onnx --check                 # what is unsupported, if anything\n"
+          "  nnopt-run model.so --inputs=in.npz --outputs=out.npz\n\n"
+          "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid model, 4 unsupported operators (listed).\n",
+          &errors)) {
+    errs() << errors.str() << "See nnopt-compile --help.\n";
+    return ExitUsage;
+  }
+  if (model.empty()) {
+    errs() << "nnopt-compile: no model given; usage: nnopt-compile MODEL.onnx [-o OUT.so]. See nnopt-compile --help.\n";
+    return ExitUsage;
+  }
+  if (optLevel < 0 || optLevel > 2) {
+    errs() << "--opt=" << int(optLevel) << ": expected 0, 1 or 2\n";
+    return ExitUsage;
+  }
+  DriverOptions options;
+  options.model = model;
+  options.output = output;
+  options.emit = emit;
+  options.target = target;
+  options.dims.assign(dims.begin(), dims.end());
+  options.optLevel = optLevel;
+  options.winograd = !exactConv;
+  options.check = check;
+  options.verify = verify.getNumOccurrences() > 0;
+  options.verifyInputs = verify;
+  options.timing = timing;
+  options.printAfter.assign(printAfter.begin(), printAfter.end());
+  options.quiet = quiet;
+  return compileModel(options);
+}
