@@ -1,0 +1,739 @@
+//===- Dim.cpp - normal form and simplification of dimensions -------------===//
+//
+// Every expression is a polynomial with integer coefficients over atoms: symbols, and quotients,
+// remainders, minima, maxima and broadcasts of other expressions. The normal form lists the
+// monomials in a fixed order; nodes are uniqued, so equal polynomials are the same node. Rewrites
+// of atoms are applied when they are built, so that their operands are in normal form already.
+//
+//===----------------------------------------------------------------------===//
+#include "dialects/nn/Dim.h"
+
+#include "mlir/IR/BuiltinTypes.h"
+#include "llvm/ADT/FoldingSet.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/MathExtras.h"
+#include <limits>
+#include <map>
+#include <numeric>
+
+namespace nnopt::nn {
+
+using Kind = Dim::Kind;
+
+namespace detail {
+struct DimNode : llvm::FoldingSetNode {
+  Kind kind;
+  int64_t value = 0;
+  std::string name;
+  llvm::SmallVector<Dim, 2> operands;
+  DimContext *context = nullptr;
+  /// Order of creation: the order of atoms within monomials and of monomials.
+  unsigned id = 0;
+
+  static void profile(llvm::FoldingSetNodeID &id, Kind kind, int64_t value, llvm::StringRef name,
+                      llvm::ArrayRef<Dim> operands) {
+    id.AddInteger((unsigned)kind);
+    id.AddInteger(value);
+    id.AddString(name);
+    for (Dim d : operands)
+      id.AddPointer(d.node);
+  }
+  void Profile(llvm::FoldingSetNodeID &id) const { profile(id, kind, value, name, operands); }
+};
+} // namespace detail
+
+using detail::DimNode;
+
+namespace {
+constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
+constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+
+int64_t addSat(int64_t a, int64_t b) {
+  int64_t r;
+  return __builtin_add_overflow(a, b, &r) ? (a < 0 ? kMin : kMax) : r;
+}
+int64_t mulSat(int64_t a, int64_t b) {
+  int64_t r;
+  return __builtin_mul_overflow(a, b, &r) ? ((a < 0) != (b < 0) ? kMin : kMax) : r;
+}
+int64_t floorDivInt(int64_t a, int64_t b) {
+  if (b == -1)
+    return mulSat(a, -1);
+  int64_t q = a / b;
+  return (a % b != 0 && (a < 0) != (b < 0)) ? q - 1 : q;
+}
+
+unsigned idOf(Dim d) { return static_cast<const DimNode *>(d.opaque())->id; }
+struct ById {
+  bool operator()(Dim a, Dim b) const { return idOf(a) < idOf(b); }
+};
+
+/// A product of atoms, sorted, with repetition.
+using Monomial = llvm::SmallVector<Dim, 4>;
+/// Higher degree first, then by atoms: an admissible order (needed for division).
+struct MonomialOrder {
+  bool operator()(const Monomial &a, const Monomial &b) const {
+    if (a.size() != b.size())
+      return a.size() > b.size();
+    return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(), ById());
+  }
+};
+/// Coefficients, none of them zero.
+using Polynomial = std::map<Monomial, int64_t, MonomialOrder>;
+
+void addTerm(Polynomial &p, const Monomial &m, int64_t c) {
+  auto [it, isNew] = p.try_emplace(m, c);
+  if (!isNew)
+    it->second = addSat(it->second, c);
+  if (it->second == 0)
+    p.erase(it);
+}
+
+void addTerms(Polynomial &p, Dim d, int64_t factor) {
+  switch (d.kind()) {
+  case Kind::Const:
+    addTerm(p, {}, mulSat(d.value(), factor));
+    return;
+  case Kind::Add:
+    for (Dim term : d.operands())
+      addTerms(p, term, factor);
+    return;
+  case Kind::Mul: {
+    Monomial m;
+    for (Dim atom : d.operands()) {
+      if (atom.isConst())
+        factor = mulSat(factor, atom.value());
+      else
+        m.push_back(atom);
+    }
+    addTerm(p, m, factor);
+    return;
+  }
+  default:
+    addTerm(p, {d}, factor);
+  }
+}
+
+Polynomial toPolynomial(Dim d) {
+  Polynomial p;
+  addTerms(p, d, 1);
+  return p;
+}
+
+Monomial multiply(const Monomial &a, const Monomial &b) {
+  Monomial m;
+  std::merge(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(m), ById());
+  return m;
+}
+
+/// a / b where b divides a.
+std::optional<Monomial> divide(const Monomial &a, const Monomial &b) {
+  if (!std::includes(a.begin(), a.end(), b.begin(), b.end(), ById()))
+    return std::nullopt;
+  Monomial m;
+  std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(m), ById());
+  return m;
+}
+
+/// p -= (c * m) * q.
+void subtractProduct(Polynomial &p, const Monomial &m, int64_t c, const Polynomial &q) {
+  for (auto &[mono, coef] : q)
+    addTerm(p, multiply(mono, m), mulSat(mulSat(coef, c), -1));
+}
+
+using Interval = std::pair<std::optional<int64_t>, std::optional<int64_t>>;
+Interval intervalOf(Dim d);
+
+Interval intervalOf(const Monomial &m, int64_t c) {
+  // Products of non-negative factors only; anything else is unbounded.
+  std::optional<int64_t> low = 1, high = 1;
+  for (Dim atom : m) {
+    auto [l, h] = intervalOf(atom);
+    if (!l || *l < 0)
+      return {};
+    low = mulSat(*low, *l);
+    high = high && h ? std::optional(mulSat(*high, *h)) : std::nullopt;
+  }
+  auto scale = [&](std::optional<int64_t> v) {
+    return v ? std::optional(mulSat(*v, c)) : std::nullopt;
+  };
+  return c >= 0 ? Interval{scale(low), scale(high)} : Interval{scale(high), scale(low)};
+}
+
+Interval intervalOf(const Polynomial &p) {
+  Interval sum{0, 0};
+  for (auto &[m, c] : p) {
+    Interval term = intervalOf(m, c);
+    if (m.size() == 1) {
+      auto [l, h] = intervalOf(m.front());
+      if (c < 0)
+        std::swap(l, h);
+      term = {l ? std::optional(mulSat(*l, c)) : std::nullopt,
+              h ? std::optional(mulSat(*h, c)) : std::nullopt};
+    }
+    sum.first = sum.first && term.first ? std::optional(addSat(*sum.first, *term.first))
+                                        : std::nullopt;
+    sum.second = sum.second && term.second ? std::optional(addSat(*sum.second, *term.second))
+                                           : std::nullopt;
+  }
+  return sum;
+}
+
+Interval intervalOf(Dim d) {
+  switch (d.kind()) {
+  case Kind::Const:
+    return {d.value(), d.value()};
+  case Kind::Symbol: {
+    auto [low, high] = d.context().bounds(d);
+    return {low == kMin ? std::nullopt : std::optional(low), high};
+  }
+  case Kind::Add:
+  case Kind::Mul:
+    return intervalOf(toPolynomial(d));
+  case Kind::FloorDiv: {
+    auto [al, ah] = intervalOf(d.operands()[0]);
+    auto [bl, bh] = intervalOf(d.operands()[1]);
+    Interval r;
+    if (!bl || *bl < 1)
+      bl = 1; // The divisor is positive by contract.
+    if (al && *al >= 0)
+      r.first = bh ? *al / *bh : 0;
+    else if (al)
+      r.first = floorDivInt(*al, *bl);
+    if (ah && *ah >= 0)
+      r.second = *ah / *bl;
+    else if (ah)
+      r.second = bh ? floorDivInt(*ah, *bh) : -1;
+    return r;
+  }
+  case Kind::Mod: {
+    auto bh = intervalOf(d.operands()[1]).second;
+    Interval r{0, bh ? std::optional(*bh - 1) : std::nullopt};
+    auto [al, ah] = intervalOf(d.operands()[0]);
+    if (al && *al >= 0 && ah)
+      r.second = r.second ? std::min(*r.second, *ah) : *ah;
+    return r;
+  }
+  case Kind::Min:
+  case Kind::Max:
+  case Kind::Broadcast: {
+    // Below: min and broadcast need every lower bound, max any; above: the other way around.
+    bool isMin = d.kind() == Kind::Min, isMax = d.kind() == Kind::Max;
+    Interval r = intervalOf(d.operands().front());
+    for (Dim o : d.operands().drop_front()) {
+      auto [l, h] = intervalOf(o);
+      if (isMax)
+        r.first = r.first && l ? std::optional(std::max(*r.first, *l)) : (l ? l : r.first);
+      else
+        r.first = r.first && l ? std::optional(std::min(*r.first, *l)) : std::nullopt;
+      if (isMin)
+        r.second = r.second && h ? std::optional(std::min(*r.second, *h)) : (h ? h : r.second);
+      else
+        r.second = r.second && h ? std::optional(std::max(*r.second, *h)) : std::nullopt;
+    }
+    return r;
+  }
+  }
+  llvm_unreachable("unknown kind");
+}
+
+/// Proves p >= 0: by intervals, by dividing out common non-negative factors, or by replacing an
+/// atom with something that makes p smaller.
+bool isNonNegative(const Polynomial &p, unsigned depth) {
+  if (auto low = intervalOf(p).first)
+    if (*low >= 0)
+      return true;
+  if (depth == 0)
+    return false;
+  // All terms share an atom that is at least 0.
+  if (!p.empty() && !p.begin()->first.empty()) {
+    for (Dim atom : p.begin()->first) {
+      auto low = intervalOf(atom).first;
+      if (!low || *low < 0 || !llvm::all_of(p, [&](auto &t) { return llvm::is_contained(t.first, atom); }))
+        continue;
+      Polynomial q;
+      for (auto &[m, c] : p)
+        addTerm(q, *divide(m, {atom}), c);
+      return isNonNegative(q, depth - 1);
+    }
+  }
+  for (auto &[m, c] : p) {
+    if (m.size() != 1)
+      continue;
+    Dim atom = m.front();
+    Kind kind = atom.kind();
+    // -min(a, b) >= -a and max(a, b) >= a.
+    if ((kind == Kind::Min && c < 0) || (kind == Kind::Max && c > 0)) {
+      for (Dim o : atom.operands()) {
+        Polynomial q = p;
+        q.erase(m);
+        addTerms(q, o, c);
+        if (isNonNegative(q, depth - 1))
+          return true;
+      }
+    }
+    // a - k + 1 <= k * (a floordiv k) <= a: scale everything by k and replace.
+    if (kind == Kind::FloorDiv && atom.operands()[1].isConst()) {
+      int64_t k = atom.operands()[1].value();
+      Polynomial q;
+      for (auto &[mono, coef] : p)
+        if (mono != m)
+          addTerm(q, mono, mulSat(coef, k));
+      addTerms(q, atom.operands()[0], c);
+      if (c > 0)
+        addTerm(q, {}, mulSat(c, 1 - k));
+      if (isNonNegative(q, depth - 1))
+        return true;
+    }
+    // -(a mod b) >= -a for a >= 0.
+    if (kind == Kind::Mod && c < 0 && atom.operands()[0].isAtLeast(0)) {
+      Polynomial q = p;
+      q.erase(m);
+      addTerms(q, atom.operands()[0], c);
+      if (isNonNegative(q, depth - 1))
+        return true;
+    }
+  }
+  return false;
+}
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Context
+//===----------------------------------------------------------------------===//
+
+struct DimContext::Impl {
+  DimContext *context;
+  llvm::FoldingSet<DimNode> unique;
+  std::vector<std::unique_ptr<DimNode>> nodes;
+  llvm::StringMap<Dim> byName;
+  std::vector<Dim> symbols;
+  llvm::DenseMap<const void *, std::pair<int64_t, std::optional<int64_t>>> bounds;
+
+  Dim get(Kind kind, int64_t value, llvm::StringRef name, llvm::ArrayRef<Dim> operands) {
+    llvm::FoldingSetNodeID id;
+    DimNode::profile(id, kind, value, name, operands);
+    void *position;
+    if (DimNode *found = unique.FindNodeOrInsertPos(id, position))
+      return Dim(found);
+    auto node = std::make_unique<DimNode>();
+    node->kind = kind;
+    node->value = value;
+    node->name = name.str();
+    node->operands.assign(operands.begin(), operands.end());
+    node->context = context;
+    node->id = nodes.size();
+    unique.InsertNode(node.get(), position);
+    nodes.push_back(std::move(node));
+    return Dim(nodes.back().get());
+  }
+
+  Dim fromTerm(const Monomial &m, int64_t c) {
+    if (m.empty())
+      return get(Kind::Const, c, "", {});
+    llvm::SmallVector<Dim, 4> operands;
+    if (c != 1)
+      operands.push_back(get(Kind::Const, c, "", {}));
+    operands.append(m.begin(), m.end());
+    return operands.size() == 1 ? operands.front() : get(Kind::Mul, 0, "", operands);
+  }
+
+  Dim fromPolynomial(const Polynomial &p) {
+    if (p.empty())
+      return get(Kind::Const, 0, "", {});
+    llvm::SmallVector<Dim, 4> terms;
+    for (auto &[m, c] : p)
+      terms.push_back(fromTerm(m, c));
+    return terms.size() == 1 ? terms.front() : get(Kind::Add, 0, "", terms);
+  }
+
+  Dim multiply(Dim a, Dim b) {
+    Polynomial product, q = toPolynomial(b);
+    for (auto &[m, c] : toPolynomial(a))
+      subtractProduct(product, m, mulSat(c, -1), q);
+    return fromPolynomial(product);
+  }
+
+  /// a / b when b divides a as polynomials.
+  std::optional<Dim> divideExactly(Dim a, Dim b) {
+    Polynomial rest = toPolynomial(a), divisor = toPolynomial(b), quotient;
+    auto &[leadMono, leadCoef] = *divisor.begin();
+    while (!rest.empty()) {
+      auto [mono, coef] = *rest.begin();
+      std::optional<Monomial> m = nn::divide(mono, leadMono);
+      if (!m || coef % leadCoef != 0)
+        return std::nullopt;
+      addTerm(quotient, *m, coef / leadCoef);
+      subtractProduct(rest, *m, coef / leadCoef, divisor);
+      rest.erase(mono); // Also where coefficients are saturated.
+    }
+    return fromPolynomial(quotient);
+  }
+
+  struct Division {
+    Dim quotient, rest, divisor;
+    /// What was divided out of rest and divisor: remainders must be multiplied by it.
+    Dim common;
+  };
+  /// a = quotient * b + common * rest, b = common * divisor, with everything that can be moved
+  /// into the quotient moved there.
+  Division divideWithRest(Dim a, Dim b) {
+    Division d{context->constant(0), a, b, context->constant(1)};
+    if (auto exact = divideExactly(a, b)) {
+      d.quotient = *exact;
+      d.rest = context->constant(0);
+      return d;
+    }
+    Polynomial divisor = toPolynomial(b);
+    if (divisor.size() != 1)
+      return d;
+    auto [mono, coef] = *divisor.begin();
+    Polynomial quotient, rest;
+    for (auto &[m, c] : toPolynomial(a)) {
+      auto q = nn::divide(m, mono);
+      if (!q) {
+        addTerm(rest, m, c);
+        continue;
+      }
+      int64_t whole = floorDivInt(c, coef);
+      if (whole)
+        addTerm(quotient, *q, whole);
+      if (c - whole * coef)
+        addTerm(rest, m, c - whole * coef);
+    }
+    d.quotient = fromPolynomial(quotient);
+    d.rest = fromPolynomial(rest);
+    if (rest.empty())
+      return d;
+    cancel(d, rest, mono, coef);
+    return d;
+  }
+
+  /// Divides the atoms and the integer factor that all terms of rest and the divisor have in
+  /// common out of both.
+  void cancel(Division &d, const Polynomial &rest, Monomial mono, int64_t coef) {
+    Monomial atoms = mono;
+    int64_t factor = coef;
+    for (auto &[m, c] : rest) {
+      Monomial both;
+      std::set_intersection(atoms.begin(), atoms.end(), m.begin(), m.end(),
+                            std::back_inserter(both), ById());
+      atoms = both;
+      factor = std::gcd(factor, c);
+    }
+    if (factor == 1 && atoms.empty())
+      return;
+    Polynomial reduced;
+    for (auto &[m, c] : rest)
+      addTerm(reduced, *nn::divide(m, atoms), c / factor);
+    d.rest = fromPolynomial(reduced);
+    d.divisor = fromTerm(*nn::divide(mono, atoms), coef / factor);
+    d.common = fromTerm(atoms, factor);
+  }
+
+  /// A rest in [0, divisor) divides to 0 and is its own remainder.
+  bool isSmallRest(const Division &d) {
+    return d.rest.isAtLeast(0) && (d.divisor - d.rest).isAtLeast(1);
+  }
+
+  /// Operands of a commutative, idempotent, associative atom: flattened, sorted, unique.
+  llvm::SmallVector<Dim, 4> flatten(Kind kind, Dim a, Dim b) {
+    llvm::SmallVector<Dim, 4> all;
+    for (Dim d : {a, b}) {
+      if (d.kind() == kind)
+        all.append(d.operands().begin(), d.operands().end());
+      else
+        all.push_back(d);
+    }
+    llvm::sort(all, ById());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    return all;
+  }
+
+  Dim minMax(Kind kind, Dim a, Dim b) {
+    llvm::SmallVector<Dim, 4> all = flatten(kind, a, b), kept;
+    // Drops every operand that another one is provably at least as small (large) as.
+    for (auto [i, d] : llvm::enumerate(all)) {
+      bool dropped = false;
+      for (auto [j, other] : llvm::enumerate(all)) {
+        if (i == j)
+          continue;
+        bool loses = kind == Kind::Min ? atLeast(d, other) : atLeast(other, d);
+        bool ties = kind == Kind::Min ? atLeast(other, d) : atLeast(d, other);
+        if (loses && (!ties || j < i)) {
+          dropped = true;
+          break;
+        }
+      }
+      if (!dropped)
+        kept.push_back(d);
+    }
+    return kept.size() == 1 ? kept.front() : get(kind, 0, "", kept);
+  }
+
+  bool atLeast(Dim a, Dim b) {
+    if (a.isConst() && b.isConst())
+      return a.value() >= b.value();
+    // INT64_MAX and INT64_MIN stand for infinity in slices.
+    if (a.isConst(kMax) || b.isConst(kMin))
+      return true;
+    if (b.isConst(kMax) || a.isConst(kMin))
+      return false;
+    return (a - b).isAtLeast(0);
+  }
+};
+
+DimContext::DimContext() : impl(std::make_unique<Impl>()) { impl->context = this; }
+DimContext::~DimContext() = default;
+
+Dim DimContext::constant(int64_t v) { return impl->get(Kind::Const, v, "", {}); }
+
+Dim DimContext::symbol(llvm::StringRef name) {
+  auto [it, isNew] = impl->byName.try_emplace(name);
+  if (isNew) {
+    it->second = impl->get(Kind::Symbol, 0, name, {});
+    impl->symbols.push_back(it->second);
+  }
+  return it->second;
+}
+
+Dim DimContext::freshSymbol(llvm::StringRef prefix) {
+  std::string name = prefix.str();
+  for (unsigned i = 1; impl->byName.contains(name); ++i)
+    name = prefix.str() + "_" + std::to_string(i);
+  return symbol(name);
+}
+
+void DimContext::setBounds(Dim symbol, int64_t low, std::optional<int64_t> high) {
+  impl->bounds[symbol.opaque()] = {low, high};
+}
+
+std::pair<int64_t, std::optional<int64_t>> DimContext::bounds(Dim symbol) const {
+  auto it = impl->bounds.find(symbol.opaque());
+  if (it == impl->bounds.end())
+    return {0, std::nullopt};
+  return it->second;
+}
+
+llvm::ArrayRef<Dim> DimContext::symbols() const { return impl->symbols; }
+
+std::optional<int64_t>
+DimContext::evaluate(Dim d, llvm::function_ref<std::optional<int64_t>(Dim)> valueOf) const {
+  if (!d)
+    return std::nullopt;
+  if (d.isConst())
+    return d.value();
+  if (d.kind() == Kind::Symbol)
+    return valueOf(d);
+  llvm::SmallVector<int64_t, 4> v;
+  for (Dim o : d.operands()) {
+    std::optional<int64_t> value = evaluate(o, valueOf);
+    if (!value)
+      return std::nullopt;
+    v.push_back(*value);
+  }
+  switch (d.kind()) {
+  case Kind::Add:
+    return std::accumulate(v.begin(), v.end(), int64_t(0), addSat);
+  case Kind::Mul:
+    return std::accumulate(v.begin(), v.end(), int64_t(1), mulSat);
+  case Kind::FloorDiv:
+    return v[1] == 0 ? std::nullopt : std::optional(floorDivInt(v[0], v[1]));
+  case Kind::Mod:
+    return v[1] == 0 ? std::nullopt : std::optional(v[0] - floorDivInt(v[0], v[1]) * v[1]);
+  case Kind::Min:
+    return *llvm::min_element(v);
+  case Kind::Max:
+    return *llvm::max_element(v);
+  case Kind::Broadcast: {
+    auto it = llvm::find_if(v, [](int64_t x) { return x != 1; });
+    return it == v.end() ? 1 : *it;
+  }
+  default:
+    llvm_unreachable("leaves are handled above");
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Expressions
+//===----------------------------------------------------------------------===//
+
+Dim::Kind Dim::kind() const { return node->kind; }
+bool Dim::isConst() const { return node && node->kind == Kind::Const; }
+int64_t Dim::value() const { return node->value; }
+llvm::StringRef Dim::symbol() const { return node->name; }
+llvm::ArrayRef<Dim> Dim::operands() const { return node->operands; }
+int64_t Dim::typeDim() const { return isConst() ? value() : mlir::ShapedType::kDynamic; }
+DimContext &Dim::context() const { return *node->context; }
+
+Dim Dim::operator+(Dim o) const {
+  if (isConst() && o.isConst())
+    return context().constant(addSat(value(), o.value()));
+  Polynomial p = toPolynomial(*this);
+  addTerms(p, o, 1);
+  return context().impl->fromPolynomial(p);
+}
+Dim Dim::operator-(Dim o) const {
+  if (*this == o)
+    return context().constant(0);
+  Polynomial p = toPolynomial(*this);
+  addTerms(p, o, -1);
+  return context().impl->fromPolynomial(p);
+}
+Dim Dim::operator*(Dim o) const {
+  if (isConst() && o.isConst())
+    return context().constant(mulSat(value(), o.value()));
+  return context().impl->multiply(*this, o);
+}
+Dim Dim::operator+(int64_t v) const { return *this + context().constant(v); }
+Dim Dim::operator-(int64_t v) const { return *this - context().constant(v); }
+Dim Dim::operator*(int64_t v) const { return *this * context().constant(v); }
+
+Dim Dim::floorDiv(Dim o) const {
+  DimContext &ctx = context();
+  if (o.isConst(1))
+    return *this;
+  if (o.isConst() && o.value() <= 0)
+    return ctx.impl->get(Kind::FloorDiv, 0, "", {*this, o});
+  if (isConst() && o.isConst())
+    return ctx.constant(floorDivInt(value(), o.value()));
+  auto d = ctx.impl->divideWithRest(*this, o);
+  if (d.rest.isConst(0) || ctx.impl->isSmallRest(d))
+    return d.quotient;
+  // ((a floordiv b) floordiv c) = a floordiv (b * c) for positive constants.
+  if (d.divisor.isConst() && d.rest.kind() == Kind::FloorDiv && d.rest.operands()[1].isConst() &&
+      d.rest.operands()[1].value() > 0)
+    return d.quotient + d.rest.operands()[0].floorDiv(d.rest.operands()[1] * d.divisor);
+  // Of (g * r + k) floordiv (g * c), only floor(k / g) * g matters in the constant term k.
+  if (d.divisor.isConst()) {
+    Polynomial rest = toPolynomial(d.rest);
+    int64_t g = d.divisor.value(), k = 0;
+    for (auto &[m, c] : rest) {
+      if (m.empty())
+        k = c;
+      else
+        g = std::gcd(g, c);
+    }
+    if (g > 1 && k) {
+      int64_t kept = floorDivInt(k, g) * g;
+      if (kept != k)
+        return d.quotient + (d.rest - (k - kept)).floorDiv(d.divisor);
+    }
+  }
+  return d.quotient + ctx.impl->get(Kind::FloorDiv, 0, "", {d.rest, d.divisor});
+}
+
+Dim Dim::ceilDiv(Dim o) const {
+  if (isConst() && o.isConst() && o.value() > 0)
+    return context().constant(-floorDivInt(-value(), o.value()));
+  return (*this + o - 1).floorDiv(o);
+}
+
+Dim Dim::mod(Dim o) const {
+  DimContext &ctx = context();
+  if (o.isConst(1))
+    return ctx.constant(0);
+  if (o.isConst() && o.value() <= 0)
+    return ctx.impl->get(Kind::Mod, 0, "", {*this, o});
+  if (isConst() && o.isConst())
+    return ctx.constant(value() - floorDivInt(value(), o.value()) * o.value());
+  auto d = ctx.impl->divideWithRest(*this, o);
+  if (d.rest.isConst(0))
+    return d.rest;
+  if (ctx.impl->isSmallRest(d))
+    return d.common * d.rest;
+  return d.common * ctx.impl->get(Kind::Mod, 0, "", {d.rest, d.divisor});
+}
+
+Dim Dim::floorDiv(int64_t v) const { return floorDiv(context().constant(v)); }
+Dim Dim::ceilDiv(int64_t v) const { return ceilDiv(context().constant(v)); }
+
+Dim Dim::min(Dim o) const { return context().impl->minMax(Kind::Min, *this, o); }
+Dim Dim::max(Dim o) const { return context().impl->minMax(Kind::Max, *this, o); }
+
+Dim Dim::broadcast(Dim o) const {
+  if (*this == o || o.isConst(1))
+    return *this;
+  if (isConst(1))
+    return o;
+  // Something that is not 1 decides; valid programs have no two different such dimensions.
+  for (Dim d : {*this, o})
+    if (d.isConst())
+      return d;
+  for (Dim d : {*this, o})
+    if (d.isAtLeast(2))
+      return d;
+  auto all = context().impl->flatten(Kind::Broadcast, *this, o);
+  return all.size() == 1 ? all.front() : context().impl->get(Kind::Broadcast, 0, "", all);
+}
+
+bool Dim::isAtLeast(int64_t v) const {
+  if (isConst())
+    return value() >= v;
+  if (auto low = intervalOf(*this).first)
+    if (*low >= v)
+      return true;
+  Polynomial p = toPolynomial(*this);
+  addTerm(p, {}, mulSat(v, -1));
+  return isNonNegative(p, /*depth=*/4);
+}
+
+static std::string joined(llvm::ArrayRef<Dim> dims, llvm::StringRef separator) {
+  std::string text;
+  for (Dim d : dims)
+    text += (text.empty() ? "" : separator.str()) + d.str();
+  return text;
+}
+
+std::string Dim::str() const {
+  if (!node)
+    return "?";
+  auto infix = [&](llvm::StringRef op) {
+    auto operand = [](Dim d) {
+      return d.kind() == Kind::Add || d.kind() == Kind::Mul ? "(" + d.str() + ")" : d.str();
+    };
+    return "(" + operand(operands()[0]) + op.str() + operand(operands()[1]) + ")";
+  };
+  switch (kind()) {
+  case Kind::Const:
+    return std::to_string(value());
+  case Kind::Symbol:
+    return symbol().str();
+  case Kind::Add: {
+    std::string text;
+    for (Dim term : operands()) {
+      std::string t = term.str();
+      if (text.empty())
+        text = t;
+      else
+        text += t.front() == '-' ? " - " + t.substr(1) : " + " + t;
+    }
+    return text;
+  }
+  case Kind::Mul:
+    if (operands().front().isConst(-1))
+      return "-" + joined(operands().drop_front(), "*");
+    return joined(operands(), "*");
+  case Kind::FloorDiv:
+    return infix(" floordiv ");
+  case Kind::Mod:
+    return infix(" mod ");
+  case Kind::Min:
+    return "min(" + joined(operands(), ", ") + ")";
+  case Kind::Max:
+    return "max(" + joined(operands(), ", ") + ")";
+  case Kind::Broadcast:
+    return "broadcast(" + joined(operands(), ", ") + ")";
+  }
+  llvm_unreachable("unknown kind");
+}
+
+Dim product(DimContext &ctx, llvm::ArrayRef<Dim> dims) {
+  Dim p = ctx.constant(1);
+  for (Dim d : dims)
+    p = p * d;
+  return p;
+}
+
+} // namespace nnopt::nn
