@@ -328,15 +328,14 @@ Value Kernel::loadMasked(const Buffer &buf, Ix offset, int64_t lanes, Value mask
   VectorType type = vec(lanes, buf.storageType);
   Value pass = constant(type, 0);
   Value address = ptrAdd(buf.ptr, offset, buf.storageType);
-  Value v = LLVM::MaskedLoadOp::create(b, loc, type, address, mask, ValueRange{pass},
-                                       b.getI32IntegerAttr(bytesOf(buf.storageType)));
+  Value v = LLVM::MaskedLoadOp::create(b, loc, type, address, mask, pass, uint32_t(bytesOf(buf.storageType)));
   return fromStorage(*this, buf, v);
 }
 
 void Kernel::storeMasked(const Buffer &buf, Ix offset, Value value, Value mask) {
   Value address = ptrAdd(buf.ptr, offset, buf.storageType);
   LLVM::MaskedStoreOp::create(b, loc, toStorage(*this, buf, value), address, mask,
-                              b.getI32IntegerAttr(bytesOf(buf.storageType)));
+                              uint32_t(bytesOf(buf.storageType)));
 }
 
 Value Kernel::mask(Ix count, int64_t lanes) {
@@ -503,7 +502,8 @@ SmallVector<Value> Kernel::inlineScalarRegion(Region &region, ValueRange args) {
       operands.push_back(map.lookup(v));
     OperationState state(loc, inner.getName());
     state.addOperands(operands);
-    state.addAttributes(inner.getDiscardableAttrs());
+    for (NamedAttribute attr : inner.getDiscardableAttrs())
+      state.addAttribute(attr.getName(), attr.getValue());
     state.propertiesAttr = inner.getPropertiesAsAttribute();
     for (Type t : inner.getResultTypes())
       state.addTypes(vectorized(t, lanes));

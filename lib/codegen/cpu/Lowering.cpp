@@ -10,8 +10,8 @@ namespace nnopt::cpu {
 // Emitter registry
 //===----------------------------------------------------------------------===//
 
-static StringMap<std::vector<Emitter>> &registry() {
-  static StringMap<std::vector<Emitter>> emitters;
+static llvm::StringMap<std::vector<Emitter>> &registry() {
+  static llvm::StringMap<std::vector<Emitter>> emitters;
   return emitters;
 }
 
@@ -497,9 +497,14 @@ LogicalResult Lowering::run(func::FuncOp main) {
     buffer.index = i;
     buffer.size = nn::product(dimContext(), info.dims) * nn::elementBytes(info.elementType);
     outputBuffers.push_back(program.addBuffer(buffer));
-    Operation *def = v.getDefiningOp();
-    if (def && !buffers.count(v) && !isa<nn::ConstantOp>(def) && !isView(def))
-      buffers[v] = outputBuffers.back();
+    // A view of a value shares its place, so it is that value that is computed in the output.
+    Value source = v;
+    while (source.getDefiningOp() && isView(source.getDefiningOp()))
+      source = source.getDefiningOp()->getOperand(0);
+    Operation *def = source.getDefiningOp();
+    if (def && def->getBlock() == &body && !buffers.count(source) && !isa<nn::ConstantOp>(def) &&
+        !shapes.content(source))
+      buffers[source] = outputBuffers.back();
   }
   planConcatViews(main);
 

@@ -1,0 +1,225 @@
+//===- Verify.cpp - comparing an artifact with --opt=0 ----------------------===//
+
+#include "lib/driver/Verify.h"
+#include "nnopt/runtime.h"
+#include "tools/common/npz.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include <cmath>
+#include <random>
+
+using namespace llvm;
+
+namespace nnopt {
+
+namespace {
+
+struct Tensor {
+  std::vector<int64_t> shape;
+  DLDataType dtype;
+  std::vector<char> bytes;
+  int64_t count() const {
+    int64_t n = 1;
+    for (int64_t d : shape)
+      n *= d;
+    return n;
+  }
+  DLTensor view() {
+    DLTensor t = {};
+    t.data = bytes.data();
+    t.device = {kDLCPU, 0};
+    t.ndim = int32_t(shape.size());
+    t.shape = shape.data();
+    t.dtype = dtype;
+    return t;
+  }
+};
+
+/// An artifact opened for running.
+class Runner {
+public:
+  ~Runner() {
+    nnopt_session_destroy(session);
+    nnopt_model_close(model);
+  }
+  bool open(StringRef path) {
+    return nnopt_model_open(path.str().c_str(), nullptr, &model, &error) == 0 &&
+           nnopt_session_create(model, nullptr, &session, &error) == 0;
+  }
+  bool run(std::vector<Tensor> &inputs, std::vector<Tensor> &outputs);
+
+  nnopt_model *model = nullptr;
+  nnopt_session *session = nullptr;
+  nnopt_error error = {};
+};
+
+} // namespace
+
+static Tensor fromDLTensor(const DLTensor &t) {
+  Tensor result;
+  result.shape.assign(t.shape, t.shape + t.ndim);
+  result.dtype = t.dtype;
+  int64_t size = result.count() * std::max(1, t.dtype.bits / 8);
+  const char *data = static_cast<const char *>(t.data) + t.byte_offset;
+  result.bytes.assign(data, data + size);
+  return result;
+}
+
+bool Runner::run(std::vector<Tensor> &inputs, std::vector<Tensor> &outputs) {
+  std::vector<DLTensor> views;
+  for (Tensor &t : inputs)
+    views.push_back(t.view());
+  std::vector<DLTensor *> in;
+  for (DLTensor &t : views)
+    in.push_back(&t);
+  // Outputs are taken from the session, so that shapes that depend on data work too.
+  std::vector<DLTensor *> none(nnopt_model_output_count(model), nullptr);
+  if (nnopt_session_run(session, in.data(), in.size(), none.data(), none.size(), &error) != 0)
+    return false;
+  for (size_t i = 0; i < none.size(); ++i) {
+    DLManagedTensorVersioned *t = nullptr;
+    if (nnopt_session_take_output(session, i, &t, &error) != 0)
+      return false;
+    outputs.push_back(fromDLTensor(t->dl_tensor));
+    t->deleter(t);
+  }
+  return true;
+}
+
+/// Element i as a double (f32, f64, integers and bool; other types compare by bits as integers).
+static double element(const Tensor &t, int64_t i) {
+  const char *p = t.bytes.data() + i * std::max(1, t.dtype.bits / 8);
+  auto read = [&](auto v) {
+    memcpy(&v, p, sizeof(v));
+    return double(v);
+  };
+  if (t.dtype.code == kDLFloat && t.dtype.bits == 32)
+    return read(float());
+  if (t.dtype.code == kDLFloat && t.dtype.bits == 64)
+    return read(double());
+  bool isSigned = t.dtype.code == kDLInt;
+  switch (t.dtype.bits) {
+  case 8: return isSigned ? read(int8_t()) : read(uint8_t());
+  case 16: return isSigned ? read(int16_t()) : read(uint16_t());
+  case 32: return isSigned ? read(int32_t()) : read(uint32_t());
+  default: return isSigned ? read(int64_t()) : read(uint64_t());
+  }
+}
+
+/// Seeded inputs: normal floats, integers 0 and 1, unknown dimensions 1.
+static Tensor randomInput(const nnopt_tensor_info &info, const nnopt_model *model, std::mt19937 &rng) {
+  Tensor t;
+  t.dtype = info.dtype;
+  for (int i = 0; i < info.rank; ++i) {
+    int64_t size = info.dims[i];
+    if (size < 0) {
+      size = 1;
+      for (size_t s = 0; info.dim_names[i] && s < nnopt_model_symbol_count(model); ++s)
+        if (StringRef(nnopt_model_symbol(model, s)->name) == info.dim_names[i])
+          size = std::max<int64_t>(1, nnopt_model_symbol(model, s)->low);
+    }
+    t.shape.push_back(size);
+  }
+  int64_t bytes = std::max(1, info.dtype.bits / 8), n = t.count();
+  t.bytes.resize(n * bytes);
+  std::normal_distribution<float> normal;
+  for (int64_t i = 0; i < n; ++i) {
+    char *p = t.bytes.data() + i * bytes;
+    if (info.dtype.code == kDLFloat && bytes == 4) {
+      float v = normal(rng);
+      memcpy(p, &v, 4);
+    } else if (info.dtype.code == kDLFloat && bytes == 8) {
+      double v = normal(rng);
+      memcpy(p, &v, 8);
+    } else if (info.dtype.code != kDLFloat && info.dtype.code != kDLBfloat) {
+      p[0] = char(rng() & 1);
+    }
+  }
+  return t;
+}
+
+/// Prints one line about an output; whether it is within tolerance.
+static bool compare(StringRef name, const Tensor &got, const Tensor &expected) {
+  if (got.shape != expected.shape) {
+    errs() << "verify: output '" << name << "': shapes differ\n";
+    return false;
+  }
+  double scale = 0, worst = 0;
+  int64_t bad = 0, n = expected.count();
+  for (int64_t i = 0; i < n; ++i)
+    if (double e = std::fabs(element(expected, i)); std::isfinite(e))
+      scale = std::max(scale, e);
+  for (int64_t i = 0; i < n; ++i) {
+    double a = element(got, i), b = element(expected, i);
+    if (a == b || (std::isnan(a) && std::isnan(b)))
+      continue;
+    double error = std::fabs(a - b);
+    worst = std::isnan(error) ? INFINITY : std::max(worst, error);
+    if (!(error <= 1e-3 * std::fabs(b) + 1e-5 * scale))
+      ++bad;
+  }
+  errs() << formatv("verify: output '{0}': max error {1:e2} of scale {2:e2}{3}\n", name, worst, scale,
+                    bad ? formatv(", {0} of {1} elements differ", bad, n).str() : std::string(": equal within tolerance"));
+  return bad == 0;
+}
+
+int verifyArtifact(const DriverOptions &options, StringRef artifact) {
+  SmallString<128> reference;
+  int fd;
+  if (std::error_code ec = sys::fs::createTemporaryFile("nnopt-reference", "so", fd, reference)) {
+    errs() << "verify: cannot make a temporary file: " << ec.message() << "\n";
+    return ExitFailure;
+  }
+  sys::Process::SafelyCloseFileDescriptor(fd);
+  auto cleanup = make_scope_exit([&] { sys::fs::remove(reference); });
+  DriverOptions plain = options;
+  plain.output = reference.str().str();
+  plain.optLevel = 0;
+  plain.verify = false;
+  plain.quiet = true;
+  if (int code = compileModel(plain)) {
+    errs() << "verify: the model cannot be compiled at --opt=0\n";
+    return code;
+  }
+  Runner optimized, oracle;
+  std::string path = artifact.str();
+  if (!StringRef(path).contains('/'))
+    path = "./" + path;
+  if (!optimized.open(path) || !oracle.open(reference)) {
+    errs() << "verify: " << (optimized.error.code ? optimized.error.message : oracle.error.message) << "\n";
+    return ExitFailure;
+  }
+  std::vector<Tensor> inputs, got, expected;
+  std::mt19937 rng(1);
+  npz::Arrays arrays;
+  if (!options.verifyInputs.empty()) {
+    std::string error;
+    if (!npz::read(options.verifyInputs, arrays, error)) {
+      errs() << error << "\n";
+      return ExitInvalid;
+    }
+  }
+  for (size_t i = 0; i < nnopt_model_input_count(oracle.model); ++i) {
+    const nnopt_tensor_info *info = nnopt_model_input(oracle.model, i);
+    auto it = arrays.find(info->name);
+    if (options.verifyInputs.empty()) {
+      inputs.push_back(randomInput(*info, oracle.model, rng));
+    } else if (it == arrays.end()) {
+      errs() << options.verifyInputs << ": no array for input '" << info->name << "'\n";
+      return ExitInvalid;
+    } else {
+      inputs.push_back({it->second.shape, info->dtype, it->second.data});
+    }
+  }
+  if (!optimized.run(inputs, got) || !oracle.run(inputs, expected)) {
+    errs() << "verify: " << (optimized.error.code ? optimized.error.message : oracle.error.message) << "\n";
+    return ExitInvalid;
+  }
+  bool ok = true;
+  for (size_t i = 0; i < got.size(); ++i)
+    ok &= compare(nnopt_model_output(oracle.model, i)->name, got[i], expected[i]);
+  return ok ? ExitDone : ExitFailure;
+}
+
+} // namespace nnopt
