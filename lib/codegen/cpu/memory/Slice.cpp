@@ -1,0 +1,167 @@
+//===- Slice.cpp - slice, split, concat -------------------------------------===//
+
+#include "lib/codegen/cpu/memory/Operands.h"
+#include "lib/codegen/cpu/memory/StridedCopy.h"
+
+using namespace mlir;
+
+namespace nnopt::cpu {
+namespace {
+
+//===----------------------------------------------------------------------===//
+// Slice
+//===----------------------------------------------------------------------===//
+
+/// First position of a slice in an axis of `size` elements: negative positions count from the end;
+/// then clamped to [0, size] (to [0, size - 1] for a negative step).
+Ix sliceStart(Kernel &k, Ix start, Ix size, Ix step) {
+  start = k.selectIx(start < 0, start + size, start);
+  Ix highest = k.selectIx(step < 0, size - 1, size);
+  return start.max(k.c(0)).min(highest).max(k.c(0));
+}
+
+/// Where a slice begins and how it advances, per axis of x.
+struct SliceOperands {
+  SmallVector<int64_t> axes;
+  std::optional<IntOperand> starts, steps;
+
+  LogicalResult read(nn::SliceOp op, Lowering &l, Kernel &k) {
+    auto count = operandSize(l, op.getStarts());
+    if (!count)
+      return op.emitError("slice needs a known number of starts");
+    auto found = operandAxes(op, l, op.getAxes(), *count, l.dims(op.getX()).size());
+    if (failed(found))
+      return failure();
+    axes = *found;
+    starts.emplace(k, op.getStarts());
+    if (op.getSteps())
+      steps.emplace(k, op.getSteps());
+    return success();
+  }
+  Ix step(Kernel &k, unsigned i) const { return steps ? (*steps)[i] : k.c(1); }
+};
+
+LogicalResult referenceSlice(Operation *op, Lowering &l) {
+  auto slice = cast<nn::SliceOp>(op);
+  Kernel k(l, op, "slice");
+  SliceOperands operands;
+  if (failed(operands.read(slice, l, k)))
+    return failure();
+  Buffer src = asBits(k, k.read(slice.getX())), dst = asBits(k, k.write(slice.getResult()));
+  SmallVector<Ix> strides = k.strides(src.dims);
+  Ix from = k.c(0);
+  for (auto [i, axis] : llvm::enumerate(operands.axes)) {
+    Ix step = operands.step(k, i);
+    from = from + sliceStart(k, (*operands.starts)[i], k.dim(src.dims[axis]), step) * strides[axis];
+    strides[axis] = strides[axis] * step;
+  }
+  k.loop(k.begin, k.end, 1, [&](Ix i) {
+    Ix offset = from;
+    for (auto [x, s] : llvm::zip(k.delinearize(i, dst.dims), strides))
+      offset = offset + x * s;
+    k.store(dst, i, k.load(src, offset));
+  });
+  k.grain = 4096;
+  l.launch(k, nn::product(l.dimContext(), dst.dims));
+  return success();
+}
+
+bool matchSlice(Operation *op, Lowering &l) {
+  auto slice = cast<nn::SliceOp>(op);
+  return !slice.getSteps() || l.shapes.content(slice.getSteps());
+}
+
+LogicalResult emitSlice(Operation *op, Lowering &l) {
+  auto slice = cast<nn::SliceOp>(op);
+  Kernel k(l, op, "slice");
+  SliceOperands operands;
+  if (failed(operands.read(slice, l, k)))
+    return failure();
+  StridedCopy copy;
+  copy.src = k.read(slice.getX());
+  copy.dst = k.write(slice.getResult());
+  nn::Dims strides = rowMajor(l.dimContext(), copy.src.dims);
+  copy.from = k.c(0);
+  for (auto [i, axis] : llvm::enumerate(operands.axes)) {
+    Ix start = sliceStart(k, (*operands.starts)[i], k.dim(copy.src.dims[axis]), operands.step(k, i));
+    copy.from = copy.from + start * k.dim(strides[axis]);
+    if (operands.steps)
+      strides[axis] = strides[axis] * operands.steps->expr(i);
+  }
+  copy.space.sizes = copy.dst.dims;
+  copy.space.strides = {rowMajor(l.dimContext(), copy.dst.dims), strides};
+  launchStridedCopy(l, k, copy);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Split and concat: parts of a whole along an axis
+//===----------------------------------------------------------------------===//
+
+/// Copies between `part` and the range of `whole` along `axis` that begins at `position`.
+void emitPart(Operation *op, Lowering &l, Value whole, Value part, int64_t axis, nn::Dim position, bool toWhole) {
+  nn::DimContext &ctx = l.dimContext();
+  Kernel k(l, op, op->getName().stripDialect());
+  StridedCopy copy;
+  copy.src = k.read(toWhole ? part : whole);
+  copy.dst = k.write(toWhole ? whole : part);
+  copy.space.sizes = l.dims(part);
+  nn::Dims own = rowMajor(ctx, l.dims(part)), of = rowMajor(ctx, l.dims(whole));
+  Ix offset = k.dim(position * of[axis]);
+  copy.space.strides = {toWhole ? of : own, toWhole ? own : of};
+  (toWhole ? copy.to : copy.from) = offset;
+  launchStridedCopy(l, k, copy);
+}
+
+LogicalResult emitSplit(Operation *op, Lowering &l) {
+  auto split = cast<nn::SplitOp>(op);
+  nn::Dim position = l.c(0);
+  for (Value part : split.getResults()) {
+    emitPart(op, l, split.getX(), part, split.getAxis(), position, false);
+    position = position + l.dims(part)[split.getAxis()];
+  }
+  return success();
+}
+
+/// All parts in one launch of one task: for concats so small that launches would dominate.
+LogicalResult emitSmallConcat(nn::ConcatOp concat, Lowering &l) {
+  int64_t axis = concat.getAxis();
+  Kernel k(l, concat, "concat");
+  Buffer dst = asBits(k, k.write(concat.getResult()));
+  nn::Dim row = l.product(dst.dims, axis, dst.dims.size());
+  nn::Dim rows = l.product(dst.dims, 0, axis);
+  Ix position = k.c(0);
+  for (Value part : concat.getInputs()) {
+    Buffer src = asBits(k, k.read(part));
+    Ix n = k.dim(l.product(src.dims, axis, src.dims.size()));
+    k.loop(k.c(0), k.dim(rows), 1, [&](Ix r) { copyRow(k, dst, position + r * k.dim(row), src, r * n, n); });
+    position = position + n;
+  }
+  l.launch(k, l.c(1));
+  return success();
+}
+
+bool matchSmallConcat(Operation *op, Lowering &l) {
+  nn::Dim n = l.numElements(op->getResult(0));
+  return n.isConst() && n.value() <= 4096 && op->getNumOperands() <= 16;
+}
+
+LogicalResult emitConcat(Operation *op, Lowering &l) {
+  auto concat = cast<nn::ConcatOp>(op);
+  if (l.options.optLevel > 0 && matchSmallConcat(op, l))
+    return emitSmallConcat(concat, l);
+  nn::Dim position = l.c(0);
+  for (Value part : concat.getInputs()) {
+    emitPart(op, l, concat.getResult(), part, concat.getAxis(), position, true);
+    position = position + l.dims(part)[concat.getAxis()];
+  }
+  return success();
+}
+
+RegisterEmitter sliceReference({"nn.slice", "slice-reference", 0, nullptr, referenceSlice});
+RegisterEmitter slice({"nn.slice", "slice", 10, matchSlice, emitSlice});
+RegisterEmitter split({"nn.split", "split", 0, nullptr, emitSplit});
+RegisterEmitter concat({"nn.concat", "concat", 0, nullptr, emitConcat});
+
+} // namespace
+} // namespace nnopt::cpu
