@@ -134,8 +134,7 @@ LogicalResult defineSymbol(Lowering &lowering, Operation *op, nn::Dim symbol,
     lowering.launch(k, lowering.c(1));
   }
   lowering.program.dataDependent[symbol.opaque()] = size.buffer;
-  lowering.program.instructions.push_back(
-      {NNOPT_I_READ_SYMBOL, lowering.program.symbolNumber(symbol), size.buffer, 0});
+  lowering.addInstruction({NNOPT_I_READ_SYMBOL, lowering.program.symbolNumber(symbol), size.buffer, 0});
   return success();
 }
 

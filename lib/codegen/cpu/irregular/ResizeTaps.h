@@ -1,0 +1,47 @@
+//===- ResizeTaps.h - where resize samples its input ------------*- C++ -*-===//
+#ifndef NNOPT_LIB_CODEGEN_CPU_IRREGULAR_RESIZETAPS_H
+#define NNOPT_LIB_CODEGEN_CPU_IRREGULAR_RESIZETAPS_H
+
+#include "lib/codegen/cpu/irregular/Helpers.h"
+
+namespace nnopt::cpu {
+
+/// A sample of one axis: its position in the input (clamped to the input) and its weight (f32).
+struct Tap {
+  Ix index;
+  mlir::Value weight;
+};
+
+/// The sampling rule of one nn.resize, by axis: interpolation is separable.
+class ResizeTaps {
+public:
+  /// Finds the axes that change. Nothing is emitted.
+  ResizeTaps(nn::ResizeOp op, Lowering &lowering);
+
+  /// Axes along which the result differs from the input, ascending.
+  llvm::ArrayRef<unsigned> axes() const { return resized; }
+  /// Samples for each axis and result position: 1 for nearest, 2 for linear, 4 for cubic.
+  unsigned count();
+
+  /// Gives sizes that are known only at run time their values. Before any kernel is built.
+  mlir::LogicalResult defineSizes();
+  /// Reads the operands of the kernel and the scales of all changing axes.
+  void prepare(Kernel &k);
+  /// The samples of result position `o` along `axis`. Weights are null for nearest.
+  llvm::SmallVector<Tap, 4> taps(Kernel &k, unsigned axis, Ix o);
+
+private:
+  mlir::Value scaleOf(Kernel &k, unsigned axis);
+  mlir::Value coordinate(Kernel &k, unsigned axis, Ix o);
+
+  nn::ResizeOp op;
+  Lowering &lowering;
+  nn::Dims in, out;
+  std::optional<nn::ConstantData> constantScales;
+  llvm::SmallVector<unsigned, 4> resized;
+  llvm::SmallVector<mlir::Value, 6> scales; // by axis, null where it does not change
+};
+
+} // namespace nnopt::cpu
+
+#endif
