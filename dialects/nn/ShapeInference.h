@@ -28,7 +28,9 @@ public:
   Dim constant(int64_t v) { return dims_.constant(v); }
 
   /// Facts about a value. A value nobody has described gets its dimensions from its type, each
-  /// `?` a fresh symbol; constants also get their content.
+  /// `?` a fresh symbol; constants also get their content. Arguments of a function name their
+  /// symbols in the argument attribute `nn.dims`: an array with a string (the symbol, the same
+  /// everywhere) or an integer (a size) for each dimension; `nn.name` is the ONNX name.
   const ValueInfo &info(mlir::Value v);
   llvm::ArrayRef<Dim> dims(mlir::Value v) { return info(v).dims; }
   unsigned rank(mlir::Value v) { return info(v).dims.size(); }
