@@ -1,0 +1,35 @@
+//===- Tensors.h - ONNX element types and tensors ---------------*- C++ -*-===//
+#ifndef NNOPT_FRONTEND_ONNX_TENSORS_H
+#define NNOPT_FRONTEND_ONNX_TENSORS_H
+
+#include "lib/frontend/onnx/ModelFile.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+
+namespace nnopt::onnx {
+
+/// The element type for a TensorProto.DataType; null for strings, complex and sub-byte types.
+mlir::Type elementType(mlir::MLIRContext *ctx, int32_t dataType);
+/// The name ONNX gives a data type: `float16`, or `type 99`.
+std::string dataTypeName(int32_t dataType);
+
+/// Number of elements; nothing when a dimension is negative or the tensor would have 2^60 or more
+/// elements.
+std::optional<int64_t> elementCount(llvm::ArrayRef<int64_t> dims);
+
+/// What was wrong with a tensor.
+struct TensorError {
+  bool unsupported = false; ///< an element type that is not supported; else invalid
+  std::string text;
+};
+
+/// The constant of a tensor: a view into the mapped files where its bytes lie there.
+mlir::ElementsAttr makeTensor(mlir::MLIRContext *ctx, ModelFile &file, const pb::TensorProto &tensor,
+                              llvm::StringRef name, TensorError &error);
+/// A sparse tensor as a dense constant.
+mlir::ElementsAttr makeTensor(mlir::MLIRContext *ctx, ModelFile &file, const pb::SparseTensorProto &tensor,
+                              llvm::StringRef name, TensorError &error);
+
+} // namespace nnopt::onnx
+
+#endif

@@ -1,0 +1,222 @@
+//===- ControlFlow.cpp - import rules of If, Loop, Scan -------------------===//
+#include "lib/frontend/onnx/Importer.h"
+
+using namespace llvm;
+using namespace mlir;
+
+namespace nnopt::onnx {
+namespace {
+
+/// Imports a branch into a region of its own.
+void importBranch(Node &n, Region &region, const pb::GraphProto &graph) {
+  OpBuilder::InsertionGuard guard(n.b());
+  Block *block = n.b().createBlock(&region);
+  Values outputs = n.importer.importSubgraph(n, graph, {});
+  n.b().setInsertionPointToEnd(block);
+  nn::YieldOp::create(n.b(), n.location(), outputs);
+}
+
+/// A branch whose condition is known is imported in place.
+void importIf(Node &n) {
+  Value condition = n.in(0);
+  n.needBool(condition);
+  const pb::GraphProto &thenGraph = n.graph("then_branch"), &elseGraph = n.graph("else_branch");
+  unsigned count = n.numOutputs();
+  if (thenGraph.output_size() != int(count) || elseGraph.output_size() != int(count))
+    n.invalid("its branches and it have different numbers of outputs");
+  if (auto known = n.content(condition); known && known->size() == 1) {
+    n.outs(n.importer.importSubgraph(n, known->front() ? thenGraph : elseGraph, {}));
+    return;
+  }
+  SmallVector<Type> types(count, n.placeholder());
+  auto op = nn::IfOp::create(n.b(), n.location(), types, n.scalar(condition));
+  importBranch(n, op.getThenBranch(), thenGraph);
+  importBranch(n, op.getElseBranch(), elseGraph);
+  for (auto [a, b] : zip(op.getThenBranch().front().getTerminator()->getOperands(),
+                         op.getElseBranch().front().getTerminator()->getOperands())) {
+    if (n.elt(a) != n.elt(b))
+      n.invalid("its branches give different element types");
+    if (n.rank(a) != n.rank(b))
+      n.unsupported("branches", "give values of different ranks, and the condition is not known when compiling");
+  }
+  n.infer(op);
+  n.outs(op->getResults());
+}
+
+/// Imports a loop body into the empty region of `op` with arguments of the given types; carried
+/// values whose dimensions change from one iteration to the next get dimensions that are unknown, and
+/// the body is imported again, because rules look at shapes. `build` makes the body and returns what
+/// it yields, of which `carried(i)` continues argument `firstCarried + i`.
+struct LoopBody {
+  Node &n;
+  Region &region;
+  SmallVector<nn::Dims> dims;
+  SmallVector<Type> elements;
+
+  void addArgument(Type element, ArrayRef<Dim> d) {
+    elements.push_back(element);
+    dims.emplace_back(d.begin(), d.end());
+  }
+
+  template <typename Build> void import(unsigned firstCarried, unsigned firstYielded, Build build) {
+    OpBuilder::InsertionGuard guard(n.b());
+    Block *block = n.b().createBlock(&region);
+    for (auto [element, d] : zip(elements, dims)) {
+      block->addArgument(typeOf(element, d), n.location());
+    }
+    while (true) {
+      for (auto [i, arg] : enumerate(block->getArguments())) {
+        arg.setType(typeOf(elements[i], dims[i]));
+        n.shapes().erase(arg);
+        n.shapes().set(arg, elements[i], dims[i]);
+      }
+      n.b().setInsertionPointToEnd(block);
+      Values yielded = build(block);
+      bool changed = false;
+      for (unsigned i = firstCarried; i < dims.size(); ++i)
+        changed |= widen(i, yielded[firstYielded + i - firstCarried]);
+      if (!changed) {
+        n.b().setInsertionPointToEnd(block);
+        nn::YieldOp::create(n.b(), n.location(), yielded);
+        return;
+      }
+      n.importer.clearBlock(*block);
+    }
+  }
+
+  static RankedTensorType typeOf(Type element, ArrayRef<Dim> d) {
+    SmallVector<int64_t> shape;
+    for (Dim x : d)
+      shape.push_back(x.typeDim());
+    return RankedTensorType::get(shape, element);
+  }
+
+  /// Makes dimensions of argument i that differ from the next iteration's value unknown.
+  bool widen(unsigned i, Value next) {
+    if (n.elt(next) != elements[i])
+      n.invalid("a carried value changes its element type");
+    if (n.rank(next) != dims[i].size())
+      n.unsupported("body", "a carried value changes its rank");
+    bool changed = false;
+    for (auto [axis, d] : enumerate(n.dims(next))) {
+      if (d == dims[i][axis] || isWide(i, axis))
+        continue;
+      dims[i][axis] = n.shapes().unknown("carried");
+      wide.push_back({i, unsigned(axis)});
+      changed = true;
+    }
+    return changed;
+  }
+  bool isWide(unsigned i, unsigned axis) const { return is_contained(wide, std::pair(i, axis)); }
+  SmallVector<std::pair<unsigned, unsigned>> wide;
+};
+
+void importLoop(Node &n) {
+  Value trip = n.optIn(0), condition = n.optIn(1);
+  const pb::GraphProto &graph = n.graph("body");
+  unsigned carried = n.proto.input_size() < 2 ? 0 : n.proto.input_size() - 2;
+  Values initial;
+  for (unsigned i = 0; i < carried; ++i)
+    initial.push_back(n.in(i + 2));
+  if (n.numOutputs() < carried || graph.output_size() != int(n.numOutputs()) + 1)
+    n.invalid("its body and it have different numbers of outputs");
+  if (trip) {
+    n.needInt(trip);
+    trip = n.scalar(trip);
+  }
+  if (condition) {
+    n.needBool(condition);
+    condition = n.scalar(condition);
+  }
+  SmallVector<Type> types(n.numOutputs(), n.placeholder());
+  auto op = nn::LoopOp::create(n.b(), n.location(), types, trip, condition, initial);
+  LoopBody body{n, op.getBody(), {}, {}, {}};
+  body.addArgument(n.b().getI64Type(), {});
+  body.addArgument(n.b().getI1Type(), {});
+  for (Value v : initial)
+    body.addArgument(n.elt(v), n.dims(v));
+  body.import(2, 1, [&](Block *block) {
+    Values outputs = n.importer.importSubgraph(n, graph, Values(block->args_begin(), block->args_end()));
+    n.needBool(outputs[0]);
+    outputs[0] = n.scalar(outputs[0]);
+    return outputs;
+  });
+  n.infer(op);
+  n.outs(op->getResults());
+}
+
+Ints listAttr(Node &n, StringRef name, size_t count) {
+  Ints values = n.ints(name).value_or(Ints(count, 0));
+  if (values.size() != count)
+    n.invalid("attribute '" + name + "' has " + Twine(values.size()) + " entries, " + Twine(count) + " are needed");
+  return values;
+}
+
+Value reversed(Node &n, Value v, int64_t axis) {
+  return n.slice(v, axis, -1, std::numeric_limits<int64_t>::min() + 1, -1);
+}
+
+/// A Scan is a Loop whose body first takes its slices of the scanned operands.
+void importScan(Node &n) {
+  const pb::GraphProto &graph = n.graph("body");
+  int64_t scanned = n.i("num_scan_inputs"), total = n.numInputs();
+  if (scanned < 1 || scanned > total)
+    n.invalid("num_scan_inputs is out of range");
+  Values all = n.allIn();
+  unsigned states = total - scanned;
+  if (n.numOutputs() < states || graph.output_size() != int(n.numOutputs()))
+    n.invalid("its body and it have different numbers of outputs");
+  unsigned results = n.numOutputs() - states;
+  Ints inAxes = listAttr(n, "scan_input_axes", scanned), inReverse = listAttr(n, "scan_input_directions", scanned);
+  Ints outAxes = listAttr(n, "scan_output_axes", results), outReverse = listAttr(n, "scan_output_directions", results);
+  Values initial(all.begin(), all.begin() + states), sources(all.begin() + states, all.end());
+  for (int64_t i = 0; i < scanned; ++i) {
+    n.needRank(sources[i], 1);
+    inAxes[i] = n.axis(inAxes[i], n.rank(sources[i]));
+    if (inReverse[i])
+      sources[i] = reversed(n, sources[i], inAxes[i]);
+  }
+  Value length = n.make<nn::ShapeOp>(sources[0], n.i64(inAxes[0]), n.i64(inAxes[0] + 1));
+  SmallVector<Type> types(n.numOutputs(), n.placeholder());
+  auto op = nn::LoopOp::create(n.b(), n.location(), types, n.scalar(length), Value(), initial);
+  LoopBody body{n, op.getBody(), {}, {}, {}};
+  body.addArgument(n.b().getI64Type(), {});
+  body.addArgument(n.b().getI1Type(), {});
+  for (Value v : initial)
+    body.addArgument(n.elt(v), n.dims(v));
+  body.import(2, 1, [&](Block *block) {
+    Values inputs(block->args_begin() + 2, block->args_end());
+    for (auto [v, axis] : zip(sources, inAxes))
+      inputs.push_back(n.make<nn::GatherOp>(v, block->getArgument(0), n.i64(axis)));
+    Values outputs = n.importer.importSubgraph(n, graph, inputs);
+    outputs.insert(outputs.begin(), block->getArgument(1));
+    return outputs;
+  });
+  n.infer(op);
+  for (auto [i, v] : enumerate(op->getResults())) {
+    Value value = v;
+    if (i >= states) {
+      if (outReverse[i - states])
+        value = reversed(n, value, 0);
+      int64_t rank = n.rank(value), axis = n.axis(outAxes[i - states], rank);
+      if (axis != 0) {
+        Ints perm;
+        for (int64_t d = 1; d < rank; ++d)
+          perm.push_back(d);
+        perm.insert(perm.begin() + axis, 0);
+        value = n.transpose(value, perm);
+      }
+    }
+    n.out(i, value);
+  }
+}
+
+} // namespace
+
+void registerControlFlow(Registry &r) {
+  r.add("If", 1, 1, importIf, Registry::any);
+  r.add("Loop", 1, Registry::any, importLoop, Registry::any);
+  r.add("Scan", 1, Registry::any, importScan, Registry::any, 9);
+}
+
+} // namespace nnopt::onnx

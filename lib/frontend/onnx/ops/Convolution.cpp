@@ -1,0 +1,198 @@
+//===- Convolution.cpp - import rules of Conv and ConvTranspose -----------===//
+#include "lib/frontend/onnx/ops/Window.h"
+
+using namespace llvm;
+using namespace mlir;
+
+namespace nnopt::onnx {
+
+Ints kernelOf(Node &n, Value weight) {
+  Ints kernel;
+  for (Dim d : n.dims(weight).drop_front(2)) {
+    if (!d.isConst())
+      n.unsupported("weights", "the kernel's shape must be static");
+    kernel.push_back(d.value());
+  }
+  return kernel;
+}
+
+/// An attribute with one positive entry for each spatial dimension.
+static Ints perDimension(Node &n, StringRef name, size_t spatial, int64_t otherwise) {
+  Ints values = n.ints(name).value_or(Ints(spatial, otherwise));
+  if (values.size() != spatial)
+    n.invalid("attribute '" + name + "' has " + Twine(values.size()) + " entries for " + Twine(spatial) +
+              " spatial dimensions");
+  for (int64_t v : values)
+    if (v < 1 || v > (int64_t(1) << 31))
+      n.invalid("attribute '" + name + "' has the impossible entry " + Twine(v));
+  return values;
+}
+
+Window readWindow(Node &n, Value x, ArrayRef<int64_t> weightKernel) {
+  n.needRank(x, 3);
+  size_t spatial = n.rank(x) - 2;
+  Window w;
+  if (weightKernel.empty()) {
+    if (!n.hasAttr("kernel_shape"))
+      n.invalid("attribute 'kernel_shape' is missing");
+    w.kernel = perDimension(n, "kernel_shape", spatial, 1);
+  } else {
+    w.kernel.assign(weightKernel.begin(), weightKernel.end());
+    if (auto given = n.ints("kernel_shape"); given && ArrayRef<int64_t>(*given) != weightKernel)
+      n.invalid("attribute 'kernel_shape' contradicts the weights");
+    for (int64_t k : weightKernel)
+      if (k < 1)
+        n.invalid("the kernel is empty");
+  }
+  w.strides = perDimension(n, "strides", spatial, 1);
+  w.dilations = perDimension(n, "dilations", spatial, 1);
+  return w;
+}
+
+void readPads(Node &n, Value x, Window &w) {
+  size_t spatial = w.kernel.size();
+  std::string mode = n.s("auto_pad", "NOTSET");
+  std::optional<Ints> given = n.ints("pads");
+  w.pads.assign(2 * spatial, 0);
+  if (mode == "NOTSET") {
+    if (!given)
+      return;
+    if (given->size() != 2 * spatial)
+      n.invalid("attribute 'pads' has " + Twine(given->size()) + " entries for " + Twine(spatial) +
+                " spatial dimensions");
+    for (int64_t p : *given) {
+      if (p < 0)
+        n.unsupported("attribute 'pads'", "negative padding is not supported");
+      if (p > (int64_t(1) << 31))
+        n.invalid("attribute 'pads' has the impossible entry " + Twine(p));
+    }
+    w.pads = *given;
+    return;
+  }
+  if (mode == "VALID")
+    return;
+  if (mode != "SAME_UPPER" && mode != "SAME_LOWER")
+    n.invalid("unknown auto_pad '" + mode + "'");
+  // ceil(in / stride) outputs need (out - 1) * stride + extent - in elements of padding. For dynamic
+  // dimensions this may still be a constant (it is for stride 1).
+  Dim zero = n.shapes().constant(0);
+  for (size_t i = 0; i < spatial; ++i) {
+    Dim in = n.dim(x, i + 2);
+    int64_t extent = (w.kernel[i] - 1) * w.dilations[i] + 1;
+    Dim total = (in.ceilDiv(w.strides[i]) - 1) * w.strides[i] + extent - in;
+    if (!total.isConst())
+      n.unsupported("attribute 'auto_pad'", mode + " with stride " + Twine(w.strides[i]) +
+                                                " needs a static spatial size (pin it with --dim)");
+    int64_t pad = total.max(zero).value(), small = pad / 2;
+    w.pads[i] = mode == "SAME_UPPER" ? small : pad - small;
+    w.pads[i + spatial] = pad - w.pads[i];
+  }
+}
+
+namespace {
+
+int64_t groupOf(Node &n) {
+  int64_t group = n.i("group", 1);
+  if (group < 1)
+    n.invalid("attribute 'group' must be positive");
+  return group;
+}
+
+void needConvOperands(Node &n) {
+  Value x = n.in(0), w = n.in(1);
+  n.needRank(x, 3);
+  n.needRank(w, n.rank(x), n.rank(x));
+  n.needFloat(x);
+  n.needSameType({x, w});
+  if (n.hasIn(2)) {
+    n.needSameType({x, n.in(2)});
+    n.needRank(n.in(2), 1, 1);
+  }
+}
+
+/// Dimensions that must agree but are both static and do not.
+void needEqual(Node &n, Dim a, int64_t factor, Dim b, const char *what) {
+  if (a.isConst() && b.isConst() && a.value() * factor != b.value())
+    n.invalid(Twine(what) + " do not fit: " + Twine(a.value() * factor) + " and " + Twine(b.value()));
+}
+
+void importConv(Node &n) {
+  needConvOperands(n);
+  Value x = n.in(0), weight = n.in(1);
+  int64_t group = groupOf(n);
+  needEqual(n, n.dim(weight, 1), group, n.dim(x, 1), "channels of weights times group and of the input");
+  if (Dim m = n.dim(weight, 0); m.isConst() && m.value() % group != 0)
+    n.invalid("the number of output channels is not a multiple of group");
+  if (n.hasIn(2))
+    needEqual(n, n.dim(n.in(2), 0), 1, n.dim(weight, 0), "bias and output channels");
+  Window w = readWindow(n, x, kernelOf(n, weight));
+  readPads(n, x, w);
+  n.out(0, n.make<nn::ConvOp>(x, weight, n.optIn(2), ValueRange(), n.i64s(w.strides), n.i64s(w.pads),
+                              n.i64s(w.dilations), n.i64(group)));
+}
+
+/// Padding of a transposed convolution that asks for an output shape. With
+/// total = stride * (in - 1) + output_padding + extent - out, SAME_UPPER puts the smaller half first,
+/// everything else the larger one; a negative total becomes output padding.
+void resolveTransposePads(Node &n, Value x, Window &w, Ints &outputPadding) {
+  size_t spatial = w.kernel.size();
+  std::string mode = n.s("auto_pad", "NOTSET");
+  std::optional<Ints> shape = n.ints("output_shape");
+  if (shape && shape->size() == spatial + 2)
+    shape->erase(shape->begin(), shape->begin() + 2); // some exporters include batch and channels
+  if (shape && shape->size() != spatial)
+    n.invalid("attribute 'output_shape' has the wrong number of entries");
+  if (!shape && (mode == "NOTSET" || mode == "VALID")) {
+    readPads(n, x, w);
+    return;
+  }
+  n.ignore({"pads"});
+  if (mode != "NOTSET" && mode != "VALID" && mode != "SAME_UPPER" && mode != "SAME_LOWER")
+    n.invalid("unknown auto_pad '" + mode + "'");
+  w.pads.assign(2 * spatial, 0);
+  for (size_t i = 0; i < spatial; ++i) {
+    Dim in = n.dim(x, i + 2);
+    int64_t extent = (w.kernel[i] - 1) * w.dilations[i] + 1;
+    Dim out = shape ? n.shapes().constant((*shape)[i]) : in * w.strides[i];
+    Dim total = (in - 1) * w.strides[i] + outputPadding[i] + extent - out;
+    if (!total.isConst())
+      n.unsupported("attribute 'output_shape'", "needs a static spatial size (pin it with --dim)");
+    int64_t pad = total.value();
+    if (pad < 0) {
+      outputPadding[i] -= pad;
+      pad = 0;
+    }
+    w.pads[i] = mode == "SAME_UPPER" ? pad / 2 : pad - pad / 2;
+    w.pads[i + spatial] = pad - w.pads[i];
+  }
+}
+
+void importConvTranspose(Node &n) {
+  needConvOperands(n);
+  Value x = n.in(0), weight = n.in(1);
+  int64_t group = groupOf(n);
+  needEqual(n, n.dim(weight, 0), 1, n.dim(x, 1), "channels of weights and of the input");
+  if (Dim c = n.dim(weight, 0); c.isConst() && c.value() % group != 0)
+    n.invalid("the number of input channels is not a multiple of group");
+  if (n.hasIn(2))
+    needEqual(n, n.dim(weight, 1), group, n.dim(n.in(2), 0), "output channels and bias");
+  Window w = readWindow(n, x, kernelOf(n, weight));
+  Ints outputPadding = n.ints("output_padding").value_or(Ints(w.kernel.size(), 0));
+  if (outputPadding.size() != w.kernel.size())
+    n.invalid("attribute 'output_padding' has the wrong number of entries");
+  for (int64_t p : outputPadding)
+    if (p < 0 || p > (int64_t(1) << 31))
+      n.invalid("attribute 'output_padding' has the impossible entry " + Twine(p));
+  resolveTransposePads(n, x, w, outputPadding);
+  n.out(0, n.make<nn::ConvTransposeOp>(x, weight, n.optIn(2), ValueRange(), n.i64s(w.strides), n.i64s(w.pads),
+                                       n.i64s(w.dilations), n.i64s(outputPadding), n.i64(group)));
+}
+
+} // namespace
+
+void registerConvolution(Registry &r) {
+  r.add("Conv", 2, 3, importConv);
+  r.add("ConvTranspose", 2, 3, importConvTranspose);
+}
+
+} // namespace nnopt::onnx

@@ -1,0 +1,248 @@
+//===- DataMovement.cpp - import rules of operators that move data --------===//
+#include "lib/frontend/onnx/Importer.h"
+
+using namespace llvm;
+using namespace mlir;
+
+namespace nnopt::onnx {
+namespace {
+
+void importReshape(Node &n) {
+  n.needInt(n.in(1));
+  bool allowZero = n.i("allowzero", 0);
+  n.out(0, n.make<nn::ReshapeOp>(n.in(0), n.in(1), n.flag(allowZero)));
+}
+
+void importFlatten(Node &n) {
+  Value x = n.in(0);
+  int64_t rank = n.rank(x), axis = n.i("axis", 1);
+  if (axis < -rank || axis > rank)
+    n.invalid("axis " + Twine(axis) + " is out of range for rank " + Twine(rank));
+  n.out(0, n.make<nn::FlattenOp>(x, n.i64(axis < 0 ? axis + rank : axis)));
+}
+
+/// The axes of Squeeze, Unsqueeze: an attribute before opset 13, an operand since.
+std::optional<Ints> axesOf(Node &n, StringRef what) {
+  if (n.version() < 13)
+    return n.ints("axes");
+  if (!n.hasIn(1))
+    return std::nullopt;
+  return n.needContent(n.in(1), what);
+}
+
+void importSqueeze(Node &n) {
+  Value x = n.in(0);
+  std::optional<Ints> given = axesOf(n, "axes");
+  Ints axes;
+  if (given) {
+    axes = n.axes(*given, n.rank(x));
+    llvm::sort(axes);
+  } else {
+    for (auto [i, d] : enumerate(n.dims(x))) {
+      if (!d.isConst())
+        n.unsupported("axes", "must be given, because dimensions of the operand are dynamic");
+      if (d.isConst(1))
+        axes.push_back(i);
+    }
+  }
+  n.out(0, axes.empty() ? x : n.squeeze(x, axes));
+}
+
+void importUnsqueeze(Node &n) {
+  std::optional<Ints> given = axesOf(n, "axes");
+  if (!given)
+    n.invalid("axes are missing");
+  Ints axes = n.axes(*given, n.rank(n.in(0)) + given->size());
+  llvm::sort(axes);
+  n.out(0, axes.empty() ? n.in(0) : n.unsqueeze(n.in(0), axes));
+}
+
+void importTranspose(Node &n) {
+  Value x = n.in(0);
+  int64_t rank = n.rank(x);
+  Ints perm;
+  if (auto given = n.ints("perm")) {
+    perm = n.axes(*given, rank);
+    if (int64_t(perm.size()) != rank)
+      n.invalid("attribute 'perm' has " + Twine(perm.size()) + " entries for rank " + Twine(rank));
+  } else {
+    for (int64_t a = rank; a-- > 0;)
+      perm.push_back(a);
+  }
+  n.out(0, n.transpose(x, perm));
+}
+
+void importExpand(Node &n) {
+  n.needInt(n.in(1));
+  n.out(0, n.make<nn::ExpandOp>(n.in(0), n.in(1)));
+}
+
+void importConcat(Node &n) {
+  Values all = n.allIn();
+  n.needSameType(all);
+  n.needRank(all[0], 1);
+  int64_t axis = n.axis(n.i("axis"), n.rank(all[0]));
+  n.out(0, all.size() == 1 ? all[0] : n.make<nn::ConcatOp>(all, n.i64(axis)));
+}
+
+/// Sizes are an attribute before opset 13, an operand since; equal parts without them.
+void importSplit(Node &n) {
+  Value x = n.in(0);
+  n.needRank(x, 1);
+  int64_t axis = n.axis(n.i("axis", 0), n.rank(x)), parts = n.numOutputs();
+  Value sizes = n.version() < 13 ? Value() : n.optIn(1);
+  if (n.version() < 13)
+    if (auto split = n.ints("split"))
+      sizes = n.intsConstant(*split);
+  if (n.version() >= 18) {
+    int64_t given = n.i("num_outputs", parts);
+    if (given != parts)
+      n.invalid("num_outputs is " + Twine(given) + ", but there are " + Twine(parts) + " outputs");
+  }
+  if (parts == 0)
+    n.invalid("it has no outputs");
+  if (sizes)
+    n.needInt(sizes);
+  Dim total = n.dim(x, axis);
+  if (!sizes && n.version() < 18 && total.isConst() && total.value() % parts != 0)
+    n.invalid("dimension " + Twine(total.value()) + " cannot be split into " + Twine(parts) + " equal parts");
+  n.outs(n.makeN<nn::SplitOp>(parts, x, sizes, n.i64(axis)));
+}
+
+void importSlice(Node &n) {
+  Value x = n.in(0), starts, ends, axes, steps;
+  if (n.version() < 10) {
+    auto s = n.ints("starts"), e = n.ints("ends"), a = n.ints("axes");
+    if (!s || !e)
+      n.invalid("attributes 'starts' and 'ends' are needed");
+    starts = n.intsConstant(*s);
+    ends = n.intsConstant(*e);
+    if (a)
+      axes = n.intsConstant(*a);
+  } else {
+    starts = n.in(1);
+    ends = n.in(2);
+    axes = n.optIn(3);
+    steps = n.optIn(4);
+  }
+  for (Value v : {starts, ends, axes, steps})
+    if (v)
+      n.needInt(v);
+  if (axes) {
+    Ints given = n.needContent(axes, "axes"), positive = n.axes(given, n.rank(x));
+    if (positive != given)
+      axes = n.intsConstant(positive);
+  }
+  n.out(0, n.make<nn::SliceOp>(x, starts, ends, axes, steps));
+}
+
+void importPad(Node &n) {
+  Value x = n.in(0), pads, value, axes;
+  std::string mode = n.s("mode", "constant");
+  auto kind = nn::symbolizePadMode(mode);
+  if (!kind || (*kind == nn::PadMode::wrap && n.version() < 19))
+    n.invalid("unknown mode '" + mode + "'");
+  if (n.version() < 11) {
+    auto given = n.ints("pads");
+    if (!given)
+      n.invalid("attribute 'pads' is missing");
+    pads = n.intsConstant(*given);
+    value = n.number(n.f("value", 0), n.elt(x));
+  } else {
+    pads = n.in(1);
+    value = n.optIn(2);
+    axes = n.optIn(3);
+  }
+  n.needInt(pads);
+  if (axes) {
+    Ints given = n.needContent(axes, "axes"), positive = n.axes(given, n.rank(x));
+    if (positive != given)
+      axes = n.intsConstant(positive);
+  }
+  if (value) {
+    n.needSameType({x, value});
+    value = n.scalar(value);
+  }
+  if (*kind != nn::PadMode::constant)
+    value = Value();
+  n.out(0, n.make<nn::PadOp>(x, pads, value, axes, nn::PadModeAttr::get(n.ctx(), *kind)));
+}
+
+void importTile(Node &n) {
+  n.needInt(n.in(1));
+  n.out(0, n.make<nn::TileOp>(n.in(0), n.in(1)));
+}
+
+void importTrilu(Node &n) {
+  n.needRank(n.in(0), 2);
+  Value k = n.hasIn(1) ? n.scalar(n.in(1)) : Value();
+  n.out(0, n.make<nn::TriluOp>(n.in(0), k, n.flag(n.i("upper", 1))));
+}
+
+void importDepthToSpace(Node &n) {
+  std::string mode = n.s("mode", "DCR");
+  if (mode != "DCR" && mode != "CRD")
+    n.invalid("unknown mode '" + mode + "'");
+  int64_t block = n.i("blocksize");
+  if (block < 1)
+    n.invalid("blocksize must be positive");
+  n.needRank(n.in(0), 4, 4);
+  n.out(0, n.make<nn::DepthToSpaceOp>(n.in(0), n.i64(block), n.flag(mode == "CRD")));
+}
+
+void importSpaceToDepth(Node &n) {
+  int64_t block = n.i("blocksize");
+  if (block < 1)
+    n.invalid("blocksize must be positive");
+  if (n.s("mode", "DCR") != "DCR")
+    n.unsupported("attribute 'mode'", "only DCR is supported");
+  n.needRank(n.in(0), 4, 4);
+  n.out(0, n.make<nn::SpaceToDepthOp>(n.in(0), n.i64(block)));
+}
+
+void importIdentity(Node &n) { n.out(0, n.in(0)); }
+
+/// Inference: the data pass unchanged, the mask is all true.
+void importDropout(Node &n) {
+  n.ignore({"ratio", "seed"});
+  if (n.hasIn(2)) {
+    auto training = n.content(n.in(2));
+    if (!training)
+      n.unsupported("training_mode", "must be known when compiling");
+    if (training->size() == 1 && training->front() != 0) {
+      // Without anything to drop, training is the identity too.
+      auto ratio = n.hasIn(1) ? n.numbers(n.in(1)) : std::nullopt;
+      if (!ratio || ratio->size() != 1 || ratio->front() != 0)
+        n.unsupported("training_mode", "training is not supported");
+    }
+  }
+  n.out(0, n.in(0));
+  if (n.isUsed(1)) {
+    Value shape = n.make<nn::ShapeOp>(n.in(0), n.i64(0), IntegerAttr());
+    auto type = RankedTensorType::get({1}, n.b().getI1Type());
+    n.out(1, n.make<nn::ConstantOfShapeOp>(shape, DenseElementsAttr::get(type, true)));
+  }
+}
+
+} // namespace
+
+void registerDataMovement(Registry &r) {
+  r.add("Reshape", 2, 2, importReshape);
+  r.add("Flatten", 1, 1, importFlatten);
+  r.add("Squeeze", 1, 2, importSqueeze);
+  r.add("Unsqueeze", 1, 2, importUnsqueeze);
+  r.add("Transpose", 1, 1, importTranspose);
+  r.add("Expand", 2, 2, importExpand, 1, 8);
+  r.add("Concat", 1, Registry::any, importConcat);
+  r.add("Split", 1, 2, importSplit, Registry::any);
+  r.add("Slice", 1, 5, importSlice);
+  r.add("Pad", 1, 4, importPad);
+  r.add("Tile", 2, 2, importTile);
+  r.add("Trilu", 1, 2, importTrilu);
+  r.add("DepthToSpace", 1, 1, importDepthToSpace);
+  r.add("SpaceToDepth", 1, 1, importSpaceToDepth);
+  r.add("Identity", 1, 1, importIdentity);
+  r.add("Dropout", 1, 3, importDropout, 2);
+}
+
+} // namespace nnopt::onnx

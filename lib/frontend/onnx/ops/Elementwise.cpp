@@ -1,0 +1,263 @@
+//===- Elementwise.cpp - import rules of elementwise operators ------------===//
+#include "lib/frontend/onnx/Importer.h"
+
+using namespace llvm;
+using namespace mlir;
+
+namespace nnopt::onnx {
+namespace {
+
+template <typename OpTy> void importUnary(Node &n) { n.out(0, n.make<OpTy>(n.in(0))); }
+
+template <typename OpTy> void importFloatUnary(Node &n) {
+  n.needFloat(n.in(0));
+  n.out(0, n.make<OpTy>(n.in(0)));
+}
+
+template <typename OpTy> void importBinary(Node &n) {
+  n.needSameType({n.in(0), n.in(1)});
+  n.out(0, n.make<OpTy>(n.in(0), n.in(1)));
+}
+
+template <typename OpTy> void importLogical(Node &n) {
+  n.needBool(n.in(0));
+  n.needBool(n.in(1));
+  n.out(0, n.make<OpTy>(n.in(0), n.in(1)));
+}
+
+template <typename OpTy> void importBitwise(Node &n) {
+  n.needInt(n.in(0));
+  importBinary<OpTy>(n);
+}
+
+/// Operators of any number of operands are chains of binary ones.
+template <typename OpTy> Value chain(Node &n) {
+  Values all = n.allIn();
+  n.needSameType(all);
+  Value result = all[0];
+  for (Value v : ArrayRef<Value>(all).drop_front())
+    result = n.make<OpTy>(result, v);
+  return result;
+}
+template <typename OpTy> void importVariadic(Node &n) { n.out(0, chain<OpTy>(n)); }
+
+void importMean(Node &n) {
+  n.needFloat(n.in(0));
+  Value sum = chain<nn::AddOp>(n);
+  if (n.numInputs() > 1)
+    sum = n.make<nn::DivOp>(sum, n.number(n.numInputs(), n.elt(sum)));
+  n.out(0, sum);
+}
+
+/// Since opset 12 base and exponent may have different types; the result has that of the base.
+void importPow(Node &n) {
+  Value base = n.in(0), exponent = n.in(1);
+  Type result = n.elt(base), other = n.elt(exponent);
+  if (!isa<FloatType>(result) && isa<FloatType>(other)) {
+    Value power = n.make<nn::PowOp>(n.cast(base, other), exponent);
+    n.out(0, n.cast(power, result));
+    return;
+  }
+  n.out(0, n.make<nn::PowOp>(base, n.cast(exponent, result)));
+}
+
+void importMod(Node &n) {
+  bool fmod = n.i("fmod", 0);
+  n.needSameType({n.in(0), n.in(1)});
+  if (!fmod && isa<FloatType>(n.elt(n.in(0))))
+    n.invalid("floating point operands need fmod = 1");
+  n.out(0, n.make<nn::ModOp>(n.in(0), n.in(1), n.flag(fmod)));
+}
+
+void importBitShift(Node &n) {
+  std::string direction = n.s("direction", "");
+  if (direction != "LEFT" && direction != "RIGHT")
+    n.invalid("attribute 'direction' must be LEFT or RIGHT");
+  n.needInt(n.in(0));
+  n.needSameType({n.in(0), n.in(1)});
+  n.out(0, n.make<nn::BitShiftOp>(n.in(0), n.in(1), n.flag(direction == "RIGHT")));
+}
+
+void importWhere(Node &n) {
+  n.needBool(n.in(0));
+  n.needSameType({n.in(1), n.in(2)});
+  n.out(0, n.make<nn::WhereOp>(n.in(0), n.in(1), n.in(2)));
+}
+
+void importNot(Node &n) {
+  n.needBool(n.in(0));
+  n.out(0, n.make<nn::LogicalNotOp>(n.in(0)));
+}
+
+/// A missing bound does not clip at all, so one bound alone is max or min.
+void importClip(Node &n) {
+  Value x = n.in(0), lo, hi;
+  if (n.version() < 11) {
+    constexpr double lowest = std::numeric_limits<float>::lowest(), highest = std::numeric_limits<float>::max();
+    double min = n.f("min", lowest), max = n.f("max", highest);
+    if (min > lowest)
+      lo = n.number(min, n.elt(x));
+    if (max < highest)
+      hi = n.number(max, n.elt(x));
+  } else {
+    lo = n.optIn(1);
+    hi = n.optIn(2);
+    for (Value *bound : {&lo, &hi})
+      if (*bound) {
+        n.needSameType({x, *bound});
+        *bound = n.scalar(*bound);
+      }
+  }
+  if (lo && hi)
+    x = n.make<nn::ClipOp>(x, lo, hi);
+  else if (lo)
+    x = n.make<nn::MaxOp>(x, lo);
+  else if (hi)
+    x = n.make<nn::MinOp>(x, hi);
+  n.out(0, x);
+}
+
+Value castTo(Node &n, Type type) {
+  bool saturate = n.i("saturate", 1);
+  n.ignore({"round_mode"}); // only for float8e8m0, which no tensor here has
+  Value x = n.in(0);
+  if (n.elt(x) == type)
+    return x;
+  return n.make<nn::CastOp>(x, TypeAttr::get(type), n.b().getBoolAttr(saturate));
+}
+
+void importCast(Node &n) {
+  int64_t to = n.i("to");
+  Type type = elementType(n.ctx(), to);
+  if (!type)
+    n.unsupported("attribute 'to'", "element type " + dataTypeName(to) + " is not supported");
+  n.out(0, castTo(n, type));
+}
+
+void importCastLike(Node &n) { n.out(0, castTo(n, n.elt(n.in(1)))); }
+
+void importGelu(Node &n) {
+  std::string approximate = n.s("approximate", "none");
+  if (approximate != "none" && approximate != "tanh")
+    n.invalid("attribute 'approximate' must be none or tanh");
+  n.needFloat(n.in(0));
+  n.out(0, n.make<nn::GeluOp>(n.in(0), n.flag(approximate == "tanh")));
+}
+
+void importHardSigmoid(Node &n) {
+  n.needFloat(n.in(0));
+  n.out(0, n.make<nn::HardSigmoidOp>(n.in(0), n.f64(n.f("alpha", 0.2f)), n.f64(n.f("beta", 0.5))));
+}
+
+template <typename OpTy, int defaultTimes100> void importAlpha(Node &n) {
+  n.needFloat(n.in(0));
+  n.out(0, n.make<OpTy>(n.in(0), n.f64(n.f("alpha", float(defaultTimes100 / 100.0)))));
+}
+
+void importSelu(Node &n) {
+  n.needFloat(n.in(0));
+  double alpha = n.f("alpha", 1.67326319217681884765625), gamma = n.f("gamma", 1.05070102214813232421875);
+  n.out(0, n.make<nn::SeluOp>(n.in(0), n.f64(alpha), n.f64(gamma)));
+}
+
+void importShrink(Node &n) {
+  n.out(0, n.make<nn::ShrinkOp>(n.in(0), n.f64(n.f("lambd", 0.5)), n.f64(n.f("bias", 0))));
+}
+
+void importSwish(Node &n) {
+  n.needFloat(n.in(0));
+  double alpha = n.f("alpha", 1);
+  Value x = n.in(0);
+  if (alpha == 1) {
+    n.out(0, n.make<nn::SiluOp>(x));
+    return;
+  }
+  Value inner = n.make<nn::MulOp>(x, n.number(alpha, n.elt(x)));
+  n.out(0, n.make<nn::MulOp>(x, n.make<nn::SigmoidOp>(inner)));
+}
+
+void importIsInf(Node &n) {
+  n.needFloat(n.in(0));
+  bool negative = n.i("detect_negative", 1), positive = n.i("detect_positive", 1);
+  n.out(0, n.make<nn::IsInfOp>(n.in(0), n.b().getBoolAttr(negative), n.b().getBoolAttr(positive)));
+}
+
+} // namespace
+
+void registerElementwise(Registry &r) {
+  r.add("Abs", 1, 1, importUnary<nn::AbsOp>);
+  r.add("Neg", 1, 1, importUnary<nn::NegOp>);
+  r.add("Sign", 1, 1, importUnary<nn::SignOp>);
+  r.add("Ceil", 1, 1, importFloatUnary<nn::CeilOp>);
+  r.add("Floor", 1, 1, importFloatUnary<nn::FloorOp>);
+  r.add("Round", 1, 1, importFloatUnary<nn::RoundOp>);
+  r.add("Sqrt", 1, 1, importFloatUnary<nn::SqrtOp>);
+  r.add("Exp", 1, 1, importFloatUnary<nn::ExpOp>);
+  r.add("Log", 1, 1, importFloatUnary<nn::LogOp>);
+  r.add("Sin", 1, 1, importFloatUnary<nn::SinOp>);
+  r.add("Cos", 1, 1, importFloatUnary<nn::CosOp>);
+  r.add("Tan", 1, 1, importFloatUnary<nn::TanOp>);
+  r.add("Asin", 1, 1, importFloatUnary<nn::AsinOp>);
+  r.add("Acos", 1, 1, importFloatUnary<nn::AcosOp>);
+  r.add("Atan", 1, 1, importFloatUnary<nn::AtanOp>);
+  r.add("Sinh", 1, 1, importFloatUnary<nn::SinhOp>);
+  r.add("Cosh", 1, 1, importFloatUnary<nn::CoshOp>);
+  r.add("Tanh", 1, 1, importFloatUnary<nn::TanhOp>);
+  r.add("Asinh", 1, 1, importFloatUnary<nn::AsinhOp>);
+  r.add("Acosh", 1, 1, importFloatUnary<nn::AcoshOp>);
+  r.add("Atanh", 1, 1, importFloatUnary<nn::AtanhOp>);
+  r.add("Erf", 1, 1, importFloatUnary<nn::ErfOp>);
+  r.add("Sigmoid", 1, 1, importFloatUnary<nn::SigmoidOp>);
+  r.add("Relu", 1, 1, importUnary<nn::ReluOp>);
+  r.add("Softplus", 1, 1, importFloatUnary<nn::SoftplusOp>);
+  r.add("Softsign", 1, 1, importFloatUnary<nn::SoftsignOp>);
+  r.add("Reciprocal", 1, 1, importFloatUnary<nn::ReciprocalOp>);
+  r.add("Mish", 1, 1, importFloatUnary<nn::MishOp>);
+  r.add("HardSwish", 1, 1, importFloatUnary<nn::HardSwishOp>);
+  r.add("IsNaN", 1, 1, importFloatUnary<nn::IsNaNOp>);
+  r.add("IsInf", 1, 1, importIsInf);
+  r.add("Not", 1, 1, importNot);
+  r.add("BitwiseNot", 1, 1, [](Node &n) {
+    n.needInt(n.in(0));
+    importUnary<nn::BitwiseNotOp>(n);
+  });
+  r.add("Gelu", 1, 1, importGelu);
+  r.add("HardSigmoid", 1, 1, importHardSigmoid);
+  r.add("LeakyRelu", 1, 1, importAlpha<nn::LeakyReluOp, 1>);
+  r.add("Elu", 1, 1, importAlpha<nn::EluOp, 100>);
+  r.add("Celu", 1, 1, importAlpha<nn::CeluOp, 100>);
+  r.add("ThresholdedRelu", 1, 1, importAlpha<nn::ThresholdedReluOp, 100>);
+  r.add("Selu", 1, 1, importSelu);
+  r.add("Shrink", 1, 1, importShrink);
+  r.add("Swish", 1, 1, importSwish);
+  r.add("Cast", 1, 1, importCast);
+  r.add("CastLike", 2, 2, importCastLike);
+
+  r.add("Add", 2, 2, importBinary<nn::AddOp>);
+  r.add("Sub", 2, 2, importBinary<nn::SubOp>);
+  r.add("Mul", 2, 2, importBinary<nn::MulOp>);
+  r.add("Div", 2, 2, importBinary<nn::DivOp>);
+  r.add("PRelu", 2, 2, importBinary<nn::PReluOp>);
+  r.add("Pow", 2, 2, importPow);
+  r.add("Mod", 2, 2, importMod);
+  r.add("BitShift", 2, 2, importBitShift);
+  r.add("BitwiseAnd", 2, 2, importBitwise<nn::BitwiseAndOp>);
+  r.add("BitwiseOr", 2, 2, importBitwise<nn::BitwiseOrOp>);
+  r.add("BitwiseXor", 2, 2, importBitwise<nn::BitwiseXorOp>);
+  r.add("And", 2, 2, importLogical<nn::LogicalAndOp>);
+  r.add("Or", 2, 2, importLogical<nn::LogicalOrOp>);
+  r.add("Xor", 2, 2, importLogical<nn::LogicalXorOp>);
+  r.add("Equal", 2, 2, importBinary<nn::EqualOp>);
+  r.add("Less", 2, 2, importBinary<nn::LessOp>);
+  r.add("LessOrEqual", 2, 2, importBinary<nn::LessOrEqualOp>);
+  r.add("Greater", 2, 2, importBinary<nn::GreaterOp>);
+  r.add("GreaterOrEqual", 2, 2, importBinary<nn::GreaterOrEqualOp>);
+  r.add("Where", 3, 3, importWhere);
+  r.add("Clip", 1, 3, importClip);
+  r.add("Sum", 1, Registry::any, importVariadic<nn::AddOp>);
+  r.add("Max", 1, Registry::any, importVariadic<nn::MaxOp>);
+  r.add("Min", 1, Registry::any, importVariadic<nn::MinOp>);
+  r.add("Mean", 1, Registry::any, importMean);
+}
+
+} // namespace nnopt::onnx

@@ -1,0 +1,125 @@
+//===- Indexing.cpp - import rules of gather, scatter and kin -------------===//
+#include "lib/frontend/onnx/Importer.h"
+
+using namespace llvm;
+using namespace mlir;
+
+namespace nnopt::onnx {
+namespace {
+
+void importGather(Node &n) {
+  n.needRank(n.in(0), 1);
+  n.needInt(n.in(1));
+  int64_t axis = n.axis(n.i("axis", 0), n.rank(n.in(0)));
+  n.out(0, n.make<nn::GatherOp>(n.in(0), n.in(1), n.i64(axis)));
+}
+
+void importGatherElements(Node &n) {
+  unsigned rank = n.rank(n.in(0));
+  n.needRank(n.in(0), 1);
+  n.needRank(n.in(1), rank, rank);
+  n.needInt(n.in(1));
+  n.out(0, n.make<nn::GatherElementsOp>(n.in(0), n.in(1), n.i64(n.axis(n.i("axis", 0), rank))));
+}
+
+void importGatherND(Node &n) {
+  n.needRank(n.in(0), 1);
+  n.needRank(n.in(1), 1);
+  n.needInt(n.in(1));
+  int64_t batch = n.i("batch_dims", 0);
+  if (batch < 0 || batch >= std::min(n.rank(n.in(0)), n.rank(n.in(1))))
+    n.invalid("batch_dims is out of range");
+  n.out(0, n.make<nn::GatherNDOp>(n.in(0), n.in(1), n.i64(batch)));
+}
+
+nn::ScatterReductionAttr reductionOf(Node &n) {
+  std::string reduction = n.s("reduction", "none");
+  auto kind = nn::symbolizeScatterReduction(reduction);
+  if (!kind)
+    n.invalid("unknown reduction '" + reduction + "'");
+  return nn::ScatterReductionAttr::get(n.ctx(), *kind);
+}
+
+void importScatterElements(Node &n) {
+  Value x = n.in(0), indices = n.in(1), updates = n.in(2);
+  unsigned rank = n.rank(x);
+  n.needRank(x, 1);
+  n.needRank(indices, rank, rank);
+  n.needRank(updates, rank, rank);
+  n.needInt(indices);
+  n.needSameType({x, updates});
+  int64_t axis = n.axis(n.i("axis", 0), rank);
+  n.out(0, n.make<nn::ScatterElementsOp>(x, indices, updates, n.i64(axis), reductionOf(n)));
+}
+
+void importScatterND(Node &n) {
+  n.needRank(n.in(0), 1);
+  n.needRank(n.in(1), 1);
+  n.needInt(n.in(1));
+  n.needSameType({n.in(0), n.in(2)});
+  n.out(0, n.make<nn::ScatterNDOp>(n.in(0), n.in(1), n.in(2), reductionOf(n)));
+}
+
+/// Indices and depth may be of any numeric type.
+void importOneHot(Node &n) {
+  Type i64 = n.b().getI64Type();
+  Value indices = n.in(0);
+  if (!n.elt(indices).isSignlessInteger())
+    indices = n.cast(indices, i64);
+  Value depth = n.cast(n.scalar(n.in(1)), i64), values = n.in(2);
+  n.needRank(values, 1, 1);
+  if (!n.dim(values, 0).isConst(2) && n.dim(values, 0).isConst())
+    n.invalid("values must have two elements");
+  int64_t axis = n.axis(n.i("axis", -1), n.rank(indices) + 1);
+  n.out(0, n.make<nn::OneHotOp>(indices, depth, values, n.i64(axis)));
+}
+
+void importNonZero(Node &n) { n.out(0, n.make<nn::NonZeroOp>(n.in(0))); }
+
+/// The slices along an axis (elements of the flattened operand without one) whose condition holds.
+void importCompress(Node &n) {
+  Value x = n.in(0), condition = n.in(1);
+  n.needBool(condition);
+  n.needRank(condition, 1, 1);
+  int64_t axis = 0;
+  if (n.hasAttr("axis"))
+    axis = n.axis(n.i("axis"), n.rank(x));
+  else
+    x = n.reshape(x, {-1});
+  Value positions = n.squeeze(n.make<nn::NonZeroOp>(condition), {0});
+  n.out(0, n.make<nn::GatherOp>(x, positions, n.i64(axis)));
+}
+
+void importTopK(Node &n) {
+  Value x = n.in(0), k;
+  n.needRank(x, 1);
+  int64_t axis = n.axis(n.i("axis", -1), n.rank(x));
+  if (n.version() < 10)
+    k = n.intsConstant({n.i("k")});
+  else
+    k = n.in(1);
+  n.needInt(k);
+  bool largest = n.i("largest", 1), sorted = n.i("sorted", 1);
+  OpBuilder &b = n.b();
+  auto op = nn::TopKOp::create(b, n.location(), n.placeholder(), n.placeholder(), x, k, n.i64(axis),
+                               n.flag(largest), n.flag(sorted));
+  n.infer(op);
+  n.outs(op->getResults());
+}
+
+} // namespace
+
+void registerIndexing(Registry &r) {
+  r.add("Gather", 2, 2, importGather);
+  r.add("GatherElements", 2, 2, importGatherElements);
+  r.add("GatherND", 2, 2, importGatherND);
+  r.add("Scatter", 3, 3, importScatterElements, 1, 9, 10);
+  r.add("ScatterElements", 3, 3, importScatterElements);
+  r.add("ScatterND", 3, 3, importScatterND);
+  r.add("OneHot", 3, 3, importOneHot);
+  r.add("NonZero", 1, 1, importNonZero);
+  r.add("Compress", 2, 2, importCompress);
+  r.add("TopK", 1, 2, importTopK, 2);
+}
+
+} // namespace nnopt::onnx

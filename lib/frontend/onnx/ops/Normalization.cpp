@@ -1,0 +1,206 @@
+//===- Normalization.cpp - import rules of normalization and softmax ------===//
+#include "lib/frontend/onnx/Importer.h"
+
+using namespace llvm;
+using namespace mlir;
+
+namespace nnopt::onnx {
+namespace {
+
+constexpr float defaultEpsilon = 1e-5f;
+
+/// Operands of one number for each channel.
+void needChannels(Node &n, Value x, ArrayRef<Value> values) {
+  for (Value v : values) {
+    n.needRank(v, 1, 1);
+    n.needFloat(v);
+    if (n.rank(x) < 2)
+      continue;
+    Dim c = n.dim(x, 1), d = n.dim(v, 0);
+    if (c.isConst() && d.isConst() && c != d)
+      n.invalid("an operand has " + Twine(d.value()) + " elements for " + Twine(c.value()) + " channels");
+  }
+}
+
+void importBatchNorm(Node &n) {
+  Value x = n.in(0);
+  n.ignore({"momentum"});
+  n.needFloat(x);
+  n.needRank(x, 2);
+  if (n.version() < 9 && n.i("spatial", 1) != 1)
+    n.unsupported("attribute 'spatial'", "only 1 is supported");
+  if (n.version() >= 14 && n.i("training_mode", 0) != 0)
+    n.unsupported("attribute 'training_mode'", "training is not supported");
+  for (unsigned i = 1; i < n.numOutputs(); ++i)
+    if (n.isUsed(i))
+      n.unsupported("output " + Twine(i), "training is not supported");
+  // Since opset 15 the parameters may have other types than the data.
+  Values p;
+  for (unsigned i = 1; i < 5; ++i)
+    p.push_back(n.in(i));
+  needChannels(n, x, p);
+  for (Value &v : p)
+    v = n.cast(v, n.elt(x));
+  n.out(0, n.make<nn::BatchNormOp>(x, p[0], p[1], p[2], p[3], n.f64(n.f("epsilon", defaultEpsilon))));
+}
+
+void importInstanceNorm(Node &n) {
+  Value x = n.in(0), scale = n.in(1), bias = n.in(2);
+  n.needFloat(x);
+  n.needRank(x, 3);
+  n.needSameType({x, scale, bias});
+  needChannels(n, x, {scale, bias});
+  Dim channels = n.dim(scale, 0);
+  if (!channels.isConst())
+    channels = n.dim(x, 1);
+  if (!channels.isConst())
+    n.unsupported("shape", "the number of channels must be static");
+  n.out(0, n.make<nn::GroupNormOp>(x, scale, bias, n.i64(channels.value()), n.f64(n.f("epsilon", defaultEpsilon))));
+}
+
+void importGroupNorm(Node &n) {
+  Value x = n.in(0), scale = n.in(1), bias = n.in(2);
+  n.ignore({"stash_type"}); // statistics are never computed below f32
+  n.needFloat(x);
+  n.needRank(x, 3);
+  n.needSameType({x, scale, bias});
+  int64_t groups = n.i("num_groups");
+  Dim channels = n.dim(x, 1);
+  if (!channels.isConst())
+    n.unsupported("shape", "the number of channels must be static");
+  if (groups < 1 || channels.value() % groups != 0)
+    n.invalid("num_groups does not divide the channels");
+  if (n.version() < 21) {
+    // One number for each group, repeated for its channels.
+    int64_t each = channels.value() / groups;
+    for (Value *v : {&scale, &bias}) {
+      n.needRank(*v, 1, 1);
+      Value wide = n.make<nn::ExpandOp>(n.unsqueeze(*v, {1}), n.intsConstant({groups, each}));
+      *v = n.reshape(wide, {-1});
+    }
+  }
+  needChannels(n, x, {scale, bias});
+  n.out(0, n.make<nn::GroupNormOp>(x, scale, bias, n.i64(groups), n.f64(n.f("epsilon", defaultEpsilon))));
+}
+
+Ints from(int64_t axis, int64_t rank) {
+  Ints axes;
+  for (; axis < rank; ++axis)
+    axes.push_back(axis);
+  return axes;
+}
+
+void importLayerNorm(Node &n) {
+  Value x = n.in(0), scale = n.in(1), bias = n.optIn(2);
+  n.ignore({"stash_type"});
+  n.needFloat(x);
+  n.needRank(x, 1);
+  n.needSameType({x, scale});
+  if (bias)
+    n.needSameType({x, bias});
+  int64_t rank = n.rank(x), axis = n.axis(n.i("axis", -1), rank);
+  double epsilon = n.f("epsilon", defaultEpsilon);
+  n.out(0, n.make<nn::LayerNormOp>(x, scale, bias, n.i64(axis), n.f64(epsilon)));
+  if (!n.isUsed(1) && !n.isUsed(2))
+    return;
+  // The statistics by themselves; common subexpressions are found later.
+  Value wide = isa<Float64Type>(n.elt(x)) ? x : n.cast(x, n.b().getF32Type());
+  Value mean = n.reduce(wide, nn::ReduceKind::mean, from(axis, rank), true);
+  Value centered = n.make<nn::SubOp>(wide, mean);
+  Value variance = n.reduce(n.make<nn::MulOp>(centered, centered), nn::ReduceKind::mean, from(axis, rank), true);
+  Value shifted = n.make<nn::AddOp>(variance, n.number(epsilon, n.elt(wide)));
+  n.out(1, mean);
+  n.out(2, n.make<nn::ReciprocalOp>(n.make<nn::SqrtOp>(shifted)));
+}
+
+void importRMSNorm(Node &n) {
+  Value x = n.in(0), scale = n.in(1);
+  n.ignore({"stash_type"});
+  n.needFloat(x);
+  n.needRank(x, 1);
+  int64_t axis = n.axis(n.i("axis", -1), n.rank(x));
+  n.out(0, n.make<nn::RMSNormOp>(x, n.cast(scale, n.elt(x)), n.i64(axis), n.f64(n.f("epsilon", defaultEpsilon))));
+}
+
+/// (x - mean) / (standard deviation + 1e-9) over some axes.
+void importMeanVarianceNorm(Node &n) {
+  Value x = n.in(0);
+  n.needFloat(x);
+  Ints axes = n.axes(n.ints("axes").value_or(Ints{0, 2, 3}), n.rank(x));
+  Value mean = n.reduce(x, nn::ReduceKind::mean, axes, true);
+  Value centered = n.make<nn::SubOp>(x, mean);
+  Value variance = n.reduce(n.make<nn::MulOp>(centered, centered), nn::ReduceKind::mean, axes, true);
+  Value deviation = n.make<nn::AddOp>(n.make<nn::SqrtOp>(variance), n.number(1e-9, n.elt(x)));
+  n.out(0, n.make<nn::DivOp>(centered, deviation));
+}
+
+void importLpNorm(Node &n) {
+  n.needFloat(n.in(0));
+  int64_t p = n.i("p", 2);
+  if (p != 1 && p != 2)
+    n.invalid("attribute 'p' must be 1 or 2");
+  int64_t axis = n.axis(n.i("axis", -1), n.rank(n.in(0)));
+  n.out(0, n.make<nn::LpNormOp>(n.in(0), n.i64(axis), n.i64(p)));
+}
+
+void importLRN(Node &n) {
+  n.needFloat(n.in(0));
+  n.needRank(n.in(0), 3);
+  int64_t size = n.i("size");
+  if (size < 1)
+    n.invalid("attribute 'size' must be positive");
+  n.out(0, n.make<nn::LRNOp>(n.in(0), n.f64(n.f("alpha", 0.0001f)), n.f64(n.f("beta", 0.75)),
+                             n.f64(n.f("bias", 1)), n.i64(size)));
+}
+
+/// Before opset 13 the operand is taken as a matrix split at `axis`, and rows are normalized.
+template <typename Body> void alongAxis(Node &n, Body body) {
+  Value x = n.in(0);
+  n.needFloat(x);
+  n.needRank(x, 1);
+  int64_t rank = n.rank(x);
+  if (n.version() >= 13) {
+    n.out(0, body(x, n.axis(n.i("axis", -1), rank)));
+    return;
+  }
+  int64_t axis = n.axis(n.i("axis", 1), rank);
+  if (axis == rank - 1) {
+    n.out(0, body(x, axis));
+    return;
+  }
+  Value matrix = n.make<nn::FlattenOp>(x, n.i64(axis));
+  Value shape = n.make<nn::ShapeOp>(x, n.i64(0), IntegerAttr());
+  n.out(0, n.make<nn::ReshapeOp>(body(matrix, 1), shape, n.flag(true)));
+}
+
+void importSoftmax(Node &n) {
+  bool log = n.op() == "LogSoftmax";
+  alongAxis(n, [&](Value x, int64_t axis) { return n.make<nn::SoftmaxOp>(x, n.i64(axis), n.flag(log)); });
+}
+
+/// One at the first largest element, zero elsewhere.
+void importHardmax(Node &n) {
+  alongAxis(n, [&](Value x, int64_t axis) {
+    Value position = n.make<nn::ArgReduceOp>(x, n.i64(axis), n.b().getBoolAttr(false), n.flag(true), n.flag(false));
+    Value size = n.make<nn::ShapeOp>(x, n.i64(axis), n.i64(axis + 1));
+    return n.make<nn::OneHotOp>(position, n.scalar(size), n.numbersConstant({0, 1}, n.elt(x)), n.i64(axis));
+  });
+}
+
+} // namespace
+
+void registerNormalization(Registry &r) {
+  r.add("BatchNormalization", 5, 5, importBatchNorm, 5);
+  r.add("InstanceNormalization", 3, 3, importInstanceNorm);
+  r.add("GroupNormalization", 3, 3, importGroupNorm);
+  r.add("LayerNormalization", 2, 3, importLayerNorm, 3);
+  r.add("RMSNormalization", 2, 2, importRMSNorm);
+  r.add("MeanVarianceNormalization", 1, 1, importMeanVarianceNorm);
+  r.add("LpNormalization", 1, 1, importLpNorm);
+  r.add("LRN", 1, 1, importLRN);
+  r.add("Softmax", 1, 1, importSoftmax);
+  r.add("LogSoftmax", 1, 1, importSoftmax);
+  r.add("Hardmax", 1, 1, importHardmax);
+}
+
+} // namespace nnopt::onnx
