@@ -1,0 +1,160 @@
+/*===- executor.c - running the instructions ------------------------------------===*/
+#include "internal.h"
+
+#include <string.h>
+#include <time.h>
+
+static int64_t now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Whether a buffer has `bytes` bytes: sizes may depend on data, so the metadata cannot promise it.
+ */
+static int need(const nnopt_session *s, uint32_t buffer, int64_t bytes, nnopt_error *error) {
+  if (bytes >= 0 && bytes <= s->extent[buffer])
+    return NNOPT_OK;
+  return nni_fail(
+      error, NNOPT_INVALID,
+      "damaged metadata: an instruction leaves buffer %u (%lld of %lld bytes); compile again",
+      buffer, (long long)bytes, (long long)s->extent[buffer]);
+}
+
+static int64_t readI64(const nnopt_session *s, uint32_t buffer) {
+  int64_t value;
+  memcpy(&value, s->pointers[buffer], sizeof value);
+  return value;
+}
+
+static void launch(nnopt_session *s, const nni_launch *l) {
+  if (l->tasks <= 0)
+    return;
+  if (l->parts <= 1)
+    l->kernel(l->buffers, l->dims, 0, l->tasks, 0);
+  else
+    nni_pool_run(s->pool, l->kernel, l->buffers, l->dims, l->tasks, l->parts);
+}
+
+static void profiledLaunch(nnopt_session *s, const nni_launch *l) {
+  const nni_meta *m = &s->model->meta;
+  const nnopt_launch_meta *meta = &m->launches[l->number];
+  nnopt_profile_record r = {0};
+  r.start_ns = now();
+  launch(s, l);
+  r.duration_ns = now() - r.start_ns;
+  r.run = s->run;
+  r.launch = l->number;
+  r.threads = l->parts;
+  r.kernel = m->strings + meta->name;
+  r.op = m->strings + meta->op;
+  r.nodes = m->strings + meta->nodes;
+  r.flops = meta->flops == NNOPT_NONE ? -1 : s->values[meta->flops];
+  r.bytes = meta->bytes == NNOPT_NONE ? -1 : s->values[meta->bytes];
+  r.tasks = l->tasks;
+  s->profiler(s->profile_context, &r);
+}
+
+static int copy(nnopt_session *s, const nnopt_instruction *n, nnopt_error *error) {
+  int64_t bytes = s->values[n->c];
+  int code = need(s, n->a, bytes, error);
+  if (!code)
+    code = need(s, n->b, bytes, error);
+  if (code)
+    return code;
+  int64_t start = s->profiler ? now() : 0;
+  if (bytes > 0)
+    memmove(s->pointers[n->a], s->pointers[n->b], (size_t)bytes);
+  if (!s->profiler)
+    return NNOPT_OK;
+  nnopt_profile_record r = {0};
+  r.start_ns = start;
+  r.duration_ns = now() - start;
+  r.run = s->run;
+  r.launch = NNOPT_NONE;
+  r.threads = 1;
+  r.kernel = r.op = "copy";
+  r.nodes = "";
+  r.flops = 0;
+  r.bytes = 2 * bytes;
+  r.tasks = 1;
+  s->profiler(s->profile_context, &r);
+  return NNOPT_OK;
+}
+
+static int readSymbol(nnopt_session *s, const nnopt_instruction *n, nnopt_error *error) {
+  /* The buffer may hold data of the caller: its value is checked like an input's dimension. */
+  int code = need(s, n->b, 8, error);
+  if (code)
+    return code;
+  int64_t value = readI64(s, n->b);
+  code = nni_check_symbol(&s->model->meta, n->a, value, error);
+  if (code || value == s->symbols[n->a])
+    return code;
+  s->symbols[n->a] = value;
+  return nni_refresh_dynamic(s, error);
+}
+
+static int runBlock(nnopt_session *s, uint32_t block, nnopt_error *error);
+
+static int runLoop(nnopt_session *s, const nnopt_instruction *n, nnopt_error *error) {
+  const nni_meta *m = &s->model->meta;
+  uint32_t iteration = m->indices[n->a], condition = m->indices[n->a + 1];
+  uint32_t trips = m->indices[n->a + 2], body = m->indices[n->a + 3];
+  int code = trips == NNOPT_NONE ? NNOPT_OK : need(s, trips, 8, error);
+  if (code)
+    return code;
+  int64_t limit = trips == NNOPT_NONE ? INT64_MAX : readI64(s, trips);
+  for (int64_t i = 0; i < limit && !code; ++i) {
+    code = need(s, condition, 1, error);
+    if (!code)
+      code = need(s, iteration, 8, error);
+    if (code || !*s->pointers[condition])
+      break;
+    memcpy(s->pointers[iteration], &i, sizeof i);
+    code = runBlock(s, body, error);
+  }
+  return code;
+}
+
+static int runBlock(nnopt_session *s, uint32_t block, nnopt_error *error) {
+  const nni_meta *m = &s->model->meta;
+  const nnopt_instruction *n = m->instructions + m->blocks[block].first;
+  const nnopt_instruction *end = n + m->blocks[block].count;
+  for (; n != end; ++n) {
+    int code = NNOPT_OK;
+    switch (n->op) {
+    case NNOPT_I_LAUNCH:
+      if (s->profiler)
+        profiledLaunch(s, &s->launches[n->a]);
+      else
+        launch(s, &s->launches[n->a]);
+      break;
+    case NNOPT_I_IF:
+      code = need(s, n->a, 1, error);
+      if (!code)
+        code = runBlock(s, *s->pointers[n->a] ? n->b : n->c, error);
+      break;
+    case NNOPT_I_LOOP:
+      code = runLoop(s, n, error);
+      break;
+    case NNOPT_I_COPY:
+      code = copy(s, n, error);
+      break;
+    case NNOPT_I_READ_SYMBOL:
+      code = readSymbol(s, n, error);
+      break;
+    }
+    if (code)
+      return code;
+  }
+  return NNOPT_OK;
+}
+
+int nni_execute(nnopt_session *s, nnopt_error *error) {
+  int code = nni_pool_check(s->pool, error);
+  if (!code)
+    code = runBlock(s, 0, error);
+  ++s->run;
+  return code;
+}

@@ -1,0 +1,239 @@
+/*===- threads.c - fork-join over a few worker threads --------------------------===
+ *
+ * A launch is split into contiguous parts, one a thread; the calling thread takes part 0. Each
+ * worker has a mailbox: a sequence number that the caller increments to hand out a part, and one
+ * that the worker sets when it is done, on cache lines of their own. Only workers that take part in
+ * a launch are touched. A worker spins for a while after its last part (launches follow each other
+ * within microseconds), then sleeps on a futex.
+ *
+ * Sleeping is Dekker's handshake: the worker sets `sleeping`, then looks at the sequence number;
+ * the caller sets the sequence number, then looks at `sleeping`. Both use sequentially consistent
+ * accesses, so at least one of them sees the other.
+ *===----------------------------------------------------------------------===*/
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "internal.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct job {
+  nnopt_kernel_fn kernel;
+  void *const *buffers;
+  const int64_t *dims;
+  int64_t tasks;
+  int parts;
+} job;
+
+typedef struct worker {
+  /* Written by the caller. */
+  _Alignas(64) atomic_uint sequence;
+  /* Written by the worker. */
+  _Alignas(64) atomic_uint done;
+  atomic_uint sleeping;
+  _Alignas(64) nni_pool *pool;
+  pthread_t thread;
+  unsigned handed; /* the caller's copy of sequence */
+  int part;
+  bool started;
+} worker;
+
+struct nni_pool {
+  _Alignas(64) job job;
+  _Alignas(64) nnopt_options options;
+  worker *workers;
+  int worker_count;
+  int64_t spin_ns;
+  atomic_int stop;
+  unsigned generation; /* of the process: counts forks */
+};
+
+/* Counts how often this process is a forked child of the one that started the pools. */
+static atomic_uint forkGeneration;
+static void afterForkInChild(void) { atomic_fetch_add(&forkGeneration, 1); }
+static pthread_once_t forkOnce = PTHREAD_ONCE_INIT;
+static void registerFork(void) { pthread_atfork(NULL, NULL, afterForkInChild); }
+
+static inline void relax(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+static int64_t now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void futexWait(atomic_uint *word, unsigned value) {
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+static void futexWake(atomic_uint *word) {
+  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+static void runPart(const job *j, int part) {
+  int64_t begin = (int64_t)((__int128)j->tasks * part / j->parts);
+  int64_t end = (int64_t)((__int128)j->tasks * (part + 1) / j->parts);
+  j->kernel(j->buffers, j->dims, begin, end, part);
+}
+
+/* Waits until the sequence number differs from `seen`; returns it. */
+static unsigned await(worker *w, unsigned seen) {
+  unsigned sequence;
+  for (int64_t start = 0;;) {
+    for (int i = 0; i < 128; ++i) {
+      if ((sequence = atomic_load_explicit(&w->sequence, memory_order_acquire)) != seen)
+        return sequence;
+      relax();
+    }
+    int64_t t = now();
+    if (!start)
+      start = t;
+    if (t - start >= w->pool->spin_ns)
+      break;
+  }
+  atomic_store(&w->sleeping, 1);
+  while ((sequence = atomic_load(&w->sequence)) == seen)
+    futexWait(&w->sequence, seen);
+  atomic_store(&w->sleeping, 0);
+  return sequence;
+}
+
+static void *workerMain(void *argument) {
+  worker *w = argument;
+  nni_pool *pool = w->pool;
+  for (unsigned seen = 0;;) {
+    seen = await(w, seen);
+    if (atomic_load_explicit(&pool->stop, memory_order_relaxed))
+      return NULL;
+    runPart(&pool->job, w->part);
+    atomic_store_explicit(&w->done, seen, memory_order_release);
+  }
+}
+
+/* Hands a worker the next sequence number and wakes it if it sleeps. */
+static void signalWorker(worker *w) {
+  atomic_store(&w->sequence, ++w->handed);
+  if (atomic_load(&w->sleeping))
+    futexWake(&w->sequence);
+}
+
+static int startWorkers(nni_pool *pool, nnopt_error *error) {
+  /* Signals are for the threads of the program. */
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  int failed = 0;
+  for (int i = 0; i < pool->worker_count && !failed; ++i) {
+    worker *w = &pool->workers[i];
+    memset(w, 0, sizeof *w);
+    w->pool = pool;
+    w->part = i + 1;
+    failed = pthread_create(&w->thread, NULL, workerMain, w);
+    if (failed)
+      break;
+    w->started = true;
+    char name[16];
+    snprintf(name, sizeof name, "nnopt/%d", w->part);
+    pthread_setname_np(w->thread, name);
+  }
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  pool->generation = atomic_load(&forkGeneration);
+  if (!failed)
+    return NNOPT_OK;
+  return nni_fail(error, NNOPT_FAILED, "cannot start worker threads: %s; use a smaller num_threads",
+                  strerror(failed));
+}
+
+static void stopWorkers(nni_pool *pool) {
+  if (pool->generation != atomic_load(&forkGeneration))
+    return; /* they are the parent's */
+  atomic_store(&pool->stop, 1);
+  for (int i = 0; i < pool->worker_count; ++i)
+    if (pool->workers[i].started)
+      signalWorker(&pool->workers[i]);
+  for (int i = 0; i < pool->worker_count; ++i)
+    if (pool->workers[i].started)
+      pthread_join(pool->workers[i].thread, NULL);
+}
+
+nni_pool *nni_pool_create(const nnopt_options *options, int threads, nnopt_error *error) {
+  pthread_once(&forkOnce, registerFork);
+  void *memory = NULL, *workers = NULL;
+  int count = options->parallel_for ? 0 : threads - 1;
+  if (posix_memalign(&memory, 64, sizeof(nni_pool)) ||
+      posix_memalign(&workers, 64, sizeof(worker) * (size_t)(count ? count : 1))) {
+    free(memory);
+    nni_fail(error, NNOPT_FAILED, "out of memory for %d threads", threads);
+    return NULL;
+  }
+  nni_pool *pool = memory;
+  memset(pool, 0, sizeof *pool);
+  memset(workers, 0, sizeof(worker) * (size_t)(count ? count : 1));
+  pool->options = *options;
+  pool->workers = workers;
+  pool->worker_count = count;
+  pool->spin_ns = (options->spin_us < 0 ? 50 : (int64_t)options->spin_us) * 1000;
+  if (startWorkers(pool, error)) {
+    nni_pool_destroy(pool);
+    return NULL;
+  }
+  return pool;
+}
+
+void nni_pool_destroy(nni_pool *pool) {
+  if (!pool)
+    return;
+  stopWorkers(pool);
+  free(pool->workers);
+  free(pool);
+}
+
+int nni_pool_check(nni_pool *pool, nnopt_error *error) {
+  if (pool->generation == atomic_load_explicit(&forkGeneration, memory_order_relaxed))
+    return NNOPT_OK;
+  return startWorkers(pool, error);
+}
+
+static void callbackTask(void *argument, int32_t part) {
+  const job *j = argument;
+  if (part >= 0 && part < j->parts)
+    runPart(j, part);
+}
+
+void nni_pool_run(nni_pool *pool, nnopt_kernel_fn kernel, void *const *buffers, const int64_t *dims,
+                  int64_t tasks, int parts) {
+  pool->job = (job){kernel, buffers, dims, tasks, parts};
+  if (pool->options.parallel_for) {
+    pool->options.parallel_for(pool->options.parallel_context, parts, callbackTask, &pool->job);
+    return;
+  }
+  for (int i = 0; i < parts - 1; ++i)
+    signalWorker(&pool->workers[i]);
+  runPart(&pool->job, 0);
+  for (int i = 0; i < parts - 1; ++i) {
+    worker *w = &pool->workers[i];
+    /* A worker that is not done after a while may wait for this very CPU: let it in. */
+    for (unsigned spins = 0; atomic_load_explicit(&w->done, memory_order_acquire) != w->handed;
+         ++spins) {
+      if (spins < 500)
+        relax();
+      else
+        sched_yield();
+    }
+  }
+}
