@@ -109,7 +109,7 @@ static LogicalResult verifyConvLike(ConvLike op, bool transposed) {
       failed(check("dilations", op.getDilations(), spatial, 1)) ||
       failed(check("pads", op.getPads(), 2 * spatial, anyPad)))
     return failure();
-  if (op.getGroup() < 1)
+  if ((int64_t)op.getGroup() < 1)
     return op.emitOpError("group must be at least 1, got ") << op.getGroup();
   if (op.getBias() && op.getBias().getType().getRank() != 1)
     return op.emitOpError("bias must have rank 1, got ") << op.getBias().getType().getRank();
