@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds everything and runs all tests; ends with one line
+# `N passed, N failed` over everything that ran, and exits non-zero on any failure.
+#
+#   tools/check.sh                 the default suites (under 40 minutes on 2 cores from a clean clone)
+#   tools/check.sh --full          and the long ones: all models, sanitizers, fuzzers, a bare Debian
+#   tools/check.sh --only REGEX    only the steps whose name matches (after set-up and build)
+#   tools/check.sh --list          the names of all steps
+#
+# A step is a name and a command whose last lines contain `N passed, N failed`; a step that prints no
+# such line, or ran nothing, counts as one failure. Whole outputs are in build/logs/.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+full= only=. list=
+while [ $# -gt 0 ]; do
+  case $1 in
+  --full) full=1 ;;
+  --only) only=${2:?--only needs a regular expression} && shift ;;
+  --list) list=1 ;;
+  -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 0 ;;
+  *) say "tools/check.sh: unknown argument $1; see --help" >&2 && exit 2 ;;
+  esac
+  shift
+done
+export NNOPT_BUILD=$build PATH=/usr/lib/llvm-22/bin:$PATH
+
+# ---------------------------------------------------------------------------- adapters
+# Each prints the counts of another runner in our form and returns 0 when nothing failed.
+
+# ctest_counts DIR: the unit tests registered with CTest.
+ctest_counts() {
+  local output status=0
+  output=$(ctest --test-dir "$1" --output-on-failure --no-tests=error -j "$jobs" --timeout 600 2>&1) || status=$?
+  printf '%s\n' "$output"
+  # "97% tests passed, 1 tests failed out of 34"
+  printf '%s\n' "$output" | sed -nE 's/.* ([0-9]+) tests? failed out of ([0-9]+).*/\1 \2/p' |
+    awk '{printf "%d passed, %d failed\n", $2 - $1, $1}'
+  return $status
+}
+
+# lit_counts: FileCheck tests of the dialect, the passes and the tools.
+lit_counts() {
+  local output status=0
+  output=$(python3 "$lit" -v -j "$jobs" --timeout 300 test 2>&1) || status=$?
+  printf '%s\n' "$output"
+  printf '%s\n' "$output" | awk '
+    /^ *(Passed|Expectedly Failed) *:/ {passed += $NF}
+    /^ *(Failed|Timed Out|Unresolved|Unexpectedly Passed|Unsupported) *:/ {failed += $NF}
+    END {printf "%d passed, %d failed\n", passed, failed}'
+  return $status
+}
+lit=/usr/lib/llvm-22/bin/lit
+
+# pytest_counts FILE...
+pytest_counts() {
+  local output status=0
+  output=$("$python" -m pytest -q -x --maxfail=20 -p no:cacheprovider "$@" 2>&1) || status=$?
+  printf '%s\n' "$output"
+  printf '%s\n' "$output" | awk '
+    / in [0-9.]+s/ {
+      for (i = 2; i <= NF; ++i) {
+        if ($i ~ /^passed/) passed = $(i - 1)
+        if ($i ~ /^(failed|error)/) failed += $(i - 1)
+      }
+    }
+    END {printf "%d passed, %d failed\n", passed, failed}'
+  return $status
+}
+
+# size_limit FILE BYTES: the static runtime stays small (code and data of all members).
+size_limit() {
+  local bytes
+  bytes=$(llvm-size -t "$1" | awk '/TOTALS/ {print $1 + $2 + $3}')
+  say "$1: $bytes bytes of code and data, limit $2"
+  if [ "$bytes" -lt "$2" ]; then say "1 passed, 0 failed"; else say "0 passed, 1 failed" && return 1; fi
+}
+
+# ---------------------------------------------------------------------------- steps
+# run_step NAME COMMAND...: adds the counts of a step to the totals.
+passed=0 failed=0 number=0
+failures=()
+run_step() {
+  local name=$1 begin=$SECONDS log=$logs/check-${1// /-}.log status=0 counts p=0 f=0
+  shift
+  number=$((number + 1))
+  [ -z "$list" ] || { say "$name" && return; }
+  [[ $name =~ $only ]] || return 0
+  printf '[%2d] %-22s ' "$number" "$name"
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  counts=$(tail -n 5 "$log" | grep -E '^[0-9]+ passed, [0-9]+ failed' | tail -n 1) || counts=
+  if [[ $counts =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
+    p=${BASH_REMATCH[1]} f=${BASH_REMATCH[2]}
+  fi
+  # No count, no test, or a bad exit that no count explains: a failure by itself.
+  if [ $((p + f)) -eq 0 ] || { [ $status -ne 0 ] && [ "$f" -eq 0 ]; }; then
+    f=$((f + 1))
+    counts="${counts:-no result} (exit $status)"
+  fi
+  passed=$((passed + p)) failed=$((failed + f))
+  printf '%s  [%d s]\n' "$counts" $((SECONDS - begin))
+  if [ "$f" -gt 0 ]; then
+    failures+=("$name")
+    tail -n 30 "$log" | sed 's/^/     | /'
+    say "     whole output: ${log#"$root"/}"
+  fi
+}
+step() { run_step "$@"; }
+full_step() { if [ -n "$full$list" ]; then run_step "$@"; fi; }
+finish() {
+  [ -z "$list" ] || exit 0
+  [ ${#failures[@]} -eq 0 ] || say "Failed: ${failures[*]}"
+  say "Took $((SECONDS / 60)) min $((SECONDS % 60)) s"
+  say "$passed passed, $failed failed"
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+  exit
+}
+
+# Set-up and build: a failure here ends the run.
+if [ -z "$list" ]; then
+  say "nnopt: checking in ${build#"$root"/} with $jobs jobs"
+  begin=$SECONDS
+  "$root/tools/setup.sh" "$([ -n "$full" ] && echo full || echo test)" || { failed=1 && failures+=(setup) && finish; }
+  printf '     %-22s %s  [%d s]\n' set-up done $((SECONDS - begin))
+  begin=$SECONDS
+  quietly configure configure "$build" && quietly build ninja -C "$build" -j "$jobs" || { failed=1 && failures+=(build) && finish; }
+  printf '     %-22s %s  [%d s]\n' build done $((SECONDS - begin))
+fi
