@@ -260,29 +260,37 @@ static int checkCpu(const char *path, uint32_t features, nnopt_error *error) {
   return NNOPT_OK;
 }
 
-/* Maps or copies `size` bytes of weights at `offset` (a multiple of the page size). */
+/* Vector loads of kernels may touch this many bytes behind the last weight. */
+enum { WeightSlack = 64 };
+
+/* Maps `size` bytes of weights at `offset`; copies them if asked to, or where a map would have no
+ * memory behind them (the file has `behind` more bytes) or is not possible (64 KiB pages). */
 static int openWeights(nni_artifact *artifact, int file, const char *path, uint64_t offset,
-                       uint64_t size, const nnopt_options *options, nnopt_error *error) {
+                       uint64_t size, uint64_t behind, const nnopt_options *options,
+                       nnopt_error *error) {
   artifact->weights_size = size;
   if (size == 0)
     return NNOPT_OK;
-  if (size > (uint64_t)1 << 47)
+  if (size > (uint64_t)1 << 46)
     return nni_fail(error, NNOPT_INVALID, "%s: absurd size of weights", path);
-  if (options->flags & NNOPT_COPY_WEIGHTS) {
-    if (!nni_reserve(options, &artifact->copy, size, 4096, 0))
+  uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), inPage = (page - size % page) % page;
+  bool mappable = offset % page == 0 && (behind >= WeightSlack || inPage >= WeightSlack);
+  if ((options->flags & NNOPT_COPY_WEIGHTS) || !mappable) {
+    if (!nni_reserve(options, &artifact->copy, size + WeightSlack, 4096, 0))
       return nni_fail(error, NNOPT_FAILED, "%s: out of memory for %llu bytes of weights", path,
                       (unsigned long long)size);
     if (!readAt(file, artifact->copy.data, size, offset))
       return nni_fail(error, NNOPT_FAILED, "%s: weights cannot be read: %s", path, strerror(errno));
+    memset(artifact->copy.data + size, 0, WeightSlack);
     artifact->weights = (const uint8_t *)artifact->copy.data;
     return NNOPT_OK;
   }
-  void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, (off_t)offset);
+  artifact->map_size = size + (behind >= WeightSlack ? WeightSlack : 0);
+  void *map = mmap(NULL, artifact->map_size, PROT_READ, MAP_PRIVATE, file, (off_t)offset);
   if (map == MAP_FAILED)
     return nni_fail(error, NNOPT_FAILED, "%s: weights cannot be mapped: %s", path, strerror(errno));
-  madvise(map, size, MADV_WILLNEED);
+  madvise(map, artifact->map_size, MADV_WILLNEED);
   artifact->map = map;
-  artifact->map_size = size;
   artifact->weights = map;
   return NNOPT_OK;
 }
@@ -324,7 +332,8 @@ static int openFile(nni_artifact *artifact, int file, const char *path,
   if (!artifact->descriptor)
     return nni_fail(error, NNOPT_INVALID, "%s: damaged: no symbol %s; compile it again", path,
                     NNOPT_DESCRIPTOR_SYMBOL);
-  return openWeights(artifact, file, path, trailer.weights_offset, trailer.weights_size, options,
+  return openWeights(artifact, file, path, trailer.weights_offset, trailer.weights_size,
+                     trailer.file_size - trailer.weights_offset - trailer.weights_size, options,
                      error);
 }
 
@@ -367,7 +376,7 @@ int nni_weights_open(nni_artifact *artifact, const char *path, const nnopt_optio
   else if (!S_ISREG(status.st_mode))
     code = nni_fail(error, NNOPT_INVALID, "%s: not a file", path);
   else
-    code = openWeights(artifact, file, path, 0, (uint64_t)status.st_size, options, error);
+    code = openWeights(artifact, file, path, 0, (uint64_t)status.st_size, 0, options, error);
   close(file);
   return code;
 }

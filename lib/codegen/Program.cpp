@@ -340,7 +340,10 @@ std::vector<char> Program::serialize() {
   for (size_t i = 0; i < buffers.size(); ++i) {
     const ProgramBuffer &b = buffers[i];
     bool used = first[i] != NNOPT_NONE;
-    bufferMetas.push_back({b.kind, value(b.size), b.index, b.align, used ? first[i] : 0, used ? last[i] : 0, b.offset});
+    // Memory of the caller only has the alignment of its elements; the runtime copies where more is asked for.
+    bool ofCaller = b.kind == NNOPT_B_INPUT || b.kind == NNOPT_B_OUTPUT;
+    bufferMetas.push_back({b.kind, value(b.size), b.index, ofCaller ? 1 : b.align, used ? first[i] : 0,
+                           used ? last[i] : 0, b.offset});
     // Unused buffers take no memory.
     if (!used && (b.kind == NNOPT_B_ARENA || b.kind == NNOPT_B_SCRATCH))
       bufferMetas.back().size = value(dimContext.constant(0));
