@@ -3,6 +3,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 
@@ -665,7 +666,7 @@ void Importer::importModel() {
 void Importer::run() {
   ctx.loadDialect<nn::NNDialect, func::FuncDialect>();
   ScopedDiagnosticHandler handler(&ctx, [&](Diagnostic &diagnostic) {
-    if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
+    if (diagnostic.getSeverity() != mlir::DiagnosticSeverity::Error)
       return failure();
     lastDiagnostic = diagnostic.str();
     return success();

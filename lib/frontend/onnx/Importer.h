@@ -18,6 +18,8 @@
 
 namespace nnopt::onnx {
 
+using llvm::StringSet;
+using mlir::Type;
 using mlir::Value;
 using nn::Dim;
 using Ints = llvm::SmallVector<int64_t>;
@@ -184,7 +186,7 @@ public:
   /// A number as a tensor of an element type (scalar by default).
   Value number(double value, mlir::Type type, llvm::ArrayRef<int64_t> shape = {});
   Value numbersConstant(llvm::ArrayRef<double> values, mlir::Type type);
-  Value cast(Value v, mlir::Type type);
+  Value convert(Value v, mlir::Type type);
   Value transpose(Value v, llvm::ArrayRef<int64_t> perm) { return make<nn::TransposeOp>(v, i64s(perm)); }
   Value squeeze(Value v, llvm::ArrayRef<int64_t> axes) { return make<nn::SqueezeOp>(v, i64s(axes)); }
   Value unsqueeze(Value v, llvm::ArrayRef<int64_t> axes) { return make<nn::UnsqueezeOp>(v, i64s(axes)); }

@@ -240,7 +240,7 @@ Value Node::numbersConstant(ArrayRef<double> values, Type type) {
   return constant(splatOrList(values, type, {int64_t(values.size())}));
 }
 
-Value Node::cast(Value v, Type type) {
+Value Node::convert(Value v, Type type) {
   if (elt(v) == type)
     return v;
   return make<nn::CastOp>(v, TypeAttr::get(type), b().getBoolAttr(true));

@@ -8,6 +8,8 @@
 
 namespace nnopt::onnx {
 
+using mlir::Type;
+
 /// The element type for a TensorProto.DataType; null for strings, complex and sub-byte types.
 mlir::Type elementType(mlir::MLIRContext *ctx, int32_t dataType);
 /// The name ONNX gives a data type: `float16`, or `type 99`.

@@ -53,7 +53,6 @@ void importGemm(Node &n) {
     result = n.make<nn::MulOp>(result, n.number(alpha, type));
   if (c) {
     // c broadcasts to the product, never the other way.
-    n.dims(result);
     for (auto [i, d] : enumerate(llvm::reverse(n.dims(c)))) {
       Dim r = n.dim(result, 1 - i);
       if (d.isConst() && r.isConst() && !d.isConst(1) && d != r)
@@ -145,17 +144,17 @@ void importEinsum(Node &n) {
 /// Integer products accumulate in i32; zero points are subtracted first.
 void importMatMulInteger(Node &n) {
   Type i32 = n.b().getI32Type();
-  Value a = n.cast(n.in(0), i32), b = n.cast(n.in(1), i32);
+  Value a = n.convert(n.in(0), i32), b = n.convert(n.in(1), i32);
   n.needRank(a, 1);
   n.needRank(b, 1);
   if (n.hasIn(2)) {
-    Value zero = n.cast(n.in(2), i32);
+    Value zero = n.convert(n.in(2), i32);
     if (n.rank(zero) == 1 && !n.dim(zero, 0).isConst(1))
       zero = n.unsqueeze(zero, {1}); // one for each row
     a = n.make<nn::SubOp>(a, zero);
   }
   if (n.hasIn(3))
-    b = n.make<nn::SubOp>(b, n.cast(n.in(3), i32));
+    b = n.make<nn::SubOp>(b, n.convert(n.in(3), i32));
   n.out(0, matmul(n, a, b));
 }
 

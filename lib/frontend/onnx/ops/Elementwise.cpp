@@ -54,11 +54,11 @@ void importPow(Node &n) {
   Value base = n.in(0), exponent = n.in(1);
   Type result = n.elt(base), other = n.elt(exponent);
   if (!isa<FloatType>(result) && isa<FloatType>(other)) {
-    Value power = n.make<nn::PowOp>(n.cast(base, other), exponent);
-    n.out(0, n.cast(power, result));
+    Value power = n.make<nn::PowOp>(n.convert(base, other), exponent);
+    n.out(0, n.convert(power, result));
     return;
   }
-  n.out(0, n.make<nn::PowOp>(base, n.cast(exponent, result)));
+  n.out(0, n.make<nn::PowOp>(base, n.convert(exponent, result)));
 }
 
 void importMod(Node &n) {

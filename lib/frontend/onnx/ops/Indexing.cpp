@@ -65,8 +65,8 @@ void importOneHot(Node &n) {
   Type i64 = n.b().getI64Type();
   Value indices = n.in(0);
   if (!n.elt(indices).isSignlessInteger())
-    indices = n.cast(indices, i64);
-  Value depth = n.cast(n.scalar(n.in(1)), i64), values = n.in(2);
+    indices = n.convert(indices, i64);
+  Value depth = n.convert(n.scalar(n.in(1)), i64), values = n.in(2);
   n.needRank(values, 1, 1);
   if (!n.dim(values, 0).isConst(2) && n.dim(values, 0).isConst())
     n.invalid("values must have two elements");

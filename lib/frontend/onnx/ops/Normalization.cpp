@@ -40,7 +40,7 @@ void importBatchNorm(Node &n) {
     p.push_back(n.in(i));
   needChannels(n, x, p);
   for (Value &v : p)
-    v = n.cast(v, n.elt(x));
+    v = n.convert(v, n.elt(x));
   n.out(0, n.make<nn::BatchNormOp>(x, p[0], p[1], p[2], p[3], n.f64(n.f("epsilon", defaultEpsilon))));
 }
 
@@ -104,7 +104,7 @@ void importLayerNorm(Node &n) {
   if (!n.isUsed(1) && !n.isUsed(2))
     return;
   // The statistics by themselves; common subexpressions are found later.
-  Value wide = isa<Float64Type>(n.elt(x)) ? x : n.cast(x, n.b().getF32Type());
+  Value wide = isa<Float64Type>(n.elt(x)) ? x : n.convert(x, n.b().getF32Type());
   Value mean = n.reduce(wide, nn::ReduceKind::mean, from(axis, rank), true);
   Value centered = n.make<nn::SubOp>(wide, mean);
   Value variance = n.reduce(n.make<nn::MulOp>(centered, centered), nn::ReduceKind::mean, from(axis, rank), true);
@@ -119,7 +119,7 @@ void importRMSNorm(Node &n) {
   n.needFloat(x);
   n.needRank(x, 1);
   int64_t axis = n.axis(n.i("axis", -1), n.rank(x));
-  n.out(0, n.make<nn::RMSNormOp>(x, n.cast(scale, n.elt(x)), n.i64(axis), n.f64(n.f("epsilon", defaultEpsilon))));
+  n.out(0, n.make<nn::RMSNormOp>(x, n.convert(scale, n.elt(x)), n.i64(axis), n.f64(n.f("epsilon", defaultEpsilon))));
 }
 
 /// (x - mean) / (standard deviation + 1e-9) over some axes.

@@ -40,12 +40,12 @@ void importDequantize(Node &n) {
     n.unsupported("attribute 'output_dtype'", "must be the type of the scale");
   Type result = n.elt(scale), f32 = n.b().getF32Type();
   // Differences of integers are exact in f32 for 8 and 16 bits.
-  Value wide = n.cast(x, f32);
+  Value wide = n.convert(x, f32);
   if (n.hasIn(2)) {
     n.needSameType({x, n.in(2)});
-    wide = n.make<nn::SubOp>(wide, n.cast(alongAxis(n, x, n.in(2)), f32));
+    wide = n.make<nn::SubOp>(wide, n.convert(alongAxis(n, x, n.in(2)), f32));
   }
-  n.out(0, n.cast(n.make<nn::MulOp>(wide, n.cast(alongAxis(n, x, scale), f32)), result));
+  n.out(0, n.convert(n.make<nn::MulOp>(wide, n.convert(alongAxis(n, x, scale), f32)), result));
 }
 
 /// saturate(round(x / scale) + zero_point) for the 8- and 16-bit integers.
@@ -62,12 +62,12 @@ void importQuantize(Node &n) {
   auto type = dyn_cast_or_null<IntegerType>(result);
   if (!type || type.getWidth() > 16 || type.getWidth() == 1)
     n.unsupported("type", "only 8- and 16-bit integers are supported");
-  Value y = n.make<nn::RoundOp>(n.make<nn::DivOp>(n.cast(x, f32), n.cast(alongAxis(n, x, scale), f32)));
+  Value y = n.make<nn::RoundOp>(n.make<nn::DivOp>(n.convert(x, f32), n.convert(alongAxis(n, x, scale), f32)));
   if (zero)
-    y = n.make<nn::AddOp>(y, n.cast(alongAxis(n, x, zero), f32));
+    y = n.make<nn::AddOp>(y, n.convert(alongAxis(n, x, zero), f32));
   double span = double(int64_t(1) << type.getWidth()), low = type.isUnsigned() ? 0 : -span / 2;
   y = n.make<nn::ClipOp>(y, n.number(low, f32), n.number(low + span - 1, f32));
-  n.out(0, n.cast(y, type));
+  n.out(0, n.convert(y, type));
 }
 
 /// u8 with the range of x widened to hold 0: scale = (max - min) / 255, zero = round(-min / scale).
@@ -85,9 +85,9 @@ void importDynamicQuantize(Node &n) {
   Value point = n.make<nn::DivOp>(n.make<nn::SubOp>(zero, low), scale);
   point = n.make<nn::RoundOp>(n.make<nn::ClipOp>(point, zero, top));
   Value y = n.make<nn::AddOp>(n.make<nn::RoundOp>(n.make<nn::DivOp>(x, scale)), point);
-  n.out(0, n.cast(n.make<nn::ClipOp>(y, zero, top), u8));
+  n.out(0, n.convert(n.make<nn::ClipOp>(y, zero, top), u8));
   n.out(1, scale);
-  n.out(2, n.cast(point, u8));
+  n.out(2, n.convert(point, u8));
 }
 
 } // namespace

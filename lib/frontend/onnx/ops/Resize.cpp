@@ -49,7 +49,7 @@ Value expandSizes(Node &n, Value x, Value sizes, ArrayRef<int64_t> axes) {
   n.needRank(sizes, 1, 1);
   if (!n.dim(sizes, 0).isConst(axes.size()))
     n.invalid("sizes and axes have different lengths");
-  sizes = n.cast(sizes, n.b().getI64Type());
+  sizes = n.convert(sizes, n.b().getI64Type());
   Values parts;
   for (int64_t d = 0; d < int64_t(n.rank(x)); ++d) {
     auto it = llvm::find(axes, d);
