@@ -24,6 +24,8 @@ uint32_t rootOf(const Program &program, uint32_t buffer) {
 
 LogicalResult emitIf(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::IfOp>(operation);
+  uint32_t condition = lowering.bufferOf(op.getCondition());
+  nn::Dim known = lowering.shapes.scalarContent(op.getCondition());
   // Sizes that the branches do not agree on.
   SmallVector<std::pair<unsigned, unsigned>> open;
   for (auto [i, result] : llvm::enumerate(op.getResults()))
@@ -50,9 +52,16 @@ LogicalResult emitIf(Operation *operation, Lowering &lowering) {
       return success();
     });
   };
-  uint32_t condition = lowering.bufferOf(op.getCondition());
-  auto thenBlock = lowerBranch(op.getThenBranch());
-  auto elseBlock = lowerBranch(op.getElseBranch());
+  // The shapes of a branch that is never taken may contradict each other: it becomes no code.
+  auto lowerOrSkip = [&](Region &region, bool taken) -> FailureOr<uint32_t> {
+    if (taken)
+      return lowerBranch(region);
+    lowering.program.blocks.push_back({0, 0});
+    return lowering.program.blocks.size() - 1;
+  };
+  bool constant = known && known.isConst();
+  auto thenBlock = lowerOrSkip(op.getThenBranch(), !constant || known.value() != 0);
+  auto elseBlock = lowerOrSkip(op.getElseBranch(), !constant || known.value() == 0);
   if (failed(thenBlock) || failed(elseBlock))
     return failure();
   lowering.addInstruction({NNOPT_I_IF, condition, *thenBlock, *elseBlock});
@@ -63,6 +72,9 @@ LogicalResult emitIf(Operation *operation, Lowering &lowering) {
 // nn.loop
 //===----------------------------------------------------------------------===//
 
+/// Carried values live in the buffers of the results, which the body's arguments share, unless their
+/// shape changes from iteration to iteration: then the argument has a buffer of its own whose size
+/// follows symbols that each iteration sets.
 class LoopEmitter {
 public:
   LoopEmitter(nn::LoopOp op, Lowering &lowering)
@@ -70,41 +82,28 @@ public:
         yielded(body.getTerminator()->getOperands()) {}
 
   LogicalResult emit() {
-    if (failed(check()))
-      return failure();
-    // The carried values live in the buffers of the results, which the body's arguments share.
-    for (unsigned i = 0; i < carriedCount; ++i)
-      lowering.alias(body.getArgument(i + 2), op.getResult(i));
-    counter = lowering.temp(IntegerType::get(op->getContext(), 64), {lowering.c(1)});
-
-    if (!scans().empty() && !isResolved(lowering, op, scanLength())) {
-      if (failed(countIterations()))
-        return failure();
+    for (unsigned i = 0; i < carriedCount; ++i) {
+      changing.push_back(llvm::any_of(lowering.dims(argument(i)), [&](nn::Dim d) { return !isResolved(lowering, op, d); }));
+      if (!changing[i])
+        lowering.alias(argument(i), op.getResult(i));
     }
-    return run(/*writeScans=*/true);
+    if (failed(defineScanSizes()) || failed(run(/*writeScans=*/true)))
+      return failure();
+    for (unsigned i = 0; i < carriedCount; ++i)
+      if (changing[i] && failed(finish(i)))
+        return failure();
+    return success();
   }
 
 private:
   ResultRange scans() { return op.getResults().drop_front(carriedCount); }
-  nn::Dim scanLength() { return lowering.dims(scans().front())[0]; }
+  Value scanned(unsigned i) { return yielded[1 + carriedCount + i]; }
   Value iteration() { return body.getArgument(0); }
   Value condition() { return body.getArgument(1); }
+  Value argument(unsigned i) { return body.getArgument(2 + i); }
+  Type i64() { return IntegerType::get(op->getContext(), 64); }
 
-  LogicalResult check() {
-    for (unsigned i = 0; i < carriedCount; ++i)
-      if (lowering.dims(body.getArgument(i + 2)) != lowering.dims(yielded[i + 1]) ||
-          lowering.dims(op.getResult(i)) != lowering.dims(yielded[i + 1]))
-        return op.emitOpError("carries a value whose shape changes from iteration to iteration, which is not supported "
-                              "(carried value ")
-               << i << ")";
-    for (auto [i, result] : llvm::enumerate(scans())) {
-      ArrayRef<nn::Dim> rest = ArrayRef<nn::Dim>(lowering.dims(result)).drop_front();
-      if (rest != ArrayRef<nn::Dim>(lowering.dims(yielded[1 + carriedCount + i])))
-        return op.emitOpError("stacks values whose shape differs between iterations, which is not supported (scan output ")
-               << i << ")";
-    }
-    return success();
-  }
+  //--- sizes ------------------------------------------------------------------
 
   /// Whether only the trip count ends the loop: the body hands its condition on.
   bool endsByTripCount() {
@@ -112,65 +111,115 @@ private:
       return false;
     if (!op.getCondition() || yielded[0] == condition())
       return true;
-    auto constant = lowering.constant(yielded[0]);
-    return constant && constant->asInt(0) != 0;
+    nn::Dim again = lowering.shapes.scalarContent(yielded[0]);
+    return again && again.isConst() && again.value() != 0;
   }
 
-  /// Finds the number of iterations, before the results that have this size are made.
-  LogicalResult countIterations() {
-    if (endsByTripCount())
-      return defineSymbol(lowering, op, scanLength(), [&](Kernel &k) {
-        Ix trips = k.toIndex(k.load(k.read(op.getTripCount()), k.c(0))).max(k.c(0));
-        if (op.getCondition())
-          trips = k.selectIx(k.load(k.read(op.getCondition()), k.c(0)), trips, k.c(0));
-        return trips;
-      });
-    // The condition is computed by the body: run the loop once without its scan outputs. The body
-    // has no side effects, so that running it again gives the same iterations.
-    copyConstant<int64_t>(counter.buffer, 0);
+  /// Gives unknown sizes of the stacked values their values, before these are made.
+  LogicalResult defineScanSizes() {
+    SmallVector<nn::Dim> lengths;
+    for (auto [i, result] : llvm::enumerate(scans())) {
+      const nn::Dims &dims = lowering.dims(result);
+      for (auto [axis, dim] : llvm::enumerate(dims)) {
+        if (isResolved(lowering, op, dim))
+          continue;
+        if (axis == 0)
+          lengths.push_back(dim);
+        else
+          inner.push_back({dim, lowering.dims(scanned(i))[axis - 1]});
+      }
+    }
+    if (lengths.empty() && inner.empty())
+      return success();
+    if (inner.empty() && endsByTripCount()) {
+      for (nn::Dim length : lengths)
+        if (failed(defineSymbol(lowering, op, length, [&](Kernel &k) { return tripCount(k); })))
+          return failure();
+      return success();
+    }
+    // The body decides: run the loop once without its scan outputs. The body has no side effects, so
+    // that running it again gives the same iterations.
+    sizes = lowering.temp(i64(), {lowering.c(1 + inner.size())});
+    copyZeros(sizes.buffer, 1 + inner.size());
     if (failed(run(/*writeScans=*/false)))
       return failure();
-    return defineSymbol(lowering, op, scanLength(), [&](Kernel &k) { return Ix(&k, k.load(k.read(counter), k.c(0))); });
+    auto define = [&](nn::Dim symbol, int64_t at) {
+      return defineSymbol(lowering, op, symbol, [&](Kernel &k) { return Ix(&k, k.load(k.read(sizes), k.c(at))); });
+    };
+    for (nn::Dim length : lengths)
+      if (failed(define(length, 0)))
+        return failure();
+    for (auto [i, pair] : llvm::enumerate(inner))
+      if (failed(define(pair.first, 1 + i)))
+        return failure();
+    return success();
   }
 
-  template <typename T> void copyConstant(uint32_t to, T value) {
-    uint32_t from = lowering.program.addWeights(ArrayRef<char>(reinterpret_cast<const char *>(&value), sizeof(T)));
-    appendCopy(lowering, to, from, lowering.c(sizeof(T)));
+  Ix tripCount(Kernel &k) {
+    Ix trips = k.toIndex(k.load(k.read(op.getTripCount()), k.c(0))).max(k.c(0));
+    if (op.getCondition())
+      trips = k.selectIx(k.load(k.read(op.getCondition()), k.c(0)), trips, k.c(0));
+    return trips;
+  }
+
+  /// Number of iterations so far and sizes of scanned values, for defineScanSizes.
+  void recordSizes() {
+    Kernel k(lowering, op, "loop_sizes");
+    Buffer from = k.read(iteration()), to = k.write(sizes);
+    k.store(to, k.c(0), Ix(&k, k.load(from, k.c(0))) + 1);
+    for (auto [i, pair] : llvm::enumerate(inner))
+      k.store(to, k.c(1 + i), k.dim(pair.second));
+    lowering.launch(k, lowering.c(1));
+  }
+
+  //--- the loop -----------------------------------------------------------------
+
+  void copyZeros(uint32_t to, int64_t count) {
+    std::vector<char> zeros(count * 8);
+    appendCopy(lowering, to, lowering.program.addWeights(zeros), lowering.c(count * 8));
   }
 
   LogicalResult run(bool writeScans) {
-    uint32_t conditionBuffer = lowering.bufferOf(condition()), iterationBuffer = lowering.bufferOf(iteration());
-    if (op.getCondition())
-      appendCopy(lowering, conditionBuffer, lowering.bufferOf(op.getCondition()), lowering.c(1));
-    else
-      copyConstant<char>(conditionBuffer, 1);
-    for (unsigned i = 0; i < carriedCount; ++i)
-      appendCopy(lowering, lowering.bufferOf(op.getResult(i)), lowering.bufferOf(op.getCarried()[i]),
-                 tensorBytes(lowering, op.getCarried()[i]));
+    if (failed(start()))
+      return failure();
     uint32_t trips = op.getTripCount() ? lowering.bufferOf(op.getTripCount()) : NNOPT_NONE;
     auto block = lowering.lowerBlock(op.getBody(), [&] {
       if (writeScans)
         for (auto [i, result] : llvm::enumerate(scans()))
-          writeScan(result, yielded[1 + carriedCount + i]);
+          writeScan(result, scanned(i));
       else
-        count();
-      update();
-      return success();
+        recordSizes();
+      return update();
     });
     if (failed(block))
       return failure();
     uint32_t record = lowering.program.indices.size();
-    lowering.program.indices.insert(lowering.program.indices.end(), {iterationBuffer, conditionBuffer, trips, *block});
+    lowering.program.indices.insert(lowering.program.indices.end(),
+                                    {lowering.bufferOf(iteration()), lowering.bufferOf(condition()), trips, *block});
     lowering.addInstruction({NNOPT_I_LOOP, record, 0, 0});
     return success();
   }
 
-  /// counter = iterations so far.
-  void count() {
-    Kernel k(lowering, op, "loop_count");
-    Buffer from = k.read(iteration()), to = k.write(counter);
-    k.store(to, k.c(0), Ix(&k, k.load(from, k.c(0))) + 1);
-    lowering.launch(k, lowering.c(1));
+  /// Sets condition and carried values for the first iteration.
+  LogicalResult start() {
+    static const char always = 1;
+    uint32_t first = op.getCondition() ? lowering.bufferOf(op.getCondition()) : lowering.program.addWeights(always);
+    appendCopy(lowering, lowering.bufferOf(condition()), first, lowering.c(1));
+    for (unsigned i = 0; i < carriedCount; ++i) {
+      Value initial = op.getCarried()[i];
+      if (changing[i] && failed(defineSizes(lowering.dims(argument(i)), lowering.dims(initial))))
+        return failure();
+      appendCopy(lowering, lowering.bufferOf(argument(i)), lowering.bufferOf(initial), tensorBytes(lowering, initial));
+    }
+    return success();
+  }
+
+  /// Sets the symbols among `symbols` to the values of `dims`.
+  LogicalResult defineSizes(ArrayRef<nn::Dim> symbols, ArrayRef<nn::Dim> dims) {
+    for (auto [symbol, dim] : llvm::zip(symbols, dims))
+      if (symbol != dim && failed(defineSymbol(lowering, op, symbol, [&](Kernel &k) { return k.dim(dim); })))
+        return failure();
+    return success();
   }
 
   /// result[iteration] = value.
@@ -184,40 +233,73 @@ private:
     lowering.launch(k, size);
   }
 
+  struct Move {
+    Value to, from;
+    uint32_t target, source;
+    bool resizes;
+    nn::Dims dims; // of `from`
+  };
+
   /// Makes the yielded condition and carried values those of the next iteration. Where one of them
-  /// is (part of) another's old value, all are first copied aside.
-  void update() {
-    struct Move {
-      uint32_t to, from;
-      nn::Dim bytes;
-      Value value;
-    };
+  /// is (part of) another's old value, or sizes change, all are first copied aside.
+  LogicalResult update() {
     SmallVector<Move> moves;
-    auto add = [&](Value to, Value from) {
-      Move move = {lowering.bufferOf(to), lowering.bufferOf(from), tensorBytes(lowering, from), from};
-      if (move.to != move.from)
+    auto add = [&](Value to, Value from, bool resizes) {
+      Move move = {to, from, lowering.bufferOf(to), lowering.bufferOf(from), resizes, lowering.dims(from)};
+      if (move.target != move.source)
         moves.push_back(move);
     };
     if (op.getCondition())
-      add(condition(), yielded[0]);
+      add(condition(), yielded[0], false);
     for (unsigned i = 0; i < carriedCount; ++i)
-      add(body.getArgument(i + 2), yielded[i + 1]);
+      add(argument(i), yielded[i + 1], changing[i]);
 
     const Program &program = lowering.program;
-    auto isOverwritten = [&](const Move &move) {
-      return llvm::any_of(moves, [&](const Move &other) {
-        return &other != &move && rootOf(program, other.to) == rootOf(program, move.from);
+    bool aside = llvm::any_of(moves, [&](const Move &move) {
+      return move.resizes || llvm::any_of(moves, [&](const Move &other) {
+        return &other != &move && rootOf(program, other.target) == rootOf(program, move.source);
       });
-    };
-    if (llvm::any_of(moves, isOverwritten))
-      for (Move &move : moves) {
-        const nn::ValueInfo &info = lowering.shapes.info(move.value);
-        TempTensor aside = lowering.temp(info.elementType, info.dims);
-        appendCopy(lowering, aside.buffer, move.from, move.bytes);
-        move.from = aside.buffer;
-      }
+    });
+    if (aside)
+      for (Move &move : moves)
+        if (failed(copyAside(move)))
+          return failure();
+    // Only now, as sizes of yielded values may depend on the old sizes.
     for (const Move &move : moves)
-      appendCopy(lowering, move.to, move.from, move.bytes);
+      if (move.resizes && failed(defineSizes(lowering.dims(move.to), move.dims)))
+        return failure();
+    for (const Move &move : moves)
+      appendCopy(lowering, move.target, move.source, bytesOf(move.from, move.dims));
+    return success();
+  }
+
+  nn::Dim bytesOf(Value like, ArrayRef<nn::Dim> dims) {
+    return nn::product(lowering.dimContext(), dims) * nn::elementBytes(lowering.shapes.info(like).elementType);
+  }
+
+  /// Copies what `move` reads into memory of its own, whose size does not depend on the symbols
+  /// that change at the end of an iteration.
+  LogicalResult copyAside(Move &move) {
+    nn::Dims dims = move.dims;
+    if (move.resizes)
+      for (auto [d, target] : llvm::zip(dims, lowering.dims(move.to)))
+        if (d != target)
+          d = lowering.dimContext().freshSymbol("loop_next");
+    if (failed(defineSizes(dims, move.dims)))
+      return failure();
+    TempTensor temp = lowering.temp(lowering.shapes.info(move.from).elementType, dims);
+    appendCopy(lowering, temp.buffer, move.source, bytesOf(move.from, move.dims));
+    move.source = temp.buffer;
+    move.dims = dims;
+    return success();
+  }
+
+  /// The last value of a carried value with changing shape becomes the result.
+  LogicalResult finish(unsigned i) {
+    if (failed(defineSizes(lowering.dims(op.getResult(i)), lowering.dims(argument(i)))))
+      return failure();
+    lowering.copy(op.getResult(i), argument(i));
+    return success();
   }
 
   nn::LoopOp op;
@@ -225,7 +307,10 @@ private:
   Block &body;
   unsigned carriedCount;
   OperandRange yielded;
-  TempTensor counter;
+  SmallVector<bool> changing;
+  /// Unknown inner sizes of stacked values, and what they are inside of the body.
+  SmallVector<std::pair<nn::Dim, nn::Dim>> inner;
+  TempTensor sizes;
 };
 
 LogicalResult emitLoop(Operation *op, Lowering &lowering) { return LoopEmitter(cast<nn::LoopOp>(op), lowering).emit(); }
