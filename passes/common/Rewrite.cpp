@@ -14,38 +14,24 @@ namespace nnopt {
 
 FuncShapes::FuncShapes(func::FuncOp func) : ctx(dimContext), func(func) {}
 
-/// Describes the arguments by their attribute `nn.dims` (symbol names and integers), so that equal
-/// names are the same dimension, and bounds symbols by the module's `nn.dim_bounds`.
-static void describeArguments(func::FuncOp func, nn::DimContext &dimContext, nn::ShapeContext &ctx) {
-  for (BlockArgument argument : func.getArguments()) {
-    auto names = func.getArgAttrOfType<ArrayAttr>(argument.getArgNumber(), "nn.dims");
-    auto type = dyn_cast<RankedTensorType>(argument.getType());
-    if (!names || !type || (int64_t)names.size() != type.getRank())
+/// Bounds symbols by the module's `nn.dim_bounds` (the importer writes it: [low, high], -1: none).
+static void boundSymbols(func::FuncOp func, nn::DimContext &dims) {
+  auto bounds = func->getParentOp()->getAttrOfType<DictionaryAttr>("nn.dim_bounds");
+  if (!bounds)
+    return;
+  for (NamedAttribute bound : bounds) {
+    auto range = dyn_cast<ArrayAttr>(bound.getValue());
+    if (!range || range.size() != 2 || !isa<IntegerAttr>(range[0]) || !isa<IntegerAttr>(range[1]))
       continue;
-    nn::Dims dims;
-    for (auto [i, name] : llvm::enumerate(names)) {
-      if (!type.isDynamicDim(i))
-        dims.push_back(dimContext.constant(type.getDimSize(i)));
-      else if (auto symbol = dyn_cast<StringAttr>(name); symbol && !symbol.empty())
-        dims.push_back(dimContext.symbol(symbol));
-      else
-        dims.push_back(dimContext.freshSymbol("d"));
-    }
-    ctx.set(argument, type.getElementType(), dims);
+    int64_t low = cast<IntegerAttr>(range[0]).getInt(), high = cast<IntegerAttr>(range[1]).getInt();
+    dims.setBounds(dims.symbol(bound.getName()), low, high < 0 ? std::nullopt : std::optional<int64_t>(high));
   }
-  if (auto bounds = func->getParentOp()->getAttrOfType<DictionaryAttr>("nn.dim_bounds"))
-    for (NamedAttribute bound : bounds)
-      if (auto range = dyn_cast<ArrayAttr>(bound.getValue()); range && range.size() == 2) {
-        int64_t low = cast<IntegerAttr>(range[0]).getInt(), high = cast<IntegerAttr>(range[1]).getInt();
-        dimContext.setBounds(dimContext.symbol(bound.getName()), low,
-                             high < 0 ? std::nullopt : std::optional<int64_t>(high));
-      }
 }
 
 LogicalResult FuncShapes::infer() {
   if (func.isExternal())
     return success();
-  describeArguments(func, dimContext, ctx);
+  boundSymbols(func, dimContext);
   if (failed(ctx.inferRegion(func.getBody())))
     return failure();
   nn::refineFunctionType(cast<FunctionOpInterface>(func.getOperation()));
@@ -69,11 +55,6 @@ void FuncShapes::notifyOperationErased(Operation *op) {
     for (Block &block : region)
       for (Value argument : block.getArguments())
         ctx.erase(argument);
-}
-
-void FuncShapes::notifyOperationModified(Operation *op) {
-  if (isa<nn::ShapeFunction>(op))
-    (void)ctx.infer(op);
 }
 
 Location fusedLoc(ArrayRef<Operation *> ops) {

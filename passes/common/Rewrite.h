@@ -19,7 +19,8 @@ namespace nnopt {
 //===----------------------------------------------------------------------===//
 
 /// Symbolic shapes of a function. As a listener of a rewriter it types every operation that the
-/// rewriter creates (so that any type may be given as result type) and forgets erased values.
+/// rewriter creates (so that any type may be given as result type) and forgets erased values. An
+/// operation that is modified keeps the shapes of its results: a rewrite never changes them.
 class FuncShapes : public mlir::RewriterBase::Listener {
 public:
   explicit FuncShapes(mlir::func::FuncOp func);
@@ -34,7 +35,6 @@ public:
 
   void notifyOperationInserted(mlir::Operation *op, mlir::OpBuilder::InsertPoint previous) override;
   void notifyOperationErased(mlir::Operation *op) override;
-  void notifyOperationModified(mlir::Operation *op) override;
 
 private:
   nn::DimContext dimContext;

@@ -1,0 +1,237 @@
+//===- FuseEpilogue.cpp - elementwise operations into contractions --------===//
+#include "passes/Passes.h"
+#include "passes/common/Affine.h"
+#include "passes/common/Scalar.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+
+namespace nnopt {
+#define GEN_PASS_DEF_FUSEEPILOGUE
+#include "passes/Passes.h.inc"
+} // namespace nnopt
+
+namespace nnopt {
+namespace {
+
+constexpr StringLiteral kPass = "fuse-epilogue";
+
+/// Elementwise operations that may move into one contraction, in program order.
+struct Cluster {
+  Operation *root;
+  SmallVector<Operation *> ops;
+  DenseSet<Value> inside;
+  SmallVector<Value> extras;
+  /// Why the first operation that was looked at and did not fit did not.
+  std::string why;
+};
+
+class Fuser {
+public:
+  Fuser(FuncShapes &shapes, IRRewriter &rewriter, unsigned maxArgs, unsigned maxOps)
+      : shapes(shapes), rewriter(rewriter), maxArgs(maxArgs), maxOps(maxOps) {}
+
+  /// Number of operations fused into `root`.
+  int64_t run(Operation *root);
+
+private:
+  std::string whyNotExtra(Cluster &cluster, Value v);
+  std::string whyNotAbsorb(Cluster &cluster, Operation *op);
+  void grow(Cluster &cluster);
+  void shrinkToOneExit(Cluster &cluster);
+  void fuse(Cluster &cluster);
+
+  FuncShapes &shapes;
+  IRRewriter &rewriter;
+  unsigned maxArgs, maxOps;
+};
+
+/// Whether the last dimension of the contraction's result is its channels.
+bool channelsAreLast(Operation *root) { return channelAxis(root) == rankOf(root->getResult(0)) - 1; }
+
+std::string Fuser::whyNotExtra(Cluster &cluster, Value v) {
+  Value result = cluster.root->getResult(0);
+  if (elementTypeOf(v) != elementTypeOf(result))
+    return "an operand has another element type";
+  if (shapes.isOneElement(v))
+    return "";
+  auto dims = shapes.dims(v), all = shapes.dims(result);
+  if (dims == all)
+    return "";
+  bool isVector = !dims.empty() && dims.back() == all.back() &&
+                  llvm::all_of(dims.drop_back(), [](nn::Dim d) { return d.isConst(1); });
+  if (!isVector)
+    return "an operand is neither a number, a vector along the last dimension nor as large as the result";
+  if (!channelsAreLast(cluster.root))
+    return "a vector operand needs channels last";
+  return "";
+}
+
+std::string Fuser::whyNotAbsorb(Cluster &cluster, Operation *op) {
+  Value result = cluster.root->getResult(0);
+  if (!isElementwise(op) || op->getNumResults() != 1)
+    return "it is not elementwise";
+  if (elementTypeOf(op->getResult(0)) != elementTypeOf(result))
+    return "it changes the element type";
+  if (!shapes.sameDims(op->getResult(0), result))
+    return "it changes the shape";
+  SmallVector<Value> extras = cluster.extras;
+  for (Value v : op->getOperands()) {
+    if (cluster.inside.contains(v))
+      continue;
+    if (std::string why = whyNotExtra(cluster, v); !why.empty())
+      return why;
+    if (!scalarOf(v) && !llvm::is_contained(extras, v))
+      extras.push_back(v);
+  }
+  if (extras.size() + contractionEpilogueArgs(cluster.root).size() > maxArgs)
+    return "the epilogue has too many arguments";
+  cluster.extras = std::move(extras);
+  return "";
+}
+
+/// Collects users of the cluster in program order while they fit.
+void Fuser::grow(Cluster &cluster) {
+  DenseSet<Operation *> visited;
+  while (cluster.ops.size() < maxOps) {
+    Operation *next = nullptr;
+    for (Value v : cluster.inside)
+      for (Operation *user : v.getUsers())
+        if (user->getBlock() == cluster.root->getBlock() && !visited.contains(user) &&
+            (!next || user->isBeforeInBlock(next)))
+          next = user;
+    if (!next)
+      return;
+    visited.insert(next);
+    if (std::string why = whyNotAbsorb(cluster, next); !why.empty()) {
+      if (cluster.why.empty())
+        cluster.why = (next->getName().getStringRef() + ": " + why).str();
+      continue;
+    }
+    cluster.ops.push_back(next);
+    cluster.inside.insert(next->getResult(0));
+  }
+}
+
+/// Keeps the longest prefix of which only the last value is used outside. Then no other operand can
+/// depend on a value of the cluster, so that moving the contraction to its end is safe.
+void Fuser::shrinkToOneExit(Cluster &cluster) {
+  while (!cluster.ops.empty()) {
+    DenseSet<Operation *> members(cluster.ops.begin(), cluster.ops.end());
+    auto escapes = [&](Operation *op) {
+      return llvm::any_of(op->getUsers(), [&](Operation *user) { return !members.contains(user); });
+    };
+    bool oneExit = !escapes(cluster.root) && llvm::none_of(ArrayRef<Operation *>(cluster.ops).drop_back(), escapes);
+    if (oneExit)
+      return;
+    cluster.ops.pop_back();
+  }
+}
+
+void Fuser::fuse(Cluster &cluster) {
+  Operation *root = cluster.root, *last = cluster.ops.back();
+  // Only what the remaining operations use.
+  SmallVector<Value> extras;
+  DenseSet<Value> inside = {root->getResult(0)};
+  for (Operation *op : cluster.ops) {
+    for (Value v : op->getOperands())
+      if (!inside.contains(v) && !scalarOf(v) && !llvm::is_contained(extras, v))
+        extras.push_back(v);
+    inside.insert(op->getResult(0));
+  }
+  SmallVector<Operation *> all = {root};
+  all.append(cluster.ops);
+  Location loc = fusedLoc(all);
+
+  rewriter.setInsertionPoint(last);
+  Operation *fused = root->cloneWithoutRegions();
+  fused->setLoc(loc);
+  rewriter.insert(fused);
+  auto addExtras = [&](auto contraction) { contraction.getEpilogueArgsMutable().append(extras); };
+  TypeSwitch<Operation *>(fused).Case<nn::ConvOp, nn::ConvTransposeOp, nn::MatMulOp>(addExtras);
+
+  Region &epilogue = contractionEpilogue(fused);
+  Block *block = rewriter.createBlock(&epilogue);
+  Type type = elementTypeOf(root->getResult(0));
+  block->addArgument(type, loc);
+  for (Value v : contractionEpilogueArgs(fused))
+    block->addArgument(scalarTypeOf(v), v.getLoc());
+  rewriter.setInsertionPointToStart(block);
+
+  Region &before = contractionEpilogue(root);
+  unsigned oldArgs = contractionEpilogueArgs(root).size();
+  DenseMap<Value, Value> scalars;
+  Value acc = block->getArgument(0);
+  if (!before.empty())
+    acc = inlineRegion(rewriter, before, block->getArguments().take_front(1 + oldArgs)).front();
+  scalars[root->getResult(0)] = acc;
+  for (auto [i, v] : llvm::enumerate(extras))
+    scalars[v] = block->getArgument(1 + oldArgs + i);
+  for (Operation *op : cluster.ops) {
+    SmallVector<Value> args;
+    for (Value v : op->getOperands()) {
+      Value scalar = scalars.lookup(v);
+      if (!scalar)
+        scalar = scalars[v] = emitScalarConstant(rewriter, op->getLoc(), v);
+      args.push_back(scalar);
+    }
+    scalars[op->getResult(0)] = emitScalar(rewriter, op, args).front();
+  }
+  nn::YieldOp::create(rewriter, loc, scalars[last->getResult(0)]);
+
+  rewriter.replaceOp(last, fused->getResults());
+  cluster.ops.pop_back();
+  for (Operation *op : llvm::reverse(cluster.ops))
+    rewriter.eraseOp(op);
+  rewriter.eraseOp(root);
+  passedRemark(loc, kPass, "fused") << remark::metric("Operations", (int64_t)all.size() - 1)
+                                    << remark::metric("Arguments", (int64_t)extras.size());
+}
+
+int64_t Fuser::run(Operation *root) {
+  Type type = elementTypeOf(root->getResult(0));
+  if (!type.isF32() && !type.isF64())
+    return 0;
+  Cluster cluster{root, {}, {}, {}, ""};
+  cluster.inside.insert(root->getResult(0));
+  grow(cluster);
+  bool grew = !cluster.ops.empty();
+  shrinkToOneExit(cluster);
+  if (cluster.ops.empty()) {
+    bool nearMiss = llvm::any_of(root->getUsers(), [](Operation *user) { return isElementwise(user); });
+    if (nearMiss)
+      missedRemark(root->getLoc(), kPass, "not-fused")
+          << remark::reason("{0}", grew ? std::string("several of its values are used outside") : cluster.why);
+    return 0;
+  }
+  int64_t count = cluster.ops.size();
+  fuse(cluster);
+  return count;
+}
+
+struct FuseEpiloguePass : impl::FuseEpilogueBase<FuseEpiloguePass> {
+  using FuseEpilogueBase::FuseEpilogueBase;
+
+  void runOnOperation() override {
+    FuncShapes shapes(getOperation());
+    if (failed(shapes.infer()))
+      return signalPassFailure();
+    IRRewriter rewriter(&getContext(), &shapes);
+    SmallVector<Operation *> roots;
+    getOperation().walk([&](Operation *op) {
+      if (isContraction(op))
+        roots.push_back(op);
+    });
+    Fuser fuser(shapes, rewriter, maxArgs, maxOps);
+    for (Operation *root : llvm::reverse(roots))
+      if (int64_t count = fuser.run(root)) {
+        numFused += count;
+        ++numEpilogues;
+      }
+  }
+};
+
+} // namespace
+} // namespace nnopt
