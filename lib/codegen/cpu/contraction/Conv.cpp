@@ -1,0 +1,412 @@
+//===- Conv.cpp - convolution by register tiles ------------------------------===//
+//
+// Direct convolution of channels-last tensors. A tile is MR result positions, taken in row-major
+// order over batch and space, by NR output channels. Nothing is padded or copied: where a tap of a
+// position falls outside the input, its row pointer points to zeros. With few channels that choice
+// costs as much as the products; there the input of one kernel row is one contiguous run, and only
+// tiles at a border copy theirs, with zeros around, into memory of the thread.
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/codegen/cpu/contraction/Conv.h"
+#include "lib/codegen/cpu/contraction/Finish.h"
+#include "lib/codegen/cpu/contraction/Microkernel.h"
+
+using namespace mlir;
+
+namespace nnopt::cpu {
+
+namespace {
+
+/// Input channels (per tap) below which a kernel row is read as one run.
+constexpr int64_t maxRunChannels = 24;
+
+struct ConvBuilder {
+  Kernel &k;
+  const ConvShape &shape;
+  Type element;
+  Tile tile;
+  Buffer x;
+  Value zeros;   // inPerGroup zeros
+  Value scratch; // one border tile: [mr][kernel rows][run]
+  bool runs = false;
+  /// Elements between neighbours of each spatial dimension of the input, and between images.
+  SmallVector<Ix> inStrides;
+  Ix imageSize;
+
+  ConvBuilder(Kernel &k, const ConvShape &shape, Type element, Tile tile, Buffer x)
+      : k(k), shape(shape), element(element), tile(tile), x(x) {
+    nn::Dim stride = k.lowering.c(shape.inChannels());
+    inStrides.resize(shape.dims.size());
+    for (size_t d = shape.dims.size(); d-- > 0;) {
+      inStrides[d] = k.dim(stride);
+      stride = stride * shape.dims[d].in;
+    }
+    imageSize = k.dim(stride);
+  }
+
+  int64_t bytes() const { return element.getIntOrFloatBitWidth() / 8; }
+
+  /// Where one result position reads: its image and its first input position in each dimension.
+  struct Position {
+    Ix image;
+    SmallVector<Ix, 3> first;
+    Ix resultRow;
+  };
+  SmallVector<Position> positions(const TileAt &t);
+  /// A tile whose positions are the input's positions: one tap, no step, nothing outside.
+  bool isPlain() const {
+    for (const ConvDim &d : shape.dims) {
+      if (d.taps != 1 || d.inStep != 1 || d.checked || d.first != 0)
+        return false;
+      if (d.in != d.count)
+        return false;
+    }
+    return true;
+  }
+
+  SmallVector<Value> plain(const PanelAt &at, const TileAt &t, Accumulate inner, ValueRange acc);
+  SmallVector<Value> byTaps(const PanelAt &at, ArrayRef<Position> positions, Accumulate inner, ValueRange acc);
+  SmallVector<Value> byRuns(const PanelAt &at, ArrayRef<Position> positions, Accumulate inner, ValueRange acc);
+  Value copyBorder(ArrayRef<Position> positions, int64_t run, int64_t rowsPerPosition);
+};
+
+SmallVector<ConvBuilder::Position> ConvBuilder::positions(const TileAt &t) {
+  // The first position by division, the others by counting on.
+  nn::Dims space{shape.batch};
+  for (const ConvDim &d : shape.dims)
+    space.push_back(d.count);
+  SmallVector<Ix> at = k.delinearize(t.row, space);
+  SmallVector<Position> result;
+  for (int64_t i = 0; i < t.mr; ++i) {
+    if (i) {
+      Value carry;
+      for (size_t d = space.size(); d-- > 0;) {
+        Ix next = at[d] + 1;
+        if (carry)
+          next = k.selectIx(carry, next, at[d]);
+        if (d == 0) {
+          at[0] = next;
+          break;
+        }
+        Value wraps = next == k.dim(space[d]);
+        at[d] = k.selectIx(wraps, k.c(0), next);
+        carry = wraps;
+      }
+    }
+    Position p;
+    p.image = at[0] * imageSize;
+    Ix row = at[0];
+    for (auto [d, dim] : llvm::enumerate(shape.dims)) {
+      p.first.push_back(at[d + 1] * dim.inStep + dim.first);
+      row = row * k.dim(dim.out) + (at[d + 1] * dim.outStep + dim.outPhase);
+    }
+    p.resultRow = row;
+    result.push_back(p);
+  }
+  return result;
+}
+
+SmallVector<Value> ConvBuilder::plain(const PanelAt &at, const TileAt &t, Accumulate inner, ValueRange acc) {
+  Ix channel = at.outer * shape.inPerGroup;
+  for (int64_t i = 0; i < t.mr; ++i)
+    inner.rows.push_back(k.ptrAdd(x.ptr, (t.row + i) * shape.inChannels() + channel, element));
+  inner.depth = k.c(shape.inPerGroup);
+  return emitAccumulate(k, inner, acc);
+}
+
+SmallVector<Value> ConvBuilder::byTaps(const PanelAt &at, ArrayRef<Position> positions, Accumulate inner,
+                                       ValueRange acc) {
+  Ix channel = at.outer * shape.inPerGroup;
+  struct RowState {
+    Ix offset;
+    Value valid; // null: always
+  };
+  inner.depth = k.c(shape.inPerGroup);
+  // One level per spatial dimension; what a level knows about a row is not computed again below it.
+  std::function<SmallVector<Value>(size_t, ArrayRef<RowState>, Ix, ValueRange)> level =
+      [&](size_t d, ArrayRef<RowState> rows, Ix tap, ValueRange in) -> SmallVector<Value> {
+    if (d == shape.dims.size()) {
+      Accumulate last = inner;
+      Ix depthBefore = tap * shape.inPerGroup;
+      last.panel = k.ptrAdd(inner.panel, depthBefore * (inner.nv * inner.lanes), element);
+      if (inner.prefetch)
+        last.prefetch = k.ptrAdd(inner.prefetch, depthBefore * inner.lanes, element);
+      for (const RowState &row : rows) {
+        Value pointer = k.ptrAdd(x.ptr, row.offset, element);
+        last.rows.push_back(row.valid ? k.select(row.valid, pointer, zeros) : pointer);
+      }
+      return emitAccumulate(k, last, in);
+    }
+    const ConvDim &dim = shape.dims[d];
+    Ix size = k.dim(dim.in);
+    return k.loop(k.c(0), k.c(dim.taps), 1, in, [&](Ix j, ValueRange values) {
+      SmallVector<RowState> next;
+      for (auto [row, position] : llvm::zip(rows, positions)) {
+        Ix at = position.first[d] + j * dim.tapStep;
+        RowState state{row.offset + at * inStrides[d], row.valid};
+        if (dim.checked) {
+          Value inside = at.inRange(size);
+          state.valid = row.valid ? k.land(row.valid, inside) : inside;
+        }
+        next.push_back(state);
+      }
+      return level(d + 1, next, tap * dim.taps + j, values);
+    });
+  };
+  SmallVector<RowState> rows;
+  for (const Position &p : positions)
+    rows.push_back({p.image + channel, Value()});
+  return level(0, rows, k.c(0), acc);
+}
+
+/// Copies the windows of a border tile to scratch: for each position and kernel row a run of
+/// elements, zero where it is outside. Returns the scratch pointer.
+Value ConvBuilder::copyBorder(ArrayRef<Position> positions, int64_t run, int64_t rowsPerPosition) {
+  const ConvDim &last = shape.dims.back();
+  int64_t channels = shape.inChannels();
+  for (size_t i = 0; i < positions.size(); ++i) {
+    const Position &p = positions[i];
+    // Elements of a run that are inside in the last dimension.
+    Ix low = (k.c(0) - p.first.back()).max(k.c(0)) * channels;
+    Ix high = (k.dim(last.in) - p.first.back()).max(k.c(0)).min(k.c(last.taps)) * channels;
+    std::function<void(size_t, Ix, Value, Ix)> level = [&](size_t d, Ix offset, Value valid, Ix row) {
+      if (d + 1 == shape.dims.size()) {
+        Ix from = offset + p.first.back() * channels;
+        Ix limit = valid ? k.selectIx(valid, high, k.c(0)) : high;
+        Ix target = (row + int64_t(i) * rowsPerPosition) * run;
+        for (int64_t at = 0; at < run; at += tile.lanes) {
+          Value belowHigh = k.mask(limit - at, tile.lanes), belowLow = k.mask(low - at, tile.lanes);
+          Value allOnes = k.constant(belowLow.getType(), -1);
+          Value mask = k.land(belowHigh, arith::XOrIOp::create(k.b, k.loc, belowLow, allOnes));
+          Value v = k.loadMasked(x, from + at, tile.lanes, mask);
+          Buffer to = k.at(scratch, element);
+          // Runs follow each other, so what is written too far is written again by the next one;
+          // scratch has room for one vector more.
+          k.store(to, target + at, v);
+        }
+        return;
+      }
+      const ConvDim &dim = shape.dims[d];
+      k.loop(k.c(0), k.c(dim.taps), 1, [&](Ix j) {
+        Ix at = p.first[d] + j * dim.tapStep;
+        Value inside = at.inRange(k.dim(dim.in));
+        level(d + 1, offset + at * inStrides[d], valid ? k.land(valid, inside) : inside, row * dim.taps + j);
+      });
+    };
+    level(0, p.image, Value(), k.c(0));
+  }
+  return scratch;
+}
+
+SmallVector<Value> ConvBuilder::byRuns(const PanelAt &at, ArrayRef<Position> positions, Accumulate inner,
+                                       ValueRange acc) {
+  int64_t run = shape.dims.back().taps * shape.inChannels();
+  int64_t rowsPerPosition = shape.taps() / shape.dims.back().taps;
+  // Whether all windows lie inside: the smallest first position and the largest last one decide.
+  Value interior;
+  bool checked = false;
+  for (auto [d, dim] : llvm::enumerate(shape.dims)) {
+    if (!dim.checked)
+      continue;
+    checked = true;
+    Ix low = positions[0].first[d], high = low;
+    for (const Position &p : positions.drop_front()) {
+      low = low.min(p.first[d]);
+      high = high.max(p.first[d]);
+    }
+    Value inside = k.land(k.c(0) <= low, (high + (dim.taps - 1) * dim.tapStep) < k.dim(dim.in));
+    interior = interior ? k.land(interior, inside) : inside;
+  }
+  // The same loop runs over the input itself or over the copy; only strides differ.
+  SmallVector<Type> types(positions.size(), scratch ? scratch.getType() : x.ptr.getType());
+  size_t leading = shape.dims.size() - 1;
+  SmallVector<int64_t> copyStrides(leading);
+  int64_t stride = run;
+  for (size_t d = leading; d-- > 0;) {
+    copyStrides[d] = stride;
+    stride *= shape.dims[d].taps;
+  }
+  auto direct = [&] {
+    SmallVector<Value> rows;
+    for (const Position &p : positions) {
+      Ix offset = p.image;
+      for (size_t d = 0; d < shape.dims.size(); ++d)
+        offset = offset + p.first[d] * inStrides[d];
+      rows.push_back(k.ptrAdd(x.ptr, offset, element));
+    }
+    return rows;
+  };
+  auto copied = [&] {
+    copyBorder(positions, run, rowsPerPosition);
+    SmallVector<Value> rows;
+    for (size_t i = 0; i < positions.size(); ++i)
+      rows.push_back(k.ptrAdd(scratch, k.c(int64_t(i) * rowsPerPosition * run), element));
+    return rows;
+  };
+  SmallVector<Value> rows = checked ? k.ifElse(interior, types, direct, copied) : direct();
+  SmallVector<Ix> rowStrides;
+  for (size_t d = 0; d < leading; ++d) {
+    Ix inside = inStrides[d] * shape.dims[d].tapStep;
+    rowStrides.push_back(checked ? k.selectIx(interior, inside, k.c(copyStrides[d])) : inside);
+  }
+  inner.depth = k.c(run);
+  std::function<SmallVector<Value>(size_t, Ix, Ix, ValueRange)> level = [&](size_t d, Ix offset, Ix row,
+                                                                           ValueRange in) -> SmallVector<Value> {
+    if (d == leading) {
+      Accumulate last = inner;
+      last.panel = k.ptrAdd(inner.panel, row * (run * inner.nv * inner.lanes), element);
+      if (inner.prefetch)
+        last.prefetch = k.ptrAdd(inner.prefetch, row * (run * inner.lanes), element);
+      for (Value pointer : rows)
+        last.rows.push_back(k.ptrAdd(pointer, offset, element));
+      return emitAccumulate(k, last, in);
+    }
+    return k.loop(k.c(0), k.c(shape.dims[d].taps), 1, in, [&](Ix j, ValueRange values) {
+      return level(d + 1, offset + j * rowStrides[d], row * shape.dims[d].taps + j, values);
+    });
+  };
+  return level(0, k.c(0), k.c(0), acc);
+}
+
+} // namespace
+
+LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &shape, const ConvOperands &operands,
+                            int64_t groupStride, int64_t columnStride, int64_t channelStride, StringRef name) {
+  Type element = lowering.shapes.info(operands.x).elementType;
+  int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+  std::optional<nn::ConstantData> weights = lowering.constant(operands.w);
+  if (!weights)
+    return op->emitError("tiled convolution needs constant weights");
+
+  nn::Dim rows = shape.positions(lowering);
+  int64_t depth = shape.taps() * shape.inPerGroup;
+  TileQuery query;
+  query.rows = constantDim(rows);
+  query.columns = shape.outPerGroup;
+  query.depth = depth;
+  query.elementBytes = bytes;
+  Tile tile = chooseTile(lowering.target, query);
+
+  Kernel k(lowering, op, name.str() + "_" + shape.text());
+  ConvBuilder builder(k, shape, element, tile, k.read(operands.x));
+
+  PanelSource source;
+  source.groups = shape.groups;
+  source.columns = shape.outPerGroup;
+  source.channels = shape.inPerGroup;
+  source.groupStride = groupStride;
+  source.columnStride = columnStride;
+  source.channelStride = channelStride;
+  source.tapOffsets = shape.tapIndex;
+  std::vector<char> packed = packPanels(source, weights->bytes(), bytes, tile);
+  if (packed.empty())
+    packed.resize(64);
+  Buffer panels = k.weights(packed, element, {int64_t(packed.size()) / bytes});
+  Finish finish(k, operands.result, operands.bias, *operands.epilogue, operands.epilogueArgs, element);
+
+  bool plain = builder.isPlain();
+  const ConvDim &last = shape.dims.back();
+  builder.runs = !plain && shape.groups == 1 && shape.inPerGroup <= maxRunChannels && last.tapStep == 1 && last.taps > 0 &&
+                 shape.taps() > 0 && (last.taps > 1 || shape.dims.size() == 1);
+  bool checked = llvm::any_of(shape.dims, [](const ConvDim &d) { return d.checked; });
+  if (builder.runs && checked)
+    builder.scratch = k.scratch(lowering.c((tile.mr * depth + tile.lanes) * bytes));
+  if (!builder.runs && checked) {
+    std::vector<char> zeros(shape.inPerGroup * bytes);
+    builder.zeros = k.weights(zeros, element, {shape.inPerGroup}).ptr;
+  }
+
+  PanelLoop loop;
+  loop.tile = tile;
+  loop.rows = rows;
+  loop.columns = lowering.c(shape.outPerGroup);
+  loop.outer = lowering.c(shape.groups);
+  loop.packedDepth = depth;
+  int64_t rowBytes = shape.inPerGroup * bytes;
+  for (const ConvDim &d : shape.dims)
+    rowBytes *= std::min(d.inStep, d.taps > 0 ? d.taps * std::abs(d.tapStep) : 1);
+  loop.blockTiles =
+      chooseBlockTiles(lowering.target, tile, constantDim(rows), rowBytes, llvm::divideCeil(shape.outPerGroup, tile.nr()));
+  int64_t groupPanelElements = llvm::alignTo(shape.outPerGroup, tile.lanes) * depth;
+  bool prefetch = int64_t(packed.size()) >= (128 << 10);
+  // Where every result position is visited in order, a tile's rows follow each other.
+  bool dense = llvm::all_of(shape.dims, [](const ConvDim &d) { return d.outStep == 1; });
+
+  emitPanelLoop(
+      k, loop,
+      [&](PanelAt &at) {
+        Ix offset = at.outer * groupPanelElements + at.column * depth;
+        return SmallVector<Value>{k.ptrAdd(panels.ptr, offset, element)};
+      },
+      [&](PanelAt &at, TileAt &t, ValueRange state) {
+        Accumulate inner;
+        inner.element = element;
+        inner.nv = at.nv;
+        inner.lanes = tile.lanes;
+        inner.panel = state[0];
+        if (prefetch && !at.tail && t.mr == tile.mr) {
+          int64_t next = depth * tile.nr();
+          Value ahead = k.ptrAdd(inner.panel, t.index * (depth * tile.lanes) + next, element);
+          inner.prefetch = k.select(t.index < tile.nv, ahead, inner.panel);
+        }
+        Ix column = at.outer * shape.outPerGroup + at.column;
+        SmallVector<ConvBuilder::Position> positions;
+        if (!plain)
+          positions = builder.positions(t);
+        SmallVector<Value> acc = finish.start(t.mr, column, at.nv, tile.lanes, at.masks);
+        if (plain)
+          acc = builder.plain(at, t, inner, acc);
+        else if (builder.runs)
+          acc = builder.byRuns(at, positions, inner, acc);
+        else
+          acc = builder.byTaps(at, positions, inner, acc);
+        auto rowOf = [&](Ix i) -> Ix {
+          if (dense)
+            return t.row + i;
+          if (std::optional<int64_t> known = i.constant())
+            return positions[*known].resultRow;
+          // A loop over rows (long epilogues): from the coordinates again.
+          TileAt one{t.row + i, 1, t.index};
+          return builder.positions(one)[0].resultRow;
+        };
+        finish.store(t.mr, rowOf, column, at.nv, tile.lanes, at.masks, acc);
+      });
+
+  k.flops = shape.flops(lowering);
+  k.bytes = lowering.numElements(operands.x) * bytes + lowering.numElements(operands.result) * bytes + int64_t(packed.size());
+  k.grain = taskGrain(2.0 * tile.mr * tile.nr() * depth, double(bytes) * tile.mr * (tile.nr() + shape.inPerGroup) / 4);
+  lowering.launch(k, loop.tasks());
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// nn.conv
+//===----------------------------------------------------------------------===//
+
+bool isFastConv(Operation *op, Lowering &lowering, Value x, Value w, Value bias, bool channelsLast) {
+  Type element = lowering.shapes.info(x).elementType;
+  if (!channelsLast || !(element.isF32() || element.isF64()) || lowering.dims(x).size() < 3)
+    return false;
+  if (bias && lowering.shapes.info(bias).elementType != element)
+    return false;
+  return lowering.shapes.info(w).elementType == element && lowering.constant(w).has_value();
+}
+
+static bool matchConv(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::ConvOp>(operation);
+  return isFastConv(op, lowering, op.getX(), op.getW(), op.getBias(), op.getChannelsLast());
+}
+
+static LogicalResult emitConv(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::ConvOp>(operation);
+  ConvShape shape(op, lowering);
+  ConvOperands operands{op.getX(), op.getW(), op.getBias(), op.getResult(), &op.getEpilogue(), op.getEpilogueArgs()};
+  // Weights are [group][out][in][kernel].
+  int64_t column = shape.inPerGroup * shape.kernelSize;
+  return emitTiledConv(op, lowering, shape, operands, column * shape.outPerGroup, column, shape.kernelSize, "conv");
+}
+
+static RegisterEmitter conv({"nn.conv", "conv-tiled", 10, matchConv, emitConv});
+
+} // namespace nnopt::cpu

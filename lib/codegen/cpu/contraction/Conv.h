@@ -1,0 +1,27 @@
+//===- Conv.h - convolution by register tiles -------------------*- C++ -*-===//
+#ifndef NNOPT_LIB_CODEGEN_CPU_CONTRACTION_CONV_H
+#define NNOPT_LIB_CODEGEN_CPU_CONTRACTION_CONV_H
+
+#include "lib/codegen/cpu/contraction/ConvShape.h"
+
+namespace nnopt::cpu {
+
+struct ConvOperands {
+  mlir::Value x, w, bias, result;
+  mlir::Region *epilogue;
+  mlir::ValueRange epilogueArgs;
+};
+
+/// Emits the convolution that `shape` describes. Weight (g, n, t, c) of group, output channel, tap
+/// and input channel lies at g * groupStride + n * columnStride + tap position + c * channelStride.
+mlir::LogicalResult emitTiledConv(mlir::Operation *op, Lowering &lowering, const ConvShape &shape,
+                                  const ConvOperands &operands, int64_t groupStride, int64_t columnStride,
+                                  int64_t channelStride, llvm::StringRef name);
+
+/// Channels last, f32 or f64 throughout, constant weights.
+bool isFastConv(mlir::Operation *op, Lowering &lowering, mlir::Value x, mlir::Value w, mlir::Value bias,
+                bool channelsLast);
+
+} // namespace nnopt::cpu
+
+#endif

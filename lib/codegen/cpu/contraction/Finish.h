@@ -1,0 +1,65 @@
+//===- Finish.h - bias, epilogue and store of contraction results -*- C++ -*-===//
+#ifndef NNOPT_LIB_CODEGEN_CPU_CONTRACTION_FINISH_H
+#define NNOPT_LIB_CODEGEN_CPU_CONTRACTION_FINISH_H
+
+#include "lib/codegen/cpu/Kernel.h"
+#include "lib/codegen/cpu/Lowering.h"
+
+namespace nnopt::cpu {
+
+/// Writes accumulators to a result that is seen as a matrix: its last dimension is the column, all
+/// others together are the row. Starts accumulators with the bias (one value per column), applies
+/// the epilogue region in registers, converts and stores.
+class Finish {
+public:
+  /// Reads operands; call before any loop. With `noColumns` the result has no column dimension
+  /// (matrix times vector): it is one column wide.
+  Finish(Kernel &k, mlir::Value result, mlir::Value bias, mlir::Region &epilogue, mlir::ValueRange args,
+         mlir::Type accType, bool noColumns = false);
+
+  /// The bias (or zero) for `nv` vectors from `column`; masks as in PanelAt, one value per vector.
+  llvm::SmallVector<mlir::Value> bias(Ix column, int64_t nv, int64_t lanes, llvm::ArrayRef<mlir::Value> masks);
+  /// The same for mr rows: the starting accumulators of a tile.
+  llvm::SmallVector<mlir::Value> start(int64_t mr, Ix column, int64_t nv, int64_t lanes,
+                                       llvm::ArrayRef<mlir::Value> masks);
+  /// Finishes a tile: row i of it is result row rowOf(i).
+  void store(int64_t mr, llvm::function_ref<Ix(Ix)> rowOf, Ix column, int64_t nv, int64_t lanes,
+             llvm::ArrayRef<mlir::Value> masks, mlir::ValueRange acc);
+  /// Finishes one vector (lanes > 0) or scalar (lanes == 0) of one row.
+  void storeOne(Ix row, Ix column, int64_t lanes, mlir::Value mask, mlir::Value acc);
+  /// The bias of one column.
+  mlir::Value biasScalar(Ix column);
+
+  Buffer out;
+
+private:
+  struct Arg {
+    enum Kind { Scalar, Columns, Same, General } kind;
+    Buffer buffer;
+    nn::Dims dims; // as many as the result has, columns included
+  };
+  struct Row {
+    Ix offset;
+    llvm::SmallVector<Ix> args; // offset of each argument's row
+  };
+  Row beginRow(Ix row);
+  void finish(const Row &row, Ix column, int64_t lanes, mlir::Value mask, mlir::Value acc);
+  mlir::Value loadArg(const Arg &arg, Ix rowOffset, Ix column, int64_t lanes, mlir::Value mask);
+
+  Kernel &k;
+  mlir::Region &epilogue;
+  mlir::Type accType;
+  nn::Dims dims; // of the result, columns included
+  std::optional<Buffer> biasBuffer;
+  llvm::SmallVector<Arg> args;
+  /// For long epilogues: where a tile waits, so that the epilogue's code exists once.
+  mlir::Value parked;
+};
+
+/// The type products are accumulated in: f32 for narrow floats, the epilogue's first argument or
+/// the result type for integers.
+mlir::Type accumulatorType(mlir::Type operandType, mlir::Type resultType, mlir::Region &epilogue);
+
+} // namespace nnopt::cpu
+
+#endif

@@ -1,0 +1,269 @@
+//===- MatMul.cpp - matrix product by register tiles ------------------------===//
+
+#include "lib/codegen/cpu/contraction/Finish.h"
+#include "lib/codegen/cpu/contraction/MatMulShape.h"
+#include "lib/codegen/cpu/contraction/Microkernel.h"
+
+using namespace mlir;
+
+namespace nnopt::cpu {
+
+//===----------------------------------------------------------------------===//
+// Shapes
+//===----------------------------------------------------------------------===//
+
+MatMulShape::MatMulShape(nn::MatMulOp op, Lowering &lowering) {
+  aDims = lowering.dims(op.getA());
+  bDims = lowering.dims(op.getB());
+  nn::Dim one = lowering.c(1);
+  aVector = aDims.size() == 1;
+  bVector = bDims.size() == 1;
+  transposeA = op.getTransposeA() && !aVector;
+  transposeB = op.getTransposeB() && !bVector;
+  if (aVector)
+    aDims.insert(aDims.begin(), one);
+  if (bVector)
+    bDims.push_back(one);
+  size_t ra = aDims.size(), rb = bDims.size();
+  m = aDims[ra - (transposeA ? 1 : 2)];
+  depth = aDims[ra - (transposeA ? 2 : 1)];
+  // Either may know the contracted size better.
+  if (nn::Dim other = bDims[rb - (transposeB ? 1 : 2)]; other.isConst())
+    depth = other;
+  n = bDims[rb - (transposeB ? 2 : 1)];
+  // The batch of the result: broadcast of the leading dimensions.
+  size_t rank = std::max(ra, rb) - 2;
+  nn::Dims result = lowering.dims(op.getResult());
+  batch.assign(result.begin(), result.begin() + rank);
+  aBatch.assign(aDims.begin(), aDims.end() - 2);
+  bBatch.assign(bDims.begin(), bDims.end() - 2);
+  while (aBatch.size() < rank)
+    aBatch.insert(aBatch.begin(), one);
+  while (bBatch.size() < rank)
+    bBatch.insert(bBatch.begin(), one);
+  auto isOne = [](nn::Dim d) { return d.isConst(1); };
+  bShared = llvm::all_of(bBatch, isOne);
+  // Without a batch of its own B multiplies all rows of A alike; they are contiguous.
+  if (bShared && !transposeA) {
+    m = nn::product(lowering.dimContext(), batch) * m;
+    batch.clear();
+    aBatch.clear();
+    bBatch.clear();
+  }
+  outer = nn::product(lowering.dimContext(), batch);
+}
+
+Ix MatMulShape::batchOffset(Kernel &k, Ix index, const nn::Dims &own, nn::Dim matrix) const {
+  if (batch.empty())
+    return k.c(0);
+  SmallVector<Ix> at = k.delinearize(index, batch);
+  SmallVector<Ix> strides = k.strides(own);
+  Ix offset = k.c(0);
+  for (size_t d = 0; d < own.size(); ++d) {
+    if (own[d].isConst(1))
+      continue;
+    Ix term = at[d] * strides[d];
+    if (own[d] != batch[d])
+      term = k.selectIx(k.dim(own[d]) == 1, k.c(0), term);
+    offset = offset + term;
+  }
+  return offset * k.dim(matrix);
+}
+
+//===----------------------------------------------------------------------===//
+// Panels of a second operand that is not constant
+//===----------------------------------------------------------------------===//
+
+/// Transposes `lanes` vectors of `lanes` elements in registers: log2(lanes) rounds of two-vector
+/// shuffles that exchange ever smaller blocks.
+static void transposeRegisters(Kernel &k, SmallVectorImpl<Value> &rows) {
+  int64_t lanes = rows.size();
+  for (int64_t d = lanes / 2; d >= 1; d /= 2) {
+    SmallVector<int64_t> low(lanes), high(lanes);
+    for (int64_t p = 0; p < lanes; ++p) {
+      low[p] = p & d ? lanes + p - d : p;
+      high[p] = p & d ? lanes + p : p + d;
+    }
+    for (int64_t i = 0; i < lanes; ++i) {
+      if (i & d)
+        continue;
+      Value a = rows[i], b = rows[i + d];
+      rows[i] = vector::ShuffleOp::create(k.b, k.loc, a, b, low);
+      rows[i + d] = vector::ShuffleOp::create(k.b, k.loc, a, b, high);
+    }
+  }
+}
+
+/// Packs columns [at.column, +nv vectors) of the depth x n matrix at `b` into `panel`. Columns past
+/// the end hold anything; their results are never stored.
+static void packPanel(Kernel &k, const MatMulShape &shape, Value b, Value panel, const PanelAt &at, int64_t lanes,
+                      Type element) {
+  Ix depth = k.dim(shape.depth), n = k.dim(shape.n);
+  int64_t width = at.nv * lanes;
+  int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+  VectorType type = k.vec(lanes, element);
+  if (!shape.transposeB) {
+    k.loop(k.c(0), depth, 1, [&](Ix row) {
+      for (int64_t j = 0; j < at.nv; ++j) {
+        Ix from = row * n + at.column + j * lanes;
+        Value v = at.masks[j] ? k.loadMasked(k.at(b, element), from, lanes, at.masks[j]) : k.loadAt(b, from, type);
+        k.storeAt(panel, row * width + j * lanes, v, lanes * bytes);
+      }
+    });
+    return;
+  }
+  Ix whole = depth / lanes * lanes;
+  for (int64_t j = 0; j < at.nv; ++j) {
+    SmallVector<Value> columns;
+    for (int64_t i = 0; i < lanes; ++i) {
+      Ix column = at.column + (j * lanes + i);
+      if (at.masks[j])
+        column = column.min(n - 1);
+      columns.push_back(k.ptrAdd(b, column * depth, element));
+    }
+    k.loop(k.c(0), whole, lanes, [&](Ix row) {
+      SmallVector<Value> rows;
+      for (Value column : columns)
+        rows.push_back(k.loadAt(column, row, type));
+      transposeRegisters(k, rows);
+      for (int64_t i = 0; i < lanes; ++i)
+        k.storeAt(panel, (row + i) * width + j * lanes, rows[i], lanes * bytes);
+    });
+    k.loop(whole, depth, 1, [&](Ix row) {
+      for (int64_t i = 0; i < lanes; ++i)
+        k.storeAt(panel, row * width + (j * lanes + i), k.loadAt(columns[i], row, element));
+    });
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// The emitter
+//===----------------------------------------------------------------------===//
+
+static bool matchTiled(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::MatMulOp>(operation);
+  Type element = lowering.shapes.info(op.getA()).elementType;
+  if (element != lowering.shapes.info(op.getB()).elementType)
+    return false;
+  if (op.getBias() && lowering.shapes.info(op.getBias()).elementType != element)
+    return false;
+  return element.isF32() || element.isF64();
+}
+
+/// C = A B with tiles of C in registers. Constant B: packed at compile time. Other B: each panel is
+/// packed into memory of the thread, unless there are so few rows that reading it in place is cheaper.
+static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::MatMulOp>(operation);
+  MatMulShape shape(op, lowering);
+  Type element = lowering.shapes.info(op.getA()).elementType;
+  int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+  std::optional<nn::ConstantData> weights;
+  if (shape.bShared)
+    weights = lowering.constant(op.getB());
+
+  TileQuery query;
+  query.rows = constantDim(shape.m);
+  query.columns = constantDim(shape.n);
+  query.depth = constantDim(shape.depth);
+  query.elementBytes = bytes;
+  Tile tile = chooseTile(lowering.target, query);
+
+  std::string name = "matmul_" + dimText(shape.outer) + "x" + dimText(shape.m) + "x" + dimText(shape.n) + "x" +
+                     dimText(shape.depth);
+  Kernel k(lowering, op, name);
+  Buffer a = k.read(op.getA());
+  PanelLoop loop;
+  loop.tile = tile;
+  loop.rows = shape.m;
+  loop.columns = shape.n;
+  loop.outer = shape.outer;
+  Buffer b;
+  Value scratch;
+  if (weights) {
+    int64_t depth = shape.depth.value(), n = shape.n.value();
+    PanelSource source;
+    source.columns = n;
+    source.channels = depth;
+    source.columnStride = shape.transposeB ? depth : 1;
+    source.channelStride = shape.transposeB ? 1 : n;
+    std::vector<char> packed = packPanels(source, weights->bytes(), bytes, tile);
+    b = k.weights(packed, element, {int64_t(packed.size()) / bytes});
+    loop.packedDepth = depth;
+  } else {
+    b = k.read(op.getB());
+    scratch = k.scratch(shape.depth * (tile.nr() * bytes));
+  }
+  Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), element, shape.bVector);
+  std::optional<int64_t> depthValue = constantDim(shape.depth), panels = constantDim(loop.panels());
+  loop.blockTiles = chooseBlockTiles(lowering.target, tile, constantDim(shape.m), depthValue.value_or(1024) * bytes, panels);
+
+  Ix depth = k.dim(shape.depth), rows = k.dim(shape.m);
+  bool prefetch = weights && depthValue && *depthValue * shape.n.value() * bytes >= (128 << 10);
+
+  emitPanelLoop(
+      k, loop,
+      [&](PanelAt &at) {
+        Ix aOffset = shape.batchOffset(k, at.outer, shape.aBatch, shape.m * shape.depth);
+        SmallVector<Value> state{k.ptrAdd(a.ptr, aOffset, element)};
+        if (weights) {
+          state.push_back(k.ptrAdd(b.ptr, at.column * depth, element));
+          return state;
+        }
+        Value base = k.ptrAdd(b.ptr, shape.batchOffset(k, at.outer, shape.bBatch, shape.depth * shape.n), element);
+        int64_t width = at.nv * tile.lanes;
+        auto pack = [&] {
+          packPanel(k, shape, base, scratch, at, tile.lanes, element);
+          return SmallVector<Value>{scratch, k.c(width)};
+        };
+        // Packing pays from a few tiles on.
+        if (at.tail || shape.transposeB) {
+          state.append(pack());
+          return state;
+        }
+        auto inPlace = [&] {
+          return SmallVector<Value>{k.ptrAdd(base, at.column, element), k.dim(shape.n)};
+        };
+        state.append(k.ifElse(at.tiles < 3, {scratch.getType(), k.b.getI64Type()}, inPlace, pack));
+        return state;
+      },
+      [&](PanelAt &at, TileAt &t, ValueRange state) {
+        Accumulate inner;
+        inner.element = element;
+        inner.nv = at.nv;
+        inner.lanes = tile.lanes;
+        inner.depth = depth;
+        inner.panel = state[1];
+        for (int64_t i = 0; i < t.mr; ++i) {
+          Ix row = t.row + i;
+          inner.rows.push_back(k.ptrAdd(state[0], shape.transposeA ? row : row * depth, element));
+        }
+        if (shape.transposeA)
+          inner.rowStep = rows;
+        if (!weights) {
+          inner.aligned = at.tail || shape.transposeB;
+          if (!inner.aligned)
+            inner.pitch = Ix(&k, state[2]);
+        } else if (prefetch && !at.tail && t.mr == tile.mr) {
+          Value next = k.ptrAdd(inner.panel, depth * tile.nr() + t.index * depth * tile.lanes, element);
+          inner.prefetch = k.select(t.index < tile.nv, next, inner.panel);
+        }
+        SmallVector<Value> acc = finish.start(t.mr, at.column, at.nv, tile.lanes, at.masks);
+        acc = emitAccumulate(k, inner, acc);
+        Ix firstRow = at.outer * rows + t.row;
+        finish.store(t.mr, [&](Ix i) { return firstRow + i; }, at.column, at.nv, tile.lanes, at.masks, acc);
+      });
+
+  k.flops = shape.outer * shape.m * shape.n * shape.depth * 2;
+  k.bytes = (shape.outer * shape.m * (shape.n + shape.depth) + shape.depth * shape.n) * bytes;
+  double taskFlops = 2.0 * tile.mr * tile.nr() * depthValue.value_or(512);
+  double taskBytes = double(bytes) * tile.nr() * depthValue.value_or(512);
+  if (query.rows.value_or(1 << 20) > 4 * tile.mr)
+    taskBytes /= 8;
+  k.grain = taskGrain(taskFlops, taskBytes);
+  lowering.launch(k, loop.tasks());
+  return success();
+}
+
+static RegisterEmitter tiled({"nn.matmul", "matmul-tiled", 10, matchTiled, emitTiled});
+
+} // namespace nnopt::cpu

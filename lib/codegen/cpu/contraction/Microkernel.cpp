@@ -1,0 +1,301 @@
+//===- Microkernel.cpp - register tiles shared by all contractions ----------===//
+
+#include "lib/codegen/cpu/contraction/Microkernel.h"
+
+using namespace mlir;
+
+namespace nnopt::cpu {
+
+std::string dimText(nn::Dim d) { return d && d.isConst() ? std::to_string(d.value()) : "d"; }
+
+//===----------------------------------------------------------------------===//
+// Choosing a tile
+//===----------------------------------------------------------------------===//
+
+/// Estimated cycles of one step of the contracted dimension.
+static double stepCycles(const Target &target, int64_t mr, int64_t nv, int64_t lanes, int64_t elementBytes,
+                         std::optional<int64_t> depth) {
+  double fmas = mr * nv;
+  // Two multiply-adds and two loads per cycle, latency 4, six instructions.
+  double cycles = std::max({fmas / 2, 4.0, (nv + mr) / 2.0, (fmas + nv + mr + 3) / 6});
+  // A panel beyond L1 streams from L2 once per tile, one beyond L2 from L3.
+  double stepBytes = double(nv) * lanes * elementBytes;
+  double panelBytes = stepBytes * depth.value_or(512);
+  if (panelBytes > target.l2Bytes * 0.75)
+    cycles = std::max(cycles, stepBytes / 8);
+  else if (panelBytes > target.l1Bytes * 0.6)
+    cycles = std::max(cycles, stepBytes / 28);
+  return cycles;
+}
+
+Tile chooseTile(const Target &target, const TileQuery &query) {
+  Tile best;
+  double bestCost = 0;
+  int64_t lanes = target.lanes(query.elementBytes);
+  int64_t maxVectors = target.vectorRegisters >= 32 ? 4 : 3;
+  if (target.vectorBits <= 128)
+    maxVectors = 6;
+  for (int64_t nv = 1; nv <= maxVectors; ++nv) {
+    for (int64_t mr = 1; mr <= query.maxRows; ++mr) {
+      if (mr * nv + nv + 1 > target.vectorRegisters)
+        continue;
+      // Per tile: coordinates of the rows, and the epilogue and store of each vector.
+      auto tileCost = [&](int64_t rows, int64_t vectors) {
+        double depth = query.depth.value_or(512);
+        return stepCycles(target, rows, vectors, lanes, query.elementBytes, query.depth) * depth + 20 + 4 * rows +
+               2.0 * rows * vectors;
+      };
+      // Vectors of full panels and of the last one.
+      int64_t vectors = llvm::divideCeil(query.columns.value_or(4096), lanes);
+      int64_t fullPanels = vectors / nv, lastVectors = vectors % nv;
+      auto rowCost = [&](int64_t rows) {
+        return fullPanels * tileCost(rows, nv) + (lastVectors ? tileCost(rows, lastVectors) : 0);
+      };
+      int64_t rows = query.rows.value_or(720);
+      double cost = rows / mr * rowCost(mr) + (rows % mr ? rowCost(rows % mr) : 0);
+      // Without a known row count the rest is done in pieces of 4, 2 and 1 rows; more code for more rows.
+      if (best.mr == 0 || bestCost == 0 || cost < bestCost * 0.999) {
+        best = {mr, nv, lanes};
+        bestCost = cost;
+      }
+    }
+  }
+  return best;
+}
+
+int64_t chooseBlockTiles(const Target &target, const Tile &tile, std::optional<int64_t> rows, int64_t rowBytes,
+                         std::optional<int64_t> panels) {
+  // With one panel every row is read once anyhow.
+  if (panels && *panels <= 1)
+    return 0;
+  int64_t budget = target.l2Bytes / 2;
+  if (rows && *rows * rowBytes <= budget)
+    return 0;
+  return std::max<int64_t>(8, budget / std::max<int64_t>(1, rowBytes * tile.mr));
+}
+
+int64_t taskGrain(double flopsPerTask, double bytesPerTask) {
+  // 8 microseconds at 150 GFLOP/s or 15 GB/s: forking and joining costs well below one.
+  double seconds = std::max(flopsPerTask / 150e9, bytesPerTask / 15e9);
+  if (seconds <= 0)
+    return 1;
+  return std::clamp<int64_t>(std::llround(8e-6 / seconds), 1, 1 << 20);
+}
+
+//===----------------------------------------------------------------------===//
+// Packing
+//===----------------------------------------------------------------------===//
+
+template <typename T>
+static void packTyped(const PanelSource &s, const char *source, T *target, const Tile &tile) {
+  int64_t nr = tile.nr();
+  for (int64_t g = 0; g < s.groups; ++g) {
+    for (int64_t n0 = 0; n0 < s.columns; n0 += nr) {
+      int64_t valid = std::min(nr, s.columns - n0);
+      int64_t width = llvm::alignTo(valid, tile.lanes);
+      const char *panel = source + (g * s.groupStride + n0 * s.columnStride) * int64_t(sizeof(T));
+      for (int64_t tap : s.tapOffsets) {
+        for (int64_t c = 0; c < s.channels; ++c) {
+          const char *from = panel + (tap + c * s.channelStride) * int64_t(sizeof(T));
+          if (s.columnStride == 1) {
+            memcpy(target, from, valid * sizeof(T));
+          } else {
+            for (int64_t n = 0; n < valid; ++n)
+              memcpy(target + n, from + n * s.columnStride * int64_t(sizeof(T)), sizeof(T));
+          }
+          target += width; // the rest is zero already
+        }
+      }
+    }
+  }
+}
+
+std::vector<char> packPanels(const PanelSource &s, ArrayRef<char> bytes, int64_t elementBytes, const Tile &tile) {
+  int64_t width = llvm::alignTo(s.columns, tile.lanes);
+  std::vector<char> packed(s.groups * width * int64_t(s.tapOffsets.size()) * s.channels * elementBytes);
+  switch (elementBytes) {
+  case 1:
+    packTyped(s, bytes.data(), reinterpret_cast<uint8_t *>(packed.data()), tile);
+    break;
+  case 2:
+    packTyped(s, bytes.data(), reinterpret_cast<uint16_t *>(packed.data()), tile);
+    break;
+  case 4:
+    packTyped(s, bytes.data(), reinterpret_cast<uint32_t *>(packed.data()), tile);
+    break;
+  default:
+    packTyped(s, bytes.data(), reinterpret_cast<uint64_t *>(packed.data()), tile);
+    break;
+  }
+  return packed;
+}
+
+//===----------------------------------------------------------------------===//
+// The inner loop
+//===----------------------------------------------------------------------===//
+
+Value multiplyAdd(Kernel &k, Value a, Value b, Value c) {
+  if (k.target().fma)
+    return k.fma(a, b, c);
+  Value product = arith::MulFOp::create(k.b, k.loc, a, b);
+  return arith::AddFOp::create(k.b, k.loc, product, c);
+}
+
+SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc) {
+  int64_t mr = a.rows.size();
+  int64_t bytes = a.element.getIntOrFloatBitWidth() / 8;
+  VectorType type = k.vec(a.lanes, a.element);
+  auto step = [&](Ix index, ValueRange in) {
+    Ix b = Value(a.pitch) ? index * a.pitch : index * (a.nv * a.lanes);
+    SmallVector<Value> panel, next(in.size());
+    for (int64_t j = 0; j < a.nv; ++j) {
+      Ix at = b + j * a.lanes;
+      if (!a.masks.empty() && a.masks[j])
+        panel.push_back(k.loadMasked(k.at(a.panel, a.element), at, a.lanes, a.masks[j]));
+      else
+        panel.push_back(k.loadAt(a.panel, at, type, a.aligned ? a.lanes * bytes : bytes));
+    }
+    if (a.prefetch) {
+      // One line per step, into L2: over nv tiles of rows that is the whole next panel.
+      Value address = k.ptrAdd(a.prefetch, index * a.lanes, a.element);
+      LLVM::Prefetch::create(k.b, k.loc, address, /*rw=*/0u, /*hint=*/2u, /*cache=*/1u);
+    }
+    for (int64_t i = 0; i < mr; ++i) {
+      Ix at = Value(a.rowStep) ? index * a.rowStep : index;
+      Value x = k.splat(k.loadAt(a.rows[i], at, a.element), a.lanes);
+      for (int64_t j = 0; j < a.nv; ++j)
+        next[i * a.nv + j] = multiplyAdd(k, x, panel[j], in[i * a.nv + j]);
+    }
+    return next;
+  };
+
+  // Small tiles are bound by the loop's own instructions and, when constant trip counts are short,
+  // by the mispredicted exit: several steps per iteration.
+  int64_t unroll = mr * a.nv >= 16 ? 1 : mr * a.nv >= 8 ? 2 : 4;
+  std::optional<int64_t> depth = a.depth.constant();
+  if (depth && *depth <= 8)
+    unroll = std::max<int64_t>(1, *depth);
+  if (unroll == 1)
+    return k.loop(k.c(0), a.depth, 1, acc, step);
+  Ix whole = depth ? k.c(*depth / unroll * unroll) : a.depth / unroll * unroll;
+  SmallVector<Value> mid = k.loop(k.c(0), whole, unroll, acc, [&](Ix index, ValueRange in) {
+    SmallVector<Value> values(in);
+    for (int64_t u = 0; u < unroll; ++u)
+      values = step(index + u, values);
+    return values;
+  });
+  return k.loop(whole, a.depth, 1, mid, step);
+}
+
+//===----------------------------------------------------------------------===//
+// Panels and tiles of rows
+//===----------------------------------------------------------------------===//
+
+/// Tiles of rows [lo, hi) of one panel: full tiles in a loop, the rest exactly where the number of
+/// rows is known, else in pieces of powers of two.
+static void emitRowTiles(Kernel &k, const PanelLoop &loop, PanelAt &at, Ix lo, Ix hi, ValueRange state,
+                         function_ref<void(PanelAt &, TileAt &, ValueRange)> body) {
+  int64_t mr = loop.tile.mr;
+  Ix rows = k.dim(loop.rows);
+  Ix full = rows / mr;
+  k.loop(lo, hi.min(full), 1, [&](Ix t) {
+    TileAt tile{t * mr, mr, t - lo};
+    body(at, tile, state);
+  });
+  std::optional<int64_t> known = constantDim(loop.rows);
+  if (mr == 1 || (known && *known % mr == 0))
+    return;
+  k.ifThen(full < hi, [&] {
+    Ix row = full * mr;
+    if (known) {
+      TileAt tile{row, *known % mr, full - lo};
+      body(at, tile, state);
+      return;
+    }
+    Ix rest = rows - row;
+    for (int64_t piece = llvm::bit_floor(uint64_t(mr - 1)); piece >= 1; piece /= 2) {
+      // The bits of the rest say which pieces there are; bits above say where each begins.
+      Ix before = rest / (2 * piece) * (2 * piece);
+      k.ifThen(k.c(0) < rest / piece % 2, [&] {
+        TileAt tile{row + before, piece, full - lo};
+        body(at, tile, state);
+      });
+    }
+  });
+}
+
+void emitPanelLoop(Kernel &k, const PanelLoop &loop, function_ref<SmallVector<Value>(PanelAt &)> enter,
+                   function_ref<void(PanelAt &, TileAt &, ValueRange)> body) {
+  int64_t nr = loop.tile.nr();
+  Ix panels = k.dim(loop.panels()), tiles = k.dim(loop.rowTiles());
+  Ix perOuter = k.dim(loop.panels() * loop.rowTiles());
+  bool oneOuter = loop.outer.isConst(1);
+  bool blocked = loop.blockTiles > 0;
+  std::optional<int64_t> knownTiles = constantDim(loop.rowTiles());
+  if (knownTiles && *knownTiles <= loop.blockTiles)
+    blocked = false;
+
+  // Segment s = (outer, block, panel); a segment's tasks are its tiles of rows.
+  Ix blocks = k.c(1), blockTiles = tiles, perBlock = perOuter;
+  if (blocked) {
+    blocks = k.dim(loop.rowTiles().ceilDiv(loop.blockTiles));
+    blockTiles = k.c(loop.blockTiles);
+    perBlock = panels * loop.blockTiles;
+  }
+  auto tilesOf = [&](Ix block) { return blocked ? (tiles - block * blockTiles).min(blockTiles) : tiles; };
+  auto segmentOf = [&](Ix task) {
+    Ix outer = oneOuter ? k.c(0) : task / perOuter;
+    Ix rest = oneOuter ? task : task % perOuter;
+    Ix block = blocked ? rest / perBlock : k.c(0);
+    Ix inBlock = blocked ? rest % perBlock : rest;
+    return (outer * blocks + block) * panels + inBlock / tilesOf(block);
+  };
+  Ix first = segmentOf(k.begin), last = segmentOf((k.end - 1).max(k.begin)) + 1;
+
+  std::optional<int64_t> columns = constantDim(loop.columns);
+  k.loop(first, last, 1, [&](Ix segment) {
+    Ix panel = segment % panels;
+    Ix outerBlock = segment / panels;
+    Ix block = blocked ? outerBlock % blocks : k.c(0);
+    Ix outer = oneOuter ? k.c(0) : outerBlock / blocks;
+    Ix count = tilesOf(block);
+    Ix start = outer * perOuter + block * perBlock + panel * count;
+    Ix lo = (k.begin - start).max(k.c(0)), hi = (k.end - start).min(count);
+    if (blocked) {
+      lo = lo + block * blockTiles;
+      hi = hi + block * blockTiles;
+    }
+    auto run = [&](bool tail) {
+      PanelAt at;
+      at.outer = outer;
+      at.panel = panel;
+      at.column = panel * nr;
+      at.firstTile = lo;
+      at.tiles = hi - lo;
+      at.tail = tail;
+      at.nv = loop.tile.nv;
+      if (tail && columns)
+        at.nv = llvm::divideCeil(*columns % nr, loop.tile.lanes);
+      at.masks.assign(at.nv, Value());
+      if (tail) {
+        for (int64_t j = 0; j < at.nv; ++j) {
+          if (columns && *columns % nr >= (j + 1) * loop.tile.lanes)
+            continue;
+          Ix left = columns ? k.c(*columns % nr - j * loop.tile.lanes)
+                            : k.dim(loop.columns) - at.column - j * loop.tile.lanes;
+          at.masks[j] = k.mask(left, loop.tile.lanes);
+        }
+      }
+      SmallVector<Value> state = enter(at);
+      emitRowTiles(k, loop, at, lo, hi, state, body);
+    };
+    if (columns && *columns % nr == 0)
+      return run(false);
+    if (columns && *columns < nr)
+      return run(true);
+    Ix total = k.dim(loop.columns);
+    k.ifThen((panel + 1) * nr <= total, [&] { run(false); }, [&] { run(true); });
+  });
+}
+
+} // namespace nnopt::cpu

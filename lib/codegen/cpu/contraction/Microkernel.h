@@ -1,0 +1,121 @@
+//===- Microkernel.h - register tiles shared by all contractions -*- C++ -*-===//
+//
+// Matrix product, convolution and transposed convolution are one computation here: a tile of MR
+// result rows by NR result columns stays in registers while a loop over the contracted dimension
+// loads NV vectors of the second operand, broadcasts one scalar of each row of the first, and
+// multiplies and adds. The rows are pointers: a matrix gives row starts, a convolution gives input
+// pixels. The second operand is a *panel*, [depth][NR], packed at compile time where it is constant.
+//
+//===----------------------------------------------------------------------===//
+#ifndef NNOPT_LIB_CODEGEN_CPU_CONTRACTION_MICROKERNEL_H
+#define NNOPT_LIB_CODEGEN_CPU_CONTRACTION_MICROKERNEL_H
+
+#include "lib/codegen/cpu/Kernel.h"
+#include "lib/codegen/cpu/Lowering.h"
+
+namespace nnopt::cpu {
+
+/// A register tile: mr rows by nv vectors of `lanes` elements.
+struct Tile {
+  int64_t mr = 1, nv = 1, lanes = 1;
+  int64_t nr() const { return nv * lanes; }
+};
+
+/// What chooseTile() looks at. Sizes that are not known are absent.
+struct TileQuery {
+  std::optional<int64_t> rows, columns, depth;
+  int64_t elementBytes = 4;
+  /// Result rows are cut into pieces of this many rows each (batched products); absent: one piece.
+  int64_t maxRows = 8;
+};
+/// The tile with the least estimated cycles for a shape: multiply-add throughput and latency, loads,
+/// instruction slots, panel traffic from L2, and the waste in the last tile of each direction.
+Tile chooseTile(const Target &target, const TileQuery &query);
+
+/// a * b + c: fused where the target can.
+mlir::Value multiplyAdd(Kernel &k, mlir::Value a, mlir::Value b, mlir::Value c);
+
+/// Packs `groups` matrices of n columns by taps x channels rows into panels
+/// [group][ceil(n / NR)][taps][channels][NR]. The last panel of a group is only as many vectors wide
+/// as it needs and zero-padded. Element (g, n, t, c) comes from
+/// source[g * groupStride + n * columnStride + tapOffsets[t] + c * channelStride].
+struct PanelSource {
+  int64_t groups = 1, columns = 0, channels = 0;
+  int64_t groupStride = 0, columnStride = 1, channelStride = 1;
+  llvm::SmallVector<int64_t> tapOffsets = {0};
+};
+std::vector<char> packPanels(const PanelSource &source, llvm::ArrayRef<char> bytes, int64_t elementBytes,
+                             const Tile &tile);
+
+/// acc[i * nv + j] += sum over k < depth of rows[i][k * rowStep] * panel[k * pitch + j * lanes].
+struct Accumulate {
+  mlir::Type element;
+  llvm::SmallVector<mlir::Value> rows; // pointers
+  Ix rowStep;                          // elements; null: 1
+  mlir::Value panel;                   // pointer
+  Ix pitch;                            // elements between panel rows; null: nv * lanes
+  Ix depth;
+  int64_t nv = 1, lanes = 1;
+  /// One mask per vector, or null: for panels that are read in place and end inside a vector.
+  llvm::ArrayRef<mlir::Value> masks;
+  /// Where to prefetch one cache line per step (null: nowhere).
+  mlir::Value prefetch;
+  /// The panel is packed: its rows are aligned to whole vectors.
+  bool aligned = true;
+};
+llvm::SmallVector<mlir::Value> emitAccumulate(Kernel &k, const Accumulate &a, mlir::ValueRange acc);
+
+/// The iteration over (outer, panel, tile of rows): task t is one tile of one panel, and the order
+/// keeps a panel in cache while the rows stream by, block of rows by block of rows. Any contiguous
+/// range of tasks can be run by itself, so a static partition balances to one tile.
+struct PanelLoop {
+  Tile tile;
+  nn::Dim rows, columns, outer; // rows and columns of one of `outer` products
+  int64_t blockTiles = 0;       // tiles of rows in a block; 0: all
+  /// Panels are packed weights of this depth (elements per column): they are prefetched.
+  int64_t packedDepth = 0;
+  nn::Dim panels() const { return columns.ceilDiv(tile.nr()); }
+  nn::Dim rowTiles() const { return rows.ceilDiv(tile.mr); }
+  nn::Dim tasks() const { return outer * panels() * rowTiles(); }
+};
+/// Where the iteration is: a panel of one of the products.
+struct PanelAt {
+  Ix outer, panel, column; // column: first column of the panel
+  int64_t nv = 1;          // vectors in this panel
+  /// Per vector: null where all lanes are columns.
+  llvm::SmallVector<mlir::Value> masks;
+  bool tail = false;
+  Ix firstTile; // first tile of rows that is run here
+  Ix tiles;     // how many
+};
+struct TileAt {
+  Ix row;         // first row
+  int64_t mr = 1; // rows in the tile
+  Ix index;       // number of the tile among those run in this panel
+};
+/// Emits the loops. `enter` is called where a panel begins (in two versions where the last panel
+/// differs) and returns a value that is handed to `body`, which is called in one version per number
+/// of rows.
+void emitPanelLoop(Kernel &k, const PanelLoop &loop, llvm::function_ref<llvm::SmallVector<mlir::Value>(PanelAt &)> enter,
+                   llvm::function_ref<void(PanelAt &, TileAt &, mlir::ValueRange)> body);
+
+/// Tiles of rows in a block such that a block of the first operand takes half of L2, or 0 (all) when
+/// the whole is known to fit. `rowBytes`: bytes of the first operand that a row reads alone.
+int64_t chooseBlockTiles(const Target &target, const Tile &tile, std::optional<int64_t> rows, int64_t rowBytes,
+                         std::optional<int64_t> panels);
+
+/// Fewest tasks worth a thread, from the work of one task.
+int64_t taskGrain(double flopsPerTask, double bytesPerTask);
+
+/// A constant dimension's value.
+inline std::optional<int64_t> constantDim(nn::Dim d) {
+  if (d && d.isConst())
+    return d.value();
+  return std::nullopt;
+}
+/// Text of a dimension in a kernel's name: the constant, or `d`.
+std::string dimText(nn::Dim d);
+
+} // namespace nnopt::cpu
+
+#endif

@@ -1,0 +1,315 @@
+//===- Reference.cpp - contractions as plain loops ---------------------------===//
+//
+// Every type, layout and attribute: what the fast kernels are compared with. A task is one row of
+// the result that accumulates in memory of the thread, with the contracted dimensions outside, so
+// that the innermost loop runs over neighbouring results and LLVM can vectorize it.
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/codegen/cpu/contraction/Reference.h"
+#include "lib/codegen/cpu/contraction/ConvShape.h"
+#include "lib/codegen/cpu/contraction/Finish.h"
+#include "lib/codegen/cpu/contraction/MatMulShape.h"
+#include "lib/codegen/cpu/contraction/Microkernel.h"
+
+using namespace mlir;
+
+namespace nnopt::cpu {
+
+//===----------------------------------------------------------------------===//
+// Helpers
+//===----------------------------------------------------------------------===//
+
+Value loadAs(Kernel &k, const Buffer &buf, Ix offset, Type accType) {
+  Value v = k.load(buf, offset);
+  if (v.getType() == accType)
+    return v;
+  if (isa<FloatType>(accType))
+    return k.fromFloat(k.toFloat(v, buf.isUnsigned), accType);
+  unsigned from = v.getType().getIntOrFloatBitWidth(), to = accType.getIntOrFloatBitWidth();
+  if (from > to)
+    return arith::TruncIOp::create(k.b, k.loc, accType, v);
+  if (buf.isUnsigned || from == 1)
+    return arith::ExtUIOp::create(k.b, k.loc, accType, v);
+  return arith::ExtSIOp::create(k.b, k.loc, accType, v);
+}
+
+Value addProduct(Kernel &k, Value a, Value b, Value acc) {
+  if (isa<FloatType>(getElementTypeOrSelf(a.getType())))
+    return multiplyAdd(k, a, b, acc);
+  Value product = arith::MulIOp::create(k.b, k.loc, a, b);
+  return arith::AddIOp::create(k.b, k.loc, product, acc);
+}
+
+Value dotProduct(Kernel &k, const Buffer &a, Ix aOffset, Ix aStep, const Buffer &b, Ix bOffset, Ix bStep, Ix depth,
+                 Value init) {
+  Type type = init.getType();
+  Ix done = k.c(0);
+  Value sum = init;
+  bool contiguous = aStep.constant() == 1 && bStep.constant() == 1;
+  if (contiguous && isa<FloatType>(type) && a.valueType == type && b.valueType == type) {
+    int64_t lanes = k.target().lanes(type.getIntOrFloatBitWidth() / 8);
+    done = depth / lanes * lanes;
+    Value zero = k.constant(k.vec(lanes, type), 0);
+    Value parts = k.loop(k.c(0), done, lanes, {zero}, [&](Ix i, ValueRange in) {
+      return SmallVector<Value>{
+          multiplyAdd(k, k.load(a, aOffset + i, lanes), k.load(b, bOffset + i, lanes), in[0])};
+    })[0];
+    sum = vector::ReductionOp::create(k.b, k.loc, vector::CombiningKind::ADD, parts, sum);
+  }
+  return k.loop(done, depth, 1, {sum}, [&](Ix i, ValueRange in) {
+    Value x = loadAs(k, a, aOffset + i * aStep, type), y = loadAs(k, b, bOffset + i * bStep, type);
+    return SmallVector<Value>{addProduct(k, x, y, in[0])};
+  })[0];
+}
+
+/// Memory for a row of accumulators.
+static Buffer accumulatorRow(Kernel &k, Type accType, nn::Dim count) {
+  int64_t bytes = accType.getIntOrFloatBitWidth() / 8;
+  return k.at(k.scratch(count * bytes), accType);
+}
+
+//===----------------------------------------------------------------------===//
+// nn.matmul
+//===----------------------------------------------------------------------===//
+
+static LogicalResult emitMatMul(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::MatMulOp>(operation);
+  MatMulShape shape(op, lowering);
+  Type resultType = lowering.shapes.info(op.getResult()).elementType;
+  Type accType = accumulatorType(lowering.shapes.info(op.getA()).elementType, resultType, op.getEpilogue());
+  Kernel k(lowering, op, "matmul_loops_" + dimText(shape.m) + "x" + dimText(shape.n) + "x" + dimText(shape.depth));
+  Buffer a = k.read(op.getA()), b = k.read(op.getB());
+  Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), accType, shape.bVector);
+  Buffer acc = accumulatorRow(k, accType, shape.n);
+  Ix m = k.dim(shape.m), n = k.dim(shape.n), depth = k.dim(shape.depth);
+  k.loop(k.begin, k.end, 1, [&](Ix row) {
+    Ix index = row / m, i = row % m;
+    Ix aRow = shape.batchOffset(k, index, shape.aBatch, shape.m * shape.depth);
+    Ix bMatrix = shape.batchOffset(k, index, shape.bBatch, shape.depth * shape.n);
+    Ix aStep = shape.transposeA ? m : k.c(1);
+    aRow = aRow + (shape.transposeA ? i : i * depth);
+    if (shape.transposeB) {
+      k.loop(k.c(0), n, 1, [&](Ix j) {
+        k.store(acc, j, dotProduct(k, a, aRow, aStep, b, bMatrix + j * depth, k.c(1), depth, finish.biasScalar(j)));
+      });
+    } else {
+      k.loop(k.c(0), n, 1, [&](Ix j) { k.store(acc, j, finish.biasScalar(j)); });
+      k.loop(k.c(0), depth, 1, [&](Ix t) {
+        Value x = loadAs(k, a, aRow + t * aStep, accType);
+        k.loop(k.c(0), n, 1, [&](Ix j) {
+          k.store(acc, j, addProduct(k, x, loadAs(k, b, bMatrix + t * n + j, accType), k.load(acc, j)));
+        });
+      });
+    }
+    k.loop(k.c(0), n, 1, [&](Ix j) { finish.storeOne(row, j, 0, Value(), k.load(acc, j)); });
+  });
+  k.flops = shape.outer * shape.m * shape.n * shape.depth * 2;
+  double work = double(constantDim(shape.n).value_or(64)) * constantDim(shape.depth).value_or(64);
+  k.grain = taskGrain(20 * work, 0);
+  // Without columns there is nothing to store.
+  lowering.launch(k, shape.outer * shape.m * (shape.n.isConst(0) ? 0 : 1));
+  return success();
+}
+
+static RegisterEmitter matmul({"nn.matmul", "matmul-loops", 0, nullptr, emitMatMul});
+
+//===----------------------------------------------------------------------===//
+// nn.conv, nn.conv_transpose
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// What the two reference convolutions share: a task is a row of the result along the last spatial
+/// dimension for one output channel.
+struct PlainConv {
+  Kernel &k;
+  nn::Dims xDims, wDims, yDims; // as in memory
+  bool channelsLast;
+  size_t spatial;
+  Buffer x, w;
+  Type accType;
+  Buffer acc;
+  std::optional<Buffer> bias;
+  Finish finish;
+
+  PlainConv(Kernel &k, Value xv, Value wv, Value biasValue, Value yv, Region &epilogue, ValueRange args, bool channelsLast)
+      : k(k), xDims(k.lowering.dims(xv)), wDims(k.lowering.dims(wv)), yDims(k.lowering.dims(yv)),
+        channelsLast(channelsLast), spatial(xDims.size() - 2), x(k.read(xv)), w(k.read(wv)),
+        accType(accumulatorType(x.valueType, k.lowering.shapes.info(yv).elementType, epilogue)),
+        acc(accumulatorRow(k, accType, yDims[yDims.size() - (channelsLast ? 2 : 1)])),
+        finish(k, yv, Value(), epilogue, args, accType) {
+    if (biasValue)
+      bias = k.read(biasValue);
+  }
+
+  unsigned axis(size_t d) const { return d + (channelsLast ? 1 : 2); }
+  nn::Dim inDim(size_t d) const { return xDims[axis(d)]; }
+  nn::Dim outDim(size_t d) const { return yDims[axis(d)]; }
+  nn::Dim inChannels() const { return xDims[channelsLast ? spatial + 1 : 1]; }
+  nn::Dim outChannels() const { return yDims[channelsLast ? spatial + 1 : 1]; }
+
+  /// Image, channel and the leading spatial dimensions.
+  nn::Dims taskDims() const {
+    nn::Dims dims{yDims[0], outChannels()};
+    for (size_t d = 0; d + 1 < spatial; ++d)
+      dims.push_back(outDim(d));
+    return dims;
+  }
+  Ix inputStride(size_t d) {
+    nn::Dim stride = channelsLast ? inChannels() : k.lowering.c(1);
+    for (size_t e = d + 1; e < spatial; ++e)
+      stride = stride * inDim(e);
+    return k.dim(stride);
+  }
+  Ix channelStride() {
+    if (channelsLast)
+      return k.c(1);
+    nn::Dim stride = k.lowering.c(1);
+    for (size_t d = 0; d < spatial; ++d)
+      stride = stride * inDim(d);
+    return k.dim(stride);
+  }
+  Ix imageStride() { return k.dim(k.lowering.product(xDims, 1, xDims.size())); }
+
+  void begin(Ix channel) {
+    Value v = bias ? loadAs(k, *bias, channel, accType) : k.constant(accType, 0);
+    k.loop(k.c(0), k.dim(outDim(spatial - 1)), 1, [&](Ix q) { k.store(acc, q, v); });
+  }
+  void end(ArrayRef<Ix> task) {
+    Ix width = k.dim(outDim(spatial - 1));
+    if (channelsLast) {
+      Ix row = task[0];
+      for (size_t d = 0; d + 1 < spatial; ++d)
+        row = row * k.dim(outDim(d)) + task[2 + d];
+      row = row * width;
+      k.loop(k.c(0), width, 1, [&](Ix q) { finish.storeOne(row + q, task[1], 0, Value(), k.load(acc, q)); });
+      return;
+    }
+    Ix row = task[0] * k.dim(outChannels()) + task[1];
+    for (size_t d = 0; d + 1 < spatial; ++d)
+      row = row * k.dim(outDim(d)) + task[2 + d];
+    k.loop(k.c(0), width, 1, [&](Ix q) { finish.storeOne(row, q, 0, Value(), k.load(acc, q)); });
+  }
+  void launch(Kernel &kernel, double workPerTask) {
+    kernel.grain = taskGrain(20 * workPerTask, 0);
+    nn::Dims dims = taskDims();
+    // A row without elements has nothing to store.
+    kernel.lowering.launch(kernel, k.lowering.product(dims, 0, dims.size()) * (outDim(spatial - 1).isConst(0) ? 0 : 1));
+  }
+};
+
+} // namespace
+
+static LogicalResult emitConv(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::ConvOp>(operation);
+  Kernel k(lowering, op, "conv_loops");
+  PlainConv conv(k, op.getX(), op.getW(), op.getBias(), op.getResult(), op.getEpilogue(), op.getEpilogueArgs(),
+                 op.getChannelsLast());
+  size_t spatial = conv.spatial;
+  Ix perGroup = k.dim(conv.wDims[1]);
+  Ix outPerGroup = k.dim(conv.wDims[0].floorDiv(op.getGroup()));
+  Ix channelStride = conv.channelStride();
+  k.loop(k.begin, k.end, 1, [&](Ix task) {
+    SmallVector<Ix> at = k.delinearize(task, conv.taskDims());
+    Ix channel = at[1];
+    Ix firstIn = channel / outPerGroup * perGroup;
+    conv.begin(channel);
+    k.loop(k.c(0), perGroup, 1, [&](Ix c) {
+      Ix image = at[0] * conv.imageStride() + (firstIn + c) * channelStride;
+      // Kernel positions dimension by dimension; the last one runs along the row.
+      std::function<void(size_t, Ix, Ix)> level = [&](size_t d, Ix offset, Ix weight) {
+        int64_t stride = op.getStrides()[d], pad = op.getPads()[d], dilation = op.getDilations()[d];
+        Ix size = k.dim(conv.wDims[2 + d]), in = k.dim(conv.inDim(d)), step = conv.inputStride(d);
+        k.loop(k.c(0), size, 1, [&](Ix t) {
+          Ix index = weight * size + t;
+          if (d + 1 < spatial) {
+            Ix position = at[2 + d] * stride + t * dilation - pad;
+            k.ifThen(position.inRange(in), [&] { level(d + 1, offset + position * step, index); });
+            return;
+          }
+          Value w = loadAs(k, conv.w, index, conv.accType);
+          // Results q with 0 <= q * stride + shift < in.
+          Ix shift = t * dilation - pad;
+          Ix low = ((k.c(0) - shift).max(k.c(0)) + (stride - 1)) / stride;
+          Ix high = (((in - shift).max(k.c(0)) + (stride - 1)) / stride).min(k.dim(conv.outDim(d)));
+          k.loop(low, high, 1, [&](Ix q) {
+            Value x = loadAs(k, conv.x, offset + (q * stride + shift) * step, conv.accType);
+            k.store(conv.acc, q, addProduct(k, x, w, k.load(conv.acc, q)));
+          });
+        });
+      };
+      level(0, image, channel * perGroup + c);
+    });
+    conv.end(at);
+  });
+  double work = constantDim(conv.outDim(spatial - 1)).value_or(64);
+  for (nn::Dim d : ArrayRef(conv.wDims).drop_front())
+    work *= constantDim(d).value_or(3);
+  nn::Dim flops = lowering.numElements(op.getResult()) * 2;
+  for (nn::Dim d : ArrayRef(conv.wDims).drop_front())
+    flops = flops * d;
+  k.flops = flops;
+  conv.launch(k, work);
+  return success();
+}
+
+static LogicalResult emitConvTranspose(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::ConvTransposeOp>(operation);
+  Kernel k(lowering, op, "conv_transpose_loops");
+  PlainConv conv(k, op.getX(), op.getW(), op.getBias(), op.getResult(), op.getEpilogue(), op.getEpilogueArgs(),
+                 op.getChannelsLast());
+  size_t spatial = conv.spatial;
+  Ix outPerGroup = k.dim(conv.wDims[1]);
+  Ix perGroup = k.dim(conv.inChannels().floorDiv(op.getGroup()));
+  Ix channelStride = conv.channelStride();
+  k.loop(k.begin, k.end, 1, [&](Ix task) {
+    SmallVector<Ix> at = k.delinearize(task, conv.taskDims());
+    Ix channel = at[1];
+    Ix firstIn = channel / outPerGroup * perGroup, inGroup = channel % outPerGroup;
+    conv.begin(channel);
+    k.loop(k.c(0), perGroup, 1, [&](Ix c) {
+      Ix image = at[0] * conv.imageStride() + (firstIn + c) * channelStride;
+      std::function<void(size_t, Ix, Ix)> level = [&](size_t d, Ix offset, Ix weight) {
+        int64_t stride = op.getStrides()[d], pad = op.getPads()[d], dilation = op.getDilations()[d];
+        Ix size = k.dim(conv.wDims[2 + d]), in = k.dim(conv.inDim(d)), step = conv.inputStride(d);
+        Ix out = k.dim(conv.outDim(d));
+        k.loop(k.c(0), size, 1, [&](Ix t) {
+          Ix index = weight * size + t;
+          if (d + 1 < spatial) {
+            // Result o gets input i where o + pad - t * dilation = i * stride.
+            Ix position = at[2 + d] + pad - t * dilation;
+            Ix nonNegative = position.max(k.c(0));
+            Value hit = k.land(k.c(0) <= position, k.land(nonNegative % stride == 0, nonNegative / stride < in));
+            k.ifThen(hit, [&] { level(d + 1, offset + nonNegative / stride * step, index); });
+            return;
+          }
+          Value w = loadAs(k, conv.w, index, conv.accType);
+          // Inputs i with 0 <= i * stride + shift < out.
+          Ix shift = t * dilation - pad;
+          Ix low = ((k.c(0) - shift).max(k.c(0)) + (stride - 1)) / stride;
+          Ix high = (((out - shift).max(k.c(0)) + (stride - 1)) / stride).min(in);
+          k.loop(low, high, 1, [&](Ix i) {
+            Value x = loadAs(k, conv.x, offset + i * step, conv.accType);
+            Ix q = i * stride + shift;
+            k.store(conv.acc, q, addProduct(k, x, w, k.load(conv.acc, q)));
+          });
+        });
+      };
+      level(0, image, (firstIn + c) * outPerGroup + inGroup);
+    });
+    conv.end(at);
+  });
+  double work = constantDim(conv.inDim(spatial - 1)).value_or(64) * constantDim(conv.inChannels()).value_or(64);
+  nn::Dim flops = lowering.numElements(op.getX()) * 2;
+  for (nn::Dim d : ArrayRef(conv.wDims).drop_front())
+    flops = flops * d;
+  k.flops = flops;
+  conv.launch(k, work);
+  return success();
+}
+
+static RegisterEmitter conv({"nn.conv", "conv-loops", 0, nullptr, emitConv});
+static RegisterEmitter convTranspose({"nn.conv_transpose", "conv-transpose-loops", 0, nullptr, emitConvTranspose});
+
+} // namespace nnopt::cpu
