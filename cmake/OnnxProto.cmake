@@ -42,4 +42,3 @@ add_custom_command(OUTPUT ${proto_dir}/onnx-ml.pb.cc ${proto_dir}/onnx-ml.pb.h
 add_library(nnopt_onnx_proto OBJECT ${proto_dir}/onnx-ml.pb.cc ${proto_dir}/onnx-ml.pb.h)
 target_include_directories(nnopt_onnx_proto SYSTEM PUBLIC ${proto_dir} ${Protobuf_INCLUDE_DIRS})
 target_compile_options(nnopt_onnx_proto PRIVATE -w)
-set_property(GLOBAL APPEND PROPERTY NNOPT_OBJECTS nnopt_onnx_proto)
