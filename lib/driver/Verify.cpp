@@ -2,10 +2,10 @@
 
 #include "lib/driver/Verify.h"
 #include "nnopt/runtime.h"
-#include "tools/common/npz.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
 #include <cmath>
 #include <random>
 
@@ -192,26 +192,8 @@ int verifyArtifact(const DriverOptions &options, StringRef artifact) {
   }
   std::vector<Tensor> inputs, got, expected;
   std::mt19937 rng(1);
-  npz::Arrays arrays;
-  if (!options.verifyInputs.empty()) {
-    std::string error;
-    if (!npz::read(options.verifyInputs, arrays, error)) {
-      errs() << error << "\n";
-      return ExitInvalid;
-    }
-  }
-  for (size_t i = 0; i < nnopt_model_input_count(oracle.model); ++i) {
-    const nnopt_tensor_info *info = nnopt_model_input(oracle.model, i);
-    auto it = arrays.find(info->name);
-    if (options.verifyInputs.empty()) {
-      inputs.push_back(randomInput(*info, oracle.model, rng));
-    } else if (it == arrays.end()) {
-      errs() << options.verifyInputs << ": no array for input '" << info->name << "'\n";
-      return ExitInvalid;
-    } else {
-      inputs.push_back({it->second.shape, info->dtype, it->second.data});
-    }
-  }
+  for (size_t i = 0; i < nnopt_model_input_count(oracle.model); ++i)
+    inputs.push_back(randomInput(*nnopt_model_input(oracle.model, i), oracle.model, rng));
   if (!optimized.run(inputs, got) || !oracle.run(inputs, expected)) {
     errs() << "verify: " << (optimized.error.code ? optimized.error.message : oracle.error.message) << "\n";
     return ExitInvalid;
