@@ -135,9 +135,11 @@ Binding Importer::lookup(Scope &scope, StringRef name) {
     if (s->produced.contains(name))
       throw Invalid{formatv("input '{0}' is used before it is produced: the nodes are not in topological order "
                             "or form a cycle",
-                            name)};
+                            name),
+                    true};
   }
-  throw Invalid{formatv("input '{0}' is not defined: no graph input, initializer or earlier node has that name", name)};
+  throw Invalid{formatv("input '{0}' is not defined: no graph input, initializer or earlier node has that name", name),
+                true};
 }
 
 void Importer::bindResult(Scope &scope, StringRef name, Binding binding) {
@@ -171,7 +173,7 @@ std::optional<nn::Dims> Importer::declaredDims(const pb::ValueInfoProto &info) {
 /// because only our own shapes are used.
 void Importer::checkDeclared(Scope &scope, StringRef name, Value value) {
   const pb::ValueInfoProto *info = scope.declared.lookup(name);
-  if (!info || !info->has_type())
+  if (!info || info->type().value_case() == pb::TypeProto::VALUE_NOT_SET)
     return;
   if (!info->type().has_tensor_type())
     throw Invalid{formatv("value '{0}' is a tensor, but declared as something else", name)};
@@ -368,7 +370,7 @@ void Importer::importNode(Scope &scope, const pb::NodeProto &proto, int64_t inde
   } catch (const Poison &) {
     poisonOutputs(scope, proto, loc);
   } catch (const Invalid &e) {
-    throw Fatal{formatv("node '{0}' ({1}): {2}", name, proto.op_type(), e.reason)};
+    throw Fatal{formatv("node '{0}' ({1}): {2}", name, proto.op_type(), e.reason), e.structural};
   }
 }
 

@@ -31,12 +31,16 @@ struct Unsupported {
 };
 struct Invalid {
   std::string reason;
+  /// About names and graphs; else about shapes and types, which a branch that is never taken may get
+  /// wrong.
+  bool structural = false;
 };
 /// A subgraph depends on something unsupported that was already recorded.
 struct Poison {};
 /// An invalid model, with the whole message.
 struct Fatal {
   std::string message;
+  bool structural = true;
 };
 
 /// What a name stands for.

@@ -7,13 +7,61 @@ using namespace mlir;
 namespace nnopt::onnx {
 namespace {
 
-/// Imports a branch into a region of its own.
-void importBranch(Node &n, Region &region, const pb::GraphProto &graph) {
+/// Imports a branch into a region of its own. False, with the reason in `error`, when its shapes
+/// contradict each other.
+bool importBranch(Node &n, Region &region, const pb::GraphProto &graph, Fatal &error) {
   OpBuilder::InsertionGuard guard(n.b());
   Block *block = n.b().createBlock(&region);
-  Values outputs = n.importer.importSubgraph(n, graph, {});
-  n.b().setInsertionPointToEnd(block);
-  nn::YieldOp::create(n.b(), n.location(), outputs);
+  try {
+    Values outputs = n.importer.importSubgraph(n, graph, {});
+    n.b().setInsertionPointToEnd(block);
+    nn::YieldOp::create(n.b(), n.location(), outputs);
+    return true;
+  } catch (const Fatal &e) {
+    if (e.structural)
+      throw;
+    error = e;
+    return false;
+  }
+}
+
+bool holds(const pb::GraphProto &graph, StringRef op) {
+  return any_of(graph.node(), [&](const pb::NodeProto &node) { return node.op_type() == op; });
+}
+
+/// The only branch of an If with an unknown condition that the types allow, or null: both do. There
+/// are two such cases, and exporters make both from Python code whose condition is a shape:
+///  - one branch contradicts the shapes of what it reads;
+///  - "if this dimension is 1, squeeze it": ranks are fixed when compiling, and a model only makes
+///    sense with one of them. The branch that squeezes is taken, and squeeze wants a dimension of 1.
+const pb::GraphProto *onlyBranch(Node &n, nn::IfOp op, const pb::GraphProto &thenGraph,
+                                 const pb::GraphProto &elseGraph) {
+  Fatal thenError, elseError;
+  bool thenGood = importBranch(n, op.getThenBranch(), thenGraph, thenError);
+  bool elseGood = importBranch(n, op.getElseBranch(), elseGraph, elseError);
+  if (!thenGood && !elseGood)
+    throw thenError;
+  if (!thenGood || !elseGood) {
+    n.importer.warn("the " + Twine(thenGood ? "else" : "then") + " branch of node '" +
+                    mlir::cast<NameLoc>(n.location()).getName().getValue() + "' is impossible and left out: " +
+                    (thenGood ? elseError : thenError).message);
+    return thenGood ? &thenGraph : &elseGraph;
+  }
+  for (auto [a, b] : zip(op.getThenBranch().front().getTerminator()->getOperands(),
+                         op.getElseBranch().front().getTerminator()->getOperands())) {
+    if (n.elt(a) != n.elt(b))
+      n.invalid("its branches give different element types");
+    if (n.rank(a) == n.rank(b))
+      continue;
+    if (holds(thenGraph, "Squeeze") == holds(elseGraph, "Squeeze"))
+      n.unsupported("branches", "give values of different ranks, and the condition is not known when compiling");
+    bool takeThen = holds(thenGraph, "Squeeze");
+    n.importer.warn("node '" + Twine(mlir::cast<NameLoc>(n.location()).getName().getValue()) +
+                    "': its branches give values of different ranks; only the " + (takeThen ? "then" : "else") +
+                    " branch, which squeezes, is compiled");
+    return takeThen ? &thenGraph : &elseGraph;
+  }
+  return nullptr;
 }
 
 /// A branch whose condition is known is imported in place.
@@ -30,14 +78,12 @@ void importIf(Node &n) {
   }
   SmallVector<Type> types(count, n.placeholder());
   auto op = nn::IfOp::create(n.b(), n.location(), types, n.scalar(condition));
-  importBranch(n, op.getThenBranch(), thenGraph);
-  importBranch(n, op.getElseBranch(), elseGraph);
-  for (auto [a, b] : zip(op.getThenBranch().front().getTerminator()->getOperands(),
-                         op.getElseBranch().front().getTerminator()->getOperands())) {
-    if (n.elt(a) != n.elt(b))
-      n.invalid("its branches give different element types");
-    if (n.rank(a) != n.rank(b))
-      n.unsupported("branches", "give values of different ranks, and the condition is not known when compiling");
+  if (const pb::GraphProto *only = onlyBranch(n, op, thenGraph, elseGraph)) {
+    for (Region *region : {&op.getThenBranch(), &op.getElseBranch()})
+      n.importer.clearBlock(region->front());
+    op.erase();
+    n.outs(n.importer.importSubgraph(n, *only, {}));
+    return;
   }
   n.infer(op);
   n.outs(op->getResults());
