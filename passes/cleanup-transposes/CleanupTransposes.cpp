@@ -1,0 +1,289 @@
+//===- CleanupTransposes.cpp - transposes, reshapes, neutral operands -----===//
+#include "passes/Passes.h"
+#include "passes/common/Affine.h"
+
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+using namespace mlir;
+
+namespace nnopt {
+#define GEN_PASS_DEF_CLEANUPTRANSPOSES
+#include "passes/Passes.h.inc"
+} // namespace nnopt
+
+namespace nnopt {
+namespace {
+
+/// A pattern that sees symbolic shapes.
+template <typename OpTy> struct ShapePattern : OpRewritePattern<OpTy> {
+  ShapePattern(MLIRContext *ctx, FuncShapes &shapes) : OpRewritePattern<OpTy>(ctx), shapes(shapes) {}
+  FuncShapes &shapes;
+};
+
+/// The shape operand of a reshape of a value of dimensions `from` to `to`, as reshape's -1 and 0.
+static std::optional<SmallVector<int64_t>> targetOf(ArrayRef<nn::Dim> from, ArrayRef<nn::Dim> to) {
+  SmallVector<int64_t> target;
+  bool inferred = false;
+  for (auto [i, d] : llvm::enumerate(to)) {
+    if (d.isConst() && d.value() != 0)
+      target.push_back(d.value());
+    else if (i < from.size() && from[i] == d)
+      target.push_back(0);
+    else if (!inferred && !d.isConst()) {
+      target.push_back(-1);
+      inferred = true;
+    } else {
+      return std::nullopt;
+    }
+  }
+  return target;
+}
+
+/// A reshape of x to dimensions `to`; null where its target has no constant form.
+static Value reshapeTo(Value x, ArrayRef<nn::Dim> to, PatternRewriter &rewriter, FuncShapes &shapes, Location loc) {
+  if (shapes.dims(x) == to)
+    return x;
+  auto target = targetOf(shapes.dims(x), to);
+  if (!target)
+    return {};
+  Value operand = makeIntsOp(rewriter, loc, *target);
+  Value result = nn::ReshapeOp::create(rewriter, loc, untyped(elementTypeOf(x)), x, operand, UnitAttr());
+  return shapes.dims(result) == to ? result : Value();
+}
+
+//===----------------------------------------------------------------------===//
+// Transposes
+//===----------------------------------------------------------------------===//
+
+/// The order of the dimensions of more than one element does not change: a view.
+struct TransposeToReshape : ShapePattern<nn::TransposeOp> {
+  using ShapePattern::ShapePattern;
+  LogicalResult matchAndRewrite(nn::TransposeOp op, PatternRewriter &rewriter) const override {
+    auto dims = shapes.dims(op.getX());
+    int64_t lastMoved = -1;
+    for (int64_t p : op.getPerm()) {
+      if (dims[p].isConst(1))
+        continue;
+      if (p < lastMoved)
+        return failure();
+      lastMoved = p;
+    }
+    // A transpose of the same kind may still cancel it.
+    Value result = reshapeTo(op.getX(), nn::Dims(shapes.dims(op.getResult())), rewriter, shapes, op.getLoc());
+    if (!result)
+      return failure();
+    rewriter.replaceOp(op, result);
+    return success();
+  }
+};
+
+/// transpose(reshape(x)) where the reshape only inserts or removes dimensions of one element, undone
+/// by the transpose up to its own view, is left to the patterns above; here: a matmul operand whose
+/// last two dimensions are swapped.
+struct TransposeIntoMatMul : OpRewritePattern<nn::MatMulOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  static Value swapped(Value v) {
+    auto transpose = v.getDefiningOp<nn::TransposeOp>();
+    if (!transpose || transpose.getPerm().size() < 2)
+      return {};
+    SmallVector<int64_t> perm(transpose.getPerm());
+    std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
+    return isIdentity(perm) ? transpose.getX() : Value();
+  }
+
+  LogicalResult matchAndRewrite(nn::MatMulOp op, PatternRewriter &rewriter) const override {
+    // Rank 1 operands are not transposed; the other operand's flag is independent.
+    Value a = swapped(op.getA()), b = swapped(op.getB());
+    if (!a && !b)
+      return failure();
+    rewriter.modifyOpInPlace(op, [&] {
+      if (a) {
+        op.getAMutable().assign(a);
+        op.setTransposeA(!op.getTransposeA());
+      }
+      if (b) {
+        op.getBMutable().assign(b);
+        op.setTransposeB(!op.getTransposeB());
+      }
+    });
+    return success();
+  }
+};
+
+//===----------------------------------------------------------------------===//
+// Reshapes
+//===----------------------------------------------------------------------===//
+
+static bool isReshape(Operation *op) {
+  return isa_and_nonnull<nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp>(op);
+}
+
+/// Only the last shape of a chain of reshapes counts.
+struct MergeReshapes : RewritePattern {
+  MergeReshapes(MLIRContext *ctx, FuncShapes &shapes) : RewritePattern(MatchAnyOpTypeTag(), 1, ctx), shapes(shapes) {}
+  LogicalResult matchAndRewrite(Operation *op, PatternRewriter &rewriter) const override {
+    if (!isReshape(op))
+      return failure();
+    Operation *inner = op->getOperand(0).getDefiningOp();
+    bool chain = isReshape(inner);
+    Value x = chain ? inner->getOperand(0) : op->getOperand(0);
+    if (!chain && !shapes.sameDims(x, op->getResult(0)))
+      return failure();
+    Value result = reshapeTo(x, nn::Dims(shapes.dims(op->getResult(0))), rewriter, shapes, op->getLoc());
+    if (!result)
+      return failure();
+    rewriter.replaceOp(op, result);
+    return success();
+  }
+  FuncShapes &shapes;
+};
+
+/// reshape(matmul(reshape(x), w)): with x of [d..., K] and a result of [d..., N] the reshapes only
+/// number the rows differently.
+struct MatMulOfRows : ShapePattern<nn::ReshapeOp> {
+  using ShapePattern::ShapePattern;
+  LogicalResult matchAndRewrite(nn::ReshapeOp op, PatternRewriter &rewriter) const override {
+    auto matmul = op.getX().getDefiningOp<nn::MatMulOp>();
+    if (!matmul || !matmul->hasOneUse() || matmul.getTransposeA() || rankOf(matmul.getB()) != 2 ||
+        rankOf(matmul.getA()) != 2 || !matmul.getEpilogue().empty())
+      return failure();
+    Operation *inner = matmul.getA().getDefiningOp();
+    if (!isReshape(inner))
+      return failure();
+    Value x = inner->getOperand(0);
+    auto from = shapes.dims(x), to = shapes.dims(op.getResult());
+    if (from.size() < 2 || from.size() != to.size() || from.drop_back() != to.drop_back() ||
+        from.back() != shapes.dims(matmul.getA()).back() || to.back() != shapes.dims(matmul.getResult()).back())
+      return failure();
+    auto rows = nn::MatMulOp::create(rewriter, fusedLoc({matmul, op}), op.getType(), x, matmul.getB(), matmul.getBias(),
+                                     ValueRange(), UnitAttr(), matmul.getTransposeBAttr());
+    rewriter.replaceOp(op, rows.getResult());
+    return success();
+  }
+};
+
+/// The operand of an elementwise operation on a reshaped value, for the value before: numbers, and
+/// vectors along the last dimension where both shapes end in it. Null where it does not carry over.
+static Value operandBeforeReshape(Value v, Value x, FuncShapes &shapes) {
+  if (shapes.isOneElement(v) && rankOf(v) <= rankOf(x))
+    return v;
+  auto dims = shapes.dims(v);
+  bool isVector = dims.size() == 1 && dims.back() == shapes.dims(x).back();
+  return isVector ? v : Value();
+}
+
+/// elementwise(reshape(matmul), c): the elementwise operation moves before the reshape, where it can
+/// become part of the contraction.
+struct ElementwiseBeforeReshape : RewritePattern {
+  ElementwiseBeforeReshape(MLIRContext *ctx, FuncShapes &shapes)
+      : RewritePattern(MatchAnyOpTypeTag(), 1, ctx), shapes(shapes) {}
+  LogicalResult matchAndRewrite(Operation *op, PatternRewriter &rewriter) const override {
+    if (!isa<nn::Elementwise>(op) || op->getNumResults() != 1)
+      return failure();
+    Operation *reshape = nullptr;
+    for (Value v : op->getOperands())
+      if (isReshape(v.getDefiningOp()) && isContraction(v.getDefiningOp()->getOperand(0).getDefiningOp()))
+        reshape = v.getDefiningOp();
+    if (!reshape || !reshape->hasOneUse() || !reshape->getOperand(0).hasOneUse() ||
+        !shapes.sameDims(reshape->getResult(0), op->getResult(0)))
+      return failure();
+    Value x = reshape->getOperand(0);
+    auto from = shapes.dims(x), to = shapes.dims(op->getResult(0));
+    bool sameLast = !from.empty() && !to.empty() && from.back() == to.back();
+    SmallVector<Value> operands;
+    for (Value v : op->getOperands()) {
+      Value before = v == reshape->getResult(0) ? x : operandBeforeReshape(v, x, shapes);
+      if (!before || (before != x && !shapes.isOneElement(before) && !sameLast))
+        return failure();
+      operands.push_back(before);
+    }
+    Operation *moved = op->clone();
+    moved->setOperands(operands);
+    rewriter.insert(moved);
+    if (!shapes.sameDims(moved->getResult(0), x))
+      return rewriter.eraseOp(moved), failure();
+    Value result = reshapeTo(moved->getResult(0), nn::Dims(to), rewriter, shapes, reshape->getLoc());
+    if (!result)
+      return rewriter.eraseOp(moved), failure();
+    rewriter.replaceOp(op, result);
+    return success();
+  }
+  FuncShapes &shapes;
+};
+
+//===----------------------------------------------------------------------===//
+// Neutral operands
+//===----------------------------------------------------------------------===//
+
+/// Whether every element of a constant is `value`.
+static bool isAll(Value v, double value) {
+  if (!isConstant(v) || cast<RankedTensorType>(v.getType()).getNumElements() > 65536)
+    return false;
+  auto values = numbersOf(v);
+  return values && !values->empty() && llvm::all_of(*values, [&](double d) { return d == value; });
+}
+
+/// x + 0, x - 0, x * 1, x / 1, x ^ 1. (-0 + 0 is 0, not -0: equal as numbers.)
+struct DropNeutral : RewritePattern {
+  DropNeutral(MLIRContext *ctx, FuncShapes &shapes) : RewritePattern(MatchAnyOpTypeTag(), 1, ctx), shapes(shapes) {}
+  LogicalResult matchAndRewrite(Operation *op, PatternRewriter &rewriter) const override {
+    if (!isa<nn::AddOp, nn::SubOp, nn::MulOp, nn::DivOp, nn::PowOp>(op))
+      return failure();
+    double neutral = isa<nn::AddOp, nn::SubOp>(op) ? 0 : 1;
+    bool commutes = isa<nn::AddOp, nn::MulOp>(op);
+    for (unsigned i : {1u, 0u}) {
+      if (i == 0 && !commutes)
+        break;
+      Value x = op->getOperand(1 - i);
+      if (!isAll(op->getOperand(i), neutral) || !shapes.sameDims(x, op->getResult(0)) ||
+          elementTypeOf(x) != elementTypeOf(op->getResult(0)))
+        continue;
+      rewriter.replaceOp(op, x);
+      return success();
+    }
+    return failure();
+  }
+  FuncShapes &shapes;
+};
+
+/// Whether every value of `from` is one of `to`.
+static bool widens(Type from, Type to) {
+  if (auto a = dyn_cast<FloatType>(from), b = dyn_cast<FloatType>(to); a && b)
+    return b.isF64() || (b.isF32() && (a.isF16() || a.isBF16()));
+  auto a = dyn_cast<IntegerType>(from), b = dyn_cast<IntegerType>(to);
+  return a && b && a.getSignedness() == b.getSignedness() && a.getWidth() <= b.getWidth();
+}
+
+/// cast(cast(x)) back to the type of x, through a wider one.
+struct DropRoundTrip : OpRewritePattern<nn::CastOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(nn::CastOp op, PatternRewriter &rewriter) const override {
+    auto inner = op.getX().getDefiningOp<nn::CastOp>();
+    if (!inner || elementTypeOf(inner.getX()) != elementTypeOf(op.getResult()) ||
+        !widens(elementTypeOf(inner.getX()), elementTypeOf(inner.getResult())))
+      return failure();
+    rewriter.replaceOp(op, inner.getX());
+    return success();
+  }
+};
+
+struct CleanupTransposesPass : impl::CleanupTransposesBase<CleanupTransposesPass> {
+  void runOnOperation() override {
+    FuncShapes shapes(getOperation());
+    if (failed(shapes.infer()))
+      return signalPassFailure();
+    MLIRContext *ctx = &getContext();
+    RewritePatternSet patterns(ctx);
+    patterns.add<TransposeToReshape, MatMulOfRows, MergeReshapes, ElementwiseBeforeReshape, DropNeutral>(ctx, shapes);
+    patterns.add<TransposeIntoMatMul, DropRoundTrip>(ctx);
+    GreedyRewriteConfig config;
+    config.setListener(&shapes);
+    config.setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled);
+    (void)applyPatternsGreedily(getOperation(), std::move(patterns), config);
+    nn::refineFunctionType(cast<FunctionOpInterface>(getOperation().getOperation()));
+  }
+};
+
+} // namespace
+} // namespace nnopt
