@@ -2,6 +2,7 @@
 
 #include "lib/driver/Verify.h"
 #include "nnopt/runtime.h"
+#include "tools/common/npz.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -192,8 +193,26 @@ int verifyArtifact(const DriverOptions &options, StringRef artifact) {
   }
   std::vector<Tensor> inputs, got, expected;
   std::mt19937 rng(1);
-  for (size_t i = 0; i < nnopt_model_input_count(oracle.model); ++i)
-    inputs.push_back(randomInput(*nnopt_model_input(oracle.model, i), oracle.model, rng));
+  npz::Arrays arrays;
+  std::string error;
+  if (!options.verifyInputs.empty() && !npz::read(options.verifyInputs, arrays, error)) {
+    errs() << error << "\n";
+    return ExitInvalid;
+  }
+  for (size_t i = 0; i < nnopt_model_input_count(oracle.model); ++i) {
+    const nnopt_tensor_info *info = nnopt_model_input(oracle.model, i);
+    if (options.verifyInputs.empty()) {
+      inputs.push_back(randomInput(*info, oracle.model, rng));
+      continue;
+    }
+    auto it = arrays.find(info->name);
+    if (it == arrays.end() || it->second.width * 8 != size_t(std::max<int>(8, info->dtype.bits))) {
+      errs() << options.verifyInputs << ": "
+             << (it == arrays.end() ? "no array for input '" : "wrong element width of input '") << info->name << "'\n";
+      return ExitInvalid;
+    }
+    inputs.push_back({it->second.shape, info->dtype, it->second.data});
+  }
   if (!optimized.run(inputs, got) || !oracle.run(inputs, expected)) {
     errs() << "verify: " << (optimized.error.code ? optimized.error.message : oracle.error.message) << "\n";
     return ExitInvalid;

@@ -84,9 +84,10 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module) {
   functions.addPass(std::make_unique<ExpandVectorMath>());
   functions.addPass(createCSEPass());
   functions.addPass(createSCFToControlFlowPass());
-  pm.addPass(createConvertVectorToLLVMPass());
+  // Functions that only libm has are taken apart into scalars, by vector operations.
   pm.addPass(createConvertMathToLLVMPass());
   pm.addPass(createConvertMathToLibmPass());
+  pm.addPass(createConvertVectorToLLVMPass());
   pm.addPass(createArithToLLVMConversionPass());
   pm.addPass(createConvertFuncToLLVMPass());
   pm.addPass(createConvertControlFlowToLLVMPass());

@@ -55,7 +55,7 @@ ConvShape::ConvShape(nn::ConvTransposeOp op, Lowering &lowering, ArrayRef<int64_
   size_t spatial = x.size() - 2, base = channelsLast ? 1 : 2;
   batch = x[0];
   groups = op.getGroup();
-  inPerGroup = x[channelsLast ? x.size() - 1 : 1].isConst() ? x[channelsLast ? x.size() - 1 : 1].value() / groups : -1;
+  inPerGroup = w[0].isConst() ? w[0].value() / groups : -1;
   outPerGroup = w[1].isConst() ? w[1].value() : -1;
   SmallVector<int64_t> kernel, taps;
   SmallVector<SmallVector<int64_t>> tapOf; // kernel position of each tap, per dimension
