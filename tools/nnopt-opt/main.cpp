@@ -11,10 +11,7 @@
 using namespace nnopt;
 
 /// ONNX files are imported first and then go through the same driver as text.
-static int runOnModel(int argc, char **argv, llvm::StringRef path, mlir::DialectRegistry &registry) {
-  auto [input, output] = mlir::registerAndParseCLIOptions(
-      argc, argv, "nnopt-opt: runs passes on a .mlir file or an ONNX model\n", registry);
-  (void)input;
+static int runOnModel(llvm::StringRef path, llvm::StringRef output, mlir::DialectRegistry &registry) {
   mlir::MLIRContext ctx(registry, mlir::MLIRContext::Threading::DISABLED);
   ctx.loadAllAvailableDialects();
   nn::DimContext dims;
@@ -43,15 +40,41 @@ static int runOnModel(int argc, char **argv, llvm::StringRef path, mlir::Dialect
   return ExitDone;
 }
 
+/// The first argument that is no option of any pass or of mlir-opt; MLIR's own parser would exit with
+/// 1 instead of 2. Null if there is none.
+static const char *findUnknownOption(int argc, char **argv) {
+  for (int i = 1; i < argc; ++i) {
+    llvm::StringRef arg = argv[i];
+    if (arg == "--")
+      return nullptr;
+    if (arg.size() < 2 || arg[0] != '-')
+      continue;
+    llvm::StringRef name = arg.drop_front(arg[1] == '-' ? 2 : 1).split('=').first;
+    // -o is registered by the parser itself.
+    if (name != "o" && !llvm::cl::getRegisteredOptions().count(name))
+      return argv[i];
+  }
+  return nullptr;
+}
+
 int main(int argc, char **argv) {
+  for (int i = 1; i < argc; ++i)
+    if (llvm::StringRef(argv[i]) == "--version") {
+      printVersion(llvm::outs());
+      return ExitDone;
+    }
   mlir::DialectRegistry registry;
   registerAllDialects(registry);
   registerNnoptPasses();
   registerPipelines();
   mlir::registerTransformsPasses();
-  for (int i = 1; i < argc; ++i)
-    if (argv[i][0] != '-' && llvm::StringRef(argv[i]).ends_with(".onnx"))
-      return runOnModel(argc, argv, argv[i], registry);
-  return mlir::asMainReturnCode(
-      mlir::MlirOptMain(argc, argv, "nnopt-opt: runs passes on a .mlir file or an ONNX model\n", registry));
+  std::string header = mlir::registerCLIOptions("nnopt-opt: runs passes on a .mlir file or an ONNX model\n", registry);
+  if (const char *unknown = findUnknownOption(argc, argv)) {
+    llvm::errs() << "nnopt-opt: unknown option " << unknown << "; see nnopt-opt --help\n";
+    return ExitUsage;
+  }
+  auto [input, output] = mlir::parseCLIOptions(argc, argv, header);
+  if (llvm::StringRef(input).ends_with(".onnx"))
+    return runOnModel(input, output, registry);
+  return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, input, output, registry));
 }
