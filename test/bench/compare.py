@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""Latency of nnopt beside onnxruntime and openvino.
+
+    compare.py [--models=resnet50,bert_base] [--threads=1,2] [--peers=onnxruntime,openvino] [--rounds=N]
+               [--seconds=S] [--dynamic] [--json=FILE]
+
+Every side runs in a process of its own and is driven by the same Python loop: one call with preallocated inputs
+and outputs (nnopt: nnopt_session_run through ctypes; onnxruntime: an IO binding; openvino: an inference
+request). The sides take turns for --rounds rounds of --seconds seconds each, so that slow phases of a shared
+machine hit all of them. Printed are minimum and median in milliseconds and the ratio of the minima to ours; below
+1 the peer is faster. Dimensions are pinned to those of the example inputs unless --dynamic is given. Peers that are
+not installed are left out.
+"""
+import argparse
+import datetime
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
+import numpy as np
+
+import corpus
+from nnopt import ROOT, Session, compile, tool
+
+DEFAULT = "resnet50,mobilenet_v2,vit_base,bert_base"
+
+
+# --------------------------------------------------------------------- the sides
+def start_nnopt(model, artifact, feeds, threads):
+    session = Session(artifact, threads)
+    session.prepare(feeds)
+    return session.step, lambda: session.results
+
+
+def start_onnxruntime(model, artifact, feeds, threads):
+    import onnxruntime as ort
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    want = session.run(None, feeds)
+    binding = session.io_binding()
+    values = {k: ort.OrtValue.ortvalue_from_numpy(v) for k, v in feeds.items()}
+    for name, value in values.items():
+        binding.bind_ortvalue_input(name, value)
+    outputs = [ort.OrtValue.ortvalue_from_numpy(w) for w in want]
+    for info, value in zip(session.get_outputs(), outputs):
+        binding.bind_ortvalue_output(info.name, value)
+    return lambda: session.run_with_iobinding(binding), lambda: [o.numpy() for o in outputs]
+
+
+def start_openvino(model, artifact, feeds, threads):
+    import openvino as ov
+    core = ov.Core()
+    graph = core.read_model(model)
+    graph.reshape({name: list(v.shape) for name, v in feeds.items()})
+    compiled = core.compile_model(graph, "CPU", {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1,
+                                                 "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+    request = compiled.create_infer_request()
+    for name, value in feeds.items():
+        request.set_tensor(name, ov.Tensor(value))
+    return request.infer, lambda: [request.get_output_tensor(i).data.copy() for i in range(len(compiled.outputs))]
+
+
+STARTERS = {"nnopt": start_nnopt, "onnxruntime": start_onnxruntime, "openvino": start_openvino}
+
+
+def serve(pipe, side, model, artifact, feeds, threads):
+    """The process of one side: times calls for as many seconds as it is told."""
+    try:
+        step, results = STARTERS[side](model, artifact, feeds, threads)
+        for _ in range(3):
+            step()
+        pipe.send([np.asarray(r) for r in results()])
+        while True:
+            seconds = pipe.recv()
+            if seconds is None:
+                return
+            times = []
+            end = time.perf_counter() + seconds
+            while not times or time.perf_counter() < end:
+                start = time.perf_counter()
+                step()
+                times.append(time.perf_counter() - start)
+            pipe.send(times)
+    except Exception as e:
+        pipe.send(f"{type(e).__name__}: {e}")
+
+
+class Side:
+    def __init__(self, side, *arguments):
+        self.side, self.times = side, []
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=serve, args=(other, side, *arguments), daemon=True)
+        self.process.start()
+        other.close()
+        self.outputs = self.receive()
+
+    def receive(self):
+        try:
+            answer = self.pipe.recv()
+        except EOFError:
+            answer = "the process died"
+        if isinstance(answer, str):
+            raise RuntimeError(f"{self.side}: {answer}")
+        return answer
+
+    def measure(self, seconds):
+        self.pipe.send(seconds)
+        self.times += self.receive()
+
+    def stop(self):
+        if self.process.is_alive():
+            self.pipe.send(None)
+        self.process.join()
+
+
+# --------------------------------------------------------------------- measuring
+def pins(model):
+    """--dim flags that fix all named dimensions at the sizes of the example inputs."""
+    flags = {}
+    for value in model.proto.graph.input:
+        for dim, size in zip(value.type.tensor_type.shape.dim, np.shape(model.example.get(value.name, ()))):
+            if dim.dim_param:
+                flags[dim.dim_param] = f"--dim={dim.dim_param}={size}"
+    return list(flags.values())
+
+
+def measure(model, peers, threads, options):
+    artifact = os.path.join(corpus.CACHE, f"{model.name}.bench.so")
+    compile(model.path, artifact, [] if options.dynamic else pins(model))
+    sides, rows = [], []
+    try:
+        for side in ["nnopt", *peers]:
+            try:
+                sides.append(Side(side, model.path, artifact, model.example, threads))
+            except RuntimeError as e:
+                if side == "nnopt":
+                    raise
+                print(f"{model.name}: {e}", file=sys.stderr)
+        for _ in range(options.rounds):
+            for side in sides:
+                side.measure(options.seconds)
+        ours = min(sides[0].times)
+        for side in sides:
+            rows.append({"model": model.name, "threads": threads, "side": side.side,
+                         "min_ms": 1e3 * min(side.times), "median_ms": 1e3 * statistics.median(side.times),
+                         "runs": len(side.times), "ratio_to_nnopt": min(side.times) / ours})
+    finally:
+        for side in sides:
+            side.stop()
+        os.remove(artifact)
+    return rows
+
+
+def cpu_name():
+    try:
+        with open("/proc/cpuinfo") as f:
+            return next(line.split(":")[1].strip() for line in f if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()
+
+
+def version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default=DEFAULT)
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--peers", default="onnxruntime,openvino")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--dynamic", action="store_true")
+    parser.add_argument("--json")
+    options = parser.parse_args()
+
+    versions = {p: version(p) for p in options.peers.split(",") if p}
+    for peer in [p for p, v in versions.items() if v is None]:
+        print(f"{peer} is not installed: left out")
+        del versions[peer]
+    git = lambda *a: subprocess.run(["git", "-C", ROOT, *a], capture_output=True, text=True).stdout.strip()
+    header = {"cpu": cpu_name(), "cores": len(os.sched_getaffinity(0)), "date": datetime.date.today().isoformat(),
+              "commit": git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else ""),
+              "nnopt": subprocess.run([tool("nnopt-compile"), "--version"], capture_output=True, text=True).stdout.split("\n")[0],
+              **versions}
+    print(", ".join(f"{k} {v}" for k, v in header.items()))
+    print(f"{'model':24} {'threads':>7} {'side':12} {'min ms':>9} {'median ms':>10} {'ratio':>6}")
+
+    names = options.models.split(",")
+    known = {m.name: m for m in corpus.models("full")}
+    unknown = [n for n in names if n not in known]
+    if unknown:
+        parser.error(f"no model {', '.join(unknown)}; known: {' '.join(sorted(known))}")
+    results, status = [], 0
+    for name in names:
+        model = known[name]
+        model.prepare()
+        for threads in map(int, options.threads.split(",")):
+            try:
+                rows = measure(model, list(versions), threads, options)
+            except Exception as e:
+                print(f"{name}: {e}", file=sys.stderr)
+                status = 1
+                continue
+            for r in rows:
+                print(f"{r['model']:24} {r['threads']:7} {r['side']:12} {r['min_ms']:9.3f} {r['median_ms']:10.3f} "
+                      f"{r['ratio_to_nnopt']:6.2f}", flush=True)
+            results += rows
+        model.discard()
+    if options.json:
+        with open(options.json, "w") as f:
+            json.dump({**header, "results": results}, f, indent=1)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
