@@ -349,7 +349,7 @@ LogicalResult Lowering::lowerOp(Operation *op) {
   if (isa<nn::Elementwise>(op))
     if (auto result = tryList(emittersOf("*")))
       return *result;
-  return op->emitError("no CPU kernel for this operation with these types");
+  return op->emitError() << "no CPU kernel for " << op->getName() << " with these types and attributes";
 }
 
 /// Writes a small integer tensor whose elements are expressions over sizes.
