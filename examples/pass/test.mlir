@@ -1,4 +1,4 @@
-// RUN: nnopt-opt --load-pass-plugin=%plugin --merge-relus %s | FileCheck %s
+// RUN: nnopt-opt --load-pass-plugin=%plugin --pass-pipeline="builtin.module(func.func(merge-relus))" %s | FileCheck %s
 
 // CHECK-LABEL: func.func @main
 func.func @main(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
