@@ -110,7 +110,7 @@ static LogicalResult verifyConvLike(ConvLike op, bool transposed) {
       failed(check("pads", op.getPads(), 2 * spatial, anyPad)))
     return failure();
   if ((int64_t)op.getGroup() < 1)
-    return op.emitOpError("group must be at least 1, got ") << op.getGroup();
+    return op.emitOpError("group must be at least 1, got ") << (int64_t)op.getGroup();
   if (op.getBias() && op.getBias().getType().getRank() != 1)
     return op.emitOpError("bias must have rank 1, got ") << op.getBias().getType().getRank();
   return verifyEpilogue(op, op.getEpilogue(), op.getEpilogueArgs(), op.getResult());
