@@ -51,19 +51,27 @@ lit_counts() {
 }
 lit=/usr/lib/llvm-22/bin/lit
 
-# pytest_counts FILE...
-pytest_counts() {
-  local output status=0
-  output=$("$python" -m pytest -q -x --maxfail=20 -p no:cacheprovider "$@" 2>&1) || status=$?
-  printf '%s\n' "$output"
-  printf '%s\n' "$output" | awk '
-    / in [0-9.]+s/ {
-      for (i = 2; i <= NF; ++i) {
-        if ($i ~ /^passed/) passed = $(i - 1)
-        if ($i ~ /^(failed|error)/) failed += $(i - 1)
-      }
-    }
-    END {printf "%d passed, %d failed\n", passed, failed}'
+# script_counts SCRIPT...: Python programs that close with our line each; arguments belong to the
+# script's word, as in "test/x.py --all". Adds the counts up.
+script_counts() {
+  local script output status=0 last p=0 f=0
+  for script in "$@"; do
+    say "==== $script"
+    local words=($script) code=0
+    output=$("$python" "${words[@]}" 2>&1) || code=$?
+    printf '%s\n' "$output"
+    last=$(printf '%s\n' "$output" | tail -n 1)
+    if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
+      p=$((p + BASH_REMATCH[1])) f=$((f + BASH_REMATCH[2]))
+      [ $code -eq 0 ] || [ "${BASH_REMATCH[2]}" -gt 0 ] || code=99
+    else
+      code=99
+    fi
+    # A script that failed without saying how often counts once.
+    [ $code -ne 99 ] || f=$((f + 1))
+    [ $code -eq 0 ] || status=1
+  done
+  say "$p passed, $f failed"
   return $status
 }
 
@@ -125,3 +133,21 @@ if [ -z "$list" ]; then
   quietly configure configure "$build" && quietly build ninja -C "$build" -j "$jobs" || { failed=1 && failures+=(build) && finish; }
   printf '     %-22s %s  [%d s]\n' build done $((SECONDS - begin))
 fi
+
+step "runtime size" size_limit "$build/lib/libnnopt_runtime.a" 200000
+step "unit tests" ctest_counts "$build"
+step "lit" lit_counts
+step "command lines" script_counts test/cli/run.py
+step "bad models" script_counts test/frontend/*.py
+step "kernels" script_counts test/codegen/*.py
+step "conformance" script_counts "test/conformance/backend.py --sample=4 --jobs=$jobs"
+step "installed tree" test/install/run.sh
+step "models" script_counts "test/models/run.py --set=default"
+
+full_step "all models" script_counts "test/models/run.py --set=full"
+full_step "all of conformance" script_counts "test/conformance/backend.py --jobs=$jobs" \
+  "test/conformance/backend.py --dynamic --jobs=$jobs"
+full_step "sanitizers" test/full/sanitizers.sh
+full_step "fuzzers" test/full/fuzzers.sh
+full_step "bare Debian" test/full/fresh-root.sh
+finish

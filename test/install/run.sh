@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Installs into a folder of its own and uses what is there as another project would: the tools, the example
+# applications through find_package(nnopt), the example pass as a plugin. Closes with `N passed, N failed`.
+. "$(dirname "${BASH_SOURCE[0]}")/../../tools/lib.sh"
+prefix=$build/installed
+work=$build/test-install
+rm -rf "$prefix" "$work"
+mkdir -p "$work"
+
+passed=0 failed=0
+# expect NAME COMMAND...
+expect() {
+  local name=$1 log=$work/log
+  shift
+  if "$@" >"$log" 2>&1 </dev/null; then
+    passed=$((passed + 1)) && say "ok    $name"
+  else
+    failed=$((failed + 1)) && say "FAIL  $name" && sed 's/^/      /' "$log" | tail -n 30
+  fi
+}
+# build_example NAME: configures examples/NAME against the installed tree only.
+build_example() {
+  cmake -G Ninja -S "$root/examples/$1" -B "$work/$1" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang-22 \
+    -DCMAKE_CXX_COMPILER=clang++-22 -DCMAKE_PREFIX_PATH="$prefix" && ninja -C "$work/$1"
+}
+
+expect "install" cmake --install "$build" --prefix "$prefix"
+# The build's own libraries must not be needed: installed ones are found beside the tools.
+for tool in nnopt-compile nnopt-opt nnopt-run nnopt-bench; do
+  expect "$tool --version" "$prefix/bin/$tool" --version
+done
+uses_own_library() { ldd "$prefix/bin/nnopt-compile" | grep -F "libnnoptc.so" | grep -F "$(realpath "$prefix")"; }
+expect "nnopt-compile uses the installed library" uses_own_library
+model=$root/examples/models/fashion
+expect "compile" "$prefix/bin/nnopt-compile" "$model.onnx" -o "$work/fashion.so"
+expect "run" "$prefix/bin/nnopt-run" "$work/fashion.so" --inputs="$model.npz" --outputs="$work/out.npz" --json="$work/run.json"
+expect "the answers are right" "$python" "$root/examples/models/show_fashion.py" "$work/out.npz" "$model-expected.npz" "$work/run.json"
+
+expect "build the example pass" build_example pass
+plugin() {
+  local command
+  command=$(sed -n 's|^// RUN: ||p' "$root/examples/pass/test.mlir")
+  command=${command//%plugin/$work/pass/libMergeRelus.so}
+  command=${command//%s/$root/examples/pass/test.mlir}
+  PATH=$prefix/bin:/usr/lib/llvm-22/bin:$PATH bash -o pipefail -c "$command"
+}
+expect "run the example pass" plugin
+
+say "$passed passed, $failed failed"
+[ $failed -eq 0 ]
