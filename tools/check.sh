@@ -5,19 +5,21 @@
 #   tools/check.sh                 the default suites (under 40 minutes on 2 cores from a clean clone)
 #   tools/check.sh --full          and the long ones: all models, sanitizers, fuzzers, a bare Debian
 #   tools/check.sh --only REGEX    only the steps whose name matches (after set-up and build)
+#   tools/check.sh --no-build      on what is built already
 #   tools/check.sh --list          the names of all steps
 #
 # A step is a name and a command whose last lines contain `N passed, N failed`; a step that prints no
 # such line, or ran nothing, counts as one failure. Whole outputs are in build/logs/.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-full= only=. list=
+full="" only=. list="" no_build=""
 while [ $# -gt 0 ]; do
   case $1 in
   --full) full=1 ;;
   --only) only=${2:?--only needs a regular expression} && shift ;;
   --list) list=1 ;;
-  -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 0 ;;
+  --no-build) no_build=1 ;;
+  -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0" && exit 0 ;;
   *) say "tools/check.sh: unknown argument $1; see --help" >&2 && exit 2 ;;
   esac
   shift
@@ -41,7 +43,7 @@ ctest_counts() {
 # lit_counts: FileCheck tests of the dialect, the passes and the tools.
 lit_counts() {
   local output status=0
-  output=$(python3 "$lit" -v -j "$jobs" --timeout 300 test 2>&1) || status=$?
+  output=$(timeout 1200 python3 "$lit" -v -j "$jobs" test 2>&1) || status=$?
   printf '%s\n' "$output"
   printf '%s\n' "$output" | awk '
     /^ *(Passed|Expectedly Failed) *:/ {passed += $NF}
@@ -124,14 +126,14 @@ finish() {
 }
 
 # Set-up and build: a failure here ends the run.
-if [ -z "$list" ]; then
+if [ -z "$list$no_build" ]; then
   say "nnopt: checking in ${build#"$root"/} with $jobs jobs"
   begin=$SECONDS
   "$root/tools/setup.sh" "$([ -n "$full" ] && echo full || echo test)" || { failed=1 && failures+=(setup) && finish; }
-  printf '     %-22s %s  [%d s]\n' set-up done $((SECONDS - begin))
+  printf '     %-22s done  [%d s]\n' set-up $((SECONDS - begin))
   begin=$SECONDS
   quietly configure configure "$build" && quietly build ninja -C "$build" -j "$jobs" || { failed=1 && failures+=(build) && finish; }
-  printf '     %-22s %s  [%d s]\n' build done $((SECONDS - begin))
+  printf '     %-22s done  [%d s]\n' build $((SECONDS - begin))
 fi
 
 step "runtime size" size_limit "$build/lib/libnnopt_runtime.a" 200000

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shell functions shared by setup.sh, quickstart.sh and check.sh; source it.
 set -euo pipefail
 
