@@ -20,20 +20,31 @@ std::optional<int64_t> operandSize(Lowering &l, Value v) {
   return n && n.isConst() ? std::optional<int64_t>(n.value()) : std::nullopt;
 }
 
-FailureOr<SmallVector<int64_t>> operandAxes(Operation *op, Lowering &l, Value axes, int64_t count, int64_t rank) {
-  SmallVector<int64_t> result;
+SmallVector<Ix> entriesByAxis(Kernel &k, Value axes, int64_t count, int64_t rank, Ix otherwise,
+                              function_ref<Ix(int64_t)> entry) {
+  SmallVector<Ix> result(rank, otherwise);
   if (!axes) {
-    for (int64_t i = 0; i < count; ++i)
-      result.push_back(i);
+    for (int64_t i = 0; i < std::min(count, rank); ++i)
+      result[i] = entry(i);
     return result;
   }
-  auto content = l.shapes.constantContent(axes);
-  if (!content) {
-    op->emitError("axes that are known only at run time are not supported");
-    return failure();
+  auto known = k.lowering.shapes.constantContent(axes);
+  std::optional<IntOperand> operand;
+  if (!known)
+    operand.emplace(k, axes);
+  for (int64_t i = 0; i < count; ++i) {
+    Ix value = entry(i);
+    if (known) {
+      int64_t axis = (*known)[i] < 0 ? (*known)[i] + rank : (*known)[i];
+      if (axis >= 0 && axis < rank)
+        result[axis] = value;
+      continue;
+    }
+    Ix axis = (*operand)[i];
+    axis = k.selectIx(axis < 0, axis + rank, axis);
+    for (int64_t d = 0; d < rank; ++d)
+      result[d] = k.selectIx(axis == d, value, result[d]);
   }
-  for (int64_t axis : *content)
-    result.push_back(axis < 0 ? axis + rank : axis);
   return result;
 }
 

@@ -23,10 +23,11 @@ private:
   Buffer buf;
 };
 
-/// The axes that entry i of a starts/pads/... operand belongs to: `axes` made non-negative, or
-/// 0, 1, ... where it is absent. Fails with a diagnostic when they are not known at compile time.
-mlir::FailureOr<llvm::SmallVector<int64_t>> operandAxes(mlir::Operation *op, Lowering &l, mlir::Value axes,
-                                                        int64_t count, int64_t rank);
+/// The entries of a starts/pads/... operand by axis of a tensor of `rank` axes: entry i belongs to
+/// axis axes[i] (negative: from the end), or i where `axes` is absent. Axes without entry get
+/// `otherwise`. The axes may be known only when the kernel runs.
+llvm::SmallVector<Ix> entriesByAxis(Kernel &k, mlir::Value axes, int64_t count, int64_t rank, Ix otherwise,
+                                    llvm::function_ref<Ix(int64_t entry)> entry);
 /// Number of elements of a one-dimensional operand, where it is constant.
 std::optional<int64_t> operandSize(Lowering &l, mlir::Value v);
 

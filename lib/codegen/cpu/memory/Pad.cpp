@@ -16,14 +16,8 @@ FailureOr<SmallVector<Ix>> padsBefore(nn::PadOp op, Lowering &l, Kernel &k) {
     op.emitError("pad needs a known number of pads");
     return failure();
   }
-  auto axes = operandAxes(op, l, op.getAxes(), *count / 2, rank);
-  if (failed(axes))
-    return failure();
   IntOperand pads(k, op.getPads());
-  SmallVector<Ix> before(rank, k.c(0));
-  for (auto [i, axis] : llvm::enumerate(*axes))
-    before[axis] = pads[i];
-  return before;
+  return entriesByAxis(k, op.getAxes(), *count / 2, rank, k.c(0), [&](int64_t i) { return pads[i]; });
 }
 
 /// floor modulo for a positive modulus.

@@ -20,25 +20,26 @@ Ix sliceStart(Kernel &k, Ix start, Ix size, Ix step) {
   return start.max(k.c(0)).min(highest).max(k.c(0));
 }
 
-/// Where a slice begins and how it advances, per axis of x.
+/// Where a slice begins and how it advances, for each axis of x.
 struct SliceOperands {
-  SmallVector<int64_t> axes;
-  std::optional<IntOperand> starts, steps;
+  SmallVector<Ix> starts, steps;
 
   LogicalResult read(nn::SliceOp op, Lowering &l, Kernel &k) {
     auto count = operandSize(l, op.getStarts());
     if (!count)
       return op.emitError("slice needs a known number of starts");
-    auto found = operandAxes(op, l, op.getAxes(), *count, l.dims(op.getX()).size());
-    if (failed(found))
-      return failure();
-    axes = *found;
-    starts.emplace(k, op.getStarts());
+    const nn::Dims &dims = l.dims(op.getX());
+    IntOperand start(k, op.getStarts());
+    std::optional<IntOperand> step;
     if (op.getSteps())
-      steps.emplace(k, op.getSteps());
+      step.emplace(k, op.getSteps());
+    auto stepOf = [&](int64_t i) { return step ? (*step)[i] : k.c(1); };
+    starts = entriesByAxis(k, op.getAxes(), *count, dims.size(), k.c(0), [&](int64_t i) { return start[i]; });
+    steps = entriesByAxis(k, op.getAxes(), *count, dims.size(), k.c(1), stepOf);
+    for (unsigned d = 0; d < dims.size(); ++d)
+      starts[d] = sliceStart(k, starts[d], k.dim(dims[d]), steps[d]);
     return success();
   }
-  Ix step(Kernel &k, unsigned i) const { return steps ? (*steps)[i] : k.c(1); }
 };
 
 LogicalResult referenceSlice(Operation *op, Lowering &l) {
@@ -50,10 +51,9 @@ LogicalResult referenceSlice(Operation *op, Lowering &l) {
   Buffer src = asBits(k, k.read(slice.getX())), dst = asBits(k, k.write(slice.getResult()));
   SmallVector<Ix> strides = k.strides(src.dims);
   Ix from = k.c(0);
-  for (auto [i, axis] : llvm::enumerate(operands.axes)) {
-    Ix step = operands.step(k, i);
-    from = from + sliceStart(k, (*operands.starts)[i], k.dim(src.dims[axis]), step) * strides[axis];
-    strides[axis] = strides[axis] * step;
+  for (unsigned d = 0; d < strides.size(); ++d) {
+    from = from + operands.starts[d] * strides[d];
+    strides[d] = strides[d] * operands.steps[d];
   }
   k.loop(k.begin, k.end, 1, [&](Ix i) {
     Ix offset = from;
@@ -66,9 +66,12 @@ LogicalResult referenceSlice(Operation *op, Lowering &l) {
   return success();
 }
 
+/// Steps must be known as expressions: they become strides of the copied space.
 bool matchSlice(Operation *op, Lowering &l) {
   auto slice = cast<nn::SliceOp>(op);
-  return !slice.getSteps() || l.shapes.content(slice.getSteps());
+  if (!slice.getSteps())
+    return true;
+  return l.shapes.content(slice.getSteps()) && (!slice.getAxes() || l.shapes.constantContent(slice.getAxes()));
 }
 
 LogicalResult emitSlice(Operation *op, Lowering &l) {
@@ -82,11 +85,16 @@ LogicalResult emitSlice(Operation *op, Lowering &l) {
   copy.dst = k.write(slice.getResult());
   nn::Dims strides = rowMajor(l.dimContext(), copy.src.dims);
   copy.from = k.c(0);
-  for (auto [i, axis] : llvm::enumerate(operands.axes)) {
-    Ix start = sliceStart(k, (*operands.starts)[i], k.dim(copy.src.dims[axis]), operands.step(k, i));
-    copy.from = copy.from + start * k.dim(strides[axis]);
-    if (operands.steps)
-      strides[axis] = strides[axis] * operands.steps->expr(i);
+  for (unsigned d = 0; d < strides.size(); ++d)
+    copy.from = copy.from + operands.starts[d] * k.dim(strides[d]);
+  if (slice.getSteps()) {
+    auto *steps = l.shapes.content(slice.getSteps());
+    auto axes = slice.getAxes() ? l.shapes.constantContent(slice.getAxes()) : std::nullopt;
+    for (auto [i, step] : llvm::enumerate(*steps)) {
+      int64_t axis = axes ? (*axes)[i] : int64_t(i);
+      axis = axis < 0 ? axis + int64_t(strides.size()) : axis;
+      strides[axis] = strides[axis] * step;
+    }
   }
   copy.space.sizes = copy.dst.dims;
   copy.space.strides = {rowMajor(l.dimContext(), copy.dst.dims), strides};
