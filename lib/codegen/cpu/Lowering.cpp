@@ -1,6 +1,7 @@
 //===- Lowering.cpp - from the nn graph to a program of kernels -------------===//
 
 #include "lib/codegen/cpu/Lowering.h"
+#include "lib/codegen/cpu/irregular/DataSizes.h"
 
 using namespace mlir;
 
@@ -308,6 +309,8 @@ static nn::Dim contiguousSliceOffset(nn::SliceOp op, Lowering &l) {
 LogicalResult Lowering::lowerOp(Operation *op) {
   if (isa<nn::ConstantOp>(op))
     return success();
+  if (failed(defineDataSizes(op, *this)))
+    return failure();
   if (isView(op) || isViewTranspose(op, *this)) {
     alias(op->getResult(0), op->getOperand(0));
     return success();
