@@ -6,298 +6,17 @@
 // of atoms are applied when they are built, so that their operands are in normal form already.
 //
 //===----------------------------------------------------------------------===//
-#include "dialects/nn/Dim.h"
+#include "dialects/nn/DimPolynomial.h"
 
 #include "mlir/IR/BuiltinTypes.h"
-#include "llvm/ADT/FoldingSet.h"
-#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
-#include "llvm/Support/MathExtras.h"
-#include <limits>
-#include <map>
 #include <numeric>
 
 namespace nnopt::nn {
 
 using Kind = Dim::Kind;
 
-namespace detail {
-struct DimNode : llvm::FoldingSetNode {
-  Kind kind;
-  int64_t value = 0;
-  std::string name;
-  llvm::SmallVector<Dim, 2> operands;
-  DimContext *context = nullptr;
-  /// Order of creation: the order of atoms within monomials and of monomials.
-  unsigned id = 0;
-
-  static void profile(llvm::FoldingSetNodeID &id, Kind kind, int64_t value, llvm::StringRef name,
-                      llvm::ArrayRef<Dim> operands) {
-    id.AddInteger((unsigned)kind);
-    id.AddInteger(value);
-    id.AddString(name);
-    for (Dim d : operands)
-      id.AddPointer(d.node);
-  }
-  void Profile(llvm::FoldingSetNodeID &id) const { profile(id, kind, value, name, operands); }
-};
-} // namespace detail
-
 using detail::DimNode;
-
-namespace {
-constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
-constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
-
-int64_t addSat(int64_t a, int64_t b) {
-  int64_t r;
-  return __builtin_add_overflow(a, b, &r) ? (a < 0 ? kMin : kMax) : r;
-}
-int64_t mulSat(int64_t a, int64_t b) {
-  int64_t r;
-  return __builtin_mul_overflow(a, b, &r) ? ((a < 0) != (b < 0) ? kMin : kMax) : r;
-}
-int64_t floorDivInt(int64_t a, int64_t b) {
-  if (b == -1)
-    return mulSat(a, -1);
-  int64_t q = a / b;
-  return (a % b != 0 && (a < 0) != (b < 0)) ? q - 1 : q;
-}
-
-unsigned idOf(Dim d) { return static_cast<const DimNode *>(d.opaque())->id; }
-struct ById {
-  bool operator()(Dim a, Dim b) const { return idOf(a) < idOf(b); }
-};
-
-/// A product of atoms, sorted, with repetition.
-using Monomial = llvm::SmallVector<Dim, 4>;
-/// Higher degree first, then by atoms: an admissible order (needed for division).
-struct MonomialOrder {
-  bool operator()(const Monomial &a, const Monomial &b) const {
-    if (a.size() != b.size())
-      return a.size() > b.size();
-    return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(), ById());
-  }
-};
-/// Coefficients, none of them zero.
-using Polynomial = std::map<Monomial, int64_t, MonomialOrder>;
-
-void addTerm(Polynomial &p, const Monomial &m, int64_t c) {
-  auto [it, isNew] = p.try_emplace(m, c);
-  if (!isNew)
-    it->second = addSat(it->second, c);
-  if (it->second == 0)
-    p.erase(it);
-}
-
-void addTerms(Polynomial &p, Dim d, int64_t factor) {
-  switch (d.kind()) {
-  case Kind::Const:
-    addTerm(p, {}, mulSat(d.value(), factor));
-    return;
-  case Kind::Add:
-    for (Dim term : d.operands())
-      addTerms(p, term, factor);
-    return;
-  case Kind::Mul: {
-    Monomial m;
-    for (Dim atom : d.operands()) {
-      if (atom.isConst())
-        factor = mulSat(factor, atom.value());
-      else
-        m.push_back(atom);
-    }
-    addTerm(p, m, factor);
-    return;
-  }
-  default:
-    addTerm(p, {d}, factor);
-  }
-}
-
-Polynomial toPolynomial(Dim d) {
-  Polynomial p;
-  addTerms(p, d, 1);
-  return p;
-}
-
-Monomial multiply(const Monomial &a, const Monomial &b) {
-  Monomial m;
-  std::merge(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(m), ById());
-  return m;
-}
-
-/// a / b where b divides a.
-std::optional<Monomial> divide(const Monomial &a, const Monomial &b) {
-  if (!std::includes(a.begin(), a.end(), b.begin(), b.end(), ById()))
-    return std::nullopt;
-  Monomial m;
-  std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(m), ById());
-  return m;
-}
-
-/// p -= (c * m) * q.
-void subtractProduct(Polynomial &p, const Monomial &m, int64_t c, const Polynomial &q) {
-  for (auto &[mono, coef] : q)
-    addTerm(p, multiply(mono, m), mulSat(mulSat(coef, c), -1));
-}
-
-using Interval = std::pair<std::optional<int64_t>, std::optional<int64_t>>;
-Interval intervalOf(Dim d);
-
-Interval intervalOf(const Monomial &m, int64_t c) {
-  // Products of non-negative factors only; anything else is unbounded.
-  std::optional<int64_t> low = 1, high = 1;
-  for (Dim atom : m) {
-    auto [l, h] = intervalOf(atom);
-    if (!l || *l < 0)
-      return {};
-    low = mulSat(*low, *l);
-    high = high && h ? std::optional(mulSat(*high, *h)) : std::nullopt;
-  }
-  auto scale = [&](std::optional<int64_t> v) {
-    return v ? std::optional(mulSat(*v, c)) : std::nullopt;
-  };
-  return c >= 0 ? Interval{scale(low), scale(high)} : Interval{scale(high), scale(low)};
-}
-
-Interval intervalOf(const Polynomial &p) {
-  Interval sum{0, 0};
-  for (auto &[m, c] : p) {
-    Interval term = intervalOf(m, c);
-    if (m.size() == 1) {
-      auto [l, h] = intervalOf(m.front());
-      if (c < 0)
-        std::swap(l, h);
-      term = {l ? std::optional(mulSat(*l, c)) : std::nullopt,
-              h ? std::optional(mulSat(*h, c)) : std::nullopt};
-    }
-    sum.first = sum.first && term.first ? std::optional(addSat(*sum.first, *term.first))
-                                        : std::nullopt;
-    sum.second = sum.second && term.second ? std::optional(addSat(*sum.second, *term.second))
-                                           : std::nullopt;
-  }
-  return sum;
-}
-
-Interval intervalOf(Dim d) {
-  switch (d.kind()) {
-  case Kind::Const:
-    return {d.value(), d.value()};
-  case Kind::Symbol: {
-    auto [low, high] = d.context().bounds(d);
-    return {low == kMin ? std::nullopt : std::optional(low), high};
-  }
-  case Kind::Add:
-  case Kind::Mul:
-    return intervalOf(toPolynomial(d));
-  case Kind::FloorDiv: {
-    auto [al, ah] = intervalOf(d.operands()[0]);
-    auto [bl, bh] = intervalOf(d.operands()[1]);
-    Interval r;
-    if (!bl || *bl < 1)
-      bl = 1; // The divisor is positive by contract.
-    if (al && *al >= 0)
-      r.first = bh ? *al / *bh : 0;
-    else if (al)
-      r.first = floorDivInt(*al, *bl);
-    if (ah && *ah >= 0)
-      r.second = *ah / *bl;
-    else if (ah)
-      r.second = bh ? floorDivInt(*ah, *bh) : -1;
-    return r;
-  }
-  case Kind::Mod: {
-    auto bh = intervalOf(d.operands()[1]).second;
-    Interval r{0, bh ? std::optional(*bh - 1) : std::nullopt};
-    auto [al, ah] = intervalOf(d.operands()[0]);
-    if (al && *al >= 0 && ah)
-      r.second = r.second ? std::min(*r.second, *ah) : *ah;
-    return r;
-  }
-  case Kind::Min:
-  case Kind::Max:
-  case Kind::Broadcast: {
-    // Below: min and broadcast need every lower bound, max any; above: the other way around.
-    bool isMin = d.kind() == Kind::Min, isMax = d.kind() == Kind::Max;
-    Interval r = intervalOf(d.operands().front());
-    for (Dim o : d.operands().drop_front()) {
-      auto [l, h] = intervalOf(o);
-      if (isMax)
-        r.first = r.first && l ? std::optional(std::max(*r.first, *l)) : (l ? l : r.first);
-      else
-        r.first = r.first && l ? std::optional(std::min(*r.first, *l)) : std::nullopt;
-      if (isMin)
-        r.second = r.second && h ? std::optional(std::min(*r.second, *h)) : (h ? h : r.second);
-      else
-        r.second = r.second && h ? std::optional(std::max(*r.second, *h)) : std::nullopt;
-    }
-    return r;
-  }
-  }
-  llvm_unreachable("unknown kind");
-}
-
-/// Proves p >= 0: by intervals, by dividing out common non-negative factors, or by replacing an
-/// atom with something that makes p smaller.
-bool isNonNegative(const Polynomial &p, unsigned depth) {
-  if (auto low = intervalOf(p).first)
-    if (*low >= 0)
-      return true;
-  if (depth == 0)
-    return false;
-  // All terms share an atom that is at least 0.
-  if (!p.empty() && !p.begin()->first.empty()) {
-    for (Dim atom : p.begin()->first) {
-      auto low = intervalOf(atom).first;
-      if (!low || *low < 0 || !llvm::all_of(p, [&](auto &t) { return llvm::is_contained(t.first, atom); }))
-        continue;
-      Polynomial q;
-      for (auto &[m, c] : p)
-        addTerm(q, *divide(m, {atom}), c);
-      return isNonNegative(q, depth - 1);
-    }
-  }
-  for (auto &[m, c] : p) {
-    if (m.size() != 1)
-      continue;
-    Dim atom = m.front();
-    Kind kind = atom.kind();
-    // -min(a, b) >= -a and max(a, b) >= a.
-    if ((kind == Kind::Min && c < 0) || (kind == Kind::Max && c > 0)) {
-      for (Dim o : atom.operands()) {
-        Polynomial q = p;
-        q.erase(m);
-        addTerms(q, o, c);
-        if (isNonNegative(q, depth - 1))
-          return true;
-      }
-    }
-    // a - k + 1 <= k * (a floordiv k) <= a: scale everything by k and replace.
-    if (kind == Kind::FloorDiv && atom.operands()[1].isConst()) {
-      int64_t k = atom.operands()[1].value();
-      Polynomial q;
-      for (auto &[mono, coef] : p)
-        if (mono != m)
-          addTerm(q, mono, mulSat(coef, k));
-      addTerms(q, atom.operands()[0], c);
-      if (c > 0)
-        addTerm(q, {}, mulSat(c, 1 - k));
-      if (isNonNegative(q, depth - 1))
-        return true;
-    }
-    // -(a mod b) >= -a for a >= 0.
-    if (kind == Kind::Mod && c < 0 && atom.operands()[0].isAtLeast(0)) {
-      Polynomial q = p;
-      q.erase(m);
-      addTerms(q, atom.operands()[0], c);
-      if (isNonNegative(q, depth - 1))
-        return true;
-    }
-  }
-  return false;
-}
-} // namespace
 
 //===----------------------------------------------------------------------===//
 // Context
@@ -351,7 +70,7 @@ struct DimContext::Impl {
   Dim multiply(Dim a, Dim b) {
     Polynomial product, q = toPolynomial(b);
     for (auto &[m, c] : toPolynomial(a))
-      subtractProduct(product, m, mulSat(c, -1), q);
+      subtractProduct(product, m, mulSaturated(c, -1), q);
     return fromPolynomial(product);
   }
 
@@ -396,7 +115,7 @@ struct DimContext::Impl {
         addTerm(rest, m, c);
         continue;
       }
-      int64_t whole = floorDivInt(c, coef);
+      int64_t whole = floorDivide(c, coef);
       if (whole)
         addTerm(quotient, *q, whole);
       if (c - whole * coef)
@@ -476,9 +195,9 @@ struct DimContext::Impl {
     if (a.isConst() && b.isConst())
       return a.value() >= b.value();
     // INT64_MAX and INT64_MIN stand for infinity in slices.
-    if (a.isConst(kMax) || b.isConst(kMin))
+    if (a.isConst(kMaxInt) || b.isConst(kMinInt))
       return true;
-    if (b.isConst(kMax) || a.isConst(kMin))
+    if (b.isConst(kMaxInt) || a.isConst(kMinInt))
       return false;
     return (a - b).isAtLeast(0);
   }
@@ -535,13 +254,13 @@ DimContext::evaluate(Dim d, llvm::function_ref<std::optional<int64_t>(Dim)> valu
   }
   switch (d.kind()) {
   case Kind::Add:
-    return std::accumulate(v.begin(), v.end(), int64_t(0), addSat);
+    return std::accumulate(v.begin(), v.end(), int64_t(0), addSaturated);
   case Kind::Mul:
-    return std::accumulate(v.begin(), v.end(), int64_t(1), mulSat);
+    return std::accumulate(v.begin(), v.end(), int64_t(1), mulSaturated);
   case Kind::FloorDiv:
-    return v[1] == 0 ? std::nullopt : std::optional(floorDivInt(v[0], v[1]));
+    return v[1] == 0 ? std::nullopt : std::optional(floorDivide(v[0], v[1]));
   case Kind::Mod:
-    return v[1] == 0 ? std::nullopt : std::optional(v[0] - floorDivInt(v[0], v[1]) * v[1]);
+    return v[1] == 0 ? std::nullopt : std::optional(v[0] - floorDivide(v[0], v[1]) * v[1]);
   case Kind::Min:
     return *llvm::min_element(v);
   case Kind::Max:
@@ -569,7 +288,7 @@ DimContext &Dim::context() const { return *node->context; }
 
 Dim Dim::operator+(Dim o) const {
   if (isConst() && o.isConst())
-    return context().constant(addSat(value(), o.value()));
+    return context().constant(addSaturated(value(), o.value()));
   Polynomial p = toPolynomial(*this);
   addTerms(p, o, 1);
   return context().impl->fromPolynomial(p);
@@ -583,7 +302,7 @@ Dim Dim::operator-(Dim o) const {
 }
 Dim Dim::operator*(Dim o) const {
   if (isConst() && o.isConst())
-    return context().constant(mulSat(value(), o.value()));
+    return context().constant(mulSaturated(value(), o.value()));
   return context().impl->multiply(*this, o);
 }
 Dim Dim::operator+(int64_t v) const { return *this + context().constant(v); }
@@ -597,7 +316,7 @@ Dim Dim::floorDiv(Dim o) const {
   if (o.isConst() && o.value() <= 0)
     return ctx.impl->get(Kind::FloorDiv, 0, "", {*this, o});
   if (isConst() && o.isConst())
-    return ctx.constant(floorDivInt(value(), o.value()));
+    return ctx.constant(floorDivide(value(), o.value()));
   auto d = ctx.impl->divideWithRest(*this, o);
   if (d.rest.isConst(0) || ctx.impl->isSmallRest(d))
     return d.quotient;
@@ -616,7 +335,7 @@ Dim Dim::floorDiv(Dim o) const {
         g = std::gcd(g, c);
     }
     if (g > 1 && k) {
-      int64_t kept = floorDivInt(k, g) * g;
+      int64_t kept = floorDivide(k, g) * g;
       if (kept != k)
         return d.quotient + (d.rest - (k - kept)).floorDiv(d.divisor);
     }
@@ -626,7 +345,7 @@ Dim Dim::floorDiv(Dim o) const {
 
 Dim Dim::ceilDiv(Dim o) const {
   if (isConst() && o.isConst() && o.value() > 0)
-    return context().constant(-floorDivInt(-value(), o.value()));
+    return context().constant(-floorDivide(-value(), o.value()));
   return (*this + o - 1).floorDiv(o);
 }
 
@@ -637,7 +356,7 @@ Dim Dim::mod(Dim o) const {
   if (o.isConst() && o.value() <= 0)
     return ctx.impl->get(Kind::Mod, 0, "", {*this, o});
   if (isConst() && o.isConst())
-    return ctx.constant(value() - floorDivInt(value(), o.value()) * o.value());
+    return ctx.constant(value() - floorDivide(value(), o.value()) * o.value());
   auto d = ctx.impl->divideWithRest(*this, o);
   if (d.rest.isConst(0))
     return d.rest;
@@ -675,7 +394,7 @@ bool Dim::isAtLeast(int64_t v) const {
     if (*low >= v)
       return true;
   Polynomial p = toPolynomial(*this);
-  addTerm(p, {}, mulSat(v, -1));
+  addTerm(p, {}, mulSaturated(v, -1));
   return isNonNegative(p, /*depth=*/4);
 }
 

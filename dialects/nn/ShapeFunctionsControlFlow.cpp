@@ -1,11 +1,23 @@
 //===- ShapeFunctionsControlFlow.cpp - if and loop ------------------------===//
 #include "dialects/nn/ShapeHelpers.h"
+#include "mlir/Transforms/RegionUtils.h"
 
 using namespace mlir;
 
 namespace nnopt::nn {
 
 static YieldOp yieldOf(Region &region) { return cast<YieldOp>(region.front().back()); }
+
+/// The number of symbols so far, among them all that values from outside the regions have: what is
+/// created later belongs to the inside.
+static size_t countOuterSymbols(Operation *op, ShapeContext &ctx) {
+  SetVector<Value> captured;
+  getUsedValuesDefinedAbove(op->getRegions(), captured);
+  captured.insert(op->operand_begin(), op->operand_end());
+  for (Value v : captured)
+    ctx.info(v);
+  return ctx.dimContext().symbols().size();
+}
 
 //===----------------------------------------------------------------------===//
 // If
@@ -46,7 +58,7 @@ static LogicalResult joinBranches(IfOp op, ShapeContext &ctx, size_t symbolsBefo
 }
 
 LogicalResult IfOp::inferShapes(ShapeContext &ctx) {
-  size_t symbolsBefore = ctx.dimContext().symbols().size();
+  size_t symbolsBefore = countOuterSymbols(*this, ctx);
   Dim condition = ctx.scalarContent(getCondition());
   if (!condition || !condition.isConst()) {
     if (failed(ctx.inferRegion(getThenBranch())) || failed(ctx.inferRegion(getElseBranch())))
@@ -163,7 +175,7 @@ static Dim iterations(LoopOp op, ShapeContext &ctx) {
 }
 
 LogicalResult LoopOp::inferShapes(ShapeContext &ctx) {
-  size_t symbolsBefore = ctx.dimContext().symbols().size();
+  size_t symbolsBefore = countOuterSymbols(*this, ctx);
   SmallVector<SmallVector<bool>> changes;
   FailureOr<SmallVector<Dims>> carried = inferBody(*this, ctx, changes);
   if (failed(carried))

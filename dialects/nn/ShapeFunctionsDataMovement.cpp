@@ -196,6 +196,12 @@ static SlicedAxis sliceAxis(Dim size, Dim start, Dim end, Dim step) {
   if (!first || !last)
     return result;
   Dim length = forward ? last - first : first - last;
+  // The same length always gets the same form: a start behind the end need not be clamped, and
+  // the last k elements are as many as the first k.
+  if (forward && start.isAtLeast(0))
+    length = last - start;
+  else if (forward && last == size && start.isConst())
+    length = size.min(start * -1);
   result.size = length.ceilDiv(std::abs(step.value())).max(ctx.constant(0));
   return result;
 }
