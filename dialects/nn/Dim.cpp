@@ -67,7 +67,25 @@ struct DimContext::Impl {
     return terms.size() == 1 ? terms.front() : get(Kind::Add, 0, "", terms);
   }
 
+  /// Repeated products grow without end; beyond these sizes they become a name of their own.
+  static constexpr size_t kMaxTerms = 256, kMaxDegree = 64;
+
   Dim multiply(Dim a, Dim b) {
+    auto degree = [](Dim d) {
+      size_t highest = 1;
+      for (Dim term : d.kind() == Kind::Add ? d.operands() : llvm::ArrayRef<Dim>(d))
+        if (term.kind() == Kind::Mul)
+          highest = std::max(highest, term.operands().size());
+      return highest;
+    };
+    auto terms = [](Dim d) { return d.kind() == Kind::Add ? d.operands().size() : 1; };
+    if (!a.isConst() && !b.isConst() &&
+        (terms(a) * terms(b) > kMaxTerms || degree(a) + degree(b) > kMaxDegree)) {
+      Dim opaque = context->freshSymbol("product");
+      if (!a.isAtLeast(0) || !b.isAtLeast(0))
+        context->setBounds(opaque, kMinInt, std::nullopt);
+      return opaque;
+    }
     Polynomial product, q = toPolynomial(b);
     for (auto &[m, c] : toPolynomial(a))
       subtractProduct(product, m, mulSaturated(c, -1), q);
