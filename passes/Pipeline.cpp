@@ -3,16 +3,37 @@
 #include "passes/Pipeline.h"
 #include "passes/Passes.h"
 #include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
 
 namespace nnopt {
 
 void buildOptimizationPipeline(OpPassManager &pm, int optLevel) {
-  if (optLevel == 0)
+  OpPassManager &func = pm.nest<func::FuncOp>();
+  if (optLevel == 0) {
+    func.addPass(createInferShapes());
     return;
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createCSEPass());
+  }
+  // Shapes first: the passes behind ask whether dimensions are equal, and shape arithmetic would
+  // count as a user of the values it measures.
+  func.addPass(createFoldShapes());
+  func.addPass(createCanonicalizerPass());
+  func.addPass(createCSEPass());
+  func.addPass(createFoldConstants());
+  func.addPass(createRaisePatterns());
+  func.addPass(createCleanupTransposes());
+  // Weights are rewritten before anything depends on their layout.
+  func.addPass(createFoldBatchNorm());
+  func.addPass(createFoldLinearBias());
+  func.addPass(createConvertLayout());
+  func.addPass(createCSEPass());
+  func.addPass(createCleanupTransposes());
+  func.addPass(createFoldConstants());
+  func.addPass(createFuseEpilogue());
+  func.addPass(createFuseElementwise());
+  func.addPass(createCanonicalizerPass());
+  func.addPass(createCSEPass());
 }
 
 void registerPipelines() {

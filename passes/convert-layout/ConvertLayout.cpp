@@ -255,12 +255,12 @@ void Converter::rewriteOp(Operation *op) {
   if (isa<nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp>(op)) {
     results.push_back(convertReshape(op, operands[0], rewriter, shapes));
   } else {
-    // Created whole rather than cloned, so that the operation is typed with its new operands.
+    // Finished before it is inserted, because then it is typed.
     Operation *copy = op->clone();
     copy->setOperands(operands);
-    rewriter.insert(copy);
     layout::convert(copy, op, rewriter, shapes);
-    (void)shapes.ctx.infer(copy);
+    rewriter.setInsertionPoint(op);
+    rewriter.insert(copy);
     results.append(copy->getResults().begin(), copy->getResults().end());
   }
   (role == Role::Root ? converted : followed)++;

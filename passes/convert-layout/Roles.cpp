@@ -186,7 +186,7 @@ static Value mappedAxes(ArrayRef<int64_t> axes, int64_t rank, RewriterBase &rewr
 
 void convert(Operation *copy, Operation *original, RewriterBase &rewriter, FuncShapes &shapes) {
   OpBuilder::InsertionGuard guard(rewriter);
-  rewriter.setInsertionPoint(copy);
+  rewriter.setInsertionPoint(original);
   int64_t rank = original->getNumOperands() ? rankOf(original->getOperand(0)) : 0;
   Location loc = copy->getLoc();
   TypeSwitch<Operation *>(copy)

@@ -3,6 +3,7 @@
 #include "lib/driver/Driver.h"
 #include "passes/Passes.h"
 #include "passes/Pipeline.h"
+#include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "mlir/Transforms/Passes.h"
 #include "llvm/Support/FileSystem.h"
@@ -24,7 +25,7 @@ static int runOnModel(llvm::StringRef path, llvm::StringRef output, mlir::Dialec
     return imported.exitCode;
   }
   mlir::MlirOptMainConfig config = mlir::MlirOptMainConfig::createFromCLOptions();
-  mlir::PassManager pm(&ctx);
+  mlir::PassManager pm(&ctx, mlir::ModuleOp::getOperationName(), mlir::PassManager::Nesting::Implicit);
   if (failed(mlir::applyPassManagerCLOptions(pm)) || failed(config.setupPassPipeline(pm)) ||
       failed(pm.run(*imported.module)))
     return ExitFailure;
@@ -33,6 +34,12 @@ static int runOnModel(llvm::StringRef path, llvm::StringRef output, mlir::Dialec
   if (ec) {
     llvm::errs() << output << ": cannot write: " << ec.message() << "\n";
     return ExitFailure;
+  }
+  if (llvm::StringRef(output).ends_with(".mlirbc") || config.shouldEmitBytecode()) {
+    if (failed(mlir::writeBytecodeToFile(*imported.module, out.os())))
+      return ExitFailure;
+    out.keep();
+    return ExitDone;
   }
   imported.module->print(out.os(), mlir::OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(64));
   out.os() << "\n";

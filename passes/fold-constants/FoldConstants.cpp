@@ -1,0 +1,164 @@
+//===- FoldConstants.cpp - operations on constants ------------------------===//
+#include "lib/codegen/Evaluate.h"
+#include "passes/Passes.h"
+#include "passes/common/Rewrite.h"
+
+using namespace mlir;
+
+namespace nnopt {
+#define GEN_PASS_DEF_FOLDCONSTANTS
+#include "passes/Passes.h.inc"
+
+ElementsAttr computeDirectly(Operation *op, ArrayRef<ElementsAttr> values);
+} // namespace nnopt
+
+namespace nnopt {
+namespace {
+
+constexpr StringLiteral kPass = "fold-constants";
+
+int64_t bytesOf(Value v) {
+  auto type = cast<RankedTensorType>(v.getType());
+  return type.getNumElements() * nn::elementBytes(type.getElementType());
+}
+
+class ConstantFolder {
+public:
+  ConstantFolder(func::FuncOp func, int64_t maxGrowth) : func(func), maxGrowth(maxGrowth), rewriter(func.getContext()) {}
+
+  void fold(bool compile);
+  int64_t direct = 0, evaluated = 0, kept = 0;
+
+private:
+  bool isFoldable(Operation *op);
+  void foldDirectly();
+  void evaluateRest();
+  void evaluateTogether(ArrayRef<Value> values);
+
+  func::FuncOp func;
+  int64_t maxGrowth;
+  IRRewriter rewriter;
+  /// Bytes of the constants a value is computed from, for constants and foldable operations.
+  DenseMap<Value, int64_t> leafBytes;
+};
+
+/// Whether `op` can be computed at compile time; notes what it is computed from.
+bool ConstantFolder::isFoldable(Operation *op) {
+  if (!isa<nn::ShapeFunction>(op) || isa<nn::IfOp, nn::LoopOp>(op) || op->getNumOperands() == 0 || op->use_empty())
+    return false;
+  int64_t leaves = 0;
+  for (Value v : op->getOperands()) {
+    if (isConstant(v))
+      leafBytes[v] = bytesOf(v);
+    auto it = leafBytes.find(v);
+    if (it == leafBytes.end())
+      return false;
+    leaves += it->second;
+  }
+  for (Value v : op->getResults()) {
+    if (!cast<RankedTensorType>(v.getType()).hasStaticShape() || !elementTypeOf(v).isIntOrFloat())
+      return false;
+    if (bytesOf(v) > maxGrowth && bytesOf(v) > 4 * leaves) {
+      missedRemark(op->getLoc(), kPass, "kept")
+          << remark::reason("the value has {0} bytes, the constants it comes from have {1}", bytesOf(v), leaves);
+      ++kept;
+      return false;
+    }
+  }
+  for (Value v : op->getResults())
+    leafBytes[v] = leaves;
+  return true;
+}
+
+/// In program order, so that chains fold.
+void ConstantFolder::foldDirectly() {
+  func.walk([&](Operation *op) {
+    if (op->getNumResults() != 1 || op->getNumOperands() == 0 || !isa<nn::ShapeFunction>(op) || isa<nn::ConstantOp>(op))
+      return;
+    SmallVector<ElementsAttr> values;
+    for (Value v : op->getOperands()) {
+      nn::ConstantOp constant = constantOf(v);
+      if (!constant)
+        return;
+      values.push_back(constant.getValue());
+    }
+    ElementsAttr value = computeDirectly(op, values);
+    if (!value)
+      return;
+    rewriter.setInsertionPoint(op);
+    rewriter.replaceOpWithNewOp<nn::ConstantOp>(op, value);
+    ++direct;
+  });
+}
+
+void ConstantFolder::evaluateTogether(ArrayRef<Value> values) {
+  SmallVector<ElementsAttr> results;
+  std::string why;
+  LogicalResult done = success();
+  {
+    // What cannot be compiled is not an error: it stays for run time.
+    ScopedDiagnosticHandler quiet(func.getContext(), [&](Diagnostic &d) {
+      if (why.empty())
+        why = d.str();
+      return success();
+    });
+    done = evaluate(values, results);
+  }
+  if (failed(done)) {
+    missedRemark(values.front().getLoc(), kPass, "not-evaluated") << remark::reason("{0}", why);
+    return;
+  }
+  for (auto [v, result] : llvm::zip(values, results)) {
+    rewriter.setInsertionPointAfterValue(v);
+    Value constant = nn::ConstantOp::create(rewriter, v.getLoc(), result);
+    rewriter.replaceAllUsesWith(v, constant);
+    passedRemark(v.getLoc(), kPass, "evaluated") << remark::metric("Bytes", bytesOf(constant));
+    ++evaluated;
+  }
+}
+
+/// All values that leave the constant part of the graph, in one compilation.
+void ConstantFolder::evaluateRest() {
+  SmallVector<Operation *> foldable;
+  DenseSet<Operation *> set;
+  func.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    if (!isa<nn::ConstantOp>(op) && isFoldable(op)) {
+      foldable.push_back(op);
+      set.insert(op);
+      return WalkResult::skip(); // The scalar body of a map is part of it.
+    }
+    return WalkResult::advance();
+  });
+  SmallVector<Value> values;
+  for (Operation *op : foldable)
+    for (Value v : op->getResults())
+      if (llvm::any_of(v.getUsers(), [&](Operation *user) { return !set.contains(user); }))
+        values.push_back(v);
+  if (!values.empty())
+    evaluateTogether(values);
+}
+
+void ConstantFolder::fold(bool compile) {
+  foldDirectly();
+  if (compile)
+    evaluateRest();
+  eraseDeadOps(func, rewriter);
+}
+
+struct FoldConstantsPass : impl::FoldConstantsBase<FoldConstantsPass> {
+  using FoldConstantsBase::FoldConstantsBase;
+
+  void runOnOperation() override {
+    if (getOperation().isExternal())
+      return;
+    ConstantFolder folder(getOperation(), maxGrowthBytes);
+    folder.fold(compile);
+    numDirect += folder.direct;
+    numEvaluated += folder.evaluated;
+    numKept += folder.kept;
+    nn::refineFunctionType(cast<FunctionOpInterface>(getOperation().getOperation()));
+  }
+};
+
+} // namespace
+} // namespace nnopt

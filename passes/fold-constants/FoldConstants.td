@@ -1,0 +1,23 @@
+def FoldConstants : Pass<"fold-constants", "::mlir::func::FuncOp"> {
+  let summary = "Compute operations on constants at compile time";
+  let description = [{
+    An operation all of whose operands are constants, or computed from constants, is replaced by its value. Small
+    elementwise operations, reshapes and transposes are computed directly; all others together, by one call of
+    `nnopt::evaluate`, which compiles them for this machine and runs them.
+
+    Not folded: results above `max-growth-bytes` that are more than four times larger than the constants they come from (expand,
+    tile, range, ...), because the artifact would carry them; control flow; results whose size is not static.
+
+    Doctest: test/passes/fold-constants/doctest.mlir
+  }];
+  let dependentDialects = ["::nnopt::nn::NNDialect"];
+  let options = [
+    Option<"maxGrowthBytes", "max-growth-bytes", "int64_t", "1 << 20", "Smaller results may always grow">,
+    Option<"compile", "compile", "bool", "true", "Compile and run what is not computed directly">
+  ];
+  let statistics = [
+    Statistic<"numDirect", "direct", "Operations computed directly">,
+    Statistic<"numEvaluated", "evaluated", "Values computed by compiled kernels">,
+    Statistic<"numKept", "kept", "Operations on constants that were kept because of their size">
+  ];
+}

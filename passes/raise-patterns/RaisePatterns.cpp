@@ -1,0 +1,35 @@
+//===- RaisePatterns.cpp - functions that are written out -----------------===//
+#include "passes/Passes.h"
+#include "passes/raise-patterns/Match.h"
+
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+using namespace mlir;
+
+namespace nnopt {
+#define GEN_PASS_DEF_RAISEPATTERNS
+#include "passes/Passes.h.inc"
+} // namespace nnopt
+
+namespace nnopt {
+namespace {
+
+struct RaisePatternsPass : impl::RaisePatternsBase<RaisePatternsPass> {
+  void runOnOperation() override {
+    FuncShapes shapes(getOperation());
+    if (failed(shapes.infer()))
+      return signalPassFailure();
+    RewritePatternSet patterns(&getContext());
+    addActivationPatterns(patterns, shapes);
+    addNormalizationPatterns(patterns, shapes);
+    GreedyRewriteConfig config;
+    config.setListener(&shapes);
+    config.setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled);
+    // Producers first: what a product is made of has been recognized before the product is looked at.
+    config.setUseTopDownTraversal(true);
+    (void)applyPatternsGreedily(getOperation(), std::move(patterns), config);
+  }
+};
+
+} // namespace
+} // namespace nnopt
