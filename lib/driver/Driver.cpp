@@ -5,6 +5,7 @@
 #include "lib/driver/Verify.h"
 #include "passes/Pipeline.h"
 #include "mlir/Bytecode/BytecodeWriter.h"
+#include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassInstrumentation.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/CrashRecoveryContext.h"
@@ -235,11 +236,19 @@ int Compilation::run() {
   DiagnosticPrinter diagnostics(&ctx, options.model);
 
   stage("import");
-  nn::DimContext importDims;
-  onnx::ImportOptions importOptions;
-  importOptions.dims = dims;
-  importOptions.checkOnly = options.check;
-  onnx::ImportResult imported = onnx::importModel(options.model, ctx, importDims, importOptions);
+  onnx::ImportResult imported;
+  StringRef modelPath = options.model;
+  if (modelPath.ends_with(".mlir") || modelPath.ends_with(".mlirbc")) {
+    imported.module = parseSourceFile<ModuleOp>(options.model, &ctx);
+    if (!imported.module)
+      return fail(options.model + ": not a valid nn module", ExitInvalid);
+  } else {
+    nn::DimContext importDims;
+    onnx::ImportOptions importOptions;
+    importOptions.dims = dims;
+    importOptions.checkOnly = options.check;
+    imported = onnx::importModel(options.model, ctx, importDims, importOptions);
+  }
   if (!options.quiet)
     for (const std::string &warning : imported.warnings)
       llvm::errs() << options.model << ": warning: " << warning << "\n";

@@ -9,7 +9,7 @@ using namespace nnopt;
 
 static cl::OptionCategory category("nnopt-compile options");
 
-static cl::opt<std::string> model(cl::Positional, cl::desc("MODEL.onnx"), cl::cat(category));
+static cl::opt<std::string> model(cl::Positional, cl::desc("MODEL.onnx (or .mlir, .mlirbc: a graph of nn operations)"), cl::cat(category));
 static cl::opt<std::string> output("o", cl::desc("Output file (default: the model's name with .so, in the current folder)"),
                                    cl::value_desc("FILE"), cl::cat(category));
 static cl::opt<std::string> target("target",

@@ -307,8 +307,16 @@ static nn::Dim contiguousSliceOffset(nn::SliceOp op, Lowering &l) {
 }
 
 LogicalResult Lowering::lowerOp(Operation *op) {
-  if (isa<nn::ConstantOp>(op))
+  if (isa<nn::ConstantOp>(op)) {
+    if (!constant(op->getResult(0)))
+      return op->emitError("the constant has no data: this text elides it; use bytecode (.mlirbc) to keep weights");
     return success();
+  }
+  // A value that nobody needs to compute because it is known as an expression. Before views: their operand is
+  // not computed then.
+  if (op->getNumResults() == 1 && op->getNumRegions() == 0)
+    if (auto *content = shapes.content(op->getResult(0)); content && isa<IntegerType>(shapes.info(op->getResult(0)).elementType))
+      return materialize(op, *content);
   if (failed(defineDataSizes(op, *this)))
     return failure();
   if (isView(op) || isViewTranspose(op, *this)) {
@@ -330,11 +338,6 @@ LogicalResult Lowering::lowerOp(Operation *op) {
   }
   if (auto concat = dyn_cast<nn::ConcatOp>(op); concat && placedConcats.count(concat))
     return finishPlacedConcat(concat);
-
-  // A value that nobody needs to compute because it is known as an expression.
-  if (op->getNumResults() == 1 && op->getNumRegions() == 0)
-    if (auto *content = shapes.content(op->getResult(0)); content && isa<IntegerType>(shapes.info(op->getResult(0)).elementType))
-      return materialize(op, *content);
 
   ArrayRef<Emitter> candidates = emittersOf(op->getName().getStringRef());
   auto tryList = [&](ArrayRef<Emitter> list) -> std::optional<LogicalResult> {
