@@ -105,6 +105,8 @@ static unsigned await(worker *w, unsigned seen) {
       start = t;
     if (t - start >= w->pool->spin_ns)
       break;
+    /* With more threads than CPUs, the thread that waits for us may wait for this CPU. */
+    sched_yield();
   }
   atomic_store(&w->sleeping, 1);
   while ((sequence = atomic_load(&w->sequence)) == seen)

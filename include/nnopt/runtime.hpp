@@ -83,8 +83,9 @@ public:
 
   const std::vector<int64_t> &shape() const { return dims; }
   DLDataType type() const { return dtype; }
-  /// As DLPack; valid as long as this view.
-  DLTensor dl() const {
+  /// As DLPack; valid as long as this view (so not of a temporary one).
+  DLTensor dl() const && = delete;
+  DLTensor dl() const & {
     DLTensor tensor{};
     tensor.data = data;
     tensor.device = {kDLCPU, 0};
@@ -117,6 +118,16 @@ public:
   int64_t size() const { return detail::product(dims); }
   const std::vector<int64_t> &shape() const { return dims; }
   TensorView view() const { return TensorView(elements.get(), dims); }
+  /// As DLPack; valid as long as this array stays in place.
+  DLTensor dl() const {
+    DLTensor tensor{};
+    tensor.data = elements.get();
+    tensor.device = {kDLCPU, 0};
+    tensor.ndim = static_cast<int32_t>(dims.size());
+    tensor.dtype = detail::TypeOf<T>::value;
+    tensor.shape = const_cast<int64_t *>(dims.data());
+    return tensor;
+  }
   operator TensorView() const { return view(); }
 
 private:
