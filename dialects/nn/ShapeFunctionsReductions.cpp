@@ -49,8 +49,12 @@ LogicalResult ReduceOp::inferShapes(ShapeContext &ctx) {
   else
     axes = getAxes() ? SmallVector<int64_t>(*getAxes()) : SmallVector<int64_t>();
   if (!axes) {
-    // Any dimension may be gone; only the result type knows the rank.
+    // Any dimension may be gone. Axes do not repeat, so that their number gives the rank; where that
+    // is unknown too, the result type knows it.
+    ArrayRef<Dim> given = ctx.dims(getDynamicAxes());
     unsigned resultRank = getKeepDims() ? rank : getType().getRank();
+    if (!getKeepDims() && given.size() == 1 && given[0].isConst())
+      resultRank = given[0].isConst(0) ? 0 : std::max<int64_t>(0, rank - given[0].value());
     for (unsigned i = 0; i < resultRank; ++i)
       dims.push_back(shape::unknownDim(ctx, *this, 0, resultRank, i, "reduce"));
     ctx.set(getResult(), elementType, dims);
