@@ -1,6 +1,7 @@
 //===- npz.cpp - reading and writing numpy's .npz files ---------------------===//
 
 #include "tools/common/npz.h"
+#include "tools/common/replacement.h"
 
 #include <algorithm>
 #include <cctype>
@@ -417,9 +418,9 @@ static std::string npyHeader(const Entry &entry) {
 }
 
 bool write(const std::string &path, const std::vector<Entry> &entries, std::string &error) {
-  std::string temporary = path + ".tmp" + std::to_string(getpid());
+  Replacement target(path);
+  const std::string &temporary = target.name();
   auto fail = [&](const std::string &reason) {
-    unlink(temporary.c_str());
     error = path + ": cannot be written: " + reason;
     return false;
   };
@@ -468,8 +469,8 @@ bool write(const std::string &path, const std::vector<Entry> &entries, std::stri
   } else {
     (void)zip.release();
   }
-  if (std::rename(temporary.c_str(), path.c_str()))
-    return fail(std::strerror(errno));
+  if (int reason = target.commit())
+    return fail(std::strerror(reason));
   return true;
 }
 

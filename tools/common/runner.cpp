@@ -2,6 +2,7 @@
 
 #include "tools/common/runner.h"
 #include "tools/common/npz.h"
+#include "tools/common/replacement.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -31,16 +32,13 @@ void writeText(const std::string &path, const std::string &text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
     return;
   }
-  std::string temporary = path + ".tmp" + std::to_string(getpid());
-  FILE *file = std::fopen(temporary.c_str(), "wb");
+  Replacement target(path);
+  FILE *file = std::fopen(target.name().c_str(), "wb");
   bool ok = file && std::fwrite(text.data(), 1, text.size(), file) == text.size();
   if (file)
     ok = std::fclose(file) == 0 && ok;
-  if (ok && std::rename(temporary.c_str(), path.c_str()) == 0)
-    return;
-  int reason = errno;
-  unlink(temporary.c_str());
-  throw ToolError(1, path + ": cannot be written: " + std::strerror(reason));
+  if (int reason = ok ? target.commit() : errno)
+    throw ToolError(1, path + ": cannot be written: " + std::strerror(reason));
 }
 
 static void check(int code, const std::string &path, const nnopt_error &error) {
