@@ -338,10 +338,18 @@ Dim Dim::floorDiv(Dim o) const {
   auto d = ctx.impl->divideWithRest(*this, o);
   if (d.rest.isConst(0) || ctx.impl->isSmallRest(d))
     return d.quotient;
-  // ((a floordiv b) floordiv c) = a floordiv (b * c) for positive constants.
-  if (d.divisor.isConst() && d.rest.kind() == Kind::FloorDiv && d.rest.operands()[1].isConst() &&
-      d.rest.operands()[1].value() > 0)
-    return d.quotient + d.rest.operands()[0].floorDiv(d.rest.operands()[1] * d.divisor);
+  // ((a floordiv b) + k) floordiv c = (a + k * b) floordiv (b * c) for positive constants b, c.
+  if (d.divisor.isConst()) {
+    Polynomial rest = toPolynomial(d.rest);
+    Dim inner = rest.begin()->first.empty() ? Dim() : rest.begin()->first.front();
+    bool isQuotient = inner && rest.begin()->first.size() == 1 && rest.begin()->second == 1 &&
+                      inner.kind() == Kind::FloorDiv && inner.operands()[1].isConst() &&
+                      inner.operands()[1].value() > 0;
+    if (isQuotient && (rest.size() == 1 || (rest.size() == 2 && rest.rbegin()->first.empty()))) {
+      Dim offset = d.rest - inner, b = inner.operands()[1];
+      return d.quotient + (inner.operands()[0] + offset * b).floorDiv(b * d.divisor);
+    }
+  }
   // Of (g * r + k) floordiv (g * c), only floor(k / g) * g matters in the constant term k.
   if (d.divisor.isConst()) {
     Polynomial rest = toPolynomial(d.rest);
@@ -389,18 +397,40 @@ Dim Dim::ceilDiv(int64_t v) const { return ceilDiv(context().constant(v)); }
 Dim Dim::min(Dim o) const { return context().impl->minMax(Kind::Min, *this, o); }
 Dim Dim::max(Dim o) const { return context().impl->minMax(Kind::Max, *this, o); }
 
+/// Whether d is at least 2 or a multiple of something that is.
+static bool isNeverOne(Dim d) {
+  if (d.isAtLeast(2))
+    return true;
+  int64_t common = 0;
+  for (auto &[m, c] : toPolynomial(d))
+    common = std::gcd(common, c);
+  return common >= 2;
+}
+
+/// Whether d is a minimum of x and numbers greater than 1.
+static bool isMinWith(Dim d, Dim x) {
+  return d.kind() == Kind::Min && llvm::all_of(d.operands(), [&](Dim o) {
+           return o == x || (o.isConst() && o.value() > 1);
+         });
+}
+
 Dim Dim::broadcast(Dim o) const {
   if (*this == o || o.isConst(1))
     return *this;
   if (isConst(1))
     return o;
-  // Something that is not 1 decides; valid programs have no two different such dimensions.
+  // What cannot be 1 decides: the other one is equal to it, or 1.
   for (Dim d : {*this, o})
     if (d.isConst())
       return d;
   for (Dim d : {*this, o})
-    if (d.isAtLeast(2))
+    if (isNeverOne(d))
       return d;
+  // min(x, 512) next to x: equal, or else it would have to be 1 while x is not.
+  if (isMinWith(o, *this))
+    return *this;
+  if (isMinWith(*this, o))
+    return o;
   auto all = context().impl->flatten(Kind::Broadcast, *this, o);
   return all.size() == 1 ? all.front() : context().impl->get(Kind::Broadcast, 0, "", all);
 }

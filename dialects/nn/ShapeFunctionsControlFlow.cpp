@@ -182,17 +182,23 @@ LogicalResult LoopOp::inferShapes(ShapeContext &ctx) {
     return failure();
   YieldOp yield = yieldOf(getBody());
   unsigned count = getCarried().size();
+  Dim trips = iterations(*this, ctx);
   for (unsigned k = 0; k < count; ++k) {
     Dims dims = (*carried)[k];
-    for (unsigned i = 0; i < dims.size(); ++i)
-      if (changes[k][i])
-        dims[i] = ctx.unknown("loop"); // The size in the last iteration.
+    for (unsigned i = 0; i < dims.size(); ++i) {
+      if (!changes[k][i])
+        continue;
+      // A size that grows by the same amount in each iteration is known at the end.
+      Dim growth = ctx.dims(yield.getValues()[1 + k])[i] - dims[i];
+      bool isSteady = !shape::mentionsNewSymbol(growth, ctx.dimContext(), symbolsBefore);
+      dims[i] = isSteady && trips ? ctx.dims(getCarried()[k])[i] + growth * trips
+                                  : ctx.unknown("loop");
+    }
     ctx.set(getResult(k), ctx.info(getCarried()[k]).elementType, dims);
     Value argument = getBody().front().getArgument(2 + k);
     if (yield.getValues()[1 + k] == argument && ctx.content(argument))
       ctx.setContent(getResult(k), SmallVector<Dim, 8>(*ctx.content(argument)));
   }
-  Dim trips = iterations(*this, ctx);
   for (unsigned r = count; r < getNumResults(); ++r) {
     Value scanned = yield.getValues()[1 + r];
     Dims dims{trips ? trips : ctx.unknown("trips")};

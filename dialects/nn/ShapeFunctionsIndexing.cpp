@@ -172,6 +172,25 @@ static Dim scaledSize(ShapeContext &ctx, Dim size, float scale) {
   return {};
 }
 
+/// Elements of a float constant or of a concatenation of such.
+static std::optional<SmallVector<float>> constantFloats(Value v) {
+  if (auto concat = v ? v.getDefiningOp<ConcatOp>() : ConcatOp()) {
+    SmallVector<float> all;
+    for (Value input : concat.getInputs()) {
+      auto part = constantFloats(input);
+      if (!part)
+        return std::nullopt;
+      all.append(*part);
+    }
+    return all;
+  }
+  auto data = ConstantData::get(v);
+  if (!data || data->size() > shape::kMaxContent)
+    return std::nullopt;
+  std::vector<float> values = data->asFloats();
+  return SmallVector<float>(values.begin(), values.end());
+}
+
 LogicalResult ResizeOp::inferShapes(ShapeContext &ctx) {
   Dims dims(ctx.dims(getX()));
   unsigned rank = dims.size();
@@ -180,13 +199,13 @@ LogicalResult ResizeOp::inferShapes(ShapeContext &ctx) {
   std::optional<Dims> sizes;
   if (getSizes())
     sizes = shape::partialContent(ctx, getSizes());
-  auto scales = ConstantData::get(getScales());
+  auto scales = constantFloats(getScales());
   if ((sizes && sizes->size() != rank) || (scales && scales->size() != rank))
     return emitOpError("needs one scale or size for each dimension of ") << shape::str(dims);
   for (unsigned i = 0; i < rank; ++i) {
     Dim size = sizes ? (*sizes)[i] : Dim();
     if (scales)
-      size = scaledSize(ctx, dims[i], scales->asDouble(i));
+      size = scaledSize(ctx, dims[i], (*scales)[i]);
     dims[i] = size ? size : shape::unknownDim(ctx, *this, 0, rank, i, "resize");
   }
   ctx.set(getResult(), ctx.info(getX()).elementType, dims);

@@ -48,6 +48,7 @@ TEST_F(DimTest, DividesWithRest) {
   EXPECT_EQ((s * 7).floorDiv(2), s * 3 + s.floorDiv(2));
   EXPECT_EQ((s * 2 + 1).floorDiv(4), s.floorDiv(2));
   EXPECT_EQ(s.floorDiv(2).floorDiv(3), s.floorDiv(6));
+  EXPECT_EQ(s.ceilDiv(2).ceilDiv(2), s.ceilDiv(4));
   EXPECT_EQ(s.ceilDiv(1), s);
   EXPECT_EQ((s * 2).ceilDiv(2), s);
   EXPECT_EQ(c(7).ceilDiv(2), c(4));
@@ -85,6 +86,10 @@ TEST_F(DimTest, Broadcast) {
   EXPECT_EQ(s.broadcast(s), s);
   EXPECT_EQ(s.broadcast(b), b.broadcast(s));
   EXPECT_EQ(s.broadcast(b).broadcast(b), s.broadcast(b));
+  // Something even is not 1, so it is the result; a table of 512 rows cut to s rows has s.
+  EXPECT_EQ(s.broadcast(s.ceilDiv(2) * 2), s.ceilDiv(2) * 2);
+  EXPECT_EQ(s.broadcast(s.min(c(512))), s);
+  EXPECT_EQ(s.min(c(1)).broadcast(s).kind(), Dim::Kind::Broadcast);
   ctx.setBounds(t, 2, std::nullopt);
   EXPECT_EQ(t.broadcast(s), t);
 }

@@ -74,3 +74,21 @@ func.func @scan(%x: tensor<?x4xf32> {nn.dims = ["n", 4]}, %init: tensor<4xf32>) 
   }
   return
 }
+
+// -----
+
+// One row more in each of n iterations.
+func.func @appending(%x: tensor<?x4xf32> {nn.dims = ["n", 4]}, %init: tensor<?x4xf32> {nn.dims = ["past", 4]}) {
+  // expected-remark @+1 {{[1] = [n]}}
+  %n = nn.shape %x {start = 0 : i64, end = 1 : i64} : (tensor<?x4xf32>) -> tensor<1xi64>
+  %yes = nn.constant dense<true> : tensor<i1>
+  %row = nn.constant dense<0.0> : tensor<1x4xf32>
+  // expected-remark @+1 {{[n + past, 4]}}
+  %0 = nn.loop trip %n while %yes carried(%init) : (tensor<1xi64>, tensor<i1>, tensor<?x4xf32>) -> tensor<?x?xf32> {
+  ^bb0(%i: tensor<i64>, %c: tensor<i1>, %v: tensor<?x4xf32>):
+    // expected-remark @+1 {{[loop + 1, 4]}}
+    %1 = nn.concat %v, %row {axis = 0 : i64} : (tensor<?x4xf32>, tensor<1x4xf32>) -> tensor<?x4xf32>
+    nn.yield %c, %1 : tensor<i1>, tensor<?x4xf32>
+  }
+  return
+}
