@@ -29,11 +29,11 @@ struct ImportOptions {
 
 /// One thing that cannot be compiled.
 struct Problem {
-  std::string op;     ///< operator, with its domain where that is not the standard one
-  std::string opset;  ///< version of the operator set the model imports
-  std::string what;   ///< attribute, type or shape it is about, or "operator"
+  std::string op;    ///< operator, with its domain where that is not the standard one
+  std::string opset; ///< version of the operator set the model imports
+  std::string what;  ///< attribute, type or shape it is about, or "operator"
   std::string reason;
-  std::string node;   ///< node name, or OpType_index for an unnamed one
+  std::string node; ///< node name, or OpType_index for an unnamed one
 };
 
 struct ImportResult {
@@ -54,7 +54,8 @@ struct ImportResult {
 ///    `nn.dims` (symbol names and integers); results have `nn.name`;
 ///  - the module has `nn.producer`, `nn.opset`, `nn.ir_version` and, for bounded symbols,
 ///    `nn.dim_bounds` = {symbol = [low, high]} (high -1: none), which are also set in `dims`;
-///  - the location of each operation is the name of its ONNX node (`OpType_index` where it has none).
+///  - the location of each operation is the name of its ONNX node (`OpType_index` where it has
+///  none).
 /// Never throws or terminates, whatever the file holds.
 ImportResult importModel(llvm::StringRef path, mlir::MLIRContext &ctx, nn::DimContext &dims,
                          const ImportOptions &options);

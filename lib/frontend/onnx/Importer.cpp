@@ -1,11 +1,6 @@
-//===- Importer.cpp - graphs, names, functions ----------------------------===//
+//===- Importer.cpp - nodes, names, functions, subgraphs ------------------===//
 #include "lib/frontend/onnx/Importer.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/IR/Diagnostics.h"
-#include "mlir/IR/Verifier.h"
-#include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/Path.h"
 
 using namespace llvm;
 using namespace mlir;
@@ -16,14 +11,8 @@ namespace {
 /// Function bodies are expanded in place; these stop bodies that call themselves and chains of
 /// calls that multiply.
 constexpr unsigned maxCallDepth = 64;
-constexpr int64_t maxNodes = 2'000'000;
+constexpr int64_t maxNodes = 300'000;
 constexpr size_t maxWarnings = 20;
-
-StringRef normalizedDomain(StringRef domain) { return domain == "ai.onnx" ? "" : domain; }
-
-std::string functionKey(StringRef domain, StringRef name, StringRef overload) {
-  return (normalizedDomain(domain) + "\n" + name + "\n" + overload).str();
-}
 
 /// Calls `visit` with every graph among a node's attributes.
 template <typename Visit> void forEachGraph(const pb::NodeProto &node, Visit visit) {
@@ -61,8 +50,8 @@ void Importer::warn(const Twine &text) {
 void Importer::problem(const pb::NodeProto &node, StringRef opset, StringRef what, StringRef reason,
                        StringRef nodeName) {
   StringRef domain = normalizedDomain(node.domain());
-  Problem p{(domain.empty() ? "" : domain + ".").str() + node.op_type(), opset.str(), what.str(), reason.str(),
-            nodeName.str()};
+  Problem p{(domain.empty() ? "" : domain + ".").str() + node.op_type(), opset.str(), what.str(),
+            reason.str(), nodeName.str()};
   // Loop bodies are imported more than once.
   if (seenProblems.insert(join(ArrayRef<std::string>{p.op, p.what, p.reason, p.node}, "\n")).second)
     result.unsupported.push_back(std::move(p));
@@ -133,13 +122,18 @@ Binding Importer::lookup(Scope &scope, StringRef name) {
       return binding;
     }
     if (s->produced.contains(name))
-      throw Invalid{formatv("input '{0}' is used before it is produced: the nodes are not in topological order "
-                            "or form a cycle",
-                            name),
-                    true};
+      throw Invalid{
+          formatv(
+              "input '{0}' is used before it is produced: the nodes are not in topological order "
+              "or form a cycle",
+              name),
+          true};
   }
-  throw Invalid{formatv("input '{0}' is not defined: no graph input, initializer or earlier node has that name", name),
-                true};
+  throw Invalid{
+      formatv(
+          "input '{0}' is not defined: no graph input, initializer or earlier node has that name",
+          name),
+      true};
 }
 
 void Importer::bindResult(Scope &scope, StringRef name, Binding binding) {
@@ -159,7 +153,8 @@ std::optional<nn::Dims> Importer::declaredDims(const pb::ValueInfoProto &info) {
       dims.push_back(shapes.constant(d.dim_value()));
       continue;
     }
-    std::string symbol = d.dim_param().empty() ? formatv("{0}[{1}]", info.name(), dims.size()).str() : d.dim_param();
+    std::string symbol =
+        d.dim_param().empty() ? formatv("{0}[{1}]", info.name(), dims.size()).str() : d.dim_param();
     auto pinned = options.dims.find(symbol);
     if (pinned != options.dims.end() && pinned->second.low == pinned->second.high)
       dims.push_back(shapes.constant(pinned->second.low));
@@ -176,7 +171,7 @@ void Importer::checkDeclared(Scope &scope, StringRef name, Value value) {
   if (!info || info->type().value_case() == pb::TypeProto::VALUE_NOT_SET)
     return;
   if (!info->type().has_tensor_type())
-    throw Invalid{formatv("value '{0}' is a tensor, but declared as something else", name)};
+    throw Invalid{formatv("value '{0}' is a tensor, but declared as something else", name), true};
   const auto &declared = info->type().tensor_type();
   auto type = cast<RankedTensorType>(value.getType());
   if (declared.elem_type() != pb::TensorProto::UNDEFINED &&
@@ -184,19 +179,22 @@ void Importer::checkDeclared(Scope &scope, StringRef name, Value value) {
     std::string have;
     raw_string_ostream(have) << type.getElementType();
     throw Invalid{formatv("value '{0}' has element type {1}, but is declared as {2}", name, have,
-                          dataTypeName(declared.elem_type()))};
+                          dataTypeName(declared.elem_type())),
+                  true};
   }
   if (!declared.has_shape())
     return;
   bool differs = declared.shape().dim_size() != type.getRank();
   for (int64_t i = 0; !differs && i < type.getRank(); ++i) {
     const auto &d = declared.shape().dim(i);
-    differs = d.has_dim_value() && d.dim_value() >= 0 && !type.isDynamicDim(i) && d.dim_value() != type.getDimSize(i);
+    differs = d.has_dim_value() && d.dim_value() >= 0 && !type.isDynamicDim(i) &&
+              d.dim_value() != type.getDimSize(i);
   }
   if (differs) {
     std::string have;
     raw_string_ostream(have) << type;
-    warn(formatv("value '{0}' has the type {1}, its declared shape contradicts that and is ignored", name, have));
+    warn(formatv("value '{0}' has the type {1}, its declared shape contradicts that and is ignored",
+                 name, have));
   }
 }
 
@@ -217,8 +215,8 @@ void Importer::poisonOutputs(Scope &scope, const pb::NodeProto &node, Location l
           known.push_back(d.isConst() ? d.value() : 1);
         }
         if (elementCount(known)) {
-          auto standIn = UnrealizedConversionCastOp::create(builder, loc, TypeRange{RankedTensorType::get(shape, element)},
-                                                            ValueRange{});
+          auto standIn = UnrealizedConversionCastOp::create(
+              builder, loc, TypeRange{RankedTensorType::get(shape, element)}, ValueRange{});
           binding = {Binding::Bound, standIn.getResult(0)};
           shapes.set(binding.value, element, *dims);
         }
@@ -238,9 +236,10 @@ template <typename Nodes> void Importer::declareProduced(Scope &scope, const Nod
       if (out.empty())
         continue;
       bool fresh = scope.produced.insert(out).second;
-      if (!fresh || scope.values.contains(out) || scope.tensors.contains(out) || scope.sparseTensors.contains(out))
-        throw Fatal{formatv("value '{0}' is defined more than once (node '{1}', {2})", out, node.name(),
-                            node.op_type())};
+      if (!fresh || scope.values.contains(out) || scope.tensors.contains(out) ||
+          scope.sparseTensors.contains(out))
+        throw Fatal{formatv("value '{0}' is defined more than once (node '{1}', {2})", out,
+                            node.name(), node.op_type())};
     }
 }
 
@@ -261,13 +260,15 @@ void Importer::declareGraph(Scope &scope, const pb::GraphProto &graph) {
     scope.declared[info.name()] = &info;
 }
 
-template <typename Nodes> void Importer::importNodes(Scope &scope, const Nodes &nodes, StringSet<> needed) {
+template <typename Nodes>
+void Importer::importNodes(Scope &scope, const Nodes &nodes, StringSet<> needed) {
   declareProduced(scope, nodes);
   // Nodes that no output depends on are left out: they need not be supported.
   std::vector<bool> live(nodes.size());
   for (int64_t i = int64_t(nodes.size()) - 1; i >= 0; --i) {
     const pb::NodeProto &node = nodes[i];
-    live[i] = any_of(node.output(), [&](const std::string &out) { return !out.empty() && needed.contains(out); });
+    live[i] = any_of(node.output(),
+                     [&](const std::string &out) { return !out.empty() && needed.contains(out); });
     if (!live[i])
       continue;
     for (const std::string &in : node.input())
@@ -281,9 +282,10 @@ template <typename Nodes> void Importer::importNodes(Scope &scope, const Nodes &
     }
     for (const std::string &in : nodes[i].input())
       if (!in.empty() && !isDefined(scope, in))
-        throw Fatal{formatv("node '{0}' ({1}): input '{2}' is not defined: no graph input, initializer or node has "
-                            "that name",
-                            nodeName(scope, nodes[i], i), nodes[i].op_type(), in)};
+        throw Fatal{formatv(
+            "node '{0}' ({1}): input '{2}' is not defined: no graph input, initializer or node has "
+            "that name",
+            nodeName(scope, nodes[i], i), nodes[i].op_type(), in)};
   }
 }
 
@@ -291,9 +293,10 @@ const pb::FunctionProto *Importer::findFunction(const pb::NodeProto &node) {
   return functions.lookup(functionKey(node.domain(), node.op_type(), node.overload()));
 }
 
-/// Records a node for which there is no rule at all; with `subgraphs` (where operands are unknown, so
-/// that the rule itself cannot be asked) also the nodes inside it.
-bool Importer::checkOperators(Scope &scope, const pb::NodeProto &node, StringRef name, bool subgraphs) {
+/// Records a node for which there is no rule at all; with `subgraphs` (where operands are unknown,
+/// so that the rule itself cannot be asked) also the nodes inside it.
+bool Importer::checkOperators(Scope &scope, const pb::NodeProto &node, StringRef name,
+                              bool subgraphs) {
   if (findFunction(node))
     return true;
   std::optional<int64_t> version = versionOf(scope, node.domain());
@@ -321,7 +324,8 @@ bool Importer::checkOperators(Scope &scope, const pb::NodeProto &node, StringRef
   return true;
 }
 
-void Importer::importNode(Scope &scope, const pb::NodeProto &proto, int64_t index, const StringSet<> &needed) {
+void Importer::importNode(Scope &scope, const pb::NodeProto &proto, int64_t index,
+                          const StringSet<> &needed) {
   std::string name = nodeName(scope, proto, index);
   Location loc = NameLoc::get(builder.getStringAttr(name));
   if (++importedNodes > maxNodes)
@@ -347,16 +351,19 @@ void Importer::importNode(Scope &scope, const pb::NodeProto &proto, int64_t inde
     while (!inputs.empty() && !inputs.back())
       inputs.pop_back();
     if (inputs.size() < rule->minInputs || unsigned(proto.input_size()) > rule->maxInputs)
-      throw Invalid{formatv("it has {0} inputs, which this operator does not take", proto.input_size())};
+      throw Invalid{
+          formatv("it has {0} inputs, which this operator does not take", proto.input_size())};
     if (unsigned(proto.output_size()) > rule->maxOutputs)
-      throw Invalid{formatv("it has {0} outputs, which this operator does not give", proto.output_size())};
+      throw Invalid{
+          formatv("it has {0} outputs, which this operator does not give", proto.output_size())};
     SmallVector<bool> used;
     for (const std::string &out : proto.output())
       used.push_back(!out.empty() && needed.contains(out));
     Node node(*this, scope, proto, *version, loc, name, inputs, used);
     rule->import(node);
     for (const std::string &attribute : node.unreadAttributes())
-      warn(formatv("node '{0}' ({1}): attribute '{2}' is not known and ignored", name, proto.op_type(), attribute));
+      warn(formatv("node '{0}' ({1}): attribute '{2}' is not known and ignored", name,
+                   proto.op_type(), attribute));
     for (auto [i, out] : enumerate(proto.output())) {
       Value value = node.outputs()[i];
       if (!value && used[i])
@@ -375,8 +382,9 @@ void Importer::importNode(Scope &scope, const pb::NodeProto &proto, int64_t inde
 }
 
 /// Expands a local function in place of a call.
-void Importer::importCall(Scope &scope, const pb::NodeProto &node, const pb::FunctionProto &function,
-                          ArrayRef<Binding> inputs, const std::string &name) {
+void Importer::importCall(Scope &scope, const pb::NodeProto &node,
+                          const pb::FunctionProto &function, ArrayRef<Binding> inputs,
+                          const std::string &name) {
   CallFrame frame;
   frame.depth = scope.frame ? scope.frame->depth + 1 : 1;
   if (frame.depth > maxCallDepth)
@@ -403,7 +411,8 @@ void Importer::importCall(Scope &scope, const pb::NodeProto &node, const pb::Fun
       opsets->second[normalizedDomain(o.domain())] = o.version();
   inner.opsets = &opsets->second;
   for (int i = 0; i < function.input_size(); ++i)
-    inner.values[function.input(i)] = i < int(inputs.size()) ? inputs[i] : Binding{Binding::Absent, {}};
+    inner.values[function.input(i)] =
+        i < int(inputs.size()) ? inputs[i] : Binding{Binding::Absent, {}};
   for (const pb::ValueInfoProto &info : function.value_info())
     inner.declared[info.name()] = &info;
   StringSet<> needed;
@@ -424,17 +433,21 @@ Values Importer::importSubgraph(Node &node, const pb::GraphProto &graph, ArrayRe
   inner.home = builder.getBlock();
   declareGraph(inner, graph);
   if (graph.input_size() != int(inputs.size()))
-    throw Invalid{formatv("its subgraph has {0} inputs, {1} are needed", graph.input_size(), inputs.size())};
+    throw Invalid{
+        formatv("its subgraph has {0} inputs, {1} are needed", graph.input_size(), inputs.size())};
   for (auto [info, value] : zip(graph.input(), inputs)) {
-    if (info.name().empty() || inner.values.contains(info.name()) || inner.tensors.contains(info.name()))
-      throw Invalid{formatv("input '{0}' of its subgraph is unnamed or defined twice", info.name())};
+    if (info.name().empty() || inner.values.contains(info.name()) ||
+        inner.tensors.contains(info.name()))
+      throw Invalid{
+          formatv("input '{0}' of its subgraph is unnamed or defined twice", info.name())};
     inner.values[info.name()] = Binding{Binding::Bound, value};
     if (info.type().has_tensor_type()) {
       int32_t declared = info.type().tensor_type().elem_type();
       if (declared != pb::TensorProto::UNDEFINED &&
           elementType(&ctx, declared) != cast<RankedTensorType>(value.getType()).getElementType())
-        throw Invalid{formatv("input '{0}' of its subgraph is declared with another element type ({1}) than it gets",
-                              info.name(), dataTypeName(declared))};
+        throw Invalid{formatv(
+            "input '{0}' of its subgraph is declared with another element type ({1}) than it gets",
+            info.name(), dataTypeName(declared))};
     }
   }
   StringSet<> needed;
@@ -465,303 +478,6 @@ void Importer::clearBlock(Block &block) {
   while (!block.empty()) {
     block.back().dropAllUses();
     block.back().erase();
-  }
-}
-
-//===----------------------------------------------------------------------===//
-// The model
-//===----------------------------------------------------------------------===//
-
-void Importer::readOpsets() {
-  for (const pb::OperatorSetIdProto &o : file.model().opset_import()) {
-    auto [it, fresh] = modelOpsets.try_emplace(normalizedDomain(o.domain()), o.version());
-    if (!fresh && it->second != o.version())
-      throw Fatal{formatv("the model imports two versions ({0}, {1}) of operator set '{2}'", it->second, o.version(),
-                          o.domain())};
-  }
-  auto it = modelOpsets.find("");
-  if (it == modelOpsets.end())
-    return;
-  if (it->second < Registry::oldest || it->second > Registry::newest)
-    result.unsupported.push_back({"*", std::to_string(it->second), "opset",
-                                  formatv("supported are {0} to {1}; convert the model with onnx.version_converter",
-                                          Registry::oldest, Registry::newest),
-                                  ""});
-}
-
-void Importer::readFunctions() {
-  for (const pb::FunctionProto &f : file.model().functions())
-    if (!functions.insert({functionKey(f.domain(), f.name(), f.overload()), &f}).second)
-      throw Fatal{formatv("function '{0}.{1}' is defined more than once", f.domain(), f.name())};
-}
-
-/// Unknown names in `--dim` are a usage error that lists the known ones.
-void Importer::checkDimOptions(const pb::GraphProto &graph) {
-  SmallVector<std::string> known;
-  for (const pb::ValueInfoProto &input : graph.input()) {
-    int64_t axis = 0;
-    for (const auto &d : input.type().tensor_type().shape().dim()) {
-      int64_t at = axis++;
-      if (d.has_dim_value() && d.dim_value() >= 0)
-        continue;
-      std::string name = d.dim_param().empty() ? formatv("{0}[{1}]", input.name(), at).str() : d.dim_param();
-      if (!is_contained(known, name))
-        known.push_back(name);
-    }
-  }
-  SmallVector<StringRef> given;
-  for (const auto &entry : options.dims)
-    given.push_back(entry.getKey());
-  llvm::sort(given);
-  for (StringRef name : given) {
-    const DimSpec &spec = options.dims.find(name)->second;
-    std::string why;
-    if (!is_contained(known, name))
-      why = known.empty() ? "the model has no dynamic dimensions" : "known names are " + join(known, ", ");
-    else if (spec.low < 0 || (spec.high >= 0 && spec.high < spec.low))
-      why = "the range is empty or negative";
-    if (why.empty())
-      continue;
-    result.exitCode = 2;
-    throw Fatal{formatv("--dim {0}: {1}", name, why)};
-  }
-}
-
-void Importer::importInputs(Scope &scope, const pb::GraphProto &graph, SmallVectorImpl<DictionaryAttr> &argAttrs) {
-  StringSet<> seen;
-  SmallVector<NamedAttribute> bounds;
-  for (const pb::ValueInfoProto &input : graph.input()) {
-    const std::string &name = input.name();
-    if (name.empty())
-      throw Fatal{"a graph input has no name"};
-    if (!seen.insert(name).second)
-      throw Fatal{formatv("graph input '{0}' is defined more than once", name)};
-    // An initializer of the same name is the input's value.
-    if (scope.tensors.contains(name) || scope.sparseTensors.contains(name))
-      continue;
-    auto unsupportedInput = [&](StringRef what, const Twine &reason) {
-      result.unsupported.push_back({"(input)", "", what.str(), reason.str(), name});
-      scope.values[name] = Binding{};
-    };
-    if (!input.type().has_tensor_type()) {
-      if (!input.has_type() || input.type().value_case() == pb::TypeProto::VALUE_NOT_SET)
-        throw Fatal{formatv("graph input '{0}' has no type", name)};
-      unsupportedInput("type", "only tensors are supported, not sequences, maps, optionals or sparse tensors");
-      continue;
-    }
-    int32_t dataType = input.type().tensor_type().elem_type();
-    Type element = elementType(&ctx, dataType);
-    if (!element) {
-      if (dataType <= 0 || dataType > pb::TensorProto::FLOAT6E3M2)
-        throw Fatal{formatv("graph input '{0}' has the impossible element type {1}", name, dataType)};
-      unsupportedInput("type", "element type " + dataTypeName(dataType) + " is not supported");
-      continue;
-    }
-    std::optional<nn::Dims> dims = declaredDims(input);
-    if (!dims) {
-      unsupportedInput("shape", "its rank must be declared");
-      continue;
-    }
-    SmallVector<int64_t> shape, known;
-    SmallVector<Attribute> dimAttrs;
-    for (Dim d : *dims) {
-      shape.push_back(d.typeDim());
-      known.push_back(d.isConst() ? d.value() : 1);
-      dimAttrs.push_back(d.isConst() ? Attribute(builder.getI64IntegerAttr(d.value()))
-                                     : Attribute(builder.getStringAttr(d.symbol())));
-      auto bound = d.isConst() ? options.dims.end() : options.dims.find(d.symbol());
-      if (bound != options.dims.end()) {
-        auto [low, high] = bound->second;
-        shapes.dimContext().setBounds(d, low, high < 0 ? std::nullopt : std::optional<int64_t>(high));
-        if (none_of(bounds, [&](NamedAttribute a) { return a.getName() == d.symbol(); }))
-          bounds.push_back(builder.getNamedAttr(d.symbol(), builder.getI64ArrayAttr({low, high})));
-      }
-    }
-    if (!elementCount(known))
-      throw Fatal{formatv("graph input '{0}' has an impossible number of elements", name)};
-    Value argument = scope.home->addArgument(RankedTensorType::get(shape, element),
-                                             NameLoc::get(builder.getStringAttr(name)));
-    shapes.set(argument, element, *dims);
-    scope.values[name] = Binding{Binding::Bound, argument};
-    argAttrs.push_back(builder.getDictionaryAttr({builder.getNamedAttr("nn.name", builder.getStringAttr(name)),
-                                                  builder.getNamedAttr("nn.dims", builder.getArrayAttr(dimAttrs))}));
-  }
-  if (!bounds.empty())
-    result.module.get()->setAttr("nn.dim_bounds", builder.getDictionaryAttr(bounds));
-}
-
-void Importer::importModel() {
-  const pb::ModelProto &model = file.model();
-  if (!model.has_graph())
-    throw Fatal{"the file holds no graph: not an ONNX model"};
-  const pb::GraphProto &graph = model.graph();
-  if (!model.has_ir_version())
-    throw Fatal{"the model has no IR version: not an ONNX model"};
-  constexpr int64_t newestIr = pb::IR_VERSION;
-  if (model.ir_version() < 3)
-    result.unsupported.push_back({"*", "", "IR version", formatv("{0} is older than 3", model.ir_version()), ""});
-  if (model.ir_version() > newestIr)
-    warn(formatv("IR version {0} is newer than {1}, the newest this compiler knows", model.ir_version(), newestIr));
-  readOpsets();
-  readFunctions();
-  checkDimOptions(graph);
-  if (graph.output_size() == 0)
-    throw Fatal{"the graph has no outputs"};
-  if (!result.unsupported.empty())
-    return; // other operator sets: nothing below would be meaningful
-
-  Location loc = NameLoc::get(builder.getStringAttr(graph.name().empty() ? "main" : graph.name()));
-  result.module = ModuleOp::create(loc);
-  builder.setInsertionPointToEnd(result.module->getBody());
-  auto func = func::FuncOp::create(builder, loc, "main", builder.getFunctionType({}, {}));
-  Scope scope;
-  scope.opsets = &modelOpsets;
-  scope.home = func.addEntryBlock();
-  builder.setInsertionPointToEnd(scope.home);
-  declareGraph(scope, graph);
-  SmallVector<DictionaryAttr> argAttrs, resultAttrs;
-  importInputs(scope, graph, argAttrs);
-
-  StringSet<> needed;
-  for (const pb::ValueInfoProto &out : graph.output())
-    needed.insert(out.name());
-  importNodes(scope, graph.node(), needed);
-
-  Values outputs;
-  StringSet<> outputNames;
-  for (const pb::ValueInfoProto &out : graph.output()) {
-    if (!outputNames.insert(out.name()).second)
-      throw Fatal{formatv("graph output '{0}' is listed more than once", out.name())};
-    if (!isDefined(scope, out.name()))
-      throw Fatal{formatv("graph output '{0}' is not defined: no node produces it", out.name())};
-    Binding binding;
-    try {
-      binding = lookup(scope, out.name());
-      if (binding.kind == Binding::Bound)
-        checkDeclared(scope, out.name(), binding.value);
-    } catch (const Unsupported &u) {
-      result.unsupported.push_back({"(output)", "", u.what, u.reason, out.name()});
-    } catch (const Invalid &e) {
-      throw Fatal{formatv("graph output '{0}': {1}", out.name(), e.reason)};
-    }
-    outputs.push_back(binding.value);
-    resultAttrs.push_back(
-        builder.getDictionaryAttr(builder.getNamedAttr("nn.name", builder.getStringAttr(out.name()))));
-  }
-  if (!result.unsupported.empty())
-    return;
-  func::ReturnOp::create(builder, loc, outputs);
-  func.setType(builder.getFunctionType(scope.home->getArgumentTypes(), TypeRange(ValueRange(outputs))));
-  for (auto [i, attrs] : enumerate(argAttrs))
-    func.setArgAttrs(i, attrs);
-  for (auto [i, attrs] : enumerate(resultAttrs))
-    func.setResultAttrs(i, attrs);
-  Operation *module = result.module.get();
-  module->setAttr("nn.producer", builder.getStringAttr(model.producer_name()));
-  module->setAttr("nn.ir_version", builder.getI64IntegerAttr(model.ir_version()));
-  module->setAttr("nn.opset", builder.getI64IntegerAttr(versionOf(scope, "").value_or(0)));
-  lastDiagnostic.clear();
-  if (failed(verify(module)))
-    throw Fatal{lastDiagnostic.empty() ? "the imported graph does not verify" : lastDiagnostic};
-}
-
-void Importer::run() {
-  ctx.loadDialect<nn::NNDialect, func::FuncDialect>();
-  ScopedDiagnosticHandler handler(&ctx, [&](Diagnostic &diagnostic) {
-    if (diagnostic.getSeverity() != mlir::DiagnosticSeverity::Error)
-      return failure();
-    lastDiagnostic = diagnostic.str();
-    return success();
-  });
-  try {
-    importModel();
-    if (!result.unsupported.empty()) {
-      result.exitCode = 4;
-      result.error = formatv("the model uses {0} unsupported feature(s)", result.unsupported.size());
-    }
-  } catch (const Fatal &e) {
-    if (!result.exitCode)
-      result.exitCode = 3;
-    result.error = e.message;
-  } catch (const Invalid &e) {
-    result.exitCode = 3;
-    result.error = e.reason;
-  }
-  if (result.exitCode != 0 || options.checkOnly)
-    result.module = nullptr;
-}
-
-//===----------------------------------------------------------------------===//
-// Entry points
-//===----------------------------------------------------------------------===//
-
-static ImportResult importFrom(ModelFile &file, bool opened, std::string error, StringRef where, MLIRContext &ctx,
-                               nn::DimContext &dims, const ImportOptions &options) {
-  ImportResult result;
-  result.storage = file.storage();
-  if (opened) {
-    Importer(file, ctx, dims, options, result).run();
-  } else {
-    result.exitCode = 3;
-    result.error = std::move(error);
-  }
-  // One line, whatever names the file holds.
-  auto printable = [](std::string &text) {
-    for (char &c : text)
-      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-        c = ' ';
-  };
-  if (!result.error.empty())
-    result.error = (where + ": " + result.error).str();
-  printable(result.error);
-  for (std::string &w : result.warnings)
-    printable(w);
-  for (Problem &p : result.unsupported)
-    for (std::string *field : {&p.op, &p.opset, &p.what, &p.reason, &p.node})
-      printable(*field);
-  return result;
-}
-
-ImportResult importModel(StringRef path, MLIRContext &ctx, nn::DimContext &dims, const ImportOptions &options) {
-  ModelFile file;
-  std::string error;
-  bool opened = file.open(path, error);
-  return importFrom(file, opened, std::move(error), path, ctx, dims, options);
-}
-
-ImportResult importModelBytes(StringRef bytes, MLIRContext &ctx, nn::DimContext &dims, const ImportOptions &options) {
-  ModelFile file;
-  std::string error;
-  bool opened = file.openBytes(bytes, error);
-  return importFrom(file, opened, std::move(error), "model", ctx, dims, options);
-}
-
-void printUnsupportedTable(raw_ostream &os, ArrayRef<Problem> problems) {
-  struct Row {
-    std::array<std::string, 5> cells;
-    unsigned count;
-  };
-  std::vector<Row> rows;
-  StringMap<size_t> known;
-  rows.push_back({{"op", "opset", "what", "reason", "node"}, 0});
-  for (const Problem &p : problems) {
-    auto [it, fresh] = known.try_emplace(join(ArrayRef<std::string>{p.op, p.opset, p.what, p.reason}, "\n"), rows.size());
-    if (!fresh)
-      ++rows[it->second].count;
-    else
-      rows.push_back({{p.op, p.opset, p.what, p.reason, p.node}, 1});
-  }
-  std::array<size_t, 5> width{};
-  for (Row &row : rows) {
-    if (row.count > 1)
-      row.cells[4] += formatv(" (and {0} more)", row.count - 1);
-    for (size_t i = 0; i < width.size(); ++i)
-      width[i] = std::max(width[i], row.cells[i].size());
-  }
-  for (const Row &row : rows) {
-    for (size_t i = 0; i + 1 < width.size(); ++i)
-      os << left_justify(row.cells[i], width[i] + 2);
-    os << row.cells.back() << "\n";
   }
 }
 

@@ -31,8 +31,8 @@ struct Unsupported {
 };
 struct Invalid {
   std::string reason;
-  /// About names and graphs; else about shapes and types, which a branch that is never taken may get
-  /// wrong.
+  /// About names and graphs; else about shapes and types, which a branch that is never taken may
+  /// get wrong.
   bool structural = false;
 };
 /// A subgraph depends on something unsupported that was already recorded.
@@ -75,15 +75,26 @@ struct Scope {
   llvm::StringSet<> produced;
 };
 
+/// "ai.onnx" is another name of the standard domain, "".
+inline llvm::StringRef normalizedDomain(llvm::StringRef domain) {
+  return domain == "ai.onnx" ? "" : domain;
+}
+/// The key under which a local function is known.
+inline std::string functionKey(llvm::StringRef domain, llvm::StringRef name,
+                               llvm::StringRef overload) {
+  return (normalizedDomain(domain) + "\n" + name + "\n" + overload).str();
+}
+
 class Importer;
 
 /// One ONNX node as import rules see it.
 class Node {
 public:
-  Node(Importer &importer, Scope &scope, const pb::NodeProto &proto, int64_t version, mlir::Location loc,
-       std::string name, llvm::ArrayRef<Value> inputs, llvm::ArrayRef<bool> used)
-      : importer(importer), scope(scope), proto(proto), version_(version), loc(loc), name(std::move(name)),
-        inputs(inputs), used(used), results(proto.output_size()) {}
+  Node(Importer &importer, Scope &scope, const pb::NodeProto &proto, int64_t version,
+       mlir::Location loc, std::string name, llvm::ArrayRef<Value> inputs,
+       llvm::ArrayRef<bool> used)
+      : importer(importer), scope(scope), proto(proto), version_(version), loc(loc),
+        name(std::move(name)), inputs(inputs), used(used), results(proto.output_size()) {}
 
   llvm::StringRef op() const { return proto.op_type(); }
   /// Version of the operator set.
@@ -134,7 +145,9 @@ public:
   unsigned rank(Value v) { return shapes().rank(v); }
   llvm::ArrayRef<Dim> dims(Value v) { return shapes().dims(v); }
   Dim dim(Value v, unsigned i) { return shapes().dims(v)[i]; }
-  mlir::Type elt(Value v) { return mlir::cast<mlir::RankedTensorType>(v.getType()).getElementType(); }
+  mlir::Type elt(Value v) {
+    return mlir::cast<mlir::RankedTensorType>(v.getType()).getElementType();
+  }
   /// The elements of an integer operand where known; rules turn such operands into attributes.
   std::optional<Ints> content(Value v);
   /// content(), or Unsupported naming `what`.
@@ -185,15 +198,21 @@ public:
   void infer(mlir::Operation *op);
 
   Value constant(mlir::ElementsAttr value);
-  Value intsConstant(llvm::ArrayRef<int64_t> values);            ///< i64 [n]
-  Value intConstant(int64_t value);                               ///< i64 scalar
+  Value intsConstant(llvm::ArrayRef<int64_t> values); ///< i64 [n]
+  Value intConstant(int64_t value);                   ///< i64 scalar
   /// A number as a tensor of an element type (scalar by default).
   Value number(double value, mlir::Type type, llvm::ArrayRef<int64_t> shape = {});
   Value numbersConstant(llvm::ArrayRef<double> values, mlir::Type type);
   Value convert(Value v, mlir::Type type);
-  Value transpose(Value v, llvm::ArrayRef<int64_t> perm) { return make<nn::TransposeOp>(v, i64s(perm)); }
-  Value squeeze(Value v, llvm::ArrayRef<int64_t> axes) { return make<nn::SqueezeOp>(v, i64s(axes)); }
-  Value unsqueeze(Value v, llvm::ArrayRef<int64_t> axes) { return make<nn::UnsqueezeOp>(v, i64s(axes)); }
+  Value transpose(Value v, llvm::ArrayRef<int64_t> perm) {
+    return make<nn::TransposeOp>(v, i64s(perm));
+  }
+  Value squeeze(Value v, llvm::ArrayRef<int64_t> axes) {
+    return make<nn::SqueezeOp>(v, i64s(axes));
+  }
+  Value unsqueeze(Value v, llvm::ArrayRef<int64_t> axes) {
+    return make<nn::UnsqueezeOp>(v, i64s(axes));
+  }
   /// A reshape whose 0 entries copy the dimension and one entry may be -1.
   Value reshape(Value v, llvm::ArrayRef<int64_t> shape) {
     return make<nn::ReshapeOp>(v, intsConstant(shape), mlir::UnitAttr());
@@ -267,8 +286,8 @@ void registerQuantization(Registry &r);
 /// Imports one model.
 class Importer {
 public:
-  Importer(ModelFile &file, mlir::MLIRContext &ctx, nn::DimContext &dims, const ImportOptions &options,
-           ImportResult &result)
+  Importer(ModelFile &file, mlir::MLIRContext &ctx, nn::DimContext &dims,
+           const ImportOptions &options, ImportResult &result)
       : file(file), ctx(ctx), options(options), result(result), builder(&ctx), shapes(dims) {}
 
   void run();
@@ -299,11 +318,14 @@ private:
                     llvm::SmallVectorImpl<mlir::DictionaryAttr> &argAttrs);
   void declareGraph(Scope &scope, const pb::GraphProto &graph);
   template <typename Nodes> void declareProduced(Scope &scope, const Nodes &nodes);
-  template <typename Nodes> void importNodes(Scope &scope, const Nodes &nodes, llvm::StringSet<> needed);
-  void importNode(Scope &scope, const pb::NodeProto &node, int64_t index, const llvm::StringSet<> &needed);
+  template <typename Nodes>
+  void importNodes(Scope &scope, const Nodes &nodes, llvm::StringSet<> needed);
+  void importNode(Scope &scope, const pb::NodeProto &node, int64_t index,
+                  const llvm::StringSet<> &needed);
   void importCall(Scope &scope, const pb::NodeProto &node, const pb::FunctionProto &function,
                   llvm::ArrayRef<Binding> inputs, const std::string &name);
-  bool checkOperators(Scope &scope, const pb::NodeProto &node, llvm::StringRef nodeName, bool subgraphs);
+  bool checkOperators(Scope &scope, const pb::NodeProto &node, llvm::StringRef nodeName,
+                      bool subgraphs);
   bool isDefined(const Scope &scope, llvm::StringRef name) const;
   Binding lookup(Scope &scope, llvm::StringRef name);
   std::string nodeName(const Scope &scope, const pb::NodeProto &node, int64_t index) const;
@@ -313,8 +335,8 @@ private:
   void poisonOutputs(Scope &scope, const pb::NodeProto &node, mlir::Location loc);
   void checkDeclared(Scope &scope, llvm::StringRef name, Value value);
   std::optional<nn::Dims> declaredDims(const pb::ValueInfoProto &info);
-  void problem(const pb::NodeProto &node, llvm::StringRef opset, llvm::StringRef what, llvm::StringRef reason,
-               llvm::StringRef nodeName);
+  void problem(const pb::NodeProto &node, llvm::StringRef opset, llvm::StringRef what,
+               llvm::StringRef reason, llvm::StringRef nodeName);
   const pb::FunctionProto *findFunction(const pb::NodeProto &node);
   std::optional<int64_t> versionOf(const Scope &scope, llvm::StringRef domain);
 

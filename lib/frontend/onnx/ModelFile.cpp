@@ -139,7 +139,8 @@ private:
     out.append(data.data(), data.size());
   }
   bool fail(uint64_t at, StringRef why) {
-    error = formatv("not a valid ONNX protobuf: {0} (at byte {1}); the file is truncated or corrupt", why, at);
+    error = formatv(
+        "not a valid ONNX protobuf: {0} (at byte {1}); the file is truncated or corrupt", why, at);
     return false;
   }
 
@@ -214,7 +215,8 @@ bool ModelFile::parse(std::string &error) {
   return true;
 }
 
-std::optional<ArrayRef<char>> ModelFile::bytesOf(const pb::TensorProto &tensor, std::string &error) {
+std::optional<ArrayRef<char>> ModelFile::bytesOf(const pb::TensorProto &tensor,
+                                                 std::string &error) {
   if (tensor.data_location() == pb::TensorProto::EXTERNAL)
     return externalBytes(tensor, error);
   if (!tensor.has_raw_data())
@@ -270,7 +272,8 @@ const MemoryBuffer *ModelFile::externalFile(StringRef location, std::string &err
   return result;
 }
 
-std::optional<ArrayRef<char>> ModelFile::externalBytes(const pb::TensorProto &tensor, std::string &error) {
+std::optional<ArrayRef<char>> ModelFile::externalBytes(const pb::TensorProto &tensor,
+                                                       std::string &error) {
   StringRef location;
   uint64_t offset = 0;
   std::optional<uint64_t> length;
@@ -297,8 +300,9 @@ std::optional<ArrayRef<char>> ModelFile::externalBytes(const pb::TensorProto &te
     return std::nullopt;
   uint64_t size = file->getBufferSize();
   if (offset > size || (length && *length > size - offset)) {
-    error = formatv("external data '{0}' is too short: bytes {1} to {2} are wanted, the file has {3}", location,
-                    offset, length ? std::to_string(offset + *length) : "the end", size);
+    error =
+        formatv("external data '{0}' is too short: bytes {1} to {2} are wanted, the file has {3}",
+                location, offset, length ? std::to_string(offset + *length) : "the end", size);
     return std::nullopt;
   }
   return ArrayRef<char>(file->getBufferStart() + offset, length.value_or(size - offset));

@@ -33,7 +33,8 @@ public:
 
 private:
   bool parse(std::string &error);
-  std::optional<llvm::ArrayRef<char>> externalBytes(const pb::TensorProto &tensor, std::string &error);
+  std::optional<llvm::ArrayRef<char>> externalBytes(const pb::TensorProto &tensor,
+                                                    std::string &error);
   const llvm::MemoryBuffer *externalFile(llvm::StringRef location, std::string &error);
 
   using Files = std::vector<std::unique_ptr<llvm::MemoryBuffer>>;

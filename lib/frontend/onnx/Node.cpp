@@ -33,7 +33,8 @@ const pb::AttributeProto *Node::attr(StringRef wanted) {
     if (a.ref_attr_name().empty())
       return &a;
     if (!scope.frame)
-      invalid("attribute '" + wanted + "' refers to an attribute of a function, but is not inside one");
+      invalid("attribute '" + wanted +
+              "' refers to an attribute of a function, but is not inside one");
     return scope.frame->attributes.lookup(a.ref_attr_name());
   }
   return nullptr;
@@ -77,7 +78,8 @@ std::optional<Ints> Node::ints(StringRef wanted) {
 
 std::optional<std::vector<std::string>> Node::strings(StringRef wanted) {
   const pb::AttributeProto *a = attrOf(wanted, pb::AttributeProto::STRINGS);
-  return a ? std::optional<std::vector<std::string>>({a->strings().begin(), a->strings().end()}) : std::nullopt;
+  return a ? std::optional<std::vector<std::string>>({a->strings().begin(), a->strings().end()})
+           : std::nullopt;
 }
 
 const pb::GraphProto &Node::graph(StringRef wanted) {
@@ -166,8 +168,8 @@ void Node::needRank(Value v, unsigned low, unsigned high) {
     return;
   if (high == ~0u)
     invalid("an operand has rank " + Twine(r) + ", at least " + Twine(low) + " is needed");
-  invalid("an operand has rank " + Twine(r) + ", " + Twine(low) + (high == low ? "" : " to " + std::to_string(high)) +
-          " is needed");
+  invalid("an operand has rank " + Twine(r) + ", " + Twine(low) +
+          (high == low ? "" : " to " + std::to_string(high)) + " is needed");
 }
 
 static std::string typeText(Type type) {
@@ -191,7 +193,8 @@ void Node::needBool(Value v) {
 void Node::needSameType(ArrayRef<Value> values) {
   for (Value v : values.drop_front())
     if (elt(v) != elt(values[0]))
-      invalid("operands have different element types, " + typeText(elt(values[0])) + " and " + typeText(elt(v)));
+      invalid("operands have different element types, " + typeText(elt(values[0])) + " and " +
+              typeText(elt(v)));
 }
 
 //===----------------------------------------------------------------------===//
@@ -203,8 +206,9 @@ Type Node::placeholder() { return RankedTensorType::get({}, b().getF32Type()); }
 void Node::infer(Operation *op) {
   importer.lastDiagnostic.clear();
   if (failed(shapes().infer(op)))
-    invalid(importer.lastDiagnostic.empty() ? "shapes or types of its operands contradict each other"
-                                            : importer.lastDiagnostic);
+    invalid(importer.lastDiagnostic.empty()
+                ? "shapes or types of its operands contradict each other"
+                : importer.lastDiagnostic);
   for (Value result : op->getResults()) {
     Ints dims;
     for (int64_t d : cast<RankedTensorType>(result.getType()).getShape())
@@ -228,8 +232,10 @@ Value Node::intConstant(int64_t value) { return constant(nn::makeInts(ctx(), {},
 static ElementsAttr splatOrList(ArrayRef<double> values, Type type, ArrayRef<int64_t> shape) {
   SmallVector<Attribute> elements;
   for (double v : values)
-    elements.push_back(isa<FloatType>(type) ? Attribute(FloatAttr::get(type, v))
-                                            : Attribute(IntegerAttr::get(type, APInt(type.getIntOrFloatBitWidth(), int64_t(v), true, true))));
+    elements.push_back(isa<FloatType>(type)
+                           ? Attribute(FloatAttr::get(type, v))
+                           : Attribute(IntegerAttr::get(type, APInt(type.getIntOrFloatBitWidth(),
+                                                                    int64_t(v), true, true))));
   return DenseElementsAttr::get(RankedTensorType::get(shape, type), elements);
 }
 
@@ -248,7 +254,8 @@ Value Node::convert(Value v, Type type) {
 
 Value Node::slice(Value v, int64_t axis, int64_t start, int64_t end, int64_t step) {
   Value steps = step == 1 ? Value() : intsConstant({step});
-  return make<nn::SliceOp>(v, intsConstant({start}), intsConstant({end}), intsConstant({axis}), steps);
+  return make<nn::SliceOp>(v, intsConstant({start}), intsConstant({end}), intsConstant({axis}),
+                           steps);
 }
 
 Value Node::scalar(Value v) {

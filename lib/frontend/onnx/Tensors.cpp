@@ -113,11 +113,11 @@ Type elementType(MLIRContext *ctx, int32_t dataType) {
 
 std::string dataTypeName(int32_t dataType) {
   static constexpr const char *names[] = {
-      "undefined",  "float",        "uint8",      "int8",           "uint16", "int16",      "int32",
-      "int64",      "string",       "bool",       "float16",        "double", "uint32",     "uint64",
-      "complex64",  "complex128",   "bfloat16",   "float8e4m3fn",   "float8e4m3fnuz", "float8e5m2",
-      "float8e5m2fnuz", "uint4",    "int4",       "float4e2m1",     "float8e8m0", "uint2",  "int2",
-      "float6e2m3", "float6e3m2"};
+      "undefined",      "float",      "uint8",          "int8",       "uint16",    "int16",
+      "int32",          "int64",      "string",         "bool",       "float16",   "double",
+      "uint32",         "uint64",     "complex64",      "complex128", "bfloat16",  "float8e4m3fn",
+      "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "uint4",      "int4",      "float4e2m1",
+      "float8e8m0",     "uint2",      "int2",           "float6e2m3", "float6e3m2"};
   if (dataType >= 0 && size_t(dataType) < std::size(names))
     return names[dataType];
   return "type " + std::to_string(dataType);
@@ -139,8 +139,8 @@ std::optional<int64_t> elementCount(ArrayRef<int64_t> dims) {
   return count;
 }
 
-ElementsAttr makeTensor(MLIRContext *ctx, ModelFile &file, const pb::TensorProto &tensor, StringRef name,
-                        TensorError &error) {
+ElementsAttr makeTensor(MLIRContext *ctx, ModelFile &file, const pb::TensorProto &tensor,
+                        StringRef name, TensorError &error) {
   Type element = elementType(ctx, tensor.data_type());
   if (!element) {
     error.unsupported = tensor.data_type() > 0 && tensor.data_type() <= DataType::FLOAT6E3M2;
@@ -159,8 +159,8 @@ ElementsAttr makeTensor(MLIRContext *ctx, ModelFile &file, const pb::TensorProto
   uint64_t wanted = uint64_t(*count) * nn::elementBytes(element);
 
   auto wrongSize = [&](uint64_t have, const char *unit, uint64_t want) {
-    return invalid(error, formatv("its dimensions {0} need {1} {2}, but there are {3}", dimsText(dims), want, unit,
-                                  have)
+    return invalid(error, formatv("its dimensions {0} need {1} {2}, but there are {3}",
+                                  dimsText(dims), want, unit, have)
                               .str());
   };
   std::string why;
@@ -190,8 +190,8 @@ ElementsAttr makeTensor(MLIRContext *ctx, ModelFile &file, const pb::TensorProto
   return nn::makeConstant(type, *typed, name);
 }
 
-ElementsAttr makeTensor(MLIRContext *ctx, ModelFile &file, const pb::SparseTensorProto &sparse, StringRef name,
-                        TensorError &error) {
+ElementsAttr makeTensor(MLIRContext *ctx, ModelFile &file, const pb::SparseTensorProto &sparse,
+                        StringRef name, TensorError &error) {
   ElementsAttr values = makeTensor(ctx, file, sparse.values(), name, error);
   if (!values)
     return {};
@@ -200,22 +200,28 @@ ElementsAttr makeTensor(MLIRContext *ctx, ModelFile &file, const pb::SparseTenso
     return {};
   SmallVector<int64_t> dims(sparse.dims().begin(), sparse.dims().end());
   std::optional<int64_t> count = elementCount(dims);
-  auto valueType = cast<RankedTensorType>(values.getType()), indexType = cast<RankedTensorType>(indices.getType());
-  int64_t n = valueType.getNumElements(), rank = dims.size(), width = nn::elementBytes(valueType.getElementType());
+  auto valueType = cast<RankedTensorType>(values.getType()),
+       indexType = cast<RankedTensorType>(indices.getType());
+  int64_t n = valueType.getNumElements(), rank = dims.size(),
+          width = nn::elementBytes(valueType.getElementType());
   // A dense copy is made: refuse what only a sparse tensor could hold.
   constexpr int64_t maxBytes = int64_t(1) << 31;
   if (!count || *count > maxBytes / width)
-    return invalid(error, "its dimensions " + dimsText(dims) + " are too large for a sparse tensor");
+    return invalid(error,
+                   "its dimensions " + dimsText(dims) + " are too large for a sparse tensor");
   bool linear = indexType.getRank() == 1;
   if (valueType.getRank() != 1 || !indexType.getElementType().isInteger(64) ||
-      indexType.getNumElements() != (linear ? n : n * rank) || (!linear && indexType.getRank() != 2))
+      indexType.getNumElements() != (linear ? n : n * rank) ||
+      (!linear && indexType.getRank() != 2))
     return invalid(error, "its values and indices do not fit together");
-  auto valueData = nn::ConstantData::get(Attribute(values)), indexData = nn::ConstantData::get(Attribute(indices));
+  auto valueData = nn::ConstantData::get(Attribute(values)),
+       indexData = nn::ConstantData::get(Attribute(indices));
   std::vector<char> dense(*count * width, 0);
   for (int64_t i = 0; i < n; ++i) {
     int64_t at = 0;
     for (int64_t axis = 0; axis < (linear ? 1 : rank); ++axis) {
-      int64_t index = indexData->asInt(linear ? i : i * rank + axis), size = linear ? *count : dims[axis];
+      int64_t index = indexData->asInt(linear ? i : i * rank + axis),
+              size = linear ? *count : dims[axis];
       if (index < 0 || index >= size)
         return invalid(error, "an index of its sparse values is out of range");
       at = at * size + index;

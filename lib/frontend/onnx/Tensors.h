@@ -26,11 +26,13 @@ struct TensorError {
 };
 
 /// The constant of a tensor: a view into the mapped files where its bytes lie there.
-mlir::ElementsAttr makeTensor(mlir::MLIRContext *ctx, ModelFile &file, const pb::TensorProto &tensor,
-                              llvm::StringRef name, TensorError &error);
+mlir::ElementsAttr makeTensor(mlir::MLIRContext *ctx, ModelFile &file,
+                              const pb::TensorProto &tensor, llvm::StringRef name,
+                              TensorError &error);
 /// A sparse tensor as a dense constant.
-mlir::ElementsAttr makeTensor(mlir::MLIRContext *ctx, ModelFile &file, const pb::SparseTensorProto &tensor,
-                              llvm::StringRef name, TensorError &error);
+mlir::ElementsAttr makeTensor(mlir::MLIRContext *ctx, ModelFile &file,
+                              const pb::SparseTensorProto &tensor, llvm::StringRef name,
+                              TensorError &error);
 
 } // namespace nnopt::onnx
 

@@ -24,7 +24,8 @@ Value mergeHeads(Node &n, Value v) {
 }
 
 void importAttention(Node &n) {
-  Value q = n.in(0), k = n.in(1), v = n.in(2), mask = n.optIn(3), pastK = n.optIn(4), pastV = n.optIn(5);
+  Value q = n.in(0), k = n.in(1), v = n.in(2), mask = n.optIn(3), pastK = n.optIn(4),
+        pastV = n.optIn(5);
   n.needFloat(q);
   n.needSameType({q, k});
   if (n.elt(v) != n.elt(q))
@@ -91,8 +92,8 @@ void importAttention(Node &n) {
   }
   // Position i of q sees keys up to i + (number of past keys).
   bool causal = n.i("is_causal", 0);
-  Value y = n.make<nn::AttentionOp>(q, k, v, mask, n.f64(factor), n.flag(causal), n.flag(causal && pastK),
-                                    n.f64(n.f("softcap", 0)));
+  Value y = n.make<nn::AttentionOp>(q, k, v, mask, n.f64(factor), n.flag(causal),
+                                    n.flag(causal && pastK), n.f64(n.f("softcap", 0)));
   n.out(0, rank == 3 ? mergeHeads(n, y) : y);
 }
 
@@ -137,7 +138,8 @@ void importRotaryEmbedding(Node &n) {
   Value imaginary = n.make<nn::AddOp>(n.make<nn::MulOp>(sin, a), n.make<nn::MulOp>(cos, b));
   Value y;
   if (interleaved) {
-    Value pairs = n.make<nn::ConcatOp>(ValueRange{n.unsqueeze(real, {4}), n.unsqueeze(imaginary, {4})}, n.i64(4));
+    Value pairs = n.make<nn::ConcatOp>(
+        ValueRange{n.unsqueeze(real, {4}), n.unsqueeze(imaginary, {4})}, n.i64(4));
     y = n.reshape(pairs, {0, 0, 0, part});
   } else {
     y = n.make<nn::ConcatOp>(ValueRange{real, imaginary}, n.i64(3));

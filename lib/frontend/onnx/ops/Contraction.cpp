@@ -8,7 +8,8 @@ using namespace mlir;
 namespace nnopt::onnx {
 namespace {
 
-Value matmul(Node &n, Value a, Value b, Value bias = {}, bool transposeA = false, bool transposeB = false) {
+Value matmul(Node &n, Value a, Value b, Value bias = {}, bool transposeA = false,
+             bool transposeB = false) {
   return n.make<nn::MatMulOp>(a, b, bias, ValueRange(), n.flag(transposeA), n.flag(transposeB));
 }
 
@@ -75,7 +76,8 @@ std::string explicitEquation(Node &n, StringRef text) {
   SmallVector<StringRef> terms;
   left.split(terms, ',');
   if (terms.size() != n.numInputs())
-    n.invalid("the equation has " + Twine(terms.size()) + " terms for " + Twine(n.numInputs()) + " operands");
+    n.invalid("the equation has " + Twine(terms.size()) + " terms for " + Twine(n.numInputs()) +
+              " operands");
   auto letters = [&](StringRef term) {
     size_t count = 0;
     for (char c : term) {
@@ -96,7 +98,8 @@ std::string explicitEquation(Node &n, StringRef text) {
     size_t count = letters(term), rank = n.rank(n.in(i));
     bool dots = term.contains("...");
     if (term.count('.') != (dots ? 3 : 0) || (dots ? count > rank : count != rank))
-      n.invalid("term '" + term + "' of the equation does not fit an operand of rank " + Twine(rank));
+      n.invalid("term '" + term + "' of the equation does not fit an operand of rank " +
+                Twine(rank));
     if (dots)
       widest = std::max(widest, rank - count);
   }
@@ -163,8 +166,8 @@ void importMatMulInteger(Node &n) {
 void registerContraction(Registry &r) {
   r.add("MatMul", 2, 2, importMatMul);
   r.add("Gemm", 2, 3, importGemm);
-  r.add("Einsum", 1, Registry::any, importEinsum);
-  r.add("MatMulInteger", 2, 4, importMatMulInteger);
+  r.add("Einsum", 1, Registry::any, importEinsum, 1, 12);
+  r.add("MatMulInteger", 2, 4, importMatMulInteger, 1, 10);
 }
 
 } // namespace nnopt::onnx

@@ -33,7 +33,8 @@ bool holds(const pb::GraphProto &graph, StringRef op) {
 /// are two such cases, and exporters make both from Python code whose condition is a shape:
 ///  - one branch contradicts the shapes of what it reads;
 ///  - "if this dimension is 1, squeeze it": ranks are fixed when compiling, and a model only makes
-///    sense with one of them. The branch that squeezes is taken, and squeeze wants a dimension of 1.
+///    sense with one of them. The branch that squeezes is taken, and squeeze wants a dimension
+///    of 1.
 const pb::GraphProto *onlyBranch(Node &n, nn::IfOp op, const pb::GraphProto &thenGraph,
                                  const pb::GraphProto &elseGraph) {
   Fatal thenError, elseError;
@@ -43,8 +44,8 @@ const pb::GraphProto *onlyBranch(Node &n, nn::IfOp op, const pb::GraphProto &the
     throw thenError;
   if (!thenGood || !elseGood) {
     n.importer.warn("the " + Twine(thenGood ? "else" : "then") + " branch of node '" +
-                    mlir::cast<NameLoc>(n.location()).getName().getValue() + "' is impossible and left out: " +
-                    (thenGood ? elseError : thenError).message);
+                    mlir::cast<NameLoc>(n.location()).getName().getValue() +
+                    "' is impossible and left out: " + (thenGood ? elseError : thenError).message);
     return thenGood ? &thenGraph : &elseGraph;
   }
   for (auto [a, b] : zip(op.getThenBranch().front().getTerminator()->getOperands(),
@@ -54,11 +55,13 @@ const pb::GraphProto *onlyBranch(Node &n, nn::IfOp op, const pb::GraphProto &the
     if (n.rank(a) == n.rank(b))
       continue;
     if (holds(thenGraph, "Squeeze") == holds(elseGraph, "Squeeze"))
-      n.unsupported("branches", "give values of different ranks, and the condition is not known when compiling");
+      n.unsupported(
+          "branches",
+          "give values of different ranks, and the condition is not known when compiling");
     bool takeThen = holds(thenGraph, "Squeeze");
     n.importer.warn("node '" + Twine(mlir::cast<NameLoc>(n.location()).getName().getValue()) +
-                    "': its branches give values of different ranks; only the " + (takeThen ? "then" : "else") +
-                    " branch, which squeezes, is compiled");
+                    "': its branches give values of different ranks; only the " +
+                    (takeThen ? "then" : "else") + " branch, which squeezes, is compiled");
     return takeThen ? &thenGraph : &elseGraph;
   }
   return nullptr;
@@ -90,9 +93,9 @@ void importIf(Node &n) {
 }
 
 /// Imports a loop body into the empty region of `op` with arguments of the given types; carried
-/// values whose dimensions change from one iteration to the next get dimensions that are unknown, and
-/// the body is imported again, because rules look at shapes. `build` makes the body and returns what
-/// it yields, of which `carried(i)` continues argument `firstCarried + i`.
+/// values whose dimensions change from one iteration to the next get dimensions that are unknown,
+/// and the body is imported again, because rules look at shapes. `build` makes the body and returns
+/// what it yields, of which `carried(i)` continues argument `firstCarried + i`.
 struct LoopBody {
   Node &n;
   Region &region;
@@ -182,7 +185,8 @@ void importLoop(Node &n) {
   for (Value v : initial)
     body.addArgument(n.elt(v), n.dims(v));
   body.import(2, 1, [&](Block *block) {
-    Values outputs = n.importer.importSubgraph(n, graph, Values(block->args_begin(), block->args_end()));
+    Values outputs =
+        n.importer.importSubgraph(n, graph, Values(block->args_begin(), block->args_end()));
     n.needBool(outputs[0]);
     outputs[0] = n.scalar(outputs[0]);
     return outputs;
@@ -194,7 +198,8 @@ void importLoop(Node &n) {
 Ints listAttr(Node &n, StringRef name, size_t count) {
   Ints values = n.ints(name).value_or(Ints(count, 0));
   if (values.size() != count)
-    n.invalid("attribute '" + name + "' has " + Twine(values.size()) + " entries, " + Twine(count) + " are needed");
+    n.invalid("attribute '" + name + "' has " + Twine(values.size()) + " entries, " + Twine(count) +
+              " are needed");
   return values;
 }
 
@@ -213,8 +218,10 @@ void importScan(Node &n) {
   if (n.numOutputs() < states || graph.output_size() != int(n.numOutputs()))
     n.invalid("its body and it have different numbers of outputs");
   unsigned results = n.numOutputs() - states;
-  Ints inAxes = listAttr(n, "scan_input_axes", scanned), inReverse = listAttr(n, "scan_input_directions", scanned);
-  Ints outAxes = listAttr(n, "scan_output_axes", results), outReverse = listAttr(n, "scan_output_directions", results);
+  Ints inAxes = listAttr(n, "scan_input_axes", scanned),
+       inReverse = listAttr(n, "scan_input_directions", scanned);
+  Ints outAxes = listAttr(n, "scan_output_axes", results),
+       outReverse = listAttr(n, "scan_output_directions", results);
   Values initial(all.begin(), all.begin() + states), sources(all.begin() + states, all.end());
   for (int64_t i = 0; i < scanned; ++i) {
     n.needRank(sources[i], 1);

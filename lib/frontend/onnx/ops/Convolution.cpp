@@ -20,8 +20,8 @@ Ints kernelOf(Node &n, Value weight) {
 static Ints perDimension(Node &n, StringRef name, size_t spatial, int64_t otherwise) {
   Ints values = n.ints(name).value_or(Ints(spatial, otherwise));
   if (values.size() != spatial)
-    n.invalid("attribute '" + name + "' has " + Twine(values.size()) + " entries for " + Twine(spatial) +
-              " spatial dimensions");
+    n.invalid("attribute '" + name + "' has " + Twine(values.size()) + " entries for " +
+              Twine(spatial) + " spatial dimensions");
   for (int64_t v : values)
     if (v < 1 || v > (int64_t(1) << 31))
       n.invalid("attribute '" + name + "' has the impossible entry " + Twine(v));
@@ -73,8 +73,8 @@ void readPads(Node &n, Value x, Window &w) {
     return;
   if (mode != "SAME_UPPER" && mode != "SAME_LOWER")
     n.invalid("unknown auto_pad '" + mode + "'");
-  // ceil(in / stride) outputs need (out - 1) * stride + extent - in elements of padding. For dynamic
-  // dimensions this may still be a constant (it is for stride 1).
+  // ceil(in / stride) outputs need (out - 1) * stride + extent - in elements of padding. For
+  // dynamic dimensions this may still be a constant (it is for stride 1).
   Dim zero = n.shapes().constant(0);
   for (size_t i = 0; i < spatial; ++i) {
     Dim in = n.dim(x, i + 2);
@@ -113,27 +113,29 @@ void needConvOperands(Node &n) {
 /// Dimensions that must agree but are both static and do not.
 void needEqual(Node &n, Dim a, int64_t factor, Dim b, const char *what) {
   if (a.isConst() && b.isConst() && a.value() * factor != b.value())
-    n.invalid(Twine(what) + " do not fit: " + Twine(a.value() * factor) + " and " + Twine(b.value()));
+    n.invalid(Twine(what) + " do not fit: " + Twine(a.value() * factor) + " and " +
+              Twine(b.value()));
 }
 
 void importConv(Node &n) {
   needConvOperands(n);
   Value x = n.in(0), weight = n.in(1);
   int64_t group = groupOf(n);
-  needEqual(n, n.dim(weight, 1), group, n.dim(x, 1), "channels of weights times group and of the input");
+  needEqual(n, n.dim(weight, 1), group, n.dim(x, 1),
+            "channels of weights times group and of the input");
   if (Dim m = n.dim(weight, 0); m.isConst() && m.value() % group != 0)
     n.invalid("the number of output channels is not a multiple of group");
   if (n.hasIn(2))
     needEqual(n, n.dim(n.in(2), 0), 1, n.dim(weight, 0), "bias and output channels");
   Window w = readWindow(n, x, kernelOf(n, weight));
   readPads(n, x, w);
-  n.out(0, n.make<nn::ConvOp>(x, weight, n.optIn(2), ValueRange(), n.i64s(w.strides), n.i64s(w.pads),
-                              n.i64s(w.dilations), n.i64(group)));
+  n.out(0, n.make<nn::ConvOp>(x, weight, n.optIn(2), ValueRange(), n.i64s(w.strides),
+                              n.i64s(w.pads), n.i64s(w.dilations), n.i64(group)));
 }
 
 /// Padding of a transposed convolution that asks for an output shape. With
-/// total = stride * (in - 1) + output_padding + extent - out, SAME_UPPER puts the smaller half first,
-/// everything else the larger one; a negative total becomes output padding.
+/// total = stride * (in - 1) + output_padding + extent - out, SAME_UPPER puts the smaller half
+/// first, everything else the larger one; a negative total becomes output padding.
 void resolveTransposePads(Node &n, Value x, Window &w, Ints &outputPadding) {
   size_t spatial = w.kernel.size();
   std::string mode = n.s("auto_pad", "NOTSET");
@@ -184,8 +186,9 @@ void importConvTranspose(Node &n) {
     if (p < 0 || p > (int64_t(1) << 31))
       n.invalid("attribute 'output_padding' has the impossible entry " + Twine(p));
   resolveTransposePads(n, x, w, outputPadding);
-  n.out(0, n.make<nn::ConvTransposeOp>(x, weight, n.optIn(2), ValueRange(), n.i64s(w.strides), n.i64s(w.pads),
-                                       n.i64s(w.dilations), n.i64s(outputPadding), n.i64(group)));
+  n.out(0, n.make<nn::ConvTransposeOp>(x, weight, n.optIn(2), ValueRange(), n.i64s(w.strides),
+                                       n.i64s(w.pads), n.i64s(w.dilations), n.i64s(outputPadding),
+                                       n.i64(group)));
 }
 
 } // namespace

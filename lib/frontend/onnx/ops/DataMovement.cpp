@@ -105,7 +105,8 @@ void importSplit(Node &n) {
     n.needInt(sizes);
   Dim total = n.dim(x, axis);
   if (!sizes && n.version() < 18 && total.isConst() && total.value() % parts != 0)
-    n.invalid("dimension " + Twine(total.value()) + " cannot be split into " + Twine(parts) + " equal parts");
+    n.invalid("dimension " + Twine(total.value()) + " cannot be split into " + Twine(parts) +
+              " equal parts");
   n.outs(n.makeN<nn::SplitOp>(parts, x, sizes, n.i64(axis)));
 }
 
@@ -170,6 +171,8 @@ void importPad(Node &n) {
 
 void importTile(Node &n) {
   n.needInt(n.in(1));
+  if (auto known = n.content(n.in(1)); known && any_of(*known, [](int64_t r) { return r < 0; }))
+    n.invalid("repeats must not be negative");
   n.out(0, n.make<nn::TileOp>(n.in(0), n.in(1)));
 }
 
@@ -238,7 +241,7 @@ void registerDataMovement(Registry &r) {
   r.add("Slice", 1, 5, importSlice);
   r.add("Pad", 1, 4, importPad);
   r.add("Tile", 2, 2, importTile);
-  r.add("Trilu", 1, 2, importTrilu);
+  r.add("Trilu", 1, 2, importTrilu, 1, 14);
   r.add("DepthToSpace", 1, 1, importDepthToSpace);
   r.add("SpaceToDepth", 1, 1, importSpaceToDepth);
   r.add("Identity", 1, 1, importIdentity);

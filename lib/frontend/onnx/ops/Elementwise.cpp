@@ -64,7 +64,7 @@ void importPow(Node &n) {
 void importMod(Node &n) {
   bool fmod = n.i("fmod", 0);
   n.needSameType({n.in(0), n.in(1)});
-  if (!fmod && isa<FloatType>(n.elt(n.in(0))))
+  if (!fmod && n.version() < 28 && isa<FloatType>(n.elt(n.in(0))))
     n.invalid("floating point operands need fmod = 1");
   n.out(0, n.make<nn::ModOp>(n.in(0), n.in(1), n.flag(fmod)));
 }
@@ -93,7 +93,8 @@ void importNot(Node &n) {
 void importClip(Node &n) {
   Value x = n.in(0), lo, hi;
   if (n.version() < 11) {
-    constexpr double lowest = std::numeric_limits<float>::lowest(), highest = std::numeric_limits<float>::max();
+    constexpr double lowest = std::numeric_limits<float>::lowest(),
+                     highest = std::numeric_limits<float>::max();
     double min = n.f("min", lowest), max = n.f("max", highest);
     if (min > lowest)
       lo = n.number(min, n.elt(x));
@@ -156,7 +157,8 @@ template <typename OpTy, int defaultTimes100> void importAlpha(Node &n) {
 
 void importSelu(Node &n) {
   n.needFloat(n.in(0));
-  double alpha = n.f("alpha", 1.67326319217681884765625), gamma = n.f("gamma", 1.05070102214813232421875);
+  double alpha = n.f("alpha", 1.67326319217681884765625),
+         gamma = n.f("gamma", 1.05070102214813232421875);
   n.out(0, n.make<nn::SeluOp>(n.in(0), n.f64(alpha), n.f64(gamma)));
 }
 
@@ -187,10 +189,10 @@ void importIsInf(Node &n) {
 void registerElementwise(Registry &r) {
   r.add("Abs", 1, 1, importUnary<nn::AbsOp>);
   r.add("Neg", 1, 1, importUnary<nn::NegOp>);
-  r.add("Sign", 1, 1, importUnary<nn::SignOp>);
+  r.add("Sign", 1, 1, importUnary<nn::SignOp>, 1, 9);
   r.add("Ceil", 1, 1, importFloatUnary<nn::CeilOp>);
   r.add("Floor", 1, 1, importFloatUnary<nn::FloorOp>);
-  r.add("Round", 1, 1, importFloatUnary<nn::RoundOp>);
+  r.add("Round", 1, 1, importFloatUnary<nn::RoundOp>, 1, 11);
   r.add("Sqrt", 1, 1, importFloatUnary<nn::SqrtOp>);
   r.add("Exp", 1, 1, importFloatUnary<nn::ExpOp>);
   r.add("Log", 1, 1, importFloatUnary<nn::LogOp>);
@@ -200,38 +202,41 @@ void registerElementwise(Registry &r) {
   r.add("Asin", 1, 1, importFloatUnary<nn::AsinOp>);
   r.add("Acos", 1, 1, importFloatUnary<nn::AcosOp>);
   r.add("Atan", 1, 1, importFloatUnary<nn::AtanOp>);
-  r.add("Sinh", 1, 1, importFloatUnary<nn::SinhOp>);
-  r.add("Cosh", 1, 1, importFloatUnary<nn::CoshOp>);
+  r.add("Sinh", 1, 1, importFloatUnary<nn::SinhOp>, 1, 9);
+  r.add("Cosh", 1, 1, importFloatUnary<nn::CoshOp>, 1, 9);
   r.add("Tanh", 1, 1, importFloatUnary<nn::TanhOp>);
-  r.add("Asinh", 1, 1, importFloatUnary<nn::AsinhOp>);
-  r.add("Acosh", 1, 1, importFloatUnary<nn::AcoshOp>);
-  r.add("Atanh", 1, 1, importFloatUnary<nn::AtanhOp>);
-  r.add("Erf", 1, 1, importFloatUnary<nn::ErfOp>);
+  r.add("Asinh", 1, 1, importFloatUnary<nn::AsinhOp>, 1, 9);
+  r.add("Acosh", 1, 1, importFloatUnary<nn::AcoshOp>, 1, 9);
+  r.add("Atanh", 1, 1, importFloatUnary<nn::AtanhOp>, 1, 9);
+  r.add("Erf", 1, 1, importFloatUnary<nn::ErfOp>, 1, 9);
   r.add("Sigmoid", 1, 1, importFloatUnary<nn::SigmoidOp>);
   r.add("Relu", 1, 1, importUnary<nn::ReluOp>);
   r.add("Softplus", 1, 1, importFloatUnary<nn::SoftplusOp>);
   r.add("Softsign", 1, 1, importFloatUnary<nn::SoftsignOp>);
   r.add("Reciprocal", 1, 1, importFloatUnary<nn::ReciprocalOp>);
-  r.add("Mish", 1, 1, importFloatUnary<nn::MishOp>);
-  r.add("HardSwish", 1, 1, importFloatUnary<nn::HardSwishOp>);
-  r.add("IsNaN", 1, 1, importFloatUnary<nn::IsNaNOp>);
-  r.add("IsInf", 1, 1, importIsInf);
+  r.add("Mish", 1, 1, importFloatUnary<nn::MishOp>, 1, 18);
+  r.add("HardSwish", 1, 1, importFloatUnary<nn::HardSwishOp>, 1, 14);
+  r.add("IsNaN", 1, 1, importFloatUnary<nn::IsNaNOp>, 1, 9);
+  r.add("IsInf", 1, 1, importIsInf, 1, 10);
   r.add("Not", 1, 1, importNot);
-  r.add("BitwiseNot", 1, 1, [](Node &n) {
-    n.needInt(n.in(0));
-    importUnary<nn::BitwiseNotOp>(n);
-  });
-  r.add("Gelu", 1, 1, importGelu);
+  r.add(
+      "BitwiseNot", 1, 1,
+      [](Node &n) {
+        n.needInt(n.in(0));
+        importUnary<nn::BitwiseNotOp>(n);
+      },
+      1, 18);
+  r.add("Gelu", 1, 1, importGelu, 1, 20);
   r.add("HardSigmoid", 1, 1, importHardSigmoid);
   r.add("LeakyRelu", 1, 1, importAlpha<nn::LeakyReluOp, 1>);
   r.add("Elu", 1, 1, importAlpha<nn::EluOp, 100>);
-  r.add("Celu", 1, 1, importAlpha<nn::CeluOp, 100>);
-  r.add("ThresholdedRelu", 1, 1, importAlpha<nn::ThresholdedReluOp, 100>);
+  r.add("Celu", 1, 1, importAlpha<nn::CeluOp, 100>, 1, 12);
+  r.add("ThresholdedRelu", 1, 1, importAlpha<nn::ThresholdedReluOp, 100>, 1, 10);
   r.add("Selu", 1, 1, importSelu);
-  r.add("Shrink", 1, 1, importShrink);
-  r.add("Swish", 1, 1, importSwish);
+  r.add("Shrink", 1, 1, importShrink, 1, 9);
+  r.add("Swish", 1, 1, importSwish, 1, 24);
   r.add("Cast", 1, 1, importCast);
-  r.add("CastLike", 2, 2, importCastLike);
+  r.add("CastLike", 2, 2, importCastLike, 1, 15);
 
   r.add("Add", 2, 2, importBinary<nn::AddOp>);
   r.add("Sub", 2, 2, importBinary<nn::SubOp>);
@@ -239,20 +244,20 @@ void registerElementwise(Registry &r) {
   r.add("Div", 2, 2, importBinary<nn::DivOp>);
   r.add("PRelu", 2, 2, importBinary<nn::PReluOp>);
   r.add("Pow", 2, 2, importPow);
-  r.add("Mod", 2, 2, importMod);
-  r.add("BitShift", 2, 2, importBitShift);
-  r.add("BitwiseAnd", 2, 2, importBitwise<nn::BitwiseAndOp>);
-  r.add("BitwiseOr", 2, 2, importBitwise<nn::BitwiseOrOp>);
-  r.add("BitwiseXor", 2, 2, importBitwise<nn::BitwiseXorOp>);
+  r.add("Mod", 2, 2, importMod, 1, 10);
+  r.add("BitShift", 2, 2, importBitShift, 1, 11);
+  r.add("BitwiseAnd", 2, 2, importBitwise<nn::BitwiseAndOp>, 1, 18);
+  r.add("BitwiseOr", 2, 2, importBitwise<nn::BitwiseOrOp>, 1, 18);
+  r.add("BitwiseXor", 2, 2, importBitwise<nn::BitwiseXorOp>, 1, 18);
   r.add("And", 2, 2, importLogical<nn::LogicalAndOp>);
   r.add("Or", 2, 2, importLogical<nn::LogicalOrOp>);
   r.add("Xor", 2, 2, importLogical<nn::LogicalXorOp>);
   r.add("Equal", 2, 2, importBinary<nn::EqualOp>);
   r.add("Less", 2, 2, importBinary<nn::LessOp>);
-  r.add("LessOrEqual", 2, 2, importBinary<nn::LessOrEqualOp>);
+  r.add("LessOrEqual", 2, 2, importBinary<nn::LessOrEqualOp>, 1, 12);
   r.add("Greater", 2, 2, importBinary<nn::GreaterOp>);
-  r.add("GreaterOrEqual", 2, 2, importBinary<nn::GreaterOrEqualOp>);
-  r.add("Where", 3, 3, importWhere);
+  r.add("GreaterOrEqual", 2, 2, importBinary<nn::GreaterOrEqualOp>, 1, 12);
+  r.add("Where", 3, 3, importWhere, 1, 9);
   r.add("Clip", 1, 3, importClip);
   r.add("Sum", 1, Registry::any, importVariadic<nn::AddOp>);
   r.add("Max", 1, Registry::any, importVariadic<nn::MaxOp>);

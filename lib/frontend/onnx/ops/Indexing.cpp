@@ -111,14 +111,14 @@ void importTopK(Node &n) {
 
 void registerIndexing(Registry &r) {
   r.add("Gather", 2, 2, importGather);
-  r.add("GatherElements", 2, 2, importGatherElements);
-  r.add("GatherND", 2, 2, importGatherND);
+  r.add("GatherElements", 2, 2, importGatherElements, 1, 11);
+  r.add("GatherND", 2, 2, importGatherND, 1, 11);
   r.add("Scatter", 3, 3, importScatterElements, 1, 9, 10);
-  r.add("ScatterElements", 3, 3, importScatterElements);
-  r.add("ScatterND", 3, 3, importScatterND);
-  r.add("OneHot", 3, 3, importOneHot);
-  r.add("NonZero", 1, 1, importNonZero);
-  r.add("Compress", 2, 2, importCompress);
+  r.add("ScatterElements", 3, 3, importScatterElements, 1, 11);
+  r.add("ScatterND", 3, 3, importScatterND, 1, 11);
+  r.add("OneHot", 3, 3, importOneHot, 1, 9);
+  r.add("NonZero", 1, 1, importNonZero, 1, 9);
+  r.add("Compress", 2, 2, importCompress, 1, 9);
   r.add("TopK", 1, 2, importTopK, 2);
 }
 

@@ -18,7 +18,8 @@ void needChannels(Node &n, Value x, ArrayRef<Value> values) {
       continue;
     Dim c = n.dim(x, 1), d = n.dim(v, 0);
     if (c.isConst() && d.isConst() && c != d)
-      n.invalid("an operand has " + Twine(d.value()) + " elements for " + Twine(c.value()) + " channels");
+      n.invalid("an operand has " + Twine(d.value()) + " elements for " + Twine(c.value()) +
+                " channels");
   }
 }
 
@@ -41,7 +42,8 @@ void importBatchNorm(Node &n) {
   needChannels(n, x, p);
   for (Value &v : p)
     v = n.convert(v, n.elt(x));
-  n.out(0, n.make<nn::BatchNormOp>(x, p[0], p[1], p[2], p[3], n.f64(n.f("epsilon", defaultEpsilon))));
+  n.out(0,
+        n.make<nn::BatchNormOp>(x, p[0], p[1], p[2], p[3], n.f64(n.f("epsilon", defaultEpsilon))));
 }
 
 void importInstanceNorm(Node &n) {
@@ -55,7 +57,8 @@ void importInstanceNorm(Node &n) {
     channels = n.dim(x, 1);
   if (!channels.isConst())
     n.unsupported("shape", "the number of channels must be static");
-  n.out(0, n.make<nn::GroupNormOp>(x, scale, bias, n.i64(channels.value()), n.f64(n.f("epsilon", defaultEpsilon))));
+  n.out(0, n.make<nn::GroupNormOp>(x, scale, bias, n.i64(channels.value()),
+                                   n.f64(n.f("epsilon", defaultEpsilon))));
 }
 
 void importGroupNorm(Node &n) {
@@ -80,7 +83,8 @@ void importGroupNorm(Node &n) {
     }
   }
   needChannels(n, x, {scale, bias});
-  n.out(0, n.make<nn::GroupNormOp>(x, scale, bias, n.i64(groups), n.f64(n.f("epsilon", defaultEpsilon))));
+  n.out(0, n.make<nn::GroupNormOp>(x, scale, bias, n.i64(groups),
+                                   n.f64(n.f("epsilon", defaultEpsilon))));
 }
 
 Ints from(int64_t axis, int64_t rank) {
@@ -107,7 +111,8 @@ void importLayerNorm(Node &n) {
   Value wide = isa<Float64Type>(n.elt(x)) ? x : n.convert(x, n.b().getF32Type());
   Value mean = n.reduce(wide, nn::ReduceKind::mean, from(axis, rank), true);
   Value centered = n.make<nn::SubOp>(wide, mean);
-  Value variance = n.reduce(n.make<nn::MulOp>(centered, centered), nn::ReduceKind::mean, from(axis, rank), true);
+  Value variance =
+      n.reduce(n.make<nn::MulOp>(centered, centered), nn::ReduceKind::mean, from(axis, rank), true);
   Value shifted = n.make<nn::AddOp>(variance, n.number(epsilon, n.elt(wide)));
   n.out(1, mean);
   n.out(2, n.make<nn::ReciprocalOp>(n.make<nn::SqrtOp>(shifted)));
@@ -119,7 +124,8 @@ void importRMSNorm(Node &n) {
   n.needFloat(x);
   n.needRank(x, 1);
   int64_t axis = n.axis(n.i("axis", -1), n.rank(x));
-  n.out(0, n.make<nn::RMSNormOp>(x, n.convert(scale, n.elt(x)), n.i64(axis), n.f64(n.f("epsilon", defaultEpsilon))));
+  n.out(0, n.make<nn::RMSNormOp>(x, n.convert(scale, n.elt(x)), n.i64(axis),
+                                 n.f64(n.f("epsilon", defaultEpsilon))));
 }
 
 /// (x - mean) / (standard deviation + 1e-9) over some axes.
@@ -129,7 +135,8 @@ void importMeanVarianceNorm(Node &n) {
   Ints axes = n.axes(n.ints("axes").value_or(Ints{0, 2, 3}), n.rank(x));
   Value mean = n.reduce(x, nn::ReduceKind::mean, axes, true);
   Value centered = n.make<nn::SubOp>(x, mean);
-  Value variance = n.reduce(n.make<nn::MulOp>(centered, centered), nn::ReduceKind::mean, axes, true);
+  Value variance =
+      n.reduce(n.make<nn::MulOp>(centered, centered), nn::ReduceKind::mean, axes, true);
   Value deviation = n.make<nn::AddOp>(n.make<nn::SqrtOp>(variance), n.number(1e-9, n.elt(x)));
   n.out(0, n.make<nn::DivOp>(centered, deviation));
 }
@@ -175,15 +182,18 @@ template <typename Body> void alongAxis(Node &n, Body body) {
 
 void importSoftmax(Node &n) {
   bool log = n.op() == "LogSoftmax";
-  alongAxis(n, [&](Value x, int64_t axis) { return n.make<nn::SoftmaxOp>(x, n.i64(axis), n.flag(log)); });
+  alongAxis(
+      n, [&](Value x, int64_t axis) { return n.make<nn::SoftmaxOp>(x, n.i64(axis), n.flag(log)); });
 }
 
 /// One at the first largest element, zero elsewhere.
 void importHardmax(Node &n) {
   alongAxis(n, [&](Value x, int64_t axis) {
-    Value position = n.make<nn::ArgReduceOp>(x, n.i64(axis), n.b().getBoolAttr(false), n.flag(true), n.flag(false));
+    Value position = n.make<nn::ArgReduceOp>(x, n.i64(axis), n.b().getBoolAttr(false), n.flag(true),
+                                             n.flag(false));
     Value size = n.make<nn::ShapeOp>(x, n.i64(axis), n.i64(axis + 1));
-    return n.make<nn::OneHotOp>(position, n.scalar(size), n.numbersConstant({0, 1}, n.elt(x)), n.i64(axis));
+    return n.make<nn::OneHotOp>(position, n.scalar(size), n.numbersConstant({0, 1}, n.elt(x)),
+                                n.i64(axis));
   });
 }
 
@@ -192,10 +202,11 @@ void importHardmax(Node &n) {
 void registerNormalization(Registry &r) {
   r.add("BatchNormalization", 5, 5, importBatchNorm, 5);
   r.add("InstanceNormalization", 3, 3, importInstanceNorm);
-  r.add("GroupNormalization", 3, 3, importGroupNorm);
+  r.add("GroupNormalization", 3, 3, importGroupNorm, 1, 18);
+  // onnxruntime writes it into models of older opsets too.
   r.add("LayerNormalization", 2, 3, importLayerNorm, 3);
-  r.add("RMSNormalization", 2, 2, importRMSNorm);
-  r.add("MeanVarianceNormalization", 1, 1, importMeanVarianceNorm);
+  r.add("RMSNormalization", 2, 2, importRMSNorm, 1, 23);
+  r.add("MeanVarianceNormalization", 1, 1, importMeanVarianceNorm, 1, 9);
   r.add("LpNormalization", 1, 1, importLpNorm);
   r.add("LRN", 1, 1, importLRN);
   r.add("Softmax", 1, 1, importSoftmax);

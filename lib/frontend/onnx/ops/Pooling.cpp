@@ -17,9 +17,9 @@ void importMaxPool(Node &n) {
   Value x = n.in(0);
   Window w = poolWindow(n);
   bool ceil = n.i("ceil_mode", 0), columnMajor = n.i("storage_order", 0), indices = n.isUsed(1);
-  auto op = nn::MaxPoolOp::create(n.b(), n.location(), n.placeholder(), indices ? n.placeholder() : Type(), x,
-                                  n.i64s(w.kernel), n.i64s(w.strides), n.i64s(w.pads), n.i64s(w.dilations),
-                                  n.flag(ceil), n.flag(columnMajor));
+  auto op = nn::MaxPoolOp::create(
+      n.b(), n.location(), n.placeholder(), indices ? n.placeholder() : Type(), x, n.i64s(w.kernel),
+      n.i64s(w.strides), n.i64s(w.pads), n.i64s(w.dilations), n.flag(ceil), n.flag(columnMajor));
   n.infer(op);
   n.outs(op->getResults());
 }
@@ -29,8 +29,8 @@ void importAveragePool(Node &n) {
   n.needFloat(x);
   Window w = poolWindow(n);
   bool ceil = n.i("ceil_mode", 0), padding = n.i("count_include_pad", 0);
-  n.out(0, n.make<nn::AvgPoolOp>(x, n.i64s(w.kernel), n.i64s(w.strides), n.i64s(w.pads), n.i64s(w.dilations),
-                                 n.flag(ceil), n.flag(padding)));
+  n.out(0, n.make<nn::AvgPoolOp>(x, n.i64s(w.kernel), n.i64s(w.strides), n.i64s(w.pads),
+                                 n.i64s(w.dilations), n.flag(ceil), n.flag(padding)));
 }
 
 /// Reduction over all spatial dimensions, which stay as 1.

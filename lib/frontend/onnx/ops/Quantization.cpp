@@ -62,7 +62,8 @@ void importQuantize(Node &n) {
   auto type = dyn_cast_or_null<IntegerType>(result);
   if (!type || type.getWidth() > 16 || type.getWidth() == 1)
     n.unsupported("type", "only 8- and 16-bit integers are supported");
-  Value y = n.make<nn::RoundOp>(n.make<nn::DivOp>(n.convert(x, f32), n.convert(alongAxis(n, x, scale), f32)));
+  Value y = n.make<nn::RoundOp>(
+      n.make<nn::DivOp>(n.convert(x, f32), n.convert(alongAxis(n, x, scale), f32)));
   if (zero)
     y = n.make<nn::AddOp>(y, n.convert(alongAxis(n, x, zero), f32));
   double span = double(int64_t(1) << type.getWidth()), low = type.isUnsigned() ? 0 : -span / 2;
@@ -93,9 +94,9 @@ void importDynamicQuantize(Node &n) {
 } // namespace
 
 void registerQuantization(Registry &r) {
-  r.add("DequantizeLinear", 2, 3, importDequantize);
-  r.add("QuantizeLinear", 2, 3, importQuantize);
-  r.add("DynamicQuantizeLinear", 1, 1, importDynamicQuantize, 3);
+  r.add("DequantizeLinear", 2, 3, importDequantize, 1, 10);
+  r.add("QuantizeLinear", 2, 3, importQuantize, 1, 10);
+  r.add("DynamicQuantizeLinear", 1, 1, importDynamicQuantize, 3, 11);
 }
 
 } // namespace nnopt::onnx

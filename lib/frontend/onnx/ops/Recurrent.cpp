@@ -47,7 +47,8 @@ Cell readCell(Node &n, int64_t gates, ArrayRef<StringRef> defaults) {
   if (names.size() > wanted && n.op() == "RNN")
     names.resize(wanted);
   if (names.size() != wanted)
-    n.invalid("attribute 'activations' has " + Twine(names.size()) + " entries, " + Twine(wanted) + " are needed");
+    n.invalid("attribute 'activations' has " + Twine(names.size()) + " entries, " + Twine(wanted) +
+              " are needed");
   SmallVector<StringRef> lower;
   for (std::string &name : names) {
     for (char &ch : name)
@@ -66,7 +67,8 @@ Cell readCell(Node &n, int64_t gates, ArrayRef<StringRef> defaults) {
     n.invalid("attribute 'hidden_size' contradicts the weights");
   auto need = [&](Value v, unsigned axis, Dim want, const char *what) {
     if (n.dim(v, axis).isConst() && want.isConst() && n.dim(v, axis) != want)
-      n.invalid(Twine(what) + " has dimension " + n.dim(v, axis).str() + " where " + want.str() + " is needed");
+      n.invalid(Twine(what) + " has dimension " + n.dim(v, axis).str() + " where " + want.str() +
+                " is needed");
   };
   Dim count = n.shapes().constant(directions);
   for (auto [v, what] : {std::pair(c.w, "W"), std::pair(c.r, "R")}) {
@@ -97,7 +99,8 @@ Cell readCell(Node &n, int64_t gates, ArrayRef<StringRef> defaults) {
   return c;
 }
 
-/// With layout 1, y is [batch, sequence, directions, hidden] and states are [batch, directions, hidden].
+/// With layout 1, y is [batch, sequence, directions, hidden] and states are [batch, directions,
+/// hidden].
 void setOutputs(Node &n, const Cell &c, Operation *op) {
   n.infer(op);
   for (auto [i, v] : enumerate(op->getResults())) {
@@ -106,7 +109,8 @@ void setOutputs(Node &n, const Cell &c, Operation *op) {
     if (!c.batchFirst)
       n.out(i, v);
     else if (n.isUsed(i))
-      n.out(i, n.transpose(v, i == 0 ? ArrayRef<int64_t>({2, 0, 1, 3}) : ArrayRef<int64_t>({1, 0, 2})));
+      n.out(i, n.transpose(v, i == 0 ? ArrayRef<int64_t>({2, 0, 1, 3})
+                                     : ArrayRef<int64_t>({1, 0, 2})));
   }
 }
 
@@ -123,24 +127,26 @@ void importLSTM(Node &n) {
   }
   Type t = n.placeholder();
   setOutputs(n, c,
-             nn::LSTMOp::create(n.b(), n.location(), t, t, t, c.x, c.w, c.r, c.bias, c.lens, c.h0, c0, peephole,
-                                c.direction, c.activations, c.clip, n.flag(n.i("input_forget", 0))));
+             nn::LSTMOp::create(n.b(), n.location(), t, t, t, c.x, c.w, c.r, c.bias, c.lens, c.h0,
+                                c0, peephole, c.direction, c.activations, c.clip,
+                                n.flag(n.i("input_forget", 0))));
 }
 
 void importGRU(Node &n) {
   Cell c = readCell(n, 3, {"Sigmoid", "Tanh"});
   Type t = n.placeholder();
   setOutputs(n, c,
-             nn::GRUOp::create(n.b(), n.location(), t, t, c.x, c.w, c.r, c.bias, c.lens, c.h0, c.direction,
-                               c.activations, c.clip, n.flag(n.i("linear_before_reset", 0))));
+             nn::GRUOp::create(n.b(), n.location(), t, t, c.x, c.w, c.r, c.bias, c.lens, c.h0,
+                               c.direction, c.activations, c.clip,
+                               n.flag(n.i("linear_before_reset", 0))));
 }
 
 void importRNN(Node &n) {
   Cell c = readCell(n, 1, {"Tanh"});
   Type t = n.placeholder();
   setOutputs(n, c,
-             nn::RNNOp::create(n.b(), n.location(), t, t, c.x, c.w, c.r, c.bias, c.lens, c.h0, c.direction,
-                               c.activations, c.clip));
+             nn::RNNOp::create(n.b(), n.location(), t, t, c.x, c.w, c.r, c.bias, c.lens, c.h0,
+                               c.direction, c.activations, c.clip));
 }
 
 } // namespace

@@ -21,13 +21,13 @@ template <nn::ReduceKind kind> void importReduce(Node &n) {
     n.needInt(n.in(1));
     axes = n.content(n.in(1));
     if (!axes) {
-      // A rank that depends on the number of axes is typed by keep_dims alone.
-      if (!keep && !(n.rank(n.in(1)) == 1 && n.dim(n.in(1), 0).isConst()))
-        n.unsupported("axes", "must be known when compiling");
+      if (!keep)
+        n.unsupported("axes",
+                      "must be known when compiling where the reduced dimensions are removed");
       if (noop && !(n.rank(n.in(1)) == 1 && n.dim(n.in(1), 0).isAtLeast(1)))
         n.unsupported("axes", "must be known when compiling");
-      n.out(0, n.make<nn::ReduceOp>(x, n.in(1), nn::ReduceKindAttr::get(n.ctx(), kind), DenseI64ArrayAttr(),
-                                    n.b().getBoolAttr(keep)));
+      n.out(0, n.make<nn::ReduceOp>(x, n.in(1), nn::ReduceKindAttr::get(n.ctx(), kind),
+                                    DenseI64ArrayAttr(), n.b().getBoolAttr(keep)));
       return;
     }
   }
@@ -37,8 +37,9 @@ template <nn::ReduceKind kind> void importReduce(Node &n) {
   bool none = !axes || axes->empty();
   if (none && noop) {
     // Nothing is reduced, but sum_square and the like still act on each element.
-    n.out(0, kind == nn::ReduceKind::sum || kind == nn::ReduceKind::mean || kind == nn::ReduceKind::max ||
-                     kind == nn::ReduceKind::min || kind == nn::ReduceKind::prod
+    n.out(0, kind == nn::ReduceKind::sum || kind == nn::ReduceKind::mean ||
+                     kind == nn::ReduceKind::max || kind == nn::ReduceKind::min ||
+                     kind == nn::ReduceKind::prod
                  ? x
                  : n.squeeze(n.reduce(n.unsqueeze(x, {rank}), kind, {rank}, true), {rank}));
     return;
@@ -53,7 +54,8 @@ template <bool max> void importArgReduce(Node &n) {
   n.needRank(x, 1);
   int64_t axis = n.axis(n.i("axis", 0), n.rank(x));
   bool keep = n.i("keepdims", 1), last = n.i("select_last_index", 0);
-  n.out(0, n.make<nn::ArgReduceOp>(x, n.i64(axis), n.b().getBoolAttr(keep), n.flag(max), n.flag(last)));
+  n.out(0, n.make<nn::ArgReduceOp>(x, n.i64(axis), n.b().getBoolAttr(keep), n.flag(max),
+                                   n.flag(last)));
 }
 
 void importCumSum(Node &n) {
@@ -83,7 +85,7 @@ void registerReduction(Registry &r) {
   r.add("ReduceLogSumExp", 1, 2, importReduce<nn::ReduceKind::log_sum_exp>);
   r.add("ArgMax", 1, 1, importArgReduce<true>);
   r.add("ArgMin", 1, 1, importArgReduce<false>);
-  r.add("CumSum", 2, 2, importCumSum);
+  r.add("CumSum", 2, 2, importCumSum, 1, 11);
 }
 
 } // namespace nnopt::onnx

@@ -18,8 +18,8 @@ struct Modes {
 Value resize(Node &n, Value x, Value scales, Value sizes, const Modes &m) {
   return n.make<nn::ResizeOp>(x, scales, sizes, nn::ResizeModeAttr::get(n.ctx(), m.mode),
                               nn::CoordinateModeAttr::get(n.ctx(), m.coordinates),
-                              nn::NearestModeAttr::get(n.ctx(), m.nearest), n.f64(m.cubic), n.flag(m.excludeOutside),
-                              n.f64(m.extrapolation));
+                              nn::NearestModeAttr::get(n.ctx(), m.nearest), n.f64(m.cubic),
+                              n.flag(m.excludeOutside), n.f64(m.extrapolation));
 }
 
 nn::ResizeMode interpolation(Node &n) {
@@ -90,7 +90,8 @@ void importResize(Node &n) {
   auto coordinateKind = nn::symbolizeCoordinateMode(coordinates);
   auto nearestKind = nn::symbolizeNearestMode(nearest);
   if (coordinates == "tf_crop_and_resize" || coordinates == "tf_half_pixel_for_nn")
-    n.unsupported("attribute 'coordinate_transformation_mode'", "'" + coordinates + "' is not supported");
+    n.unsupported("attribute 'coordinate_transformation_mode'",
+                  "'" + coordinates + "' is not supported");
   if (!coordinateKind)
     n.invalid("unknown coordinate_transformation_mode '" + coordinates + "'");
   if (!nearestKind)
@@ -145,9 +146,11 @@ void importUpsample(Node &n) {
   m.mode = interpolation(n);
   if (m.mode == nn::ResizeMode::nearest) {
     if (auto known = n.numbers(scales)) {
-      bool grows = any_of(*known, [](double s) { return s > 1; }), shrinks = any_of(*known, [](double s) { return s < 1; });
+      bool grows = any_of(*known, [](double s) { return s > 1; }),
+           shrinks = any_of(*known, [](double s) { return s < 1; });
       if (grows && shrinks)
-        n.unsupported("scales", "nearest that grows one dimension and shrinks another is not supported");
+        n.unsupported("scales",
+                      "nearest that grows one dimension and shrinks another is not supported");
       if (shrinks)
         m.nearest = nn::NearestMode::ceil;
     }

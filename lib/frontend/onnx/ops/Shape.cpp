@@ -21,7 +21,8 @@ void importConstant(Node &n) {
   if (const pb::AttributeProto *a = n.attr("value")) {
     n.out(0, tensorConstant(n, makeTensor(n.ctx(), n.importer.file, a->t(), name, error), error));
   } else if (const pb::AttributeProto *a = n.attr("sparse_value")) {
-    n.out(0, tensorConstant(n, makeTensor(n.ctx(), n.importer.file, a->sparse_tensor(), name, error), error));
+    n.out(0, tensorConstant(
+                 n, makeTensor(n.ctx(), n.importer.file, a->sparse_tensor(), name, error), error));
   } else if (auto v = n.optF("value_float")) {
     n.out(0, n.constant(nn::makeFloats(n.ctx(), {}, {float(*v)}, name)));
   } else if (const pb::AttributeProto *a = n.attr("value_floats")) {
@@ -82,7 +83,8 @@ void importEyeLike(Node &n) {
     int64_t dtype = n.i("dtype");
     type = elementType(n.ctx(), dtype);
     if (!type)
-      n.unsupported("attribute 'dtype'", "element type " + dataTypeName(dtype) + " is not supported");
+      n.unsupported("attribute 'dtype'",
+                    "element type " + dataTypeName(dtype) + " is not supported");
   }
   if (!n.dim(x, 0).isConst() || !n.dim(x, 1).isConst())
     n.unsupported("shape", "must be static");
@@ -95,7 +97,8 @@ void importEyeLike(Node &n) {
   for (int64_t row = 0; row < rows; ++row)
     if (int64_t column = row + k; column >= 0 && column < columns)
       std::memcpy(&bytes[(row * columns + column) * width], one->bytes().data(), width);
-  n.out(0, n.constant(nn::makeConstant(RankedTensorType::get({rows, columns}, type), bytes, "eye")));
+  n.out(0,
+        n.constant(nn::makeConstant(RankedTensorType::get({rows, columns}, type), bytes, "eye")));
 }
 
 } // namespace
@@ -104,9 +107,9 @@ void registerShapeOps(Registry &r) {
   r.add("Constant", 0, 0, importConstant);
   r.add("Shape", 1, 1, importShape);
   r.add("Size", 1, 1, importSize);
-  r.add("ConstantOfShape", 1, 1, importConstantOfShape);
-  r.add("Range", 3, 3, importRange);
-  r.add("EyeLike", 1, 1, importEyeLike);
+  r.add("ConstantOfShape", 1, 1, importConstantOfShape, 1, 9);
+  r.add("Range", 3, 3, importRange, 1, 11);
+  r.add("EyeLike", 1, 1, importEyeLike, 1, 9);
 }
 
 } // namespace nnopt::onnx
