@@ -176,7 +176,8 @@ bool isNonNegative(const Polynomial &p, unsigned depth) {
   if (!p.empty() && !p.begin()->first.empty()) {
     for (Dim atom : p.begin()->first) {
       auto low = intervalOf(atom).first;
-      if (!low || *low < 0 || !llvm::all_of(p, [&](auto &t) { return llvm::is_contained(t.first, atom); }))
+      if (!low || *low < 0 ||
+          !llvm::all_of(p, [&](auto &t) { return llvm::is_contained(t.first, atom); }))
         continue;
       Polynomial q;
       for (auto &[m, c] : p)

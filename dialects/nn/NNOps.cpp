@@ -31,8 +31,8 @@ static LogicalResult verifyScalarYield(Operation *op, Block &block, ValueRange r
     return op->emitOpError("region must end in nn.yield");
   auto yield = cast<YieldOp>(block.back());
   if (yield.getValues().size() != results.size())
-    return op->emitOpError("region yields ") << yield.getValues().size() << " values for "
-                                             << results.size() << " results";
+    return op->emitOpError("region yields ")
+           << yield.getValues().size() << " values for " << results.size() << " results";
   for (auto [i, pair] : llvm::enumerate(llvm::zip(yield.getValues(), results))) {
     Type want = scalarType(elementTypeOf(std::get<1>(pair)));
     Type got = std::get<0>(pair).getType();
@@ -46,14 +46,14 @@ static LogicalResult verifyScalarYield(Operation *op, Block &block, ValueRange r
 static LogicalResult verifyScalarArguments(Operation *op, Block &block, unsigned first,
                                            ValueRange values) {
   if (block.getNumArguments() != first + values.size())
-    return op->emitOpError("region has ") << block.getNumArguments() << " arguments, expected "
-                                          << first + values.size();
+    return op->emitOpError("region has ")
+           << block.getNumArguments() << " arguments, expected " << first + values.size();
   for (auto [i, value] : llvm::enumerate(values)) {
     Type want = scalarType(elementTypeOf(value));
     Type got = block.getArgument(first + i).getType();
     if (got != want)
-      return op->emitOpError("region argument ") << first + i << " is " << got << ", expected "
-                                                 << want;
+      return op->emitOpError("region argument ")
+             << first + i << " is " << got << ", expected " << want;
   }
   return success();
 }
@@ -85,23 +85,22 @@ static LogicalResult verifyEpilogue(Operation *op, Region &epilogue, ValueRange 
 }
 
 /// Attributes that conv and conv_transpose share. `spatial` is the rank of x minus 2.
-template <typename ConvLike>
-static LogicalResult verifyConvLike(ConvLike op, bool transposed) {
+template <typename ConvLike> static LogicalResult verifyConvLike(ConvLike op, bool transposed) {
   int64_t rank = op.getX().getType().getRank();
   if (rank < 3)
     return op.emitOpError("x must have rank 3 or more, got ") << rank;
   if (op.getW().getType().getRank() != rank)
-    return op.emitOpError("w must have the rank of x, got ") << op.getW().getType().getRank()
-                                                             << " and " << rank;
+    return op.emitOpError("w must have the rank of x, got ")
+           << op.getW().getType().getRank() << " and " << rank;
   size_t spatial = rank - 2;
   auto check = [&](StringRef name, ArrayRef<int64_t> values, size_t count, int64_t low) {
     if (values.size() != count)
-      return LogicalResult(op.emitOpError() << name << " must have " << count << " entries, got "
-                                            << values.size());
+      return LogicalResult(op.emitOpError()
+                           << name << " must have " << count << " entries, got " << values.size());
     for (int64_t v : values)
       if (v < low)
-        return LogicalResult(op.emitOpError() << name << " must be at least " << low << ", got "
-                                              << v);
+        return LogicalResult(op.emitOpError()
+                             << name << " must be at least " << low << ", got " << v);
     return success();
   };
   int64_t anyPad = transposed ? std::numeric_limits<int64_t>::min() : 0;
@@ -215,8 +214,8 @@ LogicalResult LoopOp::verify() {
   unsigned carried = getCarried().size();
   Block &block = getBody().front();
   if (block.getNumArguments() != carried + 2)
-    return emitOpError("body has ") << block.getNumArguments() << " arguments, expected "
-                                    << carried + 2;
+    return emitOpError("body has ")
+           << block.getNumArguments() << " arguments, expected " << carried + 2;
   auto isScalar = [&](unsigned i, unsigned width) {
     auto type = dyn_cast<RankedTensorType>(block.getArgument(i).getType());
     return type && type.getElementType().isSignlessInteger(width);

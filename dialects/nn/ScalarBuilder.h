@@ -37,8 +37,12 @@ struct ScalarBuilder {
   }
 
   /// A constant of the type of `like`.
-  Value c(Value like, double v) { return constant(like.getType(), b.getFloatAttr(element(like), v)); }
-  Value i(Value like, int64_t v) { return constant(like.getType(), b.getIntegerAttr(element(like), v)); }
+  Value c(Value like, double v) {
+    return constant(like.getType(), b.getFloatAttr(element(like), v));
+  }
+  Value i(Value like, int64_t v) {
+    return constant(like.getType(), b.getIntegerAttr(element(like), v));
+  }
   Value constant(mlir::Type type, mlir::TypedAttr value) {
     if (auto vector = llvm::dyn_cast<mlir::VectorType>(type))
       value = mlir::DenseElementsAttr::get(vector, mlir::ArrayRef<mlir::Attribute>(value));
@@ -48,14 +52,22 @@ struct ScalarBuilder {
   static bool isFloat(Value v) { return llvm::isa<mlir::FloatType>(element(v)); }
 
   // Floats or integers, by type.
-  Value add(Value x, Value y) { return isFloat(x) ? make<mlir::arith::AddFOp>(x, y) : make<mlir::arith::AddIOp>(x, y); }
-  Value sub(Value x, Value y) { return isFloat(x) ? make<mlir::arith::SubFOp>(x, y) : make<mlir::arith::SubIOp>(x, y); }
-  Value mul(Value x, Value y) { return isFloat(x) ? make<mlir::arith::MulFOp>(x, y) : make<mlir::arith::MulIOp>(x, y); }
+  Value add(Value x, Value y) {
+    return isFloat(x) ? make<mlir::arith::AddFOp>(x, y) : make<mlir::arith::AddIOp>(x, y);
+  }
+  Value sub(Value x, Value y) {
+    return isFloat(x) ? make<mlir::arith::SubFOp>(x, y) : make<mlir::arith::SubIOp>(x, y);
+  }
+  Value mul(Value x, Value y) {
+    return isFloat(x) ? make<mlir::arith::MulFOp>(x, y) : make<mlir::arith::MulIOp>(x, y);
+  }
   Value div(Value x, Value y) { return make<mlir::arith::DivFOp>(x, y); }
   Value neg(Value x) { return isFloat(x) ? make<mlir::arith::NegFOp>(x) : sub(i(x, 0), x); }
   Value abs(Value x) { return make<mlir::math::AbsFOp>(x); }
   Value exp(Value x) { return make<mlir::math::ExpOp>(x); }
-  Value select(Value condition, Value x, Value y) { return make<mlir::arith::SelectOp>(condition, x, y); }
+  Value select(Value condition, Value x, Value y) {
+    return make<mlir::arith::SelectOp>(condition, x, y);
+  }
   Value cmp(FPred p, Value x, Value y) { return make<mlir::arith::CmpFOp>(p, x, y); }
   Value cmp(IPred p, Value x, Value y) { return make<mlir::arith::CmpIOp>(p, x, y); }
   Value isNaN(Value x) { return cmp(FPred::UNO, x, x); }
@@ -101,7 +113,8 @@ mlir::Value inFloat(mlir::OpBuilder &builder, mlir::Location loc, mlir::ValueRan
   for (mlir::Value x : args)
     wide.push_back(ScalarBuilder::isFloat(x) ? s.widen(x) : x);
   mlir::Value result = f(s, llvm::ArrayRef<mlir::Value>(wide));
-  return ScalarBuilder::isFloat(result) ? s.narrow(result, ScalarBuilder::element(args[0])) : result;
+  return ScalarBuilder::isFloat(result) ? s.narrow(result, ScalarBuilder::element(args[0]))
+                                        : result;
 }
 
 } // namespace nnopt::nn

@@ -41,8 +41,7 @@ static bool isHarmlessDivisor(Value v) {
 
 /// Quotient and remainder (sign of x) where division by 0 gives 0 and x instead of a trap, and
 /// the smallest number divided by -1 wraps around.
-static std::pair<Value, Value> divideIntegers(ScalarBuilder &s, Value x, Value y,
-                                              bool isUnsigned) {
+static std::pair<Value, Value> divideIntegers(ScalarBuilder &s, Value x, Value y, bool isUnsigned) {
   if (isUnsigned) {
     if (isHarmlessDivisor(y))
       return {s.make<arith::DivUIOp>(x, y), s.make<arith::RemUIOp>(x, y)};

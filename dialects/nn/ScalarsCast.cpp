@@ -71,7 +71,8 @@ static Value encodeFloat8(ScalarBuilder &s, Value x, Type to, Float8 f, bool sat
 
   // Normal numbers: round the bits at the mantissa's end, then rebias the exponent.
   int drop = 23 - f.mantissaBits;
-  Value odd = s.make<arith::AndIOp>(s.make<arith::ShRUIOp>(magnitude, s.i(bits, drop)), s.i(bits, 1));
+  Value odd =
+      s.make<arith::AndIOp>(s.make<arith::ShRUIOp>(magnitude, s.i(bits, drop)), s.i(bits, 1));
   Value rounded = s.add(s.add(magnitude, s.i(bits, (int64_t(1) << (drop - 1)) - 1)), odd);
   Value normal = s.sub(s.make<arith::ShRUIOp>(rounded, s.i(bits, drop)),
                        s.i(bits, int64_t(127 - f.bias) << f.mantissaBits));
@@ -81,8 +82,8 @@ static Value encodeFloat8(ScalarBuilder &s, Value x, Type to, Float8 f, bool sat
   Value absolute = s.make<arith::BitcastOp>(x.getType(), magnitude);
   int magicExponent = 23 - f.mantissaBits + 1 - f.bias;
   Value sum = s.add(absolute, s.c(absolute, std::ldexp(1.0, magicExponent)));
-  Value subnormal = s.sub(s.make<arith::BitcastOp>(i32, sum),
-                          s.i(bits, int64_t(127 + magicExponent) << 23));
+  Value subnormal =
+      s.sub(s.make<arith::BitcastOp>(i32, sum), s.i(bits, int64_t(127 + magicExponent) << 23));
   Value isSmall = s.cmp(FPred::OLT, absolute, s.c(absolute, std::ldexp(1.0, 1 - f.bias)));
   Value code = s.select(isSmall, subnormal, normal);
 

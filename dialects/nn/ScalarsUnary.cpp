@@ -80,9 +80,7 @@ Value SoftsignOp::buildScalar(OpBuilder &b, Location loc, ValueRange args) {
 }
 
 /// 1 + e^-x: infinite for very negative x, where its reciprocal is the right 0.
-static Value onePlusExpNeg(ScalarBuilder &s, Value x) {
-  return s.add(s.c(x, 1), s.exp(s.neg(x)));
-}
+static Value onePlusExpNeg(ScalarBuilder &s, Value x) { return s.add(s.c(x, 1), s.exp(s.neg(x))); }
 
 Value SigmoidOp::buildScalar(OpBuilder &b, Location loc, ValueRange args) {
   return inFloat(b, loc, args, [](ScalarBuilder &s, Args x) {
@@ -226,8 +224,8 @@ Value ShrinkOp::buildScalar(OpBuilder &b, Location loc, ValueRange args) {
   if (integer)
     x[0] = s.toFloat(args[0], b.getF32Type(), isUnsigned);
   Value result = inFloat(b, loc, x, [&](ScalarBuilder &s, Args x) {
-    Value high = s.select(s.cmp(FPred::OGT, x[0], s.c(x[0], lambda)),
-                          s.sub(x[0], s.c(x[0], bias)), s.c(x[0], 0));
+    Value high = s.select(s.cmp(FPred::OGT, x[0], s.c(x[0], lambda)), s.sub(x[0], s.c(x[0], bias)),
+                          s.c(x[0], 0));
     return s.select(s.cmp(FPred::OLT, x[0], s.c(x[0], -lambda)), s.add(x[0], s.c(x[0], bias)),
                     high);
   });

@@ -17,8 +17,7 @@ static Type accumulatorType(Type operand) {
 }
 
 /// Result element type: what the epilogue yields, with the signedness of the current type.
-template <typename Contraction>
-static Type contractionType(Contraction op, Type operand) {
+template <typename Contraction> static Type contractionType(Contraction op, Type operand) {
   Region &epilogue = op.getEpilogue();
   if (epilogue.empty() || epilogue.front().empty())
     return accumulatorType(operand);
@@ -97,14 +96,14 @@ LogicalResult ConvOp::inferShapes(ShapeContext &ctx) {
                               "channels of x and channels of w times group")))
     return failure();
   if (w[0].isConst() && (group < 1 || w[0].value() % group))
-    return emitOpError("cannot divide ") << w[0].value() << " output channels into " << group
-                                         << " groups";
+    return emitOpError("cannot divide ")
+           << w[0].value() << " output channels into " << group << " groups";
   Dims spatial;
   for (unsigned i = 0; i < spatialRank; ++i) {
     Dim size = x[spatialBegin(last) + i];
     Dim window = dilated(w[2 + i], getDilations()[i]);
-    Dim count = windowCount(size, getPads()[i], getPads()[spatialRank + i], window,
-                            getStrides()[i], false);
+    Dim count =
+        windowCount(size, getPads()[i], getPads()[spatialRank + i], window, getStrides()[i], false);
     if (!count)
       return emitOpError("window of ") << window.str() << " is larger than the padded size along "
                                        << "axis " << i << " of " << shape::str(x);
@@ -129,8 +128,8 @@ LogicalResult ConvTransposeOp::inferShapes(ShapeContext &ctx) {
   if (failed(shape::checkSame(*this, x[last ? rank - 1 : 1], w[0], "channels of x and w")))
     return failure();
   if (w[0].isConst() && ((int64_t)getGroup() < 1 || w[0].value() % (int64_t)getGroup()))
-    return emitOpError("cannot divide ") << w[0].value() << " channels into " << getGroup()
-                                         << " groups";
+    return emitOpError("cannot divide ")
+           << w[0].value() << " channels into " << getGroup() << " groups";
   Dims spatial;
   for (unsigned i = 0; i < spatialRank; ++i) {
     Dim size = x[spatialBegin(last) + i];
@@ -171,8 +170,8 @@ LogicalResult MatMulOp::inferShapes(ShapeContext &ctx) {
     return emitOpError("reduces dimensions ")
            << a.back().str() << " and " << b[b.size() - 2].str() << " of "
            << shape::str(ctx.dims(getA())) << " and " << shape::str(ctx.dims(getB()));
-  std::optional<Dims> dims = broadcastDims(ctx, ArrayRef<Dim>(a).drop_back(2),
-                                           ArrayRef<Dim>(b).drop_back(2));
+  std::optional<Dims> dims =
+      broadcastDims(ctx, ArrayRef<Dim>(a).drop_back(2), ArrayRef<Dim>(b).drop_back(2));
   if (!dims)
     return emitOpError("batch dimensions do not broadcast: ")
            << shape::str(ctx.dims(getA())) << " and " << shape::str(ctx.dims(getB()));
@@ -199,8 +198,8 @@ LogicalResult EinsumOp::inferShapes(ShapeContext &ctx) {
   SmallVector<StringRef> terms;
   inputs.split(terms, ',');
   if (!getEquation().contains("->") || terms.size() != getInputs().size())
-    return emitOpError("equation '") << getEquation() << "' does not fit " << getInputs().size()
-                                     << " inputs";
+    return emitOpError("equation '")
+           << getEquation() << "' does not fit " << getInputs().size() << " inputs";
   std::map<char, Dim> sizes;
   Dims ellipsis;
   auto bind = [&](char name, Dim d) {
@@ -208,8 +207,8 @@ LogicalResult EinsumOp::inferShapes(ShapeContext &ctx) {
     if (!known)
       known = d;
     else if (!known.isConst(1) && !d.isConst(1) && shape::differ(known, d))
-      return LogicalResult(emitOpError("size of '") << name << "' is both " << known.str()
-                                                    << " and " << d.str());
+      return LogicalResult(emitOpError("size of '")
+                           << name << "' is both " << known.str() << " and " << d.str());
     else
       known = known.isConst(1) ? d : shape::unify(known, d);
     return success();
@@ -228,8 +227,7 @@ LogicalResult EinsumOp::inferShapes(ShapeContext &ctx) {
     for (auto [name, d] : llvm::zip(after, dims.take_back(after.size())))
       if (failed(bind(name, d)))
         return failure();
-    auto both = broadcastDims(ctx, ellipsis,
-                              dims.slice(before.size(), dims.size() - named));
+    auto both = broadcastDims(ctx, ellipsis, dims.slice(before.size(), dims.size() - named));
     if (!both)
       return emitOpError("dimensions of '...' do not broadcast");
     ellipsis = *both;
@@ -266,8 +264,8 @@ LogicalResult AttentionOp::inferShapes(ShapeContext &ctx) {
       failed(shape::checkSame(*this, q[3], k[3], "head sizes of q and k")))
     return failure();
   if (q[1].isConst() && k[1].isConst() && (k[1].value() < 1 || q[1].value() % k[1].value()))
-    return emitOpError("heads of q (") << q[1].value() << ") are no multiple of those of k ("
-                                       << k[1].value() << ")";
+    return emitOpError("heads of q (")
+           << q[1].value() << ") are no multiple of those of k (" << k[1].value() << ")";
   if (getMask()) {
     Dims scores{q[0], q[1], q[2], k[2]};
     auto both = broadcastDims(ctx, scores, ctx.dims(getMask()));
@@ -275,8 +273,8 @@ LogicalResult AttentionOp::inferShapes(ShapeContext &ctx) {
     for (size_t i = 0; fits && i < 4; ++i)
       fits = !shape::differ((*both)[i], scores[i]);
     if (!fits)
-      return emitOpError("mask of ") << shape::str(ctx.dims(getMask()))
-                                     << " does not broadcast to " << shape::str(scores);
+      return emitOpError("mask of ")
+             << shape::str(ctx.dims(getMask())) << " does not broadcast to " << shape::str(scores);
   }
   Dim batch = shape::unify(q[0], shape::unify(k[0], v[0]));
   ctx.set(getResult(), ctx.info(getQ()).elementType, {batch, q[1], q[2], v[3]});
@@ -287,8 +285,7 @@ LogicalResult AttentionOp::inferShapes(ShapeContext &ctx) {
 // Pooling
 //===----------------------------------------------------------------------===//
 
-template <typename Pool>
-static FailureOr<Dims> poolDims(Pool op, ShapeContext &ctx) {
+template <typename Pool> static FailureOr<Dims> poolDims(Pool op, ShapeContext &ctx) {
   Dims dims(ctx.dims(op.getX()));
   size_t spatialRank = op.getKernel().size();
   if (dims.size() != spatialRank + 2 || op.getStrides().size() != spatialRank ||
@@ -299,12 +296,12 @@ static FailureOr<Dims> poolDims(Pool op, ShapeContext &ctx) {
     if (op.getStrides()[i] < 1 || op.getKernel()[i] < 1 || op.getDilations()[i] < 1)
       return op.emitOpError("kernel, strides and dilations must be at least 1");
     Dim window = dilated(ctx.constant(op.getKernel()[i]), op.getDilations()[i]);
-    Dim count = windowCount(dims[begin + i], op.getPads()[i], op.getPads()[spatialRank + i],
-                            window, op.getStrides()[i], op.getCeilMode());
+    Dim count = windowCount(dims[begin + i], op.getPads()[i], op.getPads()[spatialRank + i], window,
+                            op.getStrides()[i], op.getCeilMode());
     if (!count)
-      return op.emitOpError("window of ") << window.str()
-                                          << " is larger than the padded size along axis " << i
-                                          << " of " << shape::str(ctx.dims(op.getX()));
+      return op.emitOpError("window of ")
+             << window.str() << " is larger than the padded size along axis " << i << " of "
+             << shape::str(ctx.dims(op.getX()));
     dims[begin + i] = count;
   }
   return dims;

@@ -48,8 +48,7 @@ static LogicalResult joinBranches(IfOp op, ShapeContext &ctx, size_t symbolsBefo
       dims.push_back(same ? x : ctx.unknown("if"));
     }
     ctx.set(op.getResult(r), a.elementType, dims);
-    if (a.content && b.content && a.content == b.content &&
-        llvm::none_of(*a.content, [&](Dim d) {
+    if (a.content && b.content && a.content == b.content && llvm::none_of(*a.content, [&](Dim d) {
           return shape::mentionsNewSymbol(d, ctx.dimContext(), symbolsBefore);
         }))
       ctx.setContent(op.getResult(r), *a.content);
@@ -191,8 +190,8 @@ LogicalResult LoopOp::inferShapes(ShapeContext &ctx) {
       // A size that grows by the same amount in each iteration is known at the end.
       Dim growth = ctx.dims(yield.getValues()[1 + k])[i] - dims[i];
       bool isSteady = !shape::mentionsNewSymbol(growth, ctx.dimContext(), symbolsBefore);
-      dims[i] = isSteady && trips ? ctx.dims(getCarried()[k])[i] + growth * trips
-                                  : ctx.unknown("loop");
+      dims[i] =
+          isSteady && trips ? ctx.dims(getCarried()[k])[i] + growth * trips : ctx.unknown("loop");
     }
     ctx.set(getResult(k), ctx.info(getCarried()[k]).elementType, dims);
     Value argument = getBody().front().getArgument(2 + k);

@@ -151,8 +151,8 @@ LogicalResult SplitOp::inferShapes(ShapeContext &ctx) {
       });
   }
   if (allKnown && shape::differ(sum, from[axis]))
-    return emitOpError("sizes add up to ") << sum.str() << ", dimension " << axis << " is "
-                                           << from[axis].str();
+    return emitOpError("sizes add up to ")
+           << sum.str() << ", dimension " << axis << " is " << from[axis].str();
   return success();
 }
 
@@ -249,8 +249,7 @@ LogicalResult SliceOp::inferShapes(ShapeContext &ctx) {
       begin[axis] = sliced.start.value();
     if (sliced.step && sliced.step.isConst())
       step[axis] = sliced.step.value();
-    dims[axis] = sliced.size ? sliced.size
-                             : shape::unknownDim(ctx, *this, 0, rank, axis, "slice");
+    dims[axis] = sliced.size ? sliced.size : shape::unknownDim(ctx, *this, 0, rank, axis, "slice");
   }
   ctx.set(getResult(), elementType, dims);
   if (known)

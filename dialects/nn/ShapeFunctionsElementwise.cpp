@@ -123,9 +123,8 @@ static Dim combine(Operation *op, ArrayRef<Dim> v) {
       .Case<LogicalAndOp>([&](auto) { return logic([](bool a, bool b) { return a && b; }); })
       .Case<LogicalOrOp>([&](auto) { return logic([](bool a, bool b) { return a || b; }); })
       .Case<LogicalXorOp>([&](auto) { return logic([](bool a, bool b) { return a != b; }); })
-      .Case<LogicalNotOp>([&](auto) {
-        return v[0].isConst() ? v[0].context().constant(v[0].value() == 0) : Dim();
-      })
+      .Case<LogicalNotOp>(
+          [&](auto) { return v[0].isConst() ? v[0].context().constant(v[0].value() == 0) : Dim(); })
       .Case<WhereOp>([&](auto) {
         if (v[0].isConst())
           return v[0].isConst(0) ? v[2] : v[1];
@@ -135,8 +134,7 @@ static Dim combine(Operation *op, ArrayRef<Dim> v) {
         if (!cast.getTo().isInteger(1))
           return v[0];
         Dim zero = v[0].context().constant(0);
-        return v[0] == zero ? zero
-               : shape::differ(v[0], zero) ? v[0].context().constant(1) : Dim();
+        return v[0] == zero ? zero : shape::differ(v[0], zero) ? v[0].context().constant(1) : Dim();
       })
       .Default(Dim());
 }

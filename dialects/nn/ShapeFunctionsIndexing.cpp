@@ -28,8 +28,8 @@ LogicalResult GatherOp::inferShapes(ShapeContext &ctx) {
   for (int64_t o = 0; o < outer; ++o)
     for (int64_t index : *indices) {
       if (index < -size || index >= size)
-        return emitOpError("index ") << index << " is out of range for dimension " << axis
-                                     << " of " << shape::str(from);
+        return emitOpError("index ")
+               << index << " is out of range for dimension " << axis << " of " << shape::str(from);
       int64_t row = index < 0 ? index + size : index;
       for (int64_t i = 0; i < inner; ++i)
         result.push_back((*content)[(o * size + row) * inner + i]);
@@ -63,8 +63,8 @@ LogicalResult GatherNDOp::inferShapes(ShapeContext &ctx) {
   Dims from(ctx.dims(getX())), at(ctx.dims(getIndices()));
   int64_t batch = getBatchDims();
   if (batch < 0 || batch >= (int64_t)at.size() || batch > (int64_t)from.size())
-    return emitOpError("batch_dims ") << batch << " does not fit " << shape::str(from) << " and "
-                                      << shape::str(at);
+    return emitOpError("batch_dims ")
+           << batch << " does not fit " << shape::str(from) << " and " << shape::str(at);
   FailureOr<int64_t> length = tupleLength(*this, ctx, getIndices(), from.size() - batch);
   if (failed(length))
     return failure();
@@ -216,8 +216,8 @@ LogicalResult ResizeOp::inferShapes(ShapeContext &ctx) {
 static LogicalResult checkDivides(Operation *op, ArrayRef<Dim> x, unsigned i, int64_t by) {
   Dim rest = x[i].mod(x[i].context().constant(by));
   if (rest.isConst() && !rest.isConst(0))
-    return op->emitOpError("dimension ") << i << " of " << shape::str(x)
-                                         << " is not a multiple of " << by;
+    return op->emitOpError("dimension ")
+           << i << " of " << shape::str(x) << " is not a multiple of " << by;
   return success();
 }
 

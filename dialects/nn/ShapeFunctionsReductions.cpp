@@ -49,8 +49,8 @@ LogicalResult ReduceOp::inferShapes(ShapeContext &ctx) {
   else
     axes = getAxes() ? SmallVector<int64_t>(*getAxes()) : SmallVector<int64_t>();
   if (!axes) {
-    // Any dimension may be gone. Axes do not repeat, so that their number gives the rank; where that
-    // is unknown too, the result type knows it.
+    // Any dimension may be gone. Axes do not repeat, so that their number gives the rank; where
+    // that is unknown too, the result type knows it.
     ArrayRef<Dim> given = ctx.dims(getDynamicAxes());
     unsigned resultRank = getKeepDims() ? rank : getType().getRank();
     if (!getKeepDims() && given.size() == 1 && given[0].isConst())
@@ -96,7 +96,9 @@ static LogicalResult inferSame(ShapeContext &ctx, Value x, Value result) {
   return success();
 }
 
-LogicalResult CumSumOp::inferShapes(ShapeContext &ctx) { return inferSame(ctx, getX(), getResult()); }
+LogicalResult CumSumOp::inferShapes(ShapeContext &ctx) {
+  return inferSame(ctx, getX(), getResult());
+}
 
 LogicalResult SoftmaxOp::inferShapes(ShapeContext &ctx) {
   if (failed(shape::checkAxis(*this, getAxis(), ctx.rank(getX()))))
@@ -144,8 +146,8 @@ static FailureOr<Dim> channelsOf(Operation *op, ShapeContext &ctx, Value x, bool
 LogicalResult BatchNormOp::inferShapes(ShapeContext &ctx) {
   FailureOr<Dim> channels = channelsOf(*this, ctx, getX(), getChannelsLast());
   if (failed(channels) ||
-      failed(checkChannels(*this, ctx, {getScale(), getBias(), getMean(), getVariance()},
-                           *channels)))
+      failed(
+          checkChannels(*this, ctx, {getScale(), getBias(), getMean(), getVariance()}, *channels)))
     return failure();
   return inferSame(ctx, getX(), getResult());
 }
@@ -156,8 +158,8 @@ LogicalResult GroupNormOp::inferShapes(ShapeContext &ctx) {
     return failure();
   if (channels->isConst() &&
       ((int64_t)getNumGroups() < 1 || channels->value() % (int64_t)getNumGroups()))
-    return emitOpError("cannot divide ") << channels->value() << " channels into "
-                                         << getNumGroups() << " groups";
+    return emitOpError("cannot divide ")
+           << channels->value() << " channels into " << getNumGroups() << " groups";
   return inferSame(ctx, getX(), getResult());
 }
 
@@ -174,8 +176,8 @@ static LogicalResult inferAxisNorm(Operation *op, ShapeContext &ctx, Value x, Va
     for (size_t i = 0; fits && i < normalized.size(); ++i)
       fits = !shape::differ((*both)[i], normalized[i]);
     if (!fits)
-      return op->emitOpError("operand of ") << shape::str(dims) << " does not broadcast to "
-                                            << shape::str(normalized);
+      return op->emitOpError("operand of ")
+             << shape::str(dims) << " does not broadcast to " << shape::str(normalized);
   }
   return inferSame(ctx, x, result);
 }
@@ -237,8 +239,7 @@ static FailureOr<CellDims> cellDims(Cell op, ShapeContext &ctx, int64_t gates) {
   return CellDims{x[0], directions, x[1], hidden};
 }
 
-template <typename Cell>
-static LogicalResult inferCell(Cell op, ShapeContext &ctx, int64_t gates) {
+template <typename Cell> static LogicalResult inferCell(Cell op, ShapeContext &ctx, int64_t gates) {
   FailureOr<CellDims> d = cellDims(op, ctx, gates);
   if (failed(d))
     return failure();

@@ -90,9 +90,8 @@ static FailureOr<Dims> reshapeDims(ReshapeOp op, ShapeContext &ctx, ArrayRef<Dim
     } else {
       dims[inferred] = total.floorDiv(known);
       if (total.isConst() && known.isConst() && total.value() % known.value())
-        return op.emitOpError("cannot reshape ")
-               << shape::str(from) << " (" << total.value() << " elements) to "
-               << shape::str(wanted);
+        return op.emitOpError("cannot reshape ") << shape::str(from) << " (" << total.value()
+                                                 << " elements) to " << shape::str(wanted);
     }
   }
   return dims;
@@ -108,8 +107,8 @@ LogicalResult ReshapeOp::inferShapes(ShapeContext &ctx) {
     if (shapeDims.size() != 1)
       return emitOpError("shape must be a vector, got ") << shape::str(shapeDims);
     if (shape::differ(shapeDims[0], ctx.constant(rank)))
-      return emitOpError("has a shape operand of ") << shapeDims[0].str() << " elements for rank "
-                                                    << rank;
+      return emitOpError("has a shape operand of ")
+             << shapeDims[0].str() << " elements for rank " << rank;
     wanted = Dims(rank, Dim());
   }
   FailureOr<Dims> dims = reshapeDims(*this, ctx, from, *wanted);

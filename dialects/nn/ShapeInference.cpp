@@ -154,9 +154,8 @@ bool isShapeOperandOf(Operation *op, unsigned index) {
       .Case<ReshapeOp, ExpandOp, TileOp>([&](auto) { return index == 1; })
       .Case<SplitOp, SliceOp>([&](auto) { return index >= 1; })
       .Case<TopKOp, OneHotOp, CumSumOp, ReduceOp, TriluOp>([&](auto) { return index == 1; })
-      .Case<PadOp>([&](PadOp pad) {
-        return index >= 1 && pad->getOperand(index) != pad.getValue();
-      })
+      .Case<PadOp>(
+          [&](PadOp pad) { return index >= 1 && pad->getOperand(index) != pad.getValue(); })
       .Case<ResizeOp>([&](auto) { return index >= 1; })
       .Default(false);
 }

@@ -15,8 +15,7 @@ struct ConstantsTest : testing::Test {
   Builder b{&ctx};
   ConstantsTest() { ctx.loadDialect<NNDialect>(); }
 
-  template <typename T>
-  ElementsAttr make(Type element, std::vector<T> values) {
+  template <typename T> ElementsAttr make(Type element, std::vector<T> values) {
     auto type = RankedTensorType::get({(int64_t)values.size()}, element);
     return makeConstant(type, {reinterpret_cast<char *>(values.data()), values.size() * sizeof(T)},
                         "weights");
@@ -50,8 +49,7 @@ TEST_F(ConstantsTest, ViewsAreNotCopied) {
   float x = 2.5f;
   std::memcpy(file.data() + 1 + 4 * 7, &x, 4);
   auto type = RankedTensorType::get({100}, b.getF32Type());
-  auto data = ConstantData::get(
-      makeConstantView(type, ArrayRef<char>(file).drop_front(1), "view"));
+  auto data = ConstantData::get(makeConstantView(type, ArrayRef<char>(file).drop_front(1), "view"));
   ASSERT_TRUE(data);
   EXPECT_EQ(data->bytes().data(), file.data() + 1);
   EXPECT_EQ(data->asDouble(7), 2.5);
@@ -75,7 +73,8 @@ TEST_F(ConstantsTest, SplatsAreExpanded) {
 }
 
 TEST_F(ConstantsTest, HalfPrecision) {
-  auto half = ConstantData::get(make<uint16_t>(b.getF16Type(), {0x3c00, 0xc000, 0x0001, 0x7c00, 0x7e00, 0x8000, 0x7bff}));
+  auto half = ConstantData::get(
+      make<uint16_t>(b.getF16Type(), {0x3c00, 0xc000, 0x0001, 0x7c00, 0x7e00, 0x8000, 0x7bff}));
   EXPECT_EQ(half->asDouble(0), 1.0);
   EXPECT_EQ(half->asDouble(1), -2.0);
   EXPECT_EQ(half->asDouble(2), std::ldexp(1.0, -24));
@@ -88,7 +87,8 @@ TEST_F(ConstantsTest, HalfPrecision) {
 }
 
 TEST_F(ConstantsTest, SignednessDecidesTheValue) {
-  auto u8 = ConstantData::get(make<uint8_t>(IntegerType::get(&ctx, 8, IntegerType::Unsigned), {200, 3}));
+  auto u8 =
+      ConstantData::get(make<uint8_t>(IntegerType::get(&ctx, 8, IntegerType::Unsigned), {200, 3}));
   EXPECT_EQ(u8->asInt(0), 200);
   auto s8 = ConstantData::get(make<uint8_t>(b.getI8Type(), {200, 3}));
   EXPECT_EQ(s8->asInt(0), -56);

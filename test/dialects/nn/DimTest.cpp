@@ -136,13 +136,20 @@ Sample randomExpression(DimContext &ctx, std::mt19937 &rng,
   int64_t k = 1 + pick(8);
   auto floorDiv = [](int64_t a, int64_t b) { return a / b - (a % b != 0 && a < 0); };
   switch (pick(8)) {
-  case 0: return {x.dim + y.dim, x.value + y.value};
-  case 1: return {x.dim - y.dim, x.value - y.value};
-  case 2: return {x.dim * y.dim, x.value * y.value};
-  case 3: return {x.dim.floorDiv(k), floorDiv(x.value, k)};
-  case 4: return {x.dim.mod(ctx.constant(k)), x.value - floorDiv(x.value, k) * k};
-  case 5: return {x.dim.min(y.dim), std::min(x.value, y.value)};
-  case 6: return {x.dim.max(y.dim), std::max(x.value, y.value)};
+  case 0:
+    return {x.dim + y.dim, x.value + y.value};
+  case 1:
+    return {x.dim - y.dim, x.value - y.value};
+  case 2:
+    return {x.dim * y.dim, x.value * y.value};
+  case 3:
+    return {x.dim.floorDiv(k), floorDiv(x.value, k)};
+  case 4:
+    return {x.dim.mod(ctx.constant(k)), x.value - floorDiv(x.value, k) * k};
+  case 5:
+    return {x.dim.min(y.dim), std::min(x.value, y.value)};
+  case 6:
+    return {x.dim.max(y.dim), std::max(x.value, y.value)};
   default:
     // Division by an expression needs a positive one.
     if (y.value < 1 || !y.dim.isAtLeast(1))

@@ -67,7 +67,8 @@ struct ScalarsTest : testing::Test {
     SmallVector<Value> args;
     for (auto [operand, v] : llvm::zip(nn->getOperands(), values)) {
       Type type = signless(getElementTypeOrSelf(operand.getType()));
-      args.push_back(arith::ConstantOp::create(b, nn.getLoc(), cast<TypedAttr>(constantOf(type, v))));
+      args.push_back(
+          arith::ConstantOp::create(b, nn.getLoc(), cast<TypedAttr>(constantOf(type, v))));
     }
     Value result = nn.buildScalar(b, nn.getLoc(), args);
     Type resultType = getElementTypeOrSelf(nn->getResult(0).getType());
@@ -117,12 +118,14 @@ struct ScalarsTest : testing::Test {
                 StringRef attrs = "") {
     std::string t = type.str(), r = result.empty() ? t : result.str();
     return eval((name + " %a0, %a1 " + attrs + " : (tensor<" + t + ">, tensor<" + t +
-                 ">) -> tensor<" + r + ">").str(),
+                 ">) -> tensor<" + r + ">")
+                    .str(),
                 {t, t}, {x, y});
   }
   double castTo(double x, std::string from, std::string to, StringRef attrs = "") {
-    return eval(("cast %a0 {to = " + to + attrs + "} : (tensor<" + from + ">) -> tensor<" + to + ">").str(),
-                {from}, {x});
+    return eval(
+        ("cast %a0 {to = " + to + attrs + "} : (tensor<" + from + ">) -> tensor<" + to + ">").str(),
+        {from}, {x});
   }
 };
 
@@ -173,12 +176,14 @@ TEST_F(ScalarsTest, Activations) {
     near(unary("thresholded_relu", x, "f32", "{alpha = 0.5 : f64}"), x > 0.5 ? x : 0);
     near(unary("hard_sigmoid", x, "f32", "{alpha = 0.2 : f64, beta = 0.5 : f64}"),
          std::max(0.0, std::min(1.0, 0.2 * x + 0.5)));
-    near(unary("shrink", x, "f32", "{lambd = 0.5 : f64, bias = 0.25 : f64}"),
-         x < -0.5 ? x + 0.25 : x > 0.5 ? x - 0.25 : 0);
+    near(unary("shrink", x, "f32", "{lambd = 0.5 : f64, bias = 0.25 : f64}"), x < -0.5  ? x + 0.25
+                                                                              : x > 0.5 ? x - 0.25
+                                                                                        : 0);
   }
   EXPECT_EQ(unary("softplus", 1000), 1000);
   EXPECT_EQ(unary("sigmoid", -1000), 0);
-  EXPECT_TRUE(std::isnan(unary("hard_sigmoid", kNaN, "f32", "{alpha = 0.2 : f64, beta = 0.5 : f64}")));
+  EXPECT_TRUE(
+      std::isnan(unary("hard_sigmoid", kNaN, "f32", "{alpha = 0.2 : f64, beta = 0.5 : f64}")));
 }
 
 TEST_F(ScalarsTest, SmallFunctions) {
@@ -239,9 +244,12 @@ TEST_F(ScalarsTest, Powers) {
   EXPECT_EQ(binary("pow", -1, -3, "i32"), -1);
   EXPECT_EQ(binary("pow", 2, -3, "i32"), 0);
   EXPECT_EQ(binary("pow", 0, 128, "i32"), 0);
-  EXPECT_EQ(eval("pow %a0, %a1 : (tensor<f32>, tensor<i64>) -> tensor<f32>", {"f32", "i64"}, {1.5, 5}),
-            std::pow(1.5, 5));
-  EXPECT_EQ(eval("pow %a0, %a1 : (tensor<i32>, tensor<f32>) -> tensor<i32>", {"i32", "f32"}, {4, 2.5}), 32);
+  EXPECT_EQ(
+      eval("pow %a0, %a1 : (tensor<f32>, tensor<i64>) -> tensor<f32>", {"f32", "i64"}, {1.5, 5}),
+      std::pow(1.5, 5));
+  EXPECT_EQ(
+      eval("pow %a0, %a1 : (tensor<i32>, tensor<f32>) -> tensor<i32>", {"i32", "f32"}, {4, 2.5}),
+      32);
 }
 
 TEST_F(ScalarsTest, ComparisonAndBits) {
@@ -271,7 +279,8 @@ TEST_F(ScalarsTest, NarrowFloatsRoundOnce) {
   auto module = parse("gelu %a0 : (tensor<f16>) -> tensor<f16>", {"f16"});
   Elementwise nn = onlyOp(*module);
   OpBuilder b(nn);
-  Value x = arith::ConstantOp::create(b, nn.getLoc(), cast<TypedAttr>(constantOf(b.getF16Type(), 1)));
+  Value x =
+      arith::ConstantOp::create(b, nn.getLoc(), cast<TypedAttr>(constantOf(b.getF16Type(), 1)));
   nn.buildScalar(b, nn.getLoc(), x);
   unsigned extensions = 0, truncations = 0;
   module->walk([&](Operation *op) {
@@ -315,16 +324,19 @@ TEST_F(ScalarsTest, Float8) {
     const llvm::fltSemantics &semantics;
     double max;
   };
-  for (auto &[name, semantics, max] :
-       {Kind{"f8E4M3FN", APFloat::Float8E4M3FN(), 448}, Kind{"f8E4M3FNUZ", APFloat::Float8E4M3FNUZ(), 240},
-        Kind{"f8E5M2", APFloat::Float8E5M2(), 57344}, Kind{"f8E5M2FNUZ", APFloat::Float8E5M2FNUZ(), 57344}}) {
+  for (auto &[name, semantics, max] : {Kind{"f8E4M3FN", APFloat::Float8E4M3FN(), 448},
+                                       Kind{"f8E4M3FNUZ", APFloat::Float8E4M3FNUZ(), 240},
+                                       Kind{"f8E5M2", APFloat::Float8E5M2(), 57344},
+                                       Kind{"f8E5M2FNUZ", APFloat::Float8E5M2FNUZ(), 57344}}) {
     for (unsigned code = 0; code < 256; code += 3) {
       double want = APFloat(semantics, APInt(8, code)).convertToDouble();
       double got = castTo(want, name, "f32");
       EXPECT_TRUE(got == want || (std::isnan(got) && std::isnan(want))) << name << " " << code;
-      EXPECT_TRUE(std::isnan(want) || castTo(want, "f32", name) == want || std::isinf(want)) << name << " " << code;
+      EXPECT_TRUE(std::isnan(want) || castTo(want, "f32", name) == want || std::isinf(want))
+          << name << " " << code;
     }
-    for (double x : {0.3, -0.7, 1.0625, 17.0, 19.0, -200.0, 0.0011, -0.0009, 3e-5, 7.63e-6, 1e-9, 239.0}) {
+    for (double x :
+         {0.3, -0.7, 1.0625, 17.0, 19.0, -200.0, 0.0011, -0.0009, 3e-5, 7.63e-6, 1e-9, 239.0}) {
       APFloat rounded((float)x);
       bool lossy;
       rounded.convert(semantics, APFloat::rmNearestTiesToEven, &lossy);
@@ -352,9 +364,12 @@ TEST_F(ScalarsTest, Vectors) {
            {"cast %a0 {to = f8E4M3FN} : (tensor<f32>) -> tensor<f8E4M3FN>", {"f32"}},
            {"cast %a0 {to = f32} : (tensor<f8E5M2FNUZ>) -> tensor<f32>", {"f8E5M2FNUZ"}},
            {"cast %a0 {to = ui64} : (tensor<f32>) -> tensor<ui64>", {"f32"}},
-           {"is_inf %a0 {detect_negative = false, detect_positive = false} : (tensor<f32>) -> tensor<i1>", {"f32"}},
+           {"is_inf %a0 {detect_negative = false, detect_positive = false} : (tensor<f32>) -> "
+            "tensor<i1>",
+            {"f32"}},
            {"bit_shift %a0, %a1 : (tensor<ui8>, tensor<ui8>) -> tensor<ui8>", {"ui8", "ui8"}},
-           {"where %a0, %a1, %a2 : (tensor<i1>, tensor<f32>, tensor<f32>) -> tensor<f32>", {"i1", "f32", "f32"}}}) {
+           {"where %a0, %a1, %a2 : (tensor<i1>, tensor<f32>, tensor<f32>) -> tensor<f32>",
+            {"i1", "f32", "f32"}}}) {
     auto module = parse(c.op, c.types);
     ASSERT_TRUE(module);
     Elementwise nn = onlyOp(*module);
@@ -364,10 +379,12 @@ TEST_F(ScalarsTest, Vectors) {
       auto type = VectorType::get({2, 8}, signless(getElementTypeOrSelf(operand.getType())));
       args.push_back(vector::BroadcastOp::create(
           b, nn.getLoc(), type,
-          arith::ConstantOp::create(b, nn.getLoc(), cast<TypedAttr>(constantOf(type.getElementType(), 1)))));
+          arith::ConstantOp::create(b, nn.getLoc(),
+                                    cast<TypedAttr>(constantOf(type.getElementType(), 1)))));
     }
     Value result = nn.buildScalar(b, nn.getLoc(), args);
-    EXPECT_EQ(result.getType(), VectorType::get({2, 8}, signless(getElementTypeOrSelf(nn->getResult(0).getType()))));
+    EXPECT_EQ(result.getType(),
+              VectorType::get({2, 8}, signless(getElementTypeOrSelf(nn->getResult(0).getType()))));
     EXPECT_TRUE(succeeded(verify(*module))) << c.op.str();
   }
 }
