@@ -36,6 +36,28 @@ expect "compile" "$prefix/bin/nnopt-compile" "$model.onnx" -o "$work/fashion.so"
 expect "run" "$prefix/bin/nnopt-run" "$work/fashion.so" --inputs="$model.npz" --outputs="$work/out.npz" --json="$work/run.json"
 expect "the answers are right" "$python" "$root/examples/models/show_fashion.py" "$work/out.npz" "$model-expected.npz" "$work/run.json"
 
+# The programs in the documentation compile; that of the README runs.
+# block FILE LANGUAGE: the first code block of that language that has #include <nnopt/...>
+block() {
+  awk -v fence="\`\`\`$2" '
+    $0 == fence {inside = 1; text = ""; next}
+    /^```/ && inside {if (text ~ /#include <nnopt/) {printf "%s", text; exit} inside = 0}
+    inside {text = text $0 "\n"}' "$root/$1"
+}
+link=("-I$prefix/include" "$(find "$prefix" -name libnnopt_runtime.a)" -lpthread -ldl)
+readme() {
+  block README.md cpp >"$work/readme.cpp" &&
+    clang++-22 -std=c++17 -Wall -Werror "$work/readme.cpp" "${link[@]}" -o "$work/readme" &&
+    (cd "$work" && ./readme | grep -E '^class [0-9]$')
+}
+embedding() {
+  block docs/embedding.md cpp >"$work/embedding.cpp" && clang++-22 -std=c++17 -Wall -Werror -c "$work/embedding.cpp" "${link[0]}" -o "$work/embedding.o" &&
+    { printf '#include <stdio.h>\n'; block docs/embedding.md c | sed 's|^nnopt_error error;|int run(float *image, float *scores) {\n&|'; printf 'return 0;\n}\n'; } >"$work/fragment.c" &&
+    clang-22 -Wall -Werror -c "$work/fragment.c" "${link[0]}" -o "$work/fragment.o"
+}
+expect "the program of README.md" readme
+expect "the programs of docs/embedding.md" embedding
+
 expect "build the example pass" build_example pass
 plugin() {
   local command
