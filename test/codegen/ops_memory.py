@@ -37,7 +37,7 @@ class Cases:
         self.rng = rng
         self.data = np.random.default_rng(rng.randrange(1 << 30))
         self.nodes, self.inputs, self.constants, self.outputs, self.tolerance = [], {}, [], [], {}
-        self.fixed = set()  # inputs whose sizes stay fixed: their number of elements is a rank
+        self.fixed = set()  # inputs whose sizes stay fixed: what the compiler must know
 
     def size(self, largest=40):
         pick = self.rng.random()
@@ -75,7 +75,7 @@ class Cases:
         self.constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def shape_input(self, value):
+    def fixed_input(self, value):
         self.fixed.add(self.input(value))
         return f"x{len(self.inputs) - 1}"
 
@@ -211,7 +211,7 @@ def reductions(c):
         axes = c.rng.sample(range(len(shape)), c.rng.randint(0, len(shape)))
         if axes:
             axes = np.array([a - len(shape) if c.rng.random() < 0.3 else a for a in axes], np.int64)
-            inputs.append(c.shape_input(axes) if c.rng.random() < 0.15 else c.constant(axes))
+            inputs.append(c.fixed_input(axes) if c.rng.random() < 0.15 else c.constant(axes))
         c.node(op, inputs, keepdims=c.rng.randint(0, 1), tolerance=1e-4 if op == "ReduceProd" else None)
     shape = [c.size() for _ in range(3)]
     for dtype in (np.int8, np.uint8, np.int64):
@@ -242,7 +242,8 @@ def normalizations(c):
         c.node("LayerNormalization", inputs, axis=axis - c.rng.choice([0, len(shape)]), epsilon=1e-2)
     channels, positions = c.size(), [c.size(12) for _ in range(c.rng.randint(1, 3))]
     x = c.array([c.rng.randint(1, 3), channels] + positions, np.float32)
-    c.node("InstanceNormalization", [c.input(x), c.operand(c.array([channels], np.float32)),
+    # The number of channels must be known.
+    c.node("InstanceNormalization", [c.fixed_input(x), c.operand(c.array([channels], np.float32)),
                                      c.operand(c.array([channels], np.float32))], epsilon=1e-2)
     shape = [c.rng.randint(1, 3), c.size()] + [c.size(12) for _ in range(c.rng.randint(0, 3))]
     inputs = [c.input(c.array(shape, np.float32))] + [
@@ -252,7 +253,7 @@ def normalizations(c):
     c.node("LpNormalization", [c.input(c.array(shape, np.float32))], axis=c.rng.randint(-len(shape), len(shape) - 1),
            p=c.rng.randint(1, 2))
     c.node("LRN", [c.input(c.array([c.rng.randint(1, 2), c.size(), c.size(12), c.size(12)], np.float32))],
-           size=c.rng.choice([1, 3, 5, 7]), alpha=c.rng.uniform(1e-4, 0.5), beta=c.rng.choice([0.5, 0.75, 1, 0.6]))
+           size=c.rng.choice([1, 3, 5, 7]), alpha=c.rng.uniform(1e-4, 0.5), beta=c.rng.choice([0.5, 0.75, 1.0, 0.6]))
 
 
 def pools(c):
@@ -327,7 +328,7 @@ def slices(c):
         steps = [c.rng.choice([1, 1, 1, 2, 3, -1, -2]) for _ in axes]
         starts = [c.rng.randint(-shape[a] - 2, shape[a] + 2) for a in axes]
         ends = [c.rng.choice([c.rng.randint(-shape[a] - 2, shape[a] + 2), 1 << 40, -(1 << 40)]) for a in axes]
-        make = c.shape_input if c.rng.random() < 0.25 else c.constant
+        make = c.fixed_input if c.rng.random() < 0.25 else c.constant
         values = [make(np.array(v, np.int64)) for v in (starts, ends)]
         values += [c.constant(np.array(v, np.int64)) for v in (axes, steps)]
         dtype = c.rng.choice([np.float32, np.int64, np.int8])
@@ -358,7 +359,7 @@ def pads(c):
         else:
             before = [c.rng.randint(0, d - 1) if c.rng.random() < 0.6 else 0 for d in shape * 2]
         dtype = c.rng.choice([np.float32, np.float32, np.int64, np.int8])
-        make = c.shape_input if c.rng.random() < 0.2 else c.constant
+        make = c.fixed_input if c.rng.random() < 0.2 else c.constant
         inputs = [c.input(c.array(shape, dtype)), make(np.array(before, np.int64))]
         if mode == "constant" and c.rng.random() < 0.6:
             inputs.append(c.operand(c.array([], dtype)))
@@ -366,13 +367,13 @@ def pads(c):
     for _ in range(2):
         shape = c.shape(1, 4, 12)
         repeats = np.array([c.rng.choice([1, 1, 2, 3]) for _ in shape], np.int64)
-        make = c.shape_input if c.rng.random() < 0.2 else c.constant
+        make = c.fixed_input if c.rng.random() < 0.2 else c.constant
         c.node("Tile", [c.input(c.array(shape, np.float32)), make(repeats)])
     for _ in range(2):
         shape = c.shape(0, 4, 12)
         wanted = [c.rng.randint(1, 4) if d == 1 else c.rng.choice([1, d]) for d in shape]
         wanted = [c.rng.randint(1, 3) for _ in range(c.rng.randint(0, 2))] + wanted
-        make = c.shape_input if c.rng.random() < 0.2 else c.constant
+        make = c.fixed_input if c.rng.random() < 0.2 else c.constant
         if wanted:
             c.node("Expand", [c.input(c.array(shape, np.float32)), make(np.array(wanted, np.int64))])
 
@@ -383,10 +384,10 @@ def shapes(c):
     for dtype in (np.float32, np.int64, np.int32):
         start, delta = c.array([], dtype, -9, 9), dtype(c.rng.choice([1, 2, -3]))
         limit = dtype(start + delta * c.rng.randint(-2, 30))
-        make = c.shape_input if c.rng.random() < 0.5 else c.constant
+        make = c.fixed_input if c.rng.random() < 0.5 else c.constant
         c.node("Range", [make(np.array(v, dtype)) for v in (start, limit, delta)])
     value = numpy_helper.from_array(c.array([1], c.rng.choice([np.float32, np.int64, np.uint8, np.bool_])))
-    make = c.shape_input if c.rng.random() < 0.3 else c.constant
+    make = c.fixed_input if c.rng.random() < 0.3 else c.constant
     c.node("ConstantOfShape", [make(np.array(c.shape(1, 3), np.int64))], value=value)
 
 

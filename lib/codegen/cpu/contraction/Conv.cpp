@@ -131,7 +131,7 @@ SmallVector<Value> ConvBuilder::byTaps(const PanelAt &at, ArrayRef<Position> pos
       Ix depthBefore = tap * shape.inPerGroup;
       last.panel = k.ptrAdd(inner.panel, depthBefore * (inner.nv * inner.lanes), element);
       if (inner.prefetch)
-        last.prefetch = k.ptrAdd(inner.prefetch, depthBefore * inner.lanes, element);
+        last.prefetch = k.ptrAdd(inner.prefetch, depthBefore / (int64_t(1) << inner.prefetchShift) * inner.lanes, element);
       for (const RowState &row : rows) {
         Value pointer = k.ptrAdd(x.ptr, row.offset, element);
         last.rows.push_back(row.valid ? k.select(row.valid, pointer, zeros) : pointer);
@@ -257,7 +257,7 @@ SmallVector<Value> ConvBuilder::byRuns(const PanelAt &at, ArrayRef<Position> pos
       Accumulate last = inner;
       last.panel = k.ptrAdd(inner.panel, row * (run * inner.nv * inner.lanes), element);
       if (inner.prefetch)
-        last.prefetch = k.ptrAdd(inner.prefetch, row * (run * inner.lanes), element);
+        last.prefetch = k.ptrAdd(inner.prefetch, row * run / (int64_t(1) << inner.prefetchShift) * inner.lanes, element);
       for (Value pointer : rows)
         last.rows.push_back(k.ptrAdd(pointer, offset, element));
       return emitAccumulate(k, last, in);
@@ -286,6 +286,7 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
   query.columns = shape.outPerGroup;
   query.depth = depth;
   query.elementBytes = bytes;
+  query.maxRows = maxRowsForPitch(lowering.target, shape.inChannels() * shape.dims.back().inStep * bytes);
   Tile tile = chooseTile(lowering.target, query);
 
   Kernel k(lowering, op, name.str() + "_" + shape.text());
@@ -330,6 +331,7 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
       chooseBlockTiles(lowering.target, tile, constantDim(rows), rowBytes, llvm::divideCeil(shape.outPerGroup, tile.nr()));
   int64_t groupPanelElements = llvm::alignTo(shape.outPerGroup, tile.lanes) * depth;
   bool prefetch = int64_t(packed.size()) >= (128 << 10);
+  int64_t prefetchShift = choosePrefetchShift(tile, query.rows);
   // Where every result position is visited in order, a tile's rows follow each other.
   bool dense = llvm::all_of(shape.dims, [](const ConvDim &d) { return d.outStep == 1; });
 
@@ -347,8 +349,9 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
         inner.panel = state[0];
         if (prefetch && !at.tail && t.mr == tile.mr) {
           int64_t next = depth * tile.nr();
-          Value ahead = k.ptrAdd(inner.panel, t.index * (depth * tile.lanes) + next, element);
-          inner.prefetch = k.select(t.index < tile.nv, ahead, inner.panel);
+          Value ahead = k.ptrAdd(inner.panel, t.index * (depth >> prefetchShift) * tile.lanes + next, element);
+          inner.prefetch = k.select(t.index < (tile.nv << prefetchShift), ahead, inner.panel);
+          inner.prefetchShift = prefetchShift;
         }
         Ix column = at.outer * shape.outPerGroup + at.column;
         SmallVector<ConvBuilder::Position> positions;

@@ -166,6 +166,8 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   query.columns = constantDim(shape.n);
   query.depth = constantDim(shape.depth);
   query.elementBytes = bytes;
+  if (!shape.transposeA)
+    query.maxRows = maxRowsForPitch(lowering.target, query.depth ? std::optional(*query.depth * bytes) : std::nullopt);
   Tile tile = chooseTile(lowering.target, query);
 
   std::string name = "matmul_" + dimText(shape.outer) + "x" + dimText(shape.m) + "x" + dimText(shape.n) + "x" +
@@ -200,6 +202,7 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   Ix depth = k.dim(shape.depth), rows = k.dim(shape.m);
   bool prefetch = weights && depthValue && *depthValue * shape.n.value() * bytes >= (128 << 10);
 
+  int64_t prefetchShift = choosePrefetchShift(tile, query.rows);
   emitPanelLoop(
       k, loop,
       [&](PanelAt &at) {
@@ -244,8 +247,9 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
           if (!inner.aligned)
             inner.pitch = Ix(&k, state[2]);
         } else if (prefetch && !at.tail && t.mr == tile.mr) {
-          Value next = k.ptrAdd(inner.panel, depth * tile.nr() + t.index * depth * tile.lanes, element);
-          inner.prefetch = k.select(t.index < tile.nv, next, inner.panel);
+          Value next = k.ptrAdd(inner.panel, depth * tile.nr() + t.index * depth / (int64_t(1) << prefetchShift) * tile.lanes, element);
+          inner.prefetch = k.select(t.index < (tile.nv << prefetchShift), next, inner.panel);
+          inner.prefetchShift = prefetchShift;
         }
         SmallVector<Value> acc = finish.start(t.mr, at.column, at.nv, tile.lanes, at.masks);
         acc = emitAccumulate(k, inner, acc);

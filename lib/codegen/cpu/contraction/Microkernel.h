@@ -25,9 +25,11 @@ struct Tile {
 struct TileQuery {
   std::optional<int64_t> rows, columns, depth;
   int64_t elementBytes = 4;
-  /// Result rows are cut into pieces of this many rows each (batched products); absent: one piece.
-  int64_t maxRows = 8;
+  int64_t maxRows = 14;
 };
+/// Rows whose distance in memory is `pitchBytes` that L1 can hold at once: rows a multiple of 4 KiB
+/// apart share one set.
+int64_t maxRowsForPitch(const Target &target, std::optional<int64_t> pitchBytes);
 /// The tile with the least estimated cycles for a shape: multiply-add throughput and latency, loads,
 /// instruction slots, panel traffic from L2, and the waste in the last tile of each direction.
 Tile chooseTile(const Target &target, const TileQuery &query);
@@ -58,8 +60,9 @@ struct Accumulate {
   int64_t nv = 1, lanes = 1;
   /// One mask per vector, or null: for panels that are read in place and end inside a vector.
   llvm::ArrayRef<mlir::Value> masks;
-  /// Where to prefetch one cache line per step (null: nowhere).
+  /// Where to prefetch one cache line per 2^prefetchShift steps (null: nowhere).
   mlir::Value prefetch;
+  int64_t prefetchShift = 0;
   /// The panel is packed: its rows are aligned to whole vectors.
   bool aligned = true;
 };
@@ -103,6 +106,9 @@ void emitPanelLoop(Kernel &k, const PanelLoop &loop, llvm::function_ref<llvm::Sm
 /// the whole is known to fit. `rowBytes`: bytes of the first operand that a row reads alone.
 int64_t chooseBlockTiles(const Target &target, const Tile &tile, std::optional<int64_t> rows, int64_t rowBytes,
                          std::optional<int64_t> panels);
+
+/// How slowly to prefetch the next panel so that it takes about as long as the tiles of this one.
+int64_t choosePrefetchShift(const Tile &tile, std::optional<int64_t> rows);
 
 /// Fewest tasks worth a thread, from the work of one task.
 int64_t taskGrain(double flopsPerTask, double bytesPerTask);

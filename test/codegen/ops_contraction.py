@@ -1,0 +1,296 @@
+"""Matrix products and convolutions of random shapes against float64 results of numpy.
+
+    ops_contraction.py [--seed=N] [--count=N] [--only=KIND] [--target=CPU]
+
+Every case is a small ONNX model that is compiled at --opt=0 (plain loops) and by default (fast kernels), for
+sizes that are fixed and for sizes that are known only at run time. The largest error relative to the result's
+scale may be 1e-5 (1e-12 for double). Exit code 1 if any case fails.
+"""
+import argparse
+import itertools
+import os
+import random
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import nnopt  # noqa: E402
+
+TYPES = {np.float32: TensorProto.FLOAT, np.float64: TensorProto.DOUBLE}
+
+
+class Case:
+    """A model under construction: inputs with data, constants, nodes, and the expected result."""
+
+    def __init__(self, rng, dtype):
+        self.rng, self.dtype = rng, dtype
+        self.data = np.random.default_rng(rng.randrange(1 << 30))
+        self.inputs, self.feeds, self.constants, self.nodes = [], {}, [], []
+        self.dynamic = rng.random() < 0.3
+        self.text = ""
+
+    def array(self, shape):
+        return self.data.standard_normal(shape).astype(self.dtype)
+
+    def input(self, name, shape, fixed=False):
+        value = self.array(shape)
+        dims = [f"{name}{i}" if self.dynamic and not fixed and self.rng.random() < 0.7 else d
+                for i, d in enumerate(shape)]
+        self.add_input(name, value, dims)
+        return value
+
+    def add_input(self, name, value, dims):
+        self.inputs.append(helper.make_tensor_value_info(name, TYPES[self.dtype], dims))
+        self.feeds[name] = value
+
+    def constant(self, name, shape):
+        value = self.array(shape)
+        self.constants.append(numpy_helper.from_array(value, name))
+        return value
+
+    def operand(self, name, shape, constant, fixed=False):
+        return self.constant(name, shape) if constant else self.input(name, shape, fixed)
+
+    def node(self, op, inputs, output, **attributes):
+        self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
+        return output
+
+    def epilogue(self, name, want):
+        """Random elementwise operations on the result, as exported models have them after contractions."""
+        kinds = self.rng.sample(["relu", "residual", "scale", "sigmoid", "gelu", "none", "none"], 2)
+        for i, kind in enumerate(kinds):
+            after = f"e{i}"
+            if kind == "relu":
+                self.node("Relu", [name], after)
+                want = np.maximum(want, 0)
+            elif kind == "residual":
+                shape = list(want.shape)
+                if self.rng.random() < 0.4:
+                    shape = [1 if self.rng.random() < 0.5 else d for d in shape]
+                other = self.array(shape)
+                self.add_input(f"r{i}", other, shape)
+                self.node("Add", [name, f"r{i}"], after)
+                want = want + other.astype(np.float64)
+            elif kind == "scale":
+                factor = self.constant(f"f{i}", [])
+                self.node("Mul", [name, f"f{i}"], after)
+                want = want * factor.astype(np.float64)
+            elif kind == "sigmoid":
+                self.node("Sigmoid", [name], f"s{i}")
+                self.node("Mul", [name, f"s{i}"], after)
+                want = want / (1 + np.exp(-want))
+            elif kind == "gelu":
+                self.node("Gelu", [name], after, approximate="tanh")
+                want = 0.5 * want * (1 + np.tanh(np.sqrt(2 / np.pi) * (want + 0.044715 * want ** 3)))
+            else:
+                continue
+            name = after
+            self.text += f" {kind}"
+        return name, want
+
+    def save(self, path, name, want):
+        self.want = want.astype(self.dtype)
+        result = helper.make_tensor_value_info(name, TYPES[self.dtype], [None] * want.ndim)
+        graph = helper.make_graph(self.nodes, "g", self.inputs, [result], self.constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+        onnx.save(model, path)
+
+
+# --------------------------------------------------------------------- kinds of cases
+def wide(values):
+    return values.astype(np.float64)
+
+
+def matmul(case):
+    rng = case.rng
+    m, n, k = (rng.choice([1, 2, 3, 7, 8, 13, 17, 31, 64, 100, 130]) for _ in range(3))
+    style = rng.choice(["2d", "rows", "batch", "broadcast", "vector", "gemm", "gemm"])
+    constant = rng.random() < 0.6
+    case.text = f"{style} {m}x{n}x{k}" + (" constant" if constant else "")
+    if style == "gemm":
+        ta, tb = rng.randrange(2), rng.randrange(2)
+        a = case.input("a", [k, m] if ta else [m, k])
+        b = case.operand("b", [n, k] if tb else [k, n], constant)
+        case.text += f" {ta}{tb}"
+        want = (wide(a).T if ta else wide(a)) @ (wide(b).T if tb else wide(b))
+        inputs = ["a", "b"]
+        if rng.random() < 0.7:
+            shape = rng.choice([[n], [1, n], [m, n], [m, 1], []])
+            want = want + wide(case.operand("c", shape, rng.random() < 0.8))
+            inputs.append("c")
+        return case.node("Gemm", inputs, "y", transA=ta, transB=tb), want
+    shapes = {"2d": ([m, k], [k, n]), "rows": ([3, 2, m, k], [k, n]), "batch": ([2, 3, m, k], [2, 3, k, n]),
+              "broadcast": ([2, 1, m, k], [3, k, n]), "vector": rng.choice([([k], [k, n]), ([m, k], [k]),
+                                                                           ([k], [k]), ([2, m, k], [k])])}
+    left, right = shapes[style]
+    a, b = case.input("a", left), case.operand("b", right, constant)
+    if style == "batch" and rng.random() < 0.5 and not constant:
+        # As attention has it: the second operand transposed.
+        case.feeds["b"] = np.ascontiguousarray(np.swapaxes(b, -1, -2))
+        case.inputs[-1] = helper.make_tensor_value_info("b", TYPES[case.dtype], list(case.feeds["b"].shape))
+        case.node("Transpose", ["b"], "bt", perm=[0, 1, 3, 2])
+        return case.node("MatMul", ["a", "bt"], "y"), wide(a) @ wide(b)
+    return case.node("MatMul", ["a", "b"], "y"), np.matmul(wide(a), wide(b))
+
+
+def conv_numpy(x, w, strides, pads, dilations, group):
+    """[N, C, ...] by [M, C / group, ...], one kernel position at a time."""
+    rank = x.ndim - 2
+    x = np.pad(wide(x), [(0, 0), (0, 0)] + [(pads[i], pads[rank + i]) for i in range(rank)])
+    out = [(x.shape[2 + i] - dilations[i] * (w.shape[2 + i] - 1) - 1) // strides[i] + 1 for i in range(rank)]
+    n, m = x.shape[0], w.shape[0]
+    y = np.zeros([n, group, m // group] + out)
+    xg = x.reshape([n, group, x.shape[1] // group] + list(x.shape[2:]))
+    wg = wide(w).reshape([group, m // group] + list(w.shape[1:]))
+    for tap in itertools.product(*(range(s) for s in w.shape[2:])):
+        window = tuple(slice(t * d, t * d + (o - 1) * s + 1, s) for t, d, o, s in zip(tap, dilations, out, strides))
+        part = xg[(slice(None),) * 3 + window].reshape(n, group, xg.shape[2], -1)
+        y += np.einsum("ngcp,gmc->ngmp", part, wg[(slice(None),) * 3 + tap]).reshape(y.shape)
+    return y.reshape([n, m] + out)
+
+
+def conv_transpose_numpy(x, w, strides, pads, dilations, group, output_padding):
+    rank = x.ndim - 2
+    full = [(x.shape[2 + i] - 1) * strides[i] + dilations[i] * (w.shape[2 + i] - 1) + 1 + output_padding[i]
+            for i in range(rank)]
+    n, m = x.shape[0], w.shape[1] * group
+    y = np.zeros([n, group, m // group] + full)
+    xg = wide(x).reshape([n, group, x.shape[1] // group] + list(x.shape[2:]))
+    wg = wide(w).reshape([group, w.shape[0] // group] + list(w.shape[1:]))
+    for tap in itertools.product(*(range(s) for s in w.shape[2:])):
+        window = tuple(slice(t * d, t * d + (i - 1) * s + 1, s)
+                       for t, d, i, s in zip(tap, dilations, x.shape[2:], strides))
+        part = np.einsum("ngcp,gcm->ngmp", xg.reshape(n, group, xg.shape[2], -1), wg[(slice(None),) * 3 + tap])
+        y[(slice(None),) * 3 + window] += part.reshape([n, group, m // group] + list(x.shape[2:]))
+    crop = tuple(slice(pads[i], full[i] - pads[rank + i]) for i in range(rank))
+    return y[(slice(None),) * 3 + crop].reshape([n, m] + [c.stop - c.start for c in crop])
+
+
+def channels(rng, kind):
+    """(input channels, output channels, groups)."""
+    if kind == "depthwise":
+        c = rng.choice([3, 8, 16, 24, 33, 40, 64])
+        return c, c * rng.choice([1, 1, 1, 2, 3]), c
+    if kind == "grouped":
+        g = rng.choice([2, 3, 4, 8, 16])
+        return g * rng.choice([1, 2, 4, 8, 20]), g * rng.choice([1, 2, 4, 8, 24]), g
+    return rng.choice([1, 3, 4, 16, 30, 64]), rng.choice([1, 8, 16, 24, 37, 64, 100]), 1
+
+
+def convolution(case):
+    rng = case.rng
+    rank = rng.choice([1, 2, 2, 2, 2, 3])
+    kind = rng.choice(["dense", "dense", "depthwise", "grouped"])
+    ci, co, group = channels(rng, kind)
+    kernel = [rng.choice([1, 2, 3, 3, 5, 7] if rank < 3 else [1, 2, 3]) for _ in range(rank)]
+    if rng.random() < 0.6:
+        kernel = [kernel[0]] * rank
+    strides = [rng.choice([1, 1, 2, 3]) for _ in range(rank)]
+    dilations = [rng.choice([1, 1, 1, 2]) for _ in range(rank)]
+    pads = [rng.choice([0, 1, k // 2, k // 2]) for k in kernel * 2]
+    size = [max(rng.choice([5, 7, 14, 20, 33]), d * (k - 1) + 1) for k, d in zip(kernel, dilations)]
+    if rank == 3:
+        size = [min(s, 9) for s in size]
+    x = case.input("x", [rng.choice([1, 1, 2, 3]), ci] + size)
+    w = case.operand("w", [co, ci // group] + kernel, rng.random() < 0.9, fixed=True)
+    case.text = f"{kind} {ci}->{co} g{group} {size} k{kernel} s{strides} d{dilations} p{pads}"
+    want = conv_numpy(x, w, strides, pads, dilations, group)
+    inputs = ["x", "w"]
+    if rng.random() < 0.7:
+        bias = case.operand("bias", [co], rng.random() < 0.9, fixed=True)
+        want = want + wide(bias).reshape([1, co] + [1] * rank)
+        inputs.append("bias")
+    return case.node("Conv", inputs, "y", strides=strides, pads=pads, dilations=dilations, group=group), want
+
+
+def transposed(case):
+    rng = case.rng
+    rank = rng.choice([1, 2, 2, 2, 3])
+    ci, co, group = channels(rng, rng.choice(["dense", "dense", "grouped"]))
+    kernel = [rng.choice([1, 2, 3, 4]) for _ in range(rank)]
+    strides = [rng.choice([1, 2, 2, 3]) for _ in range(rank)]
+    dilations = [rng.choice([1, 1, 1, 2]) for _ in range(rank)]
+    size = [rng.choice([3, 5, 8, 14]) for _ in range(rank)]
+    pads = [rng.choice([0, 0, min(1, k - 1)]) for k in kernel * 2]
+    extra = [rng.randrange(s) for s in strides]
+    x = case.input("x", [rng.choice([1, 2]), ci] + size)
+    w = case.operand("w", [ci, co // group] + kernel, rng.random() < 0.9, fixed=True)
+    case.text = f"{ci}->{co} g{group} {size} k{kernel} s{strides} d{dilations} p{pads} +{extra}"
+    want = conv_transpose_numpy(x, w, strides, pads, dilations, group, extra)
+    inputs = ["x", "w"]
+    if rng.random() < 0.7:
+        want = want + wide(case.constant("bias", [co])).reshape([1, co] + [1] * rank)
+        inputs.append("bias")
+    return case.node("ConvTranspose", inputs, "y", strides=strides, pads=pads, dilations=dilations, group=group,
+                     output_padding=extra), want
+
+
+def einsum(case):
+    rng = case.rng
+    b, i, j, k = (rng.choice([1, 2, 5, 9, 16]) for _ in range(4))
+    equation, shapes = rng.choice([
+        ("bij,bjk->bik", [(b, i, j), (b, j, k)]), ("bhid,bhjd->bhij", [(b, 2, i, k), (b, 2, j, k)]),
+        ("ij,jk,kb->ib", [(i, j), (j, k), (k, b)]), ("ii->i", [(i, i)]), ("ij->", [(i, j)]), ("ij->ji", [(i, j)]),
+        ("...ij,...jk->...ik", [(b, 3, i, j), (3, j, k)]), ("i,j->ij", [(i,), (j,)]), ("bi,bi->b", [(b, i), (b, i)])])
+    names = [f"a{n}" for n in range(len(shapes))]
+    arrays = [case.input(name, list(shape)) for name, shape in zip(names, shapes)]
+    case.text = f"{equation} {shapes}"
+    return case.node("Einsum", names, "y", equation=equation), np.einsum(equation, *map(wide, arrays))
+
+
+KINDS = {"matmul": matmul, "conv": convolution, "conv_transpose": transposed, "einsum": einsum}
+
+
+def run(seed, kind, folder, flags):
+    """Errors of one case: a list of messages, empty when all is well."""
+    rng = random.Random(seed * 7919 + len(kind))
+    case = Case(rng, np.float64 if rng.random() < 0.1 else np.float32)
+    name, want = KINDS[kind](case)
+    if kind != "einsum" and want.ndim > 0 and rng.random() < 0.6:
+        name, want = case.epilogue(name, want)
+    model = os.path.join(folder, "model.onnx")
+    case.save(model, name, want)
+    limit = 1e-12 if case.dtype == np.float64 else 1e-5
+    errors = []
+    for opt in (["--opt=0"], []):
+        out = os.path.join(folder, "model.so")
+        title = f"{kind} seed {seed} {opt} {case.dtype.__name__}{' dynamic' if case.dynamic else ''}: {case.text}"
+        try:
+            nnopt.compile(model, out, ["--quiet", *opt, *flags])
+            for threads in (1, 3):
+                with nnopt.Session(out, threads) as session:
+                    got = session.run(None, case.feeds)[0]
+                error = nnopt.difference(got, case.want)
+                if not error <= limit:
+                    errors.append(f"{title}: {threads} threads: error {error:.2e}")
+                    break
+        except RuntimeError as e:
+            errors.append(f"{title}: {e}")
+    return errors
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=20, help="cases of each kind")
+    parser.add_argument("--only", choices=sorted(KINDS))
+    parser.add_argument("--target", default="native")
+    arguments = parser.parse_args()
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in [arguments.only] if arguments.only else KINDS:
+            for seed in range(arguments.seed, arguments.seed + arguments.count):
+                errors = run(seed, kind, folder, [f"--target={arguments.target}"])
+                for error in errors:
+                    print(error, flush=True)
+                passed, failed = passed + (not errors), failed + bool(errors)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
