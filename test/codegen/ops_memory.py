@@ -122,7 +122,7 @@ def unary(c):
             attributes["alpha"] = c.rng.uniform(0.1, 1.5)
         if op == "Gelu" and c.rng.random() < 0.5:
             attributes["approximate"] = "tanh"
-        if x.dtype == np.float64 and op in ("Celu", "Selu", "Gelu", "ThresholdedRelu", "HardSigmoid", "IsInf", "Erf"):
+        if x.dtype == np.float64 and op in ("Celu", "Selu", "Gelu", "ThresholdedRelu", "HardSigmoid", "IsInf", "Erf", "Shrink"):
             x = x.astype(np.float32)
         if op in ("Softplus", "Softsign", "Mish", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Tan", "Asin", "Acos"):
             x = x.astype(np.float32)
@@ -211,8 +211,10 @@ def reductions(c):
         axes = c.rng.sample(range(len(shape)), c.rng.randint(0, len(shape)))
         if axes:
             axes = np.array([a - len(shape) if c.rng.random() < 0.3 else a for a in axes], np.int64)
+            # Axes that are data must leave the rank alone.
             inputs.append(c.fixed_input(axes) if c.rng.random() < 0.15 else c.constant(axes))
-        c.node(op, inputs, keepdims=c.rng.randint(0, 1), tolerance=1e-4 if op == "ReduceProd" else None)
+        keep = 1 if len(inputs) > 1 and inputs[1] in c.inputs else c.rng.randint(0, 1)
+        c.node(op, inputs, keepdims=keep, tolerance=1e-4 if op == "ReduceProd" else None)
     shape = [c.size() for _ in range(3)]
     for dtype in (np.int8, np.uint8, np.int64):
         c.node(c.rng.choice(["ReduceMax", "ReduceMin"]),

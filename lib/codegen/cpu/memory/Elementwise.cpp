@@ -101,6 +101,11 @@ struct Scalar {
   }
 };
 
+/// Not the bare name of the operation: `sin` would capture the kernel's own calls of libm.
+std::string kernelName(Operation *op) {
+  return isa<nn::MapOp>(op) ? "map" : "map_" + op->getName().stripDialect().str();
+}
+
 /// The shape that all operands broadcast to: that of the results.
 const nn::Dims &outputDims(Operation *op, Lowering &l) { return l.dims(op->getResult(0)); }
 
@@ -124,7 +129,7 @@ Value foldedScalar(Kernel &k, Lowering &l, Value v, Type type) {
 
 LogicalResult emitReference(Operation *op, Lowering &l) {
   Scalar scalar(op);
-  Kernel k(l, op, op->getName().stripDialect());
+  Kernel k(l, op, kernelName(op));
   SmallVector<Buffer> in, out;
   for (Value v : scalar.inputs)
     in.push_back(elements(k, k.read(v)));
@@ -164,7 +169,7 @@ struct Fast {
   VectorShape shape;
   int64_t elementBytes = 0; // read and written for each element
 
-  Fast(Operation *op, Lowering &l) : op(op), l(l), scalar(op), k(l, op, op->getName().stripDialect()) {}
+  Fast(Operation *op, Lowering &l) : op(op), l(l), scalar(op), k(l, op, kernelName(op)) {}
 
   nn::Dim innerStride(unsigned operand) const { return space.strides[operand].back(); }
 

@@ -172,6 +172,8 @@ Value fmax(Kernel &k, Value a, Value b) { return arith::MaximumFOp::create(k.b, 
 
 Value like(Kernel &k, Value scalar, Type type) {
   auto vector = dyn_cast<VectorType>(type);
+  if (scalar.getType() == type)
+    return scalar;
   return vector ? k.splat(scalar, vector.getNumElements()) : scalar;
 }
 Value like(Kernel &k, Value scalar, const Step &step) {

@@ -74,7 +74,7 @@ mlir::Value fmul(Kernel &k, mlir::Value a, mlir::Value b);
 mlir::Value fdiv(Kernel &k, mlir::Value a, mlir::Value b);
 /// Maximum where NaN wins.
 mlir::Value fmax(Kernel &k, mlir::Value a, mlir::Value b);
-/// `scalar` in the form of the step: itself or a splat.
+/// `scalar` in the form of the step (or of the type): itself or a splat.
 mlir::Value like(Kernel &k, mlir::Value scalar, const Step &step);
 mlir::Value like(Kernel &k, mlir::Value scalar, mlir::Type type);
 /// A constant of the (scalar) type.
