@@ -69,7 +69,7 @@ Ix sliceSize(Kernel &k, nn::SliceOp op, unsigned axis) {
     Ix start = wrapIndex(k, element(k, op.getStarts(), i), n), end = wrapIndex(k, element(k, op.getEnds(), i), n);
     // Forward: both within [0, n]; backward: start within [0, n - 1], end within [-1, n - 1].
     Ix forward = end.max(k.c(0)).min(n) - start.max(k.c(0)).min(n);
-    Ix backward = start.max(k.c(-1)).min(n - 1) - end.max(k.c(-1)).min(n - 1);
+    Ix backward = start.max(k.c(0)).min(n - 1) - end.max(k.c(-1)).min(n - 1);
     Value isBackward = step < 0;
     Ix stride = k.selectIx(isBackward, k.c(0) - step, step).max(k.c(1));
     Ix size = (k.selectIx(isBackward, backward, forward).max(k.c(0)) + stride - 1) / stride;
