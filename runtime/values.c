@@ -90,11 +90,17 @@ int nni_plan_sizes(const nni_meta *meta, const int64_t *values, int threads, int
   int64_t sum = 0;
   for (uint32_t k = 0; k < meta->plan_count; ++k) {
     size[k] = nni_buffer_size(meta, values, threads, meta->plan_buffer[k]);
-    if (size[k] < 0 || __builtin_add_overflow(sum, size[k], &sum))
+    long long bytes = values[meta->buffers[meta->plan_buffer[k]].size];
+    if (bytes < 0)
       return nni_fail(error, NNOPT_INVALID,
-                      "these input shapes need a buffer of %lld bytes (buffer %u); check the sizes",
-                      (long long)values[meta->buffers[meta->plan_buffer[k]].size],
-                      meta->plan_buffer[k]);
+                      "these input shapes are too small for the model: a tensor in it would have a "
+                      "negative size (%lld bytes, buffer %u); use bigger inputs",
+                      bytes, meta->plan_buffer[k]);
+    if (size[k] < 0 || __builtin_add_overflow(sum, size[k], &sum))
+      return nni_fail(
+          error, NNOPT_INVALID,
+          "these input shapes need a buffer of %lld bytes (buffer %u); use smaller inputs", bytes,
+          meta->plan_buffer[k]);
   }
   *naive = sum;
   return NNOPT_OK;
