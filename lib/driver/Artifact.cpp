@@ -61,54 +61,62 @@ bool writeFileAtomically(StringRef path, function_ref<bool(raw_fd_ostream &os)> 
   return true;
 }
 
-/// Links an object to a shared object in memory files; returns its bytes.
-static bool linkShared(ArrayRef<char> object, SmallVectorImpl<char> &out, std::string &error) {
-  SmallString<128> objectPath, sharedPath;
-  int fd;
-  if (std::error_code ec = sys::fs::createTemporaryFile("nnopt", "o", fd, objectPath)) {
-    error = "cannot make a temporary file: " + ec.message();
+/// Runs lld on objects in temporary files; `out` gets the bytes of the result.
+static bool link(ArrayRef<SmallVector<char, 0>> objects, ArrayRef<const char *> flags, SmallVectorImpl<char> &out,
+                 std::string &error) {
+  SmallString<128> folder;
+  if (std::error_code ec = sys::fs::createUniqueDirectory("nnopt-link", folder)) {
+    error = "cannot make a temporary folder: " + ec.message();
     return false;
   }
-  auto cleanup = make_scope_exit([&] {
-    sys::fs::remove(objectPath);
-    if (!sharedPath.empty())
-      sys::fs::remove(sharedPath);
-  });
-  {
-    raw_fd_ostream os(fd, true);
-    os.write(object.data(), object.size());
-    os.flush();
-    if (os.has_error()) {
-      error = objectPath.str().str() + ": cannot write: " + os.error().message();
+  auto cleanup = make_scope_exit([&] { sys::fs::remove_directories(folder); });
+  std::vector<std::string> paths;
+  for (ArrayRef<char> object : objects) {
+    paths.push_back((folder + "/" + Twine(paths.size()) + ".o").str());
+    std::error_code ec;
+    raw_fd_ostream os(paths.back(), ec);
+    if (!ec) {
+      os.write(object.data(), object.size());
+      os.flush();
+      ec = os.error();
       os.clear_error();
+    }
+    if (ec) {
+      error = paths.back() + ": cannot write: " + ec.message();
       return false;
     }
   }
-  sharedPath = objectPath;
-  sys::path::replace_extension(sharedPath, "so");
-  std::string diagnostics;
+  std::string result = (folder + "/result").str(), diagnostics;
+  std::vector<const char *> args = {"ld.lld"};
+  args.insert(args.end(), flags.begin(), flags.end());
+  for (const std::string &path : paths)
+    args.push_back(path.c_str());
+  args.insert(args.end(), {"-o", result.c_str()});
   raw_string_ostream diag(diagnostics);
-  std::vector<const char *> args = {"ld.lld", "-shared", "--hash-style=gnu", "-z", "noexecstack", "-z", "relro", "-z", "now",
-                                    "--build-id=none", "--gc-sections", "--unresolved-symbols=ignore-all",
-                                    objectPath.c_str(), "-o", sharedPath.c_str()};
-  lld::Result result = lld::lldMain(args, diag, diag, {{lld::Gnu, &lld::elf::link}});
-  if (result.retCode != 0) {
+  if (lld::lldMain(args, diag, diag, {{lld::Gnu, &lld::elf::link}}).retCode != 0) {
     error = "linking failed: " + diagnostics;
     return false;
   }
-  auto buffer = MemoryBuffer::getFile(sharedPath, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  auto buffer = MemoryBuffer::getFile(result, /*IsText=*/false, /*RequiresNullTerminator=*/false);
   if (!buffer) {
-    error = sharedPath.str().str() + ": " + buffer.getError().message();
+    error = result + ": " + buffer.getError().message();
     return false;
   }
   out.assign((*buffer)->getBufferStart(), (*buffer)->getBufferEnd());
   return true;
 }
 
-bool writeArtifact(StringRef path, ArrayRef<char> object, const Program &program, uint32_t cpuFeatures,
+bool linkRelocatable(ArrayRef<SmallVector<char, 0>> objects, SmallVectorImpl<char> &out, std::string &error) {
+  return link(objects, {"-r"}, out, error);
+}
+
+bool writeArtifact(StringRef path, ArrayRef<SmallVector<char, 0>> objects, const Program &program, uint32_t cpuFeatures,
                    std::string &error) {
   SmallVector<char, 0> elf;
-  if (!linkShared(object, elf, error))
+  if (!link(objects,
+            {"-shared", "--hash-style=gnu", "-z", "noexecstack", "-z", "relro", "-z", "now", "--build-id=none", "--gc-sections",
+             "--unresolved-symbols=ignore-all"},
+            elf, error))
     return false;
   nnopt_trailer trailer = {};
   trailer.elf_size = elf.size();

@@ -13,9 +13,13 @@ namespace nnopt {
 bool writeFileAtomically(llvm::StringRef path, llvm::function_ref<bool(llvm::raw_fd_ostream &os)> write,
                          std::string &error);
 
-/// Links `object` into a shared object in process (lld) and appends the program's weights and the
+/// Joins objects into one.
+bool linkRelocatable(llvm::ArrayRef<llvm::SmallVector<char, 0>> objects, llvm::SmallVectorImpl<char> &out,
+                     std::string &error);
+
+/// Links `objects` into a shared object in process (lld) and appends the program's weights and the
 /// trailer: the artifact of runtime/format.h.
-bool writeArtifact(llvm::StringRef path, llvm::ArrayRef<char> object, const Program &program, uint32_t cpuFeatures,
+bool writeArtifact(llvm::StringRef path, llvm::ArrayRef<llvm::SmallVector<char, 0>> objects, const Program &program, uint32_t cpuFeatures,
                    std::string &error);
 
 } // namespace nnopt

@@ -47,7 +47,7 @@ LogicalResult generateCode(ModuleOp module, const cpu::Target &target, const Cod
   cpu::CompileOptions compile = options.compile;
   if (progress)
     compile.progress = [&](double f) { progress->fraction(f); };
-  return cpu::compileKernels(*kernels, *result.program, meta, target, compile, result.object);
+  return cpu::compileKernels(*kernels, *result.program, meta, target, compile, result.objects);
 }
 
 //===----------------------------------------------------------------------===//
@@ -132,7 +132,7 @@ LogicalResult evaluate(ArrayRef<Value> values, SmallVectorImpl<ElementsAttr> &re
     return where->emitError("cannot make a temporary file: ") << ec.message();
   ::close(fd);
   auto cleanup = llvm::make_scope_exit([&] { llvm::sys::fs::remove(path); });
-  if (!writeArtifact(path, compiled.object, *compiled.program, target.required, error))
+  if (!writeArtifact(path, compiled.objects, *compiled.program, target.required, error))
     return where->emitError("constant folding: ") << error;
 
   nnopt_model *model = nullptr;

@@ -174,6 +174,9 @@ int Compilation::emitObject(CompiledModel &compiled) {
   if (StringRef(base).ends_with(".o"))
     base.resize(base.size() - 2);
   std::string name = identifier(llvm::sys::path::filename(base)), error;
+  SmallVector<char, 0> object;
+  if (!linkRelocatable(compiled.objects, object, error))
+    return fail(error, ExitFailure);
   auto bytes = [&](ArrayRef<char> data) {
     return [data](llvm::raw_fd_ostream &os) {
       os.write(data.data(), data.size());
@@ -195,7 +198,7 @@ int Compilation::emitObject(CompiledModel &compiled) {
        << "#ifdef __cplusplus\n}\n#endif\n#endif\n";
     return true;
   };
-  if (!writeFileAtomically(base + ".o", bytes(compiled.object), error) ||
+  if (!writeFileAtomically(base + ".o", bytes(object), error) ||
       !writeFileAtomically(base + ".h", header, error) ||
       !writeFileAtomically(
           base + ".weights", [&](llvm::raw_fd_ostream &os) { return compiled.program->writeWeights(os); }, error))
@@ -317,7 +320,7 @@ int Compilation::run() {
   case EmitKind::Asm:
     progress.finish();
     return writeText([&](llvm::raw_ostream &os) {
-      os.write(compiled.object.data(), compiled.object.size());
+      os.write(compiled.objects[0].data(), compiled.objects[0].size());
       return true;
     });
   case EmitKind::Obj:
@@ -334,7 +337,7 @@ int Compilation::run() {
     output = llvm::sys::path::stem(options.model).str() + ".so";
   if (sameFile(output, options.model))
     return fail(output + ": the output is the input file; name another one with -o", ExitUsage);
-  if (!writeArtifact(output, compiled.object, *compiled.program, target.required, error))
+  if (!writeArtifact(output, compiled.objects, *compiled.program, target.required, error))
     return fail(error, ExitFailure);
   summary(compiled, output);
   if (options.verify)

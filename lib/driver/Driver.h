@@ -63,7 +63,8 @@ private:
 struct CompiledModel {
   std::unique_ptr<nn::DimContext> dims;
   std::unique_ptr<Program> program;
-  llvm::SmallVector<char, 0> object;
+  /// Object files, or one text.
+  std::vector<llvm::SmallVector<char, 0>> objects;
   cpu::Target target;
 };
 

@@ -18,6 +18,8 @@
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/Bitcode/BitcodeWriter.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/LegacyPassManager.h"
@@ -28,6 +30,8 @@
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
 #include "llvm/TargetParser/Triple.h"
+#include <atomic>
+#include <thread>
 
 using namespace mlir;
 
@@ -96,6 +100,22 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module) {
   return pm.run(module);
 }
 
+//===----------------------------------------------------------------------===//
+// LLVM
+//===----------------------------------------------------------------------===//
+
+static std::unique_ptr<llvm::TargetMachine> createMachine(const Target &target, int optLevel, std::string &error) {
+  llvm::Triple triple(target.triple);
+  const llvm::Target *llvmTarget = llvm::TargetRegistry::lookupTarget("", triple, error);
+  if (!llvmTarget)
+    return nullptr;
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Fast; // contraction is the only relaxation
+  return std::unique_ptr<llvm::TargetMachine>(
+      llvmTarget->createTargetMachine(triple, target.cpu, target.features, options, llvm::Reloc::PIC_, std::nullopt,
+                                      optLevel ? llvm::CodeGenOptLevel::Default : llvm::CodeGenOptLevel::Less));
+}
+
 /// Adds the metadata blob, the kernel table and the exported descriptor.
 static void addDescriptor(llvm::Module &m, const Program &program, ArrayRef<char> meta, StringRef symbol) {
   llvm::LLVMContext &ctx = m.getContext();
@@ -105,9 +125,13 @@ static void addDescriptor(llvm::Module &m, const Program &program, ArrayRef<char
   auto *metaVar = new llvm::GlobalVariable(m, blob->getType(), true, llvm::GlobalValue::InternalLinkage, blob, "nnopt.meta");
   metaVar->setAlignment(llvm::Align(16));
   SmallVector<llvm::Constant *> kernels;
+  auto *kernelType = llvm::FunctionType::get(llvm::Type::getVoidTy(ctx), {ptr, ptr, i64, i64, i64}, false);
   for (const std::string &name : program.kernelNames) {
     llvm::Function *f = m.getFunction(name);
-    f->setLinkage(llvm::GlobalValue::InternalLinkage);
+    if (!f) {
+      f = llvm::Function::Create(kernelType, llvm::GlobalValue::ExternalLinkage, name, m);
+      f->setVisibility(llvm::GlobalValue::HiddenVisibility);
+    }
     kernels.push_back(f);
   }
   auto *tableType = llvm::ArrayType::get(ptr, kernels.size());
@@ -120,8 +144,119 @@ static void addDescriptor(llvm::Module &m, const Program &program, ArrayRef<char
   new llvm::GlobalVariable(m, type, true, llvm::GlobalValue::ExternalLinkage, init, symbol);
 }
 
+static void setAttributes(llvm::Module &m, const Target &target) {
+  for (llvm::Function &f : m) {
+    if (f.isDeclaration())
+      continue;
+    f.addFnAttr("target-cpu", target.cpu);
+    if (!target.features.empty())
+      f.addFnAttr("target-features", target.features);
+    if (target.isX86)
+      f.addFnAttr("prefer-vector-width", std::to_string(target.vectorBits));
+    f.addFnAttr("frame-pointer", "none");
+    f.addFnAttr(llvm::Attribute::NoUnwind);
+    if (f.getName().ends_with(".body")) {
+      // Bodies stay functions of their own, so that profilers show one symbol for each kernel.
+      f.setLinkage(llvm::GlobalValue::InternalLinkage);
+      f.addFnAttr(llvm::Attribute::NoInline);
+    } else {
+      f.setVisibility(llvm::GlobalValue::HiddenVisibility);
+    }
+  }
+}
+
+static void optimize(llvm::Module &m, llvm::TargetMachine &machine, int optLevel) {
+  llvm::LoopAnalysisManager lam;
+  llvm::FunctionAnalysisManager fam;
+  llvm::CGSCCAnalysisManager cgam;
+  llvm::ModuleAnalysisManager mam;
+  llvm::PassBuilder builder(&machine);
+  builder.registerModuleAnalyses(mam);
+  builder.registerCGSCCAnalyses(cgam);
+  builder.registerFunctionAnalyses(fam);
+  builder.registerLoopAnalyses(lam);
+  builder.crossRegisterProxies(lam, fam, cgam, mam);
+  llvm::ModulePassManager mpm =
+      builder.buildPerModuleDefaultPipeline(optLevel ? llvm::OptimizationLevel::O2 : llvm::OptimizationLevel::O1);
+  mpm.run(m, mam);
+}
+
+static bool emitCode(llvm::Module &m, llvm::TargetMachine &machine, CodeKind kind, SmallVectorImpl<char> &out) {
+  llvm::raw_svector_ostream os(out);
+  if (kind == CodeKind::LLVMIR) {
+    m.print(os, nullptr);
+    return true;
+  }
+  llvm::legacy::PassManager codegen;
+  auto type = kind == CodeKind::Assembly ? llvm::CodeGenFileType::AssemblyFile : llvm::CodeGenFileType::ObjectFile;
+  if (machine.addPassesToEmitFile(codegen, os, nullptr, type))
+    return false;
+  codegen.run(m);
+  return true;
+}
+
+namespace {
+
+/// The kernels of one unit of compilation: units do not depend on the number of threads, so that
+/// the artifact does not either.
+struct Unit {
+  SmallVector<llvm::StringRef> kernels;
+  size_t instructions = 0;
+  SmallVector<char, 0> object;
+  std::string error;
+};
+
+} // namespace
+
+static std::vector<Unit> partition(llvm::Module &m, const Program &program) {
+  constexpr size_t unitSize = 4000; // instructions: some tens of milliseconds
+  std::vector<Unit> units;
+  for (const std::string &name : program.kernelNames) {
+    size_t size = m.getFunction(name + ".body")->getInstructionCount();
+    if (units.empty() || units.back().instructions + size > unitSize)
+      units.emplace_back();
+    units.back().kernels.push_back(name);
+    units.back().instructions += size;
+  }
+  return units;
+}
+
+/// Compiles one unit from the bitcode of the whole module.
+static void compileUnit(Unit &unit, StringRef bitcode, const Target &target, int optLevel) {
+  llvm::LLVMContext ctx;
+  auto m = llvm::getLazyBitcodeModule(llvm::MemoryBufferRef(bitcode, "kernels"), ctx);
+  std::unique_ptr<llvm::TargetMachine> machine = createMachine(target, optLevel, unit.error);
+  if (!machine)
+    return;
+  if (!m) {
+    unit.error = llvm::toString(m.takeError());
+    return;
+  }
+  llvm::Module &module = **m;
+  for (llvm::StringRef name : unit.kernels)
+    for (llvm::Function *f : {module.getFunction(name), module.getFunction((name + ".body").str())})
+      if (llvm::Error error = f->materialize()) {
+        unit.error = llvm::toString(std::move(error));
+        return;
+      }
+  // What was not materialized belongs to other units.
+  SmallVector<llvm::Function *> others;
+  for (llvm::Function &f : module)
+    if (f.isMaterializable())
+      others.push_back(&f);
+  for (llvm::Function *f : others)
+    f->eraseFromParent();
+  if (llvm::Error error = module.materializeAll()) {
+    unit.error = llvm::toString(std::move(error));
+    return;
+  }
+  optimize(module, *machine, optLevel);
+  if (!emitCode(module, *machine, CodeKind::Object, unit.object))
+    unit.error = "LLVM cannot emit code for " + target.triple;
+}
+
 LogicalResult compileKernels(ModuleOp kernels, const Program &program, ArrayRef<char> meta, const Target &target,
-                             const CompileOptions &options, SmallVectorImpl<char> &out) {
+                             const CompileOptions &options, std::vector<SmallVector<char, 0>> &out) {
   auto progress = [&](double f) {
     if (options.progress)
       options.progress(f);
@@ -135,62 +270,58 @@ LogicalResult compileKernels(ModuleOp kernels, const Program &program, ArrayRef<
   if (!m)
     return failure();
   std::string error;
-  llvm::Triple triple(target.triple);
-  const llvm::Target *llvmTarget = llvm::TargetRegistry::lookupTarget("", triple, error);
-  if (!llvmTarget)
+  std::unique_ptr<llvm::TargetMachine> machine = createMachine(target, options.optLevel, error);
+  if (!machine)
     return kernels.emitError(error);
-  llvm::TargetOptions targetOptions;
-  targetOptions.AllowFPOpFusion = llvm::FPOpFusion::Fast; // contraction is the only relaxation
-  std::unique_ptr<llvm::TargetMachine> machine(llvmTarget->createTargetMachine(
-      triple, target.cpu, target.features, targetOptions, llvm::Reloc::PIC_, std::nullopt,
-      options.optLevel ? llvm::CodeGenOptLevel::Default : llvm::CodeGenOptLevel::Less));
-  m->setTargetTriple(triple);
+  m->setTargetTriple(llvm::Triple(target.triple));
   m->setDataLayout(machine->createDataLayout());
-  for (llvm::Function &f : *m) {
-    if (f.isDeclaration())
-      continue;
-    f.addFnAttr("target-cpu", target.cpu);
-    if (!target.features.empty())
-      f.addFnAttr("target-features", target.features);
-    if (target.isX86)
-      f.addFnAttr("prefer-vector-width", std::to_string(target.vectorBits));
-    f.addFnAttr("frame-pointer", "none");
-    f.addFnAttr(llvm::Attribute::NoUnwind);
-    // Bodies stay functions of their own, so that profilers show one symbol for each kernel.
-    if (f.getName().ends_with(".body")) {
-      f.setLinkage(llvm::GlobalValue::InternalLinkage);
-      f.addFnAttr(llvm::Attribute::NoInline);
-    }
-  }
-  addDescriptor(*m, program, meta, options.descriptorSymbol);
+  setAttributes(*m, target);
 
-  llvm::LoopAnalysisManager lam;
-  llvm::FunctionAnalysisManager fam;
-  llvm::CGSCCAnalysisManager cgam;
-  llvm::ModuleAnalysisManager mam;
-  llvm::PassBuilder builder(machine.get());
-  builder.registerModuleAnalyses(mam);
-  builder.registerCGSCCAnalyses(cgam);
-  builder.registerFunctionAnalyses(fam);
-  builder.registerLoopAnalyses(lam);
-  builder.crossRegisterProxies(lam, fam, cgam, mam);
-  llvm::ModulePassManager mpm =
-      builder.buildPerModuleDefaultPipeline(options.optLevel ? llvm::OptimizationLevel::O2 : llvm::OptimizationLevel::O1);
-  mpm.run(*m, mam);
-  progress(0.6);
-
-  llvm::raw_svector_ostream os(out);
-  if (options.kind == CodeKind::LLVMIR) {
-    m->print(os, nullptr);
+  if (options.kind != CodeKind::Object) {
+    addDescriptor(*m, program, meta, options.descriptorSymbol);
+    optimize(*m, *machine, options.optLevel);
+    out.emplace_back();
+    if (!emitCode(*m, *machine, options.kind, out.back()))
+      return kernels.emitError("LLVM cannot emit code for ") << target.triple;
     return success();
   }
-  llvm::legacy::PassManager codegen;
-  auto fileType =
-      options.kind == CodeKind::Assembly ? llvm::CodeGenFileType::AssemblyFile : llvm::CodeGenFileType::ObjectFile;
-  if (machine->addPassesToEmitFile(codegen, os, nullptr, fileType))
-    return kernels.emitError("LLVM cannot emit code for ") << target.triple;
-  codegen.run(*m);
+
+  std::vector<Unit> units = partition(*m, program);
+  SmallVector<char, 0> bitcode;
+  {
+    llvm::raw_svector_ostream os(bitcode);
+    llvm::WriteBitcodeToFile(*m, os);
+  }
+  StringRef bits(bitcode.data(), bitcode.size());
+  progress(0.4);
+  std::atomic<size_t> next = 0, done = 0;
+  auto work = [&] {
+    for (size_t i; (i = next++) < units.size();) {
+      compileUnit(units[i], bits, target, options.optLevel);
+      ++done;
+    }
+  };
+  size_t threadCount = std::min<size_t>(units.size(), std::max(1u, std::thread::hardware_concurrency()));
+  std::vector<std::thread> threads;
+  for (size_t i = 1; i < threadCount; ++i)
+    threads.emplace_back(work);
+  work();
+  for (std::thread &t : threads)
+    t.join();
   progress(1.0);
+  for (Unit &unit : units) {
+    if (!unit.error.empty())
+      return kernels.emitError(unit.error);
+    out.push_back(std::move(unit.object));
+  }
+
+  llvm::Module descriptor("descriptor", ctx);
+  descriptor.setTargetTriple(llvm::Triple(target.triple));
+  descriptor.setDataLayout(machine->createDataLayout());
+  addDescriptor(descriptor, program, meta, options.descriptorSymbol);
+  out.emplace_back();
+  if (!emitCode(descriptor, *machine, CodeKind::Object, out.back()))
+    return kernels.emitError("LLVM cannot emit code for ") << target.triple;
   return success();
 }
 

@@ -21,11 +21,12 @@ struct CompileOptions {
   std::function<void(double)> progress;
 };
 
-/// Compiles the kernel module (consumed: lowered in place) together with the serialized program
-/// into `out`. Emits diagnostics on failure.
+/// Compiles the kernel module (consumed: lowered in place) together with the serialized program.
+/// `out` gets the object files of the artifact, compiled on all cores, or one text for the other
+/// kinds. Emits diagnostics on failure.
 mlir::LogicalResult compileKernels(mlir::ModuleOp kernels, const Program &program, llvm::ArrayRef<char> meta,
                                    const Target &target, const CompileOptions &options,
-                                   llvm::SmallVectorImpl<char> &out);
+                                   std::vector<llvm::SmallVector<char, 0>> &out);
 
 /// Registers the dialect interfaces that compileKernels needs.
 void registerCodegenDialects(mlir::DialectRegistry &registry);
