@@ -20,9 +20,10 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel) {
   func.addPass(createFoldShapes());
   func.addPass(createCanonicalizerPass());
   func.addPass(createCSEPass());
+  // Before constants fold: a transposed weight becomes a flag of its matmul, not another weight.
+  func.addPass(createCleanupTransposes());
   func.addPass(createFoldConstants());
   func.addPass(createRaisePatterns());
-  func.addPass(createCleanupTransposes());
   // Weights are rewritten before anything depends on their layout.
   func.addPass(createFoldBatchNorm());
   func.addPass(createFoldLinearBias());

@@ -119,6 +119,9 @@ static bool isFlexible(Operation *op, FuncShapes &shapes) {
       .Case<nn::ArgReduceOp>([&](nn::ArgReduceOp o) {
         return hasLayoutRank(o.getX()) && keepsOrder({(int64_t)o.getAxis()}, o.getKeepDims());
       })
+      .Case<nn::ResizeOp>([&](nn::ResizeOp o) {
+        return hasLayoutRank(o.getX()) && (!o.getScales() || isConstant(o.getScales()));
+      })
       .Case<nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp>(
           [&](auto o) { return regroupedShape(o, shapes).has_value(); })
       .Default(false);
@@ -184,6 +187,20 @@ static Value mappedAxes(ArrayRef<int64_t> axes, int64_t rank, RewriterBase &rewr
   return makeIntsOp(rewriter, loc, mapped);
 }
 
+/// A vector with one entry for each dimension, for the permuted dimensions. Constants stay constants:
+/// the shape function of resize reads them.
+static Value reorderedEntries(Value v, ArrayRef<int64_t> perm, RewriterBase &rewriter, Location loc) {
+  if (auto data = nn::ConstantData::get(v)) {
+    int64_t width = nn::elementBytes(elementTypeOf(v));
+    std::vector<char> bytes;
+    for (int64_t p : perm)
+      bytes.insert(bytes.end(), data->bytes().begin() + p * width, data->bytes().begin() + (p + 1) * width);
+    return nn::ConstantOp::create(rewriter, loc, nn::makeConstant(data->type(), bytes, "channels_last"));
+  }
+  Value order = makeIntsOp(rewriter, loc, perm);
+  return nn::GatherOp::create(rewriter, loc, v.getType(), v, order, rewriter.getI64IntegerAttr(0));
+}
+
 void convert(Operation *copy, Operation *original, RewriterBase &rewriter, FuncShapes &shapes) {
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPoint(original);
@@ -207,6 +224,10 @@ void convert(Operation *copy, Operation *original, RewriterBase &rewriter, FuncS
         for (int64_t p : permToLast(rank))
           shape.push_back(shapeOf(original->getResult(0))[p]);
         o.getShapeMutable().assign(makeIntsOp(rewriter, loc, shape));
+      })
+      .Case<nn::ResizeOp>([&](nn::ResizeOp o) {
+        MutableOperandRange entries = o.getScales() ? o.getScalesMutable() : o.getSizesMutable();
+        entries.assign(reorderedEntries(entries[0].get(), permToLast(rank), rewriter, loc));
       })
       .Case<nn::ReduceOp>([&](nn::ReduceOp o) {
         SmallVector<int64_t> axes = *staticAxes(o);

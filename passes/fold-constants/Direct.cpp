@@ -32,6 +32,24 @@ static ElementsAttr transposed(nn::TransposeOp op, ElementsAttr value) {
   return nn::makeConstant(type, bytes, "transposed");
 }
 
+/// Entries of a short vector in another order (scales of a resize that changed its layout).
+static ElementsAttr gathered(nn::GatherOp op, ArrayRef<ElementsAttr> values) {
+  auto data = nn::ConstantData::get(values[0]), indices = nn::ConstantData::get(values[1]);
+  if (!data || !indices || data->type().getRank() != 1 || indices->size() > kMaxDirect)
+    return {};
+  int64_t width = nn::elementBytes(data->type().getElementType());
+  std::vector<char> bytes;
+  for (int64_t i = 0; i < indices->size(); ++i) {
+    int64_t index = indices->asInt(i);
+    index += index < 0 ? data->size() : 0;
+    if (index < 0 || index >= data->size())
+      return {};
+    const char *from = data->bytes().data() + index * width;
+    bytes.insert(bytes.end(), from, from + width);
+  }
+  return nn::makeConstant(op.getType(), bytes, "gathered");
+}
+
 //===----------------------------------------------------------------------===//
 // Elementwise operations in double or int64
 //===----------------------------------------------------------------------===//
@@ -157,6 +175,8 @@ ElementsAttr computeDirectly(Operation *op, ArrayRef<ElementsAttr> values) {
     return withShape(values[0], type);
   if (auto transpose = dyn_cast<nn::TransposeOp>(op))
     return transposed(transpose, values[0]);
+  if (auto gather = dyn_cast<nn::GatherOp>(op))
+    return gathered(gather, values);
   if (isa<nn::Elementwise>(op))
     return elementwise(op, values);
   return {};
