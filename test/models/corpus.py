@@ -119,8 +119,12 @@ class Model:
 
     def _drawn(self, shapes):
         fill = _load_module(os.path.join(SHARED, "fill.py"))
-        return {name: fill.draw(fill.rng_for(1, self.name, name), recipe, tuple(shapes.get(name, shape)), dtype)
-                for name, (recipe, shape, dtype) in COMPLETE[self.name][0].items()}
+        feeds = {}
+        for name, (recipe, shape, dtype) in COMPLETE[self.name][0].items():
+            shape = tuple(shapes.get(name, shape))
+            # fill.draw makes vectors of scalars.
+            feeds[name] = fill.draw(fill.rng_for(1, self.name, name), recipe, shape, dtype).reshape(shape)
+        return feeds
 
     def _from_data(self, batch, length):
         """The first samples of the evaluation data."""

@@ -151,7 +151,7 @@ def library():
 
 def _describe(array):
     """A DLTensor over a C-contiguous array, and what must stay alive with it."""
-    array = np.require(array, requirements=["C", "A"])
+    array = np.asarray(array, order="C")
     name = array.dtype.name
     code = _NAME_CODES[name] if name in _NAME_CODES else _KIND_CODES[array.dtype.kind]
     shape = (C.c_int64 * max(1, array.ndim))(*array.shape)
