@@ -86,8 +86,8 @@ class _Shape(C.Structure):
 
 
 class _Memory(C.Structure):
-    _fields_ = [("struct_size", C.c_size_t), ("arena", C.c_int64), ("lower_bound", C.c_int64), ("naive", C.c_int64),
-                ("weights", C.c_int64), ("other", C.c_int64)]
+    _fields_ = [("arena", C.c_int64), ("lower_bound", C.c_int64), ("naive", C.c_int64), ("weights", C.c_int64),
+                ("other", C.c_int64), ("reserved", C.c_int64 * 3)]
 
 
 class _Options(C.Structure):
@@ -255,7 +255,7 @@ class Session:
         return [by_name[n] for n in names]
 
     def memory(self):
-        memory = _Memory(struct_size=C.sizeof(_Memory))
+        memory = _Memory()
         self.lib.nnopt_session_memory(self.session, C.byref(memory))
         return memory
 
