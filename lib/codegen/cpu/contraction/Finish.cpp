@@ -69,7 +69,7 @@ Finish::Finish(Kernel &k, Value result, Value bias, Region &epilogue, ValueRange
       arg.kind = Arg::General;
     args.push_back(arg);
   }
-  if (isLong(epilogue))
+  if (cpu::isLong(epilogue))
     parked = k.scratch(lowering.c(maxTileVectors * 64));
 }
 

@@ -27,6 +27,8 @@ public:
              llvm::ArrayRef<mlir::Value> masks, mlir::ValueRange acc);
   /// Finishes one vector (lanes > 0) or scalar (lanes == 0) of one row.
   void storeOne(Ix row, Ix column, int64_t lanes, mlir::Value mask, mlir::Value acc);
+  /// Whether the epilogue is too long to be repeated for every vector of a tile.
+  bool isLong() const { return bool(parked); }
   /// The bias of one column.
   mlir::Value biasScalar(Ix column);
 

@@ -1,0 +1,374 @@
+//===- Winograd.cpp - 3x3 convolution by F(4x4, 3x3) ---------------------------===//
+//
+// S. Winograd, "Arithmetic Complexity of Computations" (1980); A. Lavin and S. Gray, "Fast
+// Algorithms for Convolutional Neural Networks" (CVPR 2016). A tile of 4x4 results comes from 6x6
+// inputs d and 3x3 weights g as A^T [(G g G^T) . (B^T d B)] A with interpolation points 0, 1, -1, 2,
+// -2 and infinity: 36 products for 144. Over channels these are 36 matrix products,
+// [tiles, in] x [in, out], by the register tiles of all contractions.
+//
+// A task is one panel of output channels for one block of tiles. The transformed inputs V of a block
+// are made once by each thread that enters it and stay in L2; the products M of a panel are
+// transformed back and stored before the next panel begins.
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/codegen/cpu/contraction/Conv.h"
+#include "lib/codegen/cpu/contraction/Finish.h"
+#include "lib/codegen/cpu/contraction/Microkernel.h"
+
+using namespace mlir;
+
+namespace nnopt::cpu {
+
+namespace {
+
+constexpr int64_t outTile = 4, inTile = 6, products = inTile * inTile;
+
+/// G, row-major 6x3.
+constexpr double weightTransform[inTile][3] = {{1.0 / 4, 0, 0},
+                                               {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                                               {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                                               {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                                               {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                                               {0, 0, 1}};
+
+/// G g G^T of all weights [out][in][3][3], in double, as [product][out][in].
+std::vector<float> transformWeights(const nn::ConstantData &weights, int64_t out, int64_t in) {
+  std::vector<float> source = weights.asFloats(), result(products * out * in);
+  for (int64_t i = 0; i < out * in; ++i) {
+    const float *g = source.data() + i * 9;
+    double half[inTile][3];
+    for (int64_t r = 0; r < inTile; ++r)
+      for (int64_t c = 0; c < 3; ++c) {
+        half[r][c] = 0;
+        for (int64_t j = 0; j < 3; ++j)
+          half[r][c] += weightTransform[r][j] * g[j * 3 + c];
+      }
+    for (int64_t r = 0; r < inTile; ++r)
+      for (int64_t c = 0; c < inTile; ++c) {
+        double sum = 0;
+        for (int64_t j = 0; j < 3; ++j)
+          sum += half[r][j] * weightTransform[c][j];
+        result[(r * inTile + c) * out * in + i] = float(sum);
+      }
+  }
+  return result;
+}
+
+struct Vectors {
+  Kernel &k;
+  int64_t lanes;
+  Value constant(double v) { return k.constant(k.vec(lanes, k.b.getF32Type()), v); }
+  Value add(Value a, Value b) { return arith::AddFOp::create(k.b, k.loc, a, b); }
+  Value sub(Value a, Value b) { return arith::SubFOp::create(k.b, k.loc, a, b); }
+  /// a * factor + b.
+  Value scaled(double factor, Value a, Value b) { return multiplyAdd(k, a, constant(factor), b); }
+
+  /// B^T d for one column or row of six.
+  std::array<Value, inTile> input(ArrayRef<Value> d) {
+    Value a = scaled(-4, d[2], d[4]), b = scaled(-4, d[1], d[3]);
+    Value c = sub(d[4], d[2]), e = sub(d[3], d[1]);
+    return {scaled(4, d[0], scaled(-5, d[2], d[4])),
+            add(a, b),
+            sub(a, b),
+            scaled(2, e, c),
+            scaled(-2, e, c),
+            scaled(4, d[1], scaled(-5, d[3], d[5]))};
+  }
+  /// A^T m.
+  std::array<Value, outTile> output(ArrayRef<Value> m) {
+    Value s1 = add(m[1], m[2]), d1 = sub(m[1], m[2]), s2 = add(m[3], m[4]), d2 = sub(m[3], m[4]);
+    return {add(add(m[0], s1), s2), scaled(2, d2, d1), scaled(4, s2, s1), add(scaled(8, d2, d1), m[5])};
+  }
+};
+
+struct Sizes {
+  int64_t in, out, lanes, block; // block: tiles
+  Tile tile;
+  int64_t inPitch() const { return llvm::alignTo(in, lanes); }
+  int64_t rows() const { return llvm::alignTo(block, tile.mr); }
+  // One line more than a block, so that the 36 matrices do not share cache sets.
+  int64_t inMatrix() const { return rows() * inPitch() + lanes; }
+  int64_t outMatrix() const { return rows() * tile.nr() + lanes; }
+};
+
+struct Winograd {
+  Kernel &k;
+  const ConvShape &shape;
+  Sizes sizes;
+  Buffer x;
+  Finish &finish;
+  Value zeros, inputs, outputs, parked; // V, M, and 16 vectors
+  Type f32() { return k.b.getF32Type(); }
+  Ix tileRows, tileColumns;
+
+  void transformInput(Ix tile, Ix slot);
+  void transformOutput(const PanelAt &at, Ix tile, Ix slot);
+  void multiply(const PanelAt &at, Value panel, Ix rowTiles);
+};
+
+void Winograd::transformInput(Ix tile, Ix slot) {
+  const ConvDim &h = shape.dims[0], &w = shape.dims[1];
+  Ix height = k.dim(h.in), width = k.dim(w.in);
+  Ix tx = tile % tileColumns, rest = tile / tileColumns;
+  Ix ty = rest % tileRows, image = rest / tileRows;
+  Ix y0 = ty * outTile + h.first, x0 = tx * outTile + w.first;
+  Ix base = image * height * width * sizes.in;
+  Ix rowStride = width * sizes.in;
+  Vectors v{k, sizes.lanes};
+  auto transform = [&](function_ref<Value(int64_t, int64_t, Ix)> load) {
+    k.loop(k.c(0), k.c(sizes.in), sizes.lanes, [&](Ix c) {
+      SmallVector<std::array<Value, inTile>> columns;
+      for (int64_t col = 0; col < inTile; ++col) {
+        SmallVector<Value> d;
+        for (int64_t row = 0; row < inTile; ++row)
+          d.push_back(load(row, col, c));
+        columns.push_back(v.input(d));
+      }
+      for (int64_t row = 0; row < inTile; ++row) {
+        SmallVector<Value> d;
+        for (int64_t col = 0; col < inTile; ++col)
+          d.push_back(columns[col][row]);
+        std::array<Value, inTile> t = v.input(d);
+        for (int64_t col = 0; col < inTile; ++col)
+          k.storeAt(inputs, slot * sizes.inPitch() + c + (row * inTile + col) * sizes.inMatrix(), t[col],
+                    sizes.lanes * 4);
+      }
+    });
+  };
+  auto loadVector = [&](Value pointer, Ix offset, Ix c) {
+    if (sizes.in % sizes.lanes == 0)
+      return k.loadAt(pointer, offset, k.vec(sizes.lanes, f32()));
+    return k.loadMasked(k.at(pointer, f32()), offset, sizes.lanes, k.mask(k.c(sizes.in) - c, sizes.lanes));
+  };
+  Value interior = k.land(k.land(k.c(0) <= y0, (y0 + inTile) <= height), k.land(k.c(0) <= x0, (x0 + inTile) <= width));
+  k.ifThen(
+      interior,
+      [&] {
+        Value corner = k.ptrAdd(x.ptr, base + y0 * rowStride + x0 * sizes.in, f32());
+        transform([&](int64_t row, int64_t col, Ix c) {
+          return loadVector(corner, rowStride * row + col * sizes.in + c, c);
+        });
+      },
+      [&] {
+        SmallVector<Value> pointers;
+        for (int64_t row = 0; row < inTile; ++row)
+          for (int64_t col = 0; col < inTile; ++col) {
+            Ix y = y0 + row, xx = x0 + col;
+            Value inside = k.land(y.inRange(height), xx.inRange(width));
+            pointers.push_back(k.select(inside, k.ptrAdd(x.ptr, base + y * rowStride + xx * sizes.in, f32()), zeros));
+          }
+        transform([&](int64_t row, int64_t col, Ix c) { return loadVector(pointers[row * inTile + col], c, c); });
+      });
+}
+
+void Winograd::multiply(const PanelAt &at, Value panel, Ix rowTiles) {
+  const Tile &tile = sizes.tile;
+  int64_t width = at.nv * tile.lanes;
+  int64_t shift = choosePrefetchShift(tile, sizes.block);
+  VectorType vector = k.vec(tile.lanes, f32());
+  k.loop(k.c(0), k.c(products), 1, [&](Ix p) {
+    k.loop(k.c(0), rowTiles, 1, [&](Ix t) {
+      Accumulate inner;
+      inner.element = f32();
+      inner.nv = at.nv;
+      inner.lanes = tile.lanes;
+      inner.depth = k.c(sizes.in);
+      inner.panel = k.ptrAdd(panel, p * (sizes.in * width), f32());
+      for (int64_t i = 0; i < tile.mr; ++i)
+        inner.rows.push_back(
+            k.ptrAdd(inputs, p * sizes.inMatrix() + (t * tile.mr + i) * sizes.inPitch(), f32()));
+      Value ahead =
+          k.ptrAdd(inner.panel, t * (sizes.in >> shift) * tile.lanes + sizes.in * width, f32());
+      inner.prefetch = k.select(t < (tile.nv << shift), ahead, inner.panel);
+      inner.prefetchShift = shift;
+      SmallVector<Value> acc(tile.mr * at.nv, k.constant(vector, 0));
+      acc = emitAccumulate(k, inner, acc);
+      for (int64_t i = 0; i < tile.mr; ++i)
+        for (int64_t j = 0; j < at.nv; ++j)
+          k.storeAt(outputs, p * sizes.outMatrix() + (t * tile.mr + i) * tile.nr() + j * tile.lanes,
+                    acc[i * at.nv + j], tile.lanes * 4);
+    });
+  });
+}
+
+void Winograd::transformOutput(const PanelAt &at, Ix tile, Ix slot) {
+  Ix height = k.dim(shape.dims[0].out), width = k.dim(shape.dims[1].out);
+  Ix tx = tile % tileColumns, rest = tile / tileColumns;
+  Ix ty = rest % tileRows, image = rest / tileRows;
+  Ix y0 = ty * outTile, x0 = tx * outTile;
+  Ix firstRow = (image * height + y0) * width + x0; // as a row of the result
+  Vectors v{k, sizes.lanes};
+  VectorType vector = k.vec(sizes.lanes, f32());
+  Value whole = k.land((y0 + outTile) <= height, (x0 + outTile) <= width);
+  Ix heightLeft = (height - y0).min(k.c(outTile)), widthLeft = (width - x0).min(k.c(outTile));
+  for (int64_t j = 0; j < at.nv; ++j) {
+    SmallVector<std::array<Value, outTile>> columns;
+    for (int64_t col = 0; col < inTile; ++col) {
+      SmallVector<Value> m;
+      for (int64_t row = 0; row < inTile; ++row)
+        m.push_back(k.loadAt(outputs,
+                             slot * sizes.tile.nr() + (row * inTile + col) * sizes.outMatrix() + j * sizes.lanes,
+                             vector, sizes.lanes * 4));
+      columns.push_back(v.output(m));
+    }
+    Ix column = at.column + j * sizes.lanes;
+    Value bias = finish.bias(column, 1, sizes.lanes, {at.masks[j]})[0];
+    SmallVector<Value> results;
+    for (int64_t row = 0; row < outTile; ++row) {
+      SmallVector<Value> m;
+      for (int64_t col = 0; col < inTile; ++col)
+        m.push_back(columns[col][row]);
+      for (Value r : v.output(m))
+        results.push_back(v.add(r, bias));
+    }
+    // At the border some of the 16 results do not exist; a loop over what does is short code.
+    auto parkAndLoop = [&] {
+      for (int64_t i = 0; i < outTile * outTile; ++i)
+        k.storeAt(parked, k.c(i * sizes.lanes), results[i], sizes.lanes * 4);
+      k.loop(k.c(0), heightLeft, 1, [&](Ix y) {
+        k.loop(k.c(0), widthLeft, 1, [&](Ix xx) {
+          Value r = k.loadAt(parked, (y * outTile + xx) * sizes.lanes, vector, sizes.lanes * 4);
+          finish.storeOne(firstRow + y * width + xx, column, sizes.lanes, at.masks[j], r);
+        });
+      });
+    };
+    if (finish.isLong()) {
+      parkAndLoop();
+      continue;
+    }
+    k.ifThen(
+        whole,
+        [&] {
+          for (int64_t i = 0; i < outTile * outTile; ++i)
+            finish.storeOne(firstRow + width * (i / outTile) + i % outTile, column, sizes.lanes, at.masks[j], results[i]);
+        },
+        parkAndLoop);
+  }
+}
+
+/// Estimated cycles of one thread with weights from memory: 32 multiply-adds per cycle, 5 bytes of
+/// weights per cycle.
+bool isFaster(double positions, double tiles, double in, double out) {
+  double direct = std::max(positions * 9 * in * out / 32 / 0.88, 9 * in * out * 4 / 5);
+  double multiply = std::max(tiles * products * in * out / 32 / 0.85, products * in * out * 4 / 5);
+  double transforms = tiles * (in / 16 * 110 + out / 16 * 100);
+  return multiply + transforms < 0.85 * direct;
+}
+
+bool match(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::ConvOp>(operation);
+  if (!lowering.options.winograd || op.getGroup() != 1 ||
+      !isFastConv(op, lowering, op.getX(), op.getW(), op.getBias(), op.getChannelsLast()) ||
+      !lowering.shapes.info(op.getX()).elementType.isF32())
+    return false;
+  ConvShape shape(op, lowering);
+  if (shape.dims.size() != 2 || shape.inPerGroup < 32 || shape.outPerGroup < 32)
+    return false;
+  for (const ConvDim &d : shape.dims)
+    if (d.taps != 3 || d.inStep != 1 || d.tapStep != 1)
+      return false;
+  double tiles = 1, positions = 1;
+  if (std::optional<int64_t> batch = constantDim(shape.batch)) {
+    tiles *= *batch;
+    positions *= *batch;
+  }
+  for (const ConvDim &d : shape.dims) {
+    // Sizes that are unknown are mostly those of images: large.
+    int64_t size = constantDim(d.out).value_or(56);
+    tiles *= llvm::divideCeil(size, outTile);
+    positions *= size;
+  }
+  return isFaster(positions, tiles, shape.inPerGroup, shape.outPerGroup);
+}
+
+LogicalResult emit(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::ConvOp>(operation);
+  ConvShape shape(op, lowering);
+  nn::Dim tileRows = shape.dims[0].out.ceilDiv(lowering.c(outTile));
+  nn::Dim tileColumns = shape.dims[1].out.ceilDiv(lowering.c(outTile));
+  nn::Dim tiles = shape.batch * tileRows * tileColumns;
+
+  Sizes sizes;
+  sizes.in = shape.inPerGroup;
+  sizes.out = shape.outPerGroup;
+  sizes.lanes = lowering.target.lanes(4);
+  // V takes at most 0.45 of L2; equal blocks where the number of tiles is known.
+  int64_t most = std::max<int64_t>(8, lowering.target.l2Bytes * 45 / 100 / (products * sizes.inPitch() * 4));
+  sizes.block = std::min<int64_t>(most, 96);
+  if (std::optional<int64_t> known = constantDim(tiles))
+    sizes.block = llvm::divideCeil(*known, llvm::divideCeil(*known, sizes.block));
+  TileQuery query;
+  query.rows = sizes.block;
+  query.columns = sizes.out;
+  query.depth = sizes.in;
+  query.maxRows = maxRowsForPitch(lowering.target, sizes.inPitch() * 4);
+  sizes.tile = chooseTile(lowering.target, query);
+  const Tile &tile = sizes.tile;
+
+  std::vector<float> transformed = transformWeights(*lowering.constant(op.getW()), sizes.out, sizes.in);
+  PanelSource source;
+  source.columns = sizes.out;
+  source.channels = sizes.in;
+  source.columnStride = sizes.in;
+  source.tapOffsets.clear();
+  for (int64_t p = 0; p < products; ++p)
+    source.tapOffsets.push_back(p * sizes.out * sizes.in);
+  std::vector<char> packed =
+      packPanels(source, ArrayRef(reinterpret_cast<const char *>(transformed.data()), transformed.size() * 4), 4, tile);
+  transformed = {};
+
+  Kernel k(lowering, op, "conv_winograd_" + shape.text());
+  Buffer x = k.read(op.getX());
+  Buffer weights = k.weights(packed, k.b.getF32Type(), {int64_t(packed.size()) / 4});
+  Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), k.b.getF32Type());
+  std::vector<char> zeroBytes(sizes.in * 4);
+  Winograd winograd{k, shape, sizes, x, finish, {}, {}, {}, {}, {}, {}};
+  winograd.zeros = k.weights(zeroBytes, k.b.getF32Type(), {sizes.in}).ptr;
+  int64_t inputBytes = products * sizes.inMatrix() * 4, outputBytes = products * sizes.outMatrix() * 4;
+  winograd.inputs = k.scratch(lowering.c(inputBytes + outputBytes + outTile * outTile * sizes.lanes * 4));
+  winograd.outputs = k.ptrAdd(winograd.inputs, k.c(inputBytes / 4), k.b.getF32Type());
+  winograd.parked = k.ptrAdd(winograd.outputs, k.c(outputBytes / 4), k.b.getF32Type());
+  winograd.tileRows = k.dim(tileRows);
+  winograd.tileColumns = k.dim(tileColumns);
+
+  int64_t nr = tile.nr(), panels = llvm::divideCeil(sizes.out, nr), rest = sizes.out % nr;
+  nn::Dim blocks = tiles.ceilDiv(lowering.c(sizes.block));
+  k.loop(k.begin / panels, (k.end - 1).max(k.begin) / panels + 1, 1, [&](Ix block) {
+    Ix low = (k.begin - block * panels).max(k.c(0)), high = (k.end - block * panels).min(k.c(panels));
+    Ix first = block * sizes.block;
+    Ix count = (k.dim(tiles) - first).min(k.c(sizes.block));
+    k.loop(k.c(0), count, 1, [&](Ix slot) { winograd.transformInput(first + slot, slot); });
+    Ix rowTiles = (count + (tile.mr - 1)) / tile.mr;
+    k.loop(low, high, 1, [&](Ix panel) {
+      auto run = [&](bool tail) {
+        PanelAt at;
+        at.column = panel * nr;
+        at.nv = tail ? llvm::divideCeil(rest, tile.lanes) : tile.nv;
+        at.masks.assign(at.nv, Value());
+        if (tail && rest % tile.lanes)
+          at.masks.back() = k.mask(k.c(rest % tile.lanes), tile.lanes);
+        Value weightsAt = k.ptrAdd(weights.ptr, at.column * (products * sizes.in), k.b.getF32Type());
+        winograd.multiply(at, weightsAt, rowTiles);
+        k.loop(k.c(0), count, 1, [&](Ix slot) { winograd.transformOutput(at, first + slot, slot); });
+      };
+      if (rest == 0)
+        return run(false);
+      if (panels == 1)
+        return run(true);
+      k.ifThen(panel < k.c(panels - 1), [&] { run(false); }, [&] { run(true); });
+    });
+  });
+
+  k.flops = shape.flops(lowering);
+  k.bytes = (lowering.numElements(op.getX()) + lowering.numElements(op.getResult())) * 4 + int64_t(packed.size());
+  k.grain = taskGrain(2.0 * products * sizes.block * sizes.in * nr, 0);
+  lowering.launch(k, blocks * panels);
+  return success();
+}
+
+RegisterEmitter winogradEmitter({"nn.conv", "conv-winograd", 30, match, emit});
+
+} // namespace
+
+} // namespace nnopt::cpu
