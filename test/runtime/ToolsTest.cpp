@@ -89,6 +89,7 @@ TEST_F(Tools, RandomInputsAreSeeded) {
 
 TEST_F(Tools, InputsOutputsAndJson) {
   writeInputs("in.npz", {{"x", 'f', 4, {2, 3}, x.data()}});
+  expect(run(artifact("affine") + " --copy-weights --inputs=" + file("in.npz")), 0, "output 'y'");
   expect(run(artifact("affine") + " --inputs=" + file("in.npz") + " --outputs=" + file("out.npz") +
              " --json=" + file("run.json") + " --repeat 5 --warmup=2 --threads=2"),
          0, "5 runs, 2 threads");

@@ -14,7 +14,8 @@ namespace nnopt {
 /// Model, session, inputs and outputs. All members throw ToolError with the exit status that fits.
 class Runner {
 public:
-  Runner(const std::string &path, int threads);
+  /// `copyWeights`: read the weights into memory (huge pages) in place of mapping the file.
+  Runner(const std::string &path, int threads, bool copyWeights = false);
   ~Runner();
   Runner(const Runner &) = delete;
 

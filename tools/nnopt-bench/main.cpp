@@ -30,6 +30,7 @@ static int mainBody(int argc, char **argv) {
   std::string inputs, jsonFile;
   std::map<std::string, int64_t> dims;
   int threads = 0, repeat = 0, warmup = 3, seed = 0;
+  bool copyWeights = false;
   double minTime = 2;
   Args args("nnopt-bench", usage, examples);
   args.number("--threads", "N", "threads (default: what affinity and cgroup allow)", threads, 0);
@@ -41,6 +42,8 @@ static int mainBody(int argc, char **argv) {
   args.real("--min-time", "SECONDS", "how long to measure when --repeat is not given (default 2)",
             minTime);
   args.number("--warmup", "N", "runs that are not measured (default 3)", warmup, 0);
+  args.flag("--copy-weights", "read weights into memory (huge pages) in place of mapping the file",
+            copyWeights);
   args.text("--json", "FILE", "the figures as JSON (- for stdout)", jsonFile);
   args.alias("-o", "--json");
   std::vector<std::string> files = args.parse(argc, argv);
@@ -52,7 +55,7 @@ static int mainBody(int argc, char **argv) {
   if (!jsonFile.empty() && (jsonFile == files[0] || jsonFile == inputs))
     throw usageError(jsonFile + " is an input file too: name another output");
 
-  Runner runner(files[0], threads);
+  Runner runner(files[0], threads, copyWeights);
   if (inputs.empty())
     runner.randomInputs(dims, static_cast<unsigned>(seed));
   else

@@ -40,7 +40,7 @@ struct Settings {
   std::string inputs, outputs, json, trace, device = "cpu", verify;
   std::map<std::string, int64_t> dims;
   int threads = 0, repeat = 1, warmup = -1, seed = 0;
-  bool profile = false, quiet = false;
+  bool profile = false, quiet = false, copyWeights = false;
   double rtol = 1e-3, atol = 1e-7;
 };
 } // namespace
@@ -159,6 +159,8 @@ static int mainBody(int argc, char **argv) {
             s.verify);
   args.real("--rtol", "R", "relative tolerance of --verify (default 1e-3)", s.rtol);
   args.real("--atol", "A", "absolute tolerance of --verify (default 1e-7)", s.atol);
+  args.flag("--copy-weights", "read weights into memory (huge pages) in place of mapping the file",
+            s.copyWeights);
   args.flag("--quiet", "do not print outputs and latency", s.quiet);
   std::vector<std::string> files = args.parse(argc, argv);
   if (files.size() != 1)
@@ -175,7 +177,7 @@ static int mainBody(int argc, char **argv) {
     if (!written.empty() && (written == files[0] || written == s.inputs))
       throw usageError(written + " is an input file too: name another output");
 
-  Runner runner(files[0], s.threads);
+  Runner runner(files[0], s.threads, s.copyWeights);
   if (s.device == "cuda")
     throw ToolError(4, files[0] + ": has no CUDA code; run it with --device=cpu");
   return s.verify.empty() ? measure(runner, files[0], s)
