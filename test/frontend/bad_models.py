@@ -17,14 +17,12 @@ import subprocess
 import sys
 import tempfile
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "corpus"))
 import bad_graphs
 from bad_graphs import CASES
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("NNOPT_BUILD", os.path.join(ROOT, "build"))
 DONE, INVALID, UNSUPPORTED = 0, 3, 4
 # What no run may print.

@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+"""What the importer makes of small models: each case gives a graph and the nn operations it must become.
+
+    import_rules.py [--filter=TEXT] [-v]
+
+The models go through nnopt-opt, which prints the imported module. A case lists texts that must appear in this
+order (`!text` must not appear at all). Ends with `N passed, N failed`.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "corpus"))
+from bad_graphs import F, I64, BOOL, LOCAL, call, function, graph, ints, model, node, tensor, value
+
+ROOT = os.path.dirname(os.path.dirname(HERE))
+OPT = os.path.join(os.environ.get("NNOPT_BUILD", os.path.join(ROOT, "build")), "bin", "nnopt-opt")
+CASES = []
+
+
+def case(name, nodes, expected, inputs=None, outputs=None, init=(), **more):
+    nodes = nodes if isinstance(nodes, list) else [nodes]
+    CASES.append((name, lambda: model(nodes, inputs, outputs, init, **more), expected))
+
+
+def f32(name, *shape):
+    return tensor(name, np.ones(shape, np.float32))
+
+
+def absent(op, inputs, outputs, **attributes):
+    """A node in which `-` stands for an absent input or output."""
+    return helper.make_node(op, ["" if i == "-" else i for i in inputs.split()],
+                            ["" if o == "-" else o for o in outputs.split()], **attributes)
+
+
+# --------------------------------------------------------------------- elementwise
+case("relu", node("Relu", "x", "y"), ["nn.relu %arg0 : (tensor<2x3xf32>) -> tensor<2x3xf32>"])
+case("identity", node("Identity", "x", "y"), ["return %arg0", "!= nn."])
+case("pow-mixed", node("Pow", "x k", "y"), ["nn.cast", "to = f32", "nn.pow"], init=[tensor("k", np.int64(2))])
+case("pow-int-base", node("Pow", "x k", "y"), ["nn.cast", "nn.pow", "nn.cast", "-> tensor<2x3xi64>"],
+     [value("x", type=I64)], [value("y", None, I64)], [tensor("k", np.float32(.5))])
+case("clip-6", node("Clip", "x", "y", min=0.0, max=6.0), ["dense<0.0", "dense<6.0", "nn.clip"], opset=7)
+case("clip-6-min", node("Clip", "x", "y", min=0.0), ["nn.max", "!nn.clip"], opset=7)
+case("clip-6-none", node("Clip", "x", "y"), ["return %arg0"], opset=7)
+case("clip-11", node("Clip", "x a b", "y"), ["nn.clip"], init=[tensor("a", np.float32(0)), tensor("b", np.float32(1))])
+case("clip-11-max", absent("Clip", "x - b", "y"), ["nn.min", "!nn.clip"], init=[tensor("b", np.float32(1))])
+case("clip-11-one-element", node("Clip", "x a a", "y"), ["nn.squeeze", "tensor<f32>", "nn.clip"], init=[f32("a", 1)])
+case("sum-variadic", node("Sum", "x x x", "y"), ["nn.add", "nn.add"])
+case("max-single", node("Max", "x", "y"), ["return %arg0"])
+case("mean", node("Mean", "x x", "y"), ["nn.add", "dense<2.0", "nn.div"])
+case("cast-like", node("CastLike", "x k", "y"), ["nn.cast", "to = i32"], outputs=[value("y", None, TensorProto.INT32)],
+     init=[tensor("k", np.int32(1))])
+case("cast-same", node("Cast", "x", "y", to=F), ["return %arg0"])
+case("gelu-tanh", node("Gelu", "x", "y", approximate="tanh"), ["nn.gelu", "tanh"], opset=20)
+case("leaky-relu", node("LeakyRelu", "x", "y"), ["nn.leaky_relu", "alpha = 0.009999"])
+case("hard-sigmoid", node("HardSigmoid", "x", "y"), ["alpha = 0.2000000", "beta = 5.000000e-01"])
+case("swish", node("Swish", "x", "y"), ["nn.silu"], opset=24)
+case("mod-fmod", node("Mod", "x x", "y", fmod=1), ["nn.mod", "fmod"])
+case("bit-shift", node("BitShift", "x x", "y", direction="RIGHT"), ["nn.bit_shift", "right"],
+     [value("x", type=TensorProto.UINT8)], [value("y", None, TensorProto.UINT8)])
+case("is-inf", node("IsInf", "x", "y", detect_negative=0), ["detect_negative = false", "detect_positive = true"],
+     outputs=[value("y", None, BOOL)])
+
+# --------------------------------------------------------------------- shapes and data movement
+case("reshape-allowzero", node("Reshape", "x s", "y", allowzero=1), ["nn.reshape", "allow_zero", "tensor<0x3xf32>"],
+     [value("x", [0, 2])], init=[ints("s", 0, 3)])
+case("reshape-from-shape", [node("Shape", "x", "s"), node("Reshape", "z s", "y")], ["-> tensor<?x4xf32>"],
+     [value("x", ["n", 4]), value("z", ["m"])])
+case("flatten-negative", node("Flatten", "x", "y", axis=-1), ["axis = 1", "tensor<2x3xf32>"])
+case("squeeze-11", node("Squeeze", "x", "y", axes=[-1]), ["axes = array<i64: 2>"], [value("x", [2, 3, 1])], opset=11)
+case("squeeze-13", node("Squeeze", "x a", "y"), ["axes = array<i64: 0, 2>"], [value("x", [1, 3, 1])], init=[ints("a", -1, 0)])
+case("squeeze-all", node("Squeeze", "x", "y"), ["axes = array<i64: 0, 2>"], [value("x", [1, 3, 1])])
+case("unsqueeze-11", node("Unsqueeze", "x", "y", axes=[-1, 0]), ["axes = array<i64: 0, 3>"], opset=11)
+case("transpose-default", node("Transpose", "x", "y"), ["perm = array<i64: 2, 1, 0>"], [value("x", [2, 3, 4])])
+case("concat-one", node("Concat", "x", "y", axis=-1), ["return %arg0"])
+case("concat-negative", node("Concat", "x x", "y", axis=-1), ["axis = 1", "tensor<2x6xf32>"])
+case("split-11", node("Split", "x", "y z", axis=1, split=[1, 2]), ["dense<[1, 2]>", "nn.split", "tensor<2x1xf32>, tensor<2x2xf32>"],
+     outputs=[value("y", None), value("z", None)], opset=11)
+case("split-18", node("Split", "x", "y z", axis=1, num_outputs=2), ["(tensor<2x2xf32>, tensor<2x1xf32>)"],
+     outputs=[value("y", None), value("z", None)])
+case("slice-9", node("Slice", "x", "y", starts=[1], ends=[9], axes=[-1]), ["dense<1>", "nn.slice", "tensor<2x2xf32>"], opset=9)
+case("slice-axes-negative", node("Slice", "x a b c", "y"), ["dense<1>", "nn.slice", "tensor<2x2xf32>"],
+     init=[ints("a", 1), ints("b", 3), ints("c", -1)])
+case("pad-2", node("Pad", "x", "y", pads=[0, 1, 0, 1], value=2.0), ["dense<2.0", "nn.pad", "tensor<2x5xf32>"], opset=10)
+case("pad-18-axes", absent("Pad", "x p - a", "y", mode="reflect"), ["nn.pad", "reflect", "tensor<2x5xf32>"],
+     init=[ints("p", 1, 1), ints("a", -1)])
+case("shape-range", node("Shape", "x", "y", start=-2, end=9), ["nn.shape", "start = 1", "tensor<2xi64>"],
+     [value("x", [2, 3, 4])], [value("y", None, I64)])
+case("constant-of-shape-default", node("ConstantOfShape", "s", "y"), ["dense<0.000000e+00> : tensor<1xf32>", "tensor<2x3xf32>"],
+     [], init=[ints("s", 2, 3)])
+case("eye-like", node("EyeLike", "x", "y", k=1), ["nn.constant", "[0.000000e+00, 1.000000e+00, 0.000000e+00]"])
+case("dropout-mask", node("Dropout", "x", "y m"), ["nn.shape", "nn.constant_of_shape", "dense<true>", "return %arg0"],
+     outputs=[value("y", None), value("m", None, BOOL)])
+case("constant-floats", node("Constant", "", "y", value_floats=[1.0, 2.0]), ["dense<[1.000000e+00, 2.000000e+00]> : tensor<2xf32>"], [])
+case("constant-int", node("Constant", "", "y", value_int=7), ["dense<7> : tensor<i64>"], [], [value("y", None, I64)])
+case("trilu", node("Trilu", "x k", "y", upper=0), ["nn.trilu", "!upper"], init=[tensor("k", np.int64(0))])
+
+# --------------------------------------------------------------------- indexing
+case("gather-negative", node("Gather", "x i", "y", axis=-1), ["axis = 1", "tensor<2x2xf32>"], init=[ints("i", 0, 1)])
+case("scatter-9", node("Scatter", "x i x", "y", axis=1), ["nn.scatter_elements", "reduction = #nn.scatter_reduction<none>"],
+     init=[tensor("i", np.zeros((2, 3), np.int64))], opset=9)
+case("one-hot", node("OneHot", "i d v", "y"), ["nn.one_hot", "axis = 1", "tensor<2x5xf32>"], [value("i", [2], I64)],
+     init=[ints("d", 5), tensor("v", np.array([0, 1], np.float32))])
+case("topk-1", node("TopK", "x", "y i", k=2), ["dense<2>", "nn.topk", "axis = 1", "largest", "tensor<2x2xf32>"], opset=9)
+case("compress", node("Compress", "x c", "y", axis=1), ["nn.non_zero", "nn.squeeze", "nn.gather", "tensor<2x?xf32>"],
+     [value("x"), value("c", [3], BOOL)])
+
+# --------------------------------------------------------------------- windows
+IMAGE = [value("x", [1, 4, 8, 9])]
+case("conv-same-upper", node("Conv", "x w", "y", auto_pad="SAME_UPPER", strides=[2, 2]),
+     ["pads = array<i64: 0, 1, 1, 1>", "tensor<1x8x4x5xf32>"], IMAGE, init=[f32("w", 8, 4, 3, 3)])
+case("conv-same-lower", node("Conv", "x w", "y", auto_pad="SAME_LOWER", strides=[2, 2]),
+     ["pads = array<i64: 1, 1, 0, 1>"], IMAGE, init=[f32("w", 8, 4, 3, 3)])
+case("conv-same-dynamic", node("Conv", "x w", "y", auto_pad="SAME_UPPER"), ["pads = array<i64: 1, 1, 1, 1>", "tensor<1x8x?x?xf32>"],
+     [value("x", [1, 4, "h", "w"])], init=[f32("w", 8, 4, 3, 3)])
+case("conv-1d-bias", node("Conv", "x w b", "y", group=2, dilations=[2]), ["bias", "dilations = array<i64: 2>", "group = 2", "tensor<1x6x4xf32>"],
+     [value("x", [1, 4, 8])], init=[f32("w", 6, 2, 3), f32("b", 6)])
+case("conv-transpose-output-shape", node("ConvTranspose", "x w", "y", strides=[2, 2], output_shape=[16, 18]),
+     ["pads = array<i64: 1, 1, 0, 0>", "tensor<1x2x16x18xf32>"], IMAGE, init=[f32("w", 4, 2, 3, 3)])
+case("conv-transpose-same-dynamic", node("ConvTranspose", "x w", "y", strides=[2, 2], auto_pad="SAME_UPPER"),
+     ["pads = array<i64: 0, 0, 1, 1>", "tensor<1x2x?x?xf32>"], [value("x", [1, 4, "h", "w"])], init=[f32("w", 4, 2, 3, 3)])
+case("max-pool-ceil", node("MaxPool", "x", "y", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), ["ceil_mode", "tensor<1x4x4x5xf32>"], IMAGE)
+case("max-pool-indices", node("MaxPool", "x", "y i", kernel_shape=[2, 2]), ["(tensor<1x4x7x8xf32>, tensor<1x4x7x8xi64>)"], IMAGE,
+     [value("y", None), value("i", None, I64)])
+case("average-pool", node("AveragePool", "x", "y", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), ["nn.avg_pool", "count_include_pad"], IMAGE)
+case("global-average-pool", node("GlobalAveragePool", "x", "y"), ["nn.reduce", "axes = array<i64: 2, 3>", "keep_dims = true", "kind = #nn.reduce_kind<mean>"], IMAGE)
+
+# --------------------------------------------------------------------- contractions
+case("gemm-bias", node("Gemm", "x w b", "y", transB=1), ["nn.matmul", "bias", "transpose_b", "!nn.add"], init=[f32("w", 4, 3), f32("b", 4)])
+case("gemm-bias-row", node("Gemm", "x w b", "y", transB=1), ["nn.squeeze", "nn.matmul", "bias", "!nn.add"], init=[f32("w", 4, 3), f32("b", 1, 4)])
+case("gemm-matrix", node("Gemm", "x w b", "y"), ["nn.matmul", "nn.add", "!bias"], init=[f32("w", 3, 4), f32("b", 2, 4)])
+case("gemm-scalar", node("Gemm", "x w b", "y"), ["nn.matmul", "nn.add", "!bias"], init=[f32("w", 3, 4), f32("b", 1)])
+case("gemm-alpha", node("Gemm", "x w b", "y", alpha=.5, beta=2.0), ["nn.mul", "nn.matmul", "nn.mul", "nn.add"], init=[f32("w", 3, 4), f32("b", 4)])
+case("gemm-beta-0", node("Gemm", "x w b", "y", beta=0.0), ["nn.matmul", "!nn.add", "!bias"], init=[f32("w", 3, 4), f32("b", 4)])
+case("matmul-batched", node("MatMul", "x z", "y"), ["tensor<5x2x4xf32>"], [value("x", [2, 3]), value("z", [5, 3, 4])])
+case("einsum-implicit", node("Einsum", "x z", "y", equation="bij, bjk"), ['equation = "bij,bjk->ik"'], [value("x", [2, 3, 4]), value("z", [2, 4, 5])])
+case("einsum-ellipsis", node("Einsum", "x z", "y", equation="...ij,...jk->...ik"), ['equation = "ABij,ABjk->ABik"'],
+     [value("x", [2, 5, 3, 4]), value("z", [2, 5, 4, 5])])
+
+# --------------------------------------------------------------------- normalization, reduction
+case("softmax-11", node("Softmax", "x", "y", axis=1), ["nn.flatten", "axis = 1", "tensor<2x12xf32>", "nn.softmax", "nn.reshape"], [value("x", [2, 3, 4])], opset=11)
+case("softmax-11-last", node("Softmax", "x", "y", axis=-1), ["nn.softmax", "axis = 2", "!nn.flatten"], [value("x", [2, 3, 4])], opset=11)
+case("softmax-13", node("LogSoftmax", "x", "y", axis=1), ["nn.softmax", "axis = 1", "log", "!nn.flatten"], [value("x", [2, 3, 4])])
+case("hardmax", node("Hardmax", "x", "y"), ["nn.arg_reduce", "nn.one_hot"])
+case("batch-norm-mixed", node("BatchNormalization", "x s s m m", "y"), ["nn.cast", "nn.batch_norm", "-> tensor<1x4x8x9xf16>"],
+     [value("x", [1, 4, 8, 9], TensorProto.FLOAT16)], [value("y", None, TensorProto.FLOAT16)], [f32("s", 4), f32("m", 4)])
+case("instance-norm", node("InstanceNormalization", "x s s", "y"), ["nn.group_norm", "num_groups = 4"], IMAGE, init=[f32("s", 4)])
+case("group-norm-18", node("GroupNormalization", "x s s", "y", num_groups=2), ["nn.expand", "nn.group_norm", "num_groups = 2"], IMAGE, init=[f32("s", 2)])
+case("group-norm-21", node("GroupNormalization", "x s s", "y", num_groups=2), ["nn.group_norm", "!nn.expand"], IMAGE, init=[f32("s", 4)], opset=21)
+case("layer-norm-statistics", node("LayerNormalization", "x s", "y m v"), ["nn.layer_norm", "nn.reduce", "nn.reduce", "nn.sqrt", "nn.reciprocal"],
+     outputs=[value(n, None) for n in "ymv"], init=[f32("s", 3)])
+case("layer-norm", node("LayerNormalization", "x s", "y"), ["nn.layer_norm", "axis = 1", "!nn.reduce"], init=[f32("s", 3)])
+case("rms-norm", node("RMSNormalization", "x s", "y"), ["nn.rms_norm", "axis = 1"], init=[f32("s", 3)], opset=23)
+case("reduce-sum-11", node("ReduceSum", "x", "y", axes=[-1], keepdims=0), ["axes = array<i64: 1>", "keep_dims = false", "tensor<2xf32>"], opset=11)
+case("reduce-sum-13", node("ReduceSum", "x a", "y"), ["axes = array<i64: 0, 1>", "tensor<1x1xf32>"], init=[ints("a", 1, 0)])
+case("reduce-noop", node("ReduceSum", "x", "y", noop_with_empty_axes=1), ["return %arg0"])
+case("reduce-square-noop", node("ReduceSumSquare", "x", "y", noop_with_empty_axes=1), ["nn.reduce", "sum_square", "-> tensor<2x3xf32>"])
+case("reduce-all", node("ReduceMax", "x", "y", keepdims=0), ["axes = array<i64: 0, 1>", "tensor<f32>"])
+case("reduce-dynamic-axes", node("ReduceSum", "x a", "y"), ["nn.reduce %arg0, %arg1", "tensor<?x?xf32>"], [value("x"), value("a", [1], I64)])
+case("argmax", node("ArgMax", "x", "y", axis=-1, keepdims=0, select_last_index=1), ["axis = 1", "max", "select_last"], outputs=[value("y", None, I64)])
+case("cumsum", node("CumSum", "x a", "y", reverse=1), ["dense<1> : tensor<i64>", "nn.cum_sum", "reverse"], init=[tensor("a", np.int32(-1))])
+
+# --------------------------------------------------------------------- resize
+case("upsample-9", node("Upsample", "x s", "y"), ["asymmetric", "nearest_mode<floor>", "tensor<1x4x16x18xf32>"], IMAGE,
+     init=[tensor("s", np.array([1, 1, 2, 2], np.float32))], opset=9)
+case("upsample-7", node("Upsample", "x", "y", scales=[1.0, 1.0, 2.0, 2.0], mode="bilinear"), ["resize_mode<linear>", "tensor<1x4x16x18xf32>"], IMAGE, opset=7)
+case("resize-10-down", node("Resize", "x s", "y"), ["nearest_mode<ceil>", "tensor<1x4x4x4xf32>"], IMAGE,
+     init=[tensor("s", np.array([1, 1, .5, .5], np.float32))], opset=10)
+case("resize-sizes", absent("Resize", "x - - z", "y", mode="cubic", coordinate_transformation_mode="align_corners"),
+     ["nn.resize", "align_corners", "cubic", "tensor<1x4x5x6xf32>"], IMAGE, init=[ints("z", 1, 4, 5, 6)])
+case("resize-axes-scales", absent("Resize", "x - s", "y", axes=[-1, 2]), ["dense<[1.000000e+00, 1.000000e+00, 3.000000e+00, 2.000000e+00]>", "tensor<1x4x24x18xf32>"],
+     IMAGE, init=[tensor("s", np.array([2, 3], np.float32))])
+case("resize-axes-sizes", absent("Resize", "x - - z", "y", axes=[3, 2]), ["nn.concat", "nn.resize", "tensor<1x4x6x5xf32>"], IMAGE, init=[ints("z", 5, 6)])
+case("resize-empty-scales", node("Resize", "x r s z", "y"), ["tensor<1x4x5x6xf32>"], IMAGE, init=[f32("r", 0), f32("s", 0), ints("z", 1, 4, 5, 6)])
+
+# --------------------------------------------------------------------- recurrent, attention
+RNN = [f32("w", 1, 16, 3), f32("r", 1, 16, 4)]
+case("lstm", node("LSTM", "x w r", "y h c", hidden_size=4), ["nn.lstm", 'activations = ["sigmoid", "tanh", "tanh"]', "tensor<5x1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>"],
+     [value("x", [5, 2, 3])], [value(n, None) for n in "yhc"], RNN)
+case("lstm-absent", absent("LSTM", "x w r - - h0", "- h"), ["nn.lstm", "return"],
+     [value("x", [5, 2, 3]), value("h0", [1, 2, 4])], [value("h", None)], RNN)
+case("lstm-batch-first", node("LSTM", "x w r", "y h", layout=1), ["perm = array<i64: 1, 0, 2>", "nn.lstm", "perm = array<i64: 2, 0, 1, 3>", "tensor<2x5x1x4xf32>", "perm = array<i64: 1, 0, 2>"],
+     [value("x", [2, 5, 3])], [value("y", None), value("h", None)], RNN)
+case("rnn-default-activations", node("RNN", "x w r", "y"), ['activations = ["tanh"]'], [value("x", [5, 2, 3])], init=[f32("w", 1, 4, 3), f32("r", 1, 4, 4)])
+case("gru-bidirectional", node("GRU", "x w r", "y", direction="bidirectional", linear_before_reset=1), ["bidirectional", "linear_before_reset", "tensor<5x2x2x4xf32>"],
+     [value("x", [5, 2, 3])], init=[f32("w", 2, 12, 3), f32("r", 2, 12, 4)])
+case("attention-4d", node("Attention", "q k v", "y", is_causal=1), ["nn.attention", "causal", "scale = 2.500000e-01", "!causal_from_end"],
+     [value("q", [1, 2, 5, 16]), value("k", [1, 2, 7, 16]), value("v", [1, 2, 7, 16])], opset=23)
+case("attention-3d-past", absent("Attention", "q k v - pk pv", "y nk nv", q_num_heads=4, kv_num_heads=2, is_causal=1),
+     ["nn.reshape", "nn.transpose", "nn.concat", "nn.attention", "causal_from_end", "nn.transpose", "nn.reshape", "tensor<1x?x32xf32>"],
+     [value("q", [1, "s", 32]), value("k", [1, "s", 16]), value("v", [1, "s", 16]), value("pk", [1, 2, "p", 8]), value("pv", [1, 2, "p", 8])],
+     [value(n, None) for n in ("y", "nk", "nv")], opset=23)
+case("attention-short-mask", node("Attention", "q k k m", "y"), ["nn.pad", "nn.attention"],
+     [value("q", [1, 2, 5, 16]), value("k", [1, 2, 7, 16]), value("m", [5, 6], BOOL)], opset=24)
+case("rotary", node("RotaryEmbedding", "x c s", "y", num_heads=2, interleaved=1), ["nn.slice", "nn.mul", "nn.sub", "nn.concat", "-> tensor<1x5x16xf32>"],
+     [value("x", [1, 5, 16]), value("c", [1, 5, 4]), value("s", [1, 5, 4])], opset=23)
+
+# --------------------------------------------------------------------- control flow
+THEN, ELSE = graph([node("Relu", "x", "t")], [], [value("t", None)]), graph([node("Neg", "x", "e")], [], [value("e", None)])
+case("if", node("If", "c", "y", then_branch=THEN, else_branch=ELSE), ["nn.if %arg1", "nn.relu", "nn.yield", "else", "nn.neg", "nn.yield"],
+     [value("x"), value("c", [], BOOL)])
+case("if-known", [node("Shape", "x", "s"), node("Size", "s", "r"), node("Equal", "r two", "c"), node("If", "c", "y", then_branch=THEN, else_branch=ELSE)],
+     ["nn.relu", "!nn.if", "!nn.neg"], init=[tensor("two", np.int64(2))])
+BODY = graph([node("Identity", "c", "d"), node("Concat", "a x", "b", axis=0), node("ReduceSum", "a", "s", keepdims=0)],
+             [value("i", [], I64), value("c", [], BOOL), value("a")], [value("d", [], BOOL), value("b", None), value("s", None)])
+case("loop-growing", node("Loop", "n t x", "y z", body=BODY), ["nn.loop trip", "^bb0(%arg1: tensor<i64>, %arg2: tensor<i1>, %arg3: tensor<?x3xf32>)", "nn.concat"],
+     outputs=[value("y", None), value("z", None)], init=[tensor("n", np.int64(3)), tensor("t", np.array(True))])
+case("scan", node("Scan", "i x", "y z", num_scan_inputs=1, scan_input_directions=[1], scan_output_axes=[1],
+                  body=graph([node("Add", "a b", "c"), node("Identity", "c", "d")], [value("a", [3]), value("b", [3])], [value("c", [3]), value("d", [3])])),
+     ["nn.slice", "nn.shape", "nn.loop trip", "nn.gather", "nn.add", "nn.transpose", "tensor<3x2xf32>"],
+     [value("i", [3]), value("x")], [value("y", None), value("z", None)])
+
+# --------------------------------------------------------------------- functions, names, dimensions
+SCALED = function("Scaled", [onnx.NodeProto(op_type="LeakyRelu", input=["a"], output=["h"], attribute=[
+    onnx.AttributeProto(name="alpha", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT)]), node("Add", "h h", "r")], attributes=["slope"])
+case("function-attribute", call("Scaled", slope=.25), ["alpha = 2.500000e-01", "nn.add"], functions=[SCALED], imports=LOCAL)
+case("function-default", call("Scaled"), ["alpha = 0.009999"], functions=[SCALED], imports=LOCAL)
+case("function-absent-input", call("Pick", "x"), ["return %arg0"],
+     functions=[function("Pick", [node("Clip", "a lo hi", "r")], ("a", "lo", "hi"))], imports=LOCAL)
+case("initializer-is-input", node("Add", "x w", "y"), ["@main(%arg0: tensor<2x3xf32>", "nn.constant", "!%arg1"], [value("x"), value("w", [3])], init=[f32("w", 3)])
+case("input-names", node("Relu", "x", "y"), ['nn.dims = ["batch", 3, "x[2]"], nn.name = "x"', '{nn.name = "y"}'], [value("x", ["batch", 3, None])])
+case("module-attributes", node("Relu", "x", "y"), ["nn.ir_version = 9", "nn.opset = 18"])
+case("dead-code", [node("Relu", "x", "y"), node("NonMaxSuppression", "x x", "z")], ["nn.relu", "!builtin.unrealized"])
+case("unused-initializer", node("Relu", "x", "y"), ["!nn.constant"], init=[f32("w", 3)])
+
+
+def check(expected, text):
+    """The first expectation that does not hold, or None."""
+    at = 0
+    for item in expected:
+        if item.startswith("!"):
+            if item[1:] in text:
+                return f"'{item[1:]}' appears"
+            continue
+        found = text.find(item, at)
+        if found < 0:
+            return f"'{item}' is missing" + (" after what came before it" if item in text else "")
+        at = found + len(item)
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--filter", default="")
+    parser.add_argument("-v", "--verbose", action="store_true")
+    options = parser.parse_args()
+    passed = failed = 0
+    with tempfile.TemporaryDirectory(prefix="nnopt-import-") as folder:
+        for name, build, expected in CASES:
+            if options.filter not in name:
+                continue
+            path = os.path.join(folder, name + ".onnx")
+            onnx.save(build(), path)
+            done = subprocess.run([OPT, path], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+            problem = f"exit {done.returncode}: {done.stderr.strip()}" if done.returncode else check(expected, done.stdout)
+            if options.verbose:
+                print(f"---- {name}\n{done.stdout}")
+            if problem:
+                failed += 1
+                print(f"FAILED {name}: {problem}")
+            else:
+                passed += 1
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed or not passed else 0)
+
+
+if __name__ == "__main__":
+    main()
