@@ -1,5 +1,6 @@
 //===- FoldConstants.cpp - operations on constants ------------------------===//
 #include "lib/codegen/Evaluate.h"
+#include "lib/codegen/cpu/Compile.h"
 #include "passes/Passes.h"
 #include "passes/common/Rewrite.h"
 
@@ -147,6 +148,12 @@ void ConstantFolder::fold(bool compile) {
 
 struct FoldConstantsPass : impl::FoldConstantsBase<FoldConstantsPass> {
   using FoldConstantsBase::FoldConstantsBase;
+
+  /// Evaluation builds kernels in this context; a pass that runs cannot load dialects.
+  void getDependentDialects(DialectRegistry &registry) const override {
+    FoldConstantsBase::getDependentDialects(registry);
+    cpu::registerCodegenDialects(registry);
+  }
 
   void runOnOperation() override {
     if (getOperation().isExternal())

@@ -229,6 +229,7 @@ struct FoldShapesPass : impl::FoldShapesBase<FoldShapesPass> {
       numDead += folder.eraseDead();
       for (int round = 0; round < 4 && folder.removeNoOps(); ++round)
         numDead += folder.eraseDead();
+      numDead += folder.eraseDead();
       numConstants += folder.constants;
       numRemoved += folder.removed;
     }

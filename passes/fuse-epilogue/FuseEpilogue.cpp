@@ -71,6 +71,8 @@ std::string Fuser::whyNotExtra(Cluster &cluster, Value v) {
 
 std::string Fuser::whyNotAbsorb(Cluster &cluster, Operation *op) {
   Value result = cluster.root->getResult(0);
+  if (op->hasTrait<OpTrait::IsTerminator>())
+    return "the value leaves here too";
   if (!isElementwise(op) || op->getNumResults() != 1)
     return "it is not elementwise";
   if (elementTypeOf(op->getResult(0)) != elementTypeOf(result))
@@ -197,13 +199,12 @@ int64_t Fuser::run(Operation *root) {
   Cluster cluster{root, {}, {}, {}, ""};
   cluster.inside.insert(root->getResult(0));
   grow(cluster);
-  bool grew = !cluster.ops.empty();
   shrinkToOneExit(cluster);
   if (cluster.ops.empty()) {
     bool nearMiss = llvm::any_of(root->getUsers(), [](Operation *user) { return isElementwise(user); });
     if (nearMiss)
       missedRemark(root->getLoc(), kPass, "not-fused")
-          << remark::reason("{0}", grew ? std::string("several of its values are used outside") : cluster.why);
+          << remark::reason("{0}", cluster.why.empty() ? "several of its values are used outside" : cluster.why);
     return 0;
   }
   int64_t count = cluster.ops.size();
