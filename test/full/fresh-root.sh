@@ -16,6 +16,7 @@ what=${1:-all}
 [ "$(id -u)" = 0 ] || die "test/full/fresh-root.sh needs root (debootstrap, chroot)"
 fresh=${FRESH_ROOT:-$build/fresh-root}
 
+trap 'say "test/full/fresh-root.sh: line $LINENO failed" >&2' ERR
 leave() {
   for point in shared dev proc; do
     ! mountpoint -q "$fresh/$point" || umount "$fresh/$point"
@@ -35,7 +36,8 @@ quietly debootstrap debootstrap --variant=minbase bookworm "$fresh" ${mirror:+"$
 rm -f "$fresh/etc/apt/sources.list"
 cp -a /etc/apt/sources.list.d/debian.sources "$fresh/etc/apt/sources.list.d/" 2>/dev/null ||
   cp -a /etc/apt/sources.list "$fresh/etc/apt/"
-grep -lriE 'proxy|https::' /etc/apt/apt.conf /etc/apt/apt.conf.d 2>/dev/null | xargs -r -I{} cp {} "$fresh/etc/apt/apt.conf.d/"
+{ grep -lriE 'proxy|https::' /etc/apt/apt.conf /etc/apt/apt.conf.d 2>/dev/null || true; } |
+  xargs -r -I{} cp {} "$fresh/etc/apt/apt.conf.d/"
 cp -L /etc/resolv.conf /etc/hosts "$fresh/etc/"
 [ ! -f /etc/pip.conf ] || cp /etc/pip.conf "$fresh/etc/"
 environment=(HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin)
