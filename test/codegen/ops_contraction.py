@@ -207,6 +207,21 @@ def convolution(case):
     return case.node("Conv", inputs, "y", strides=strides, pads=pads, dilations=dilations, group=group), want
 
 
+def winograd(case):
+    """3x3 convolutions of the sizes that Winograd's algorithm is used for."""
+    rng = case.rng
+    case.dtype = np.float32
+    ci, co = rng.choice([32, 33, 48, 64, 130]), rng.choice([32, 40, 64, 100, 129])
+    size = [rng.choice([16, 17, 18, 19, 29]) for _ in range(2)]
+    pads = [rng.choice([0, 1, 1, 2]) for _ in range(4)]
+    x = case.input("x", [rng.choice([1, 1, 2]), ci] + size)
+    w = case.constant("w", [co, ci, 3, 3])
+    bias = case.constant("bias", [co])
+    case.text = f"{ci}->{co} {size} p{pads}"
+    want = conv_numpy(x, w, [1, 1], pads, [1, 1], 1) + wide(bias).reshape([1, co, 1, 1])
+    return case.node("Conv", ["x", "w", "bias"], "y", pads=pads), want
+
+
 def transposed(case):
     rng = case.rng
     rank = rng.choice([1, 2, 2, 2, 3])
@@ -242,7 +257,7 @@ def einsum(case):
     return case.node("Einsum", names, "y", equation=equation), np.einsum(equation, *map(wide, arrays))
 
 
-KINDS = {"matmul": matmul, "conv": convolution, "conv_transpose": transposed, "einsum": einsum}
+KINDS = {"matmul": matmul, "conv": convolution, "winograd": winograd, "conv_transpose": transposed, "einsum": einsum}
 
 
 def run(seed, kind, folder, flags):
