@@ -17,14 +17,17 @@ what=${1:-all}
 fresh=${FRESH_ROOT:-$build/fresh-root}
 
 trap 'say "test/full/fresh-root.sh: line $LINENO failed" >&2' ERR
-leave() {
+unmount() {
   for point in shared dev proc; do
     ! mountpoint -q "$fresh/$point" || umount "$fresh/$point"
   done
-  [ -n "$keep" ] || [ ! -d "$fresh" ] || rm -rf --one-file-system "$fresh"
 }
-trap leave EXIT
-leave
+clear_root() {
+  unmount
+  rm -rf --one-file-system "$fresh"
+}
+if [ -n "$keep" ]; then trap unmount EXIT; else trap clear_root EXIT; fi
+clear_root
 
 # The mirror that apt uses here.
 mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE)' 'Created-By: Packages' 2>/dev/null |
