@@ -1,6 +1,7 @@
 //===- Compile.cpp - kernels to an object file ------------------------------===//
 
 #include "lib/codegen/cpu/Compile.h"
+#include "lib/codegen/cpu/VectorMath.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVM.h"
@@ -43,12 +44,15 @@ namespace {
 /// Scalars keep the libm call: they are the reference.
 struct ExpandVectorMath : PassWrapper<ExpandVectorMath, OperationPass<func::FuncOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ExpandVectorMath)
+  explicit ExpandVectorMath(const Target &target) : target(target) {}
+  const Target &target;
   StringRef getArgument() const override { return "expand-vector-math"; }
   void getDependentDialects(DialectRegistry &registry) const override {
     registry.insert<arith::ArithDialect, math::MathDialect, vector::VectorDialect>();
   }
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
+    populateVectorMathPatterns(patterns, target);
     populateMathPolynomialApproximationPatterns(patterns);
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
@@ -79,13 +83,13 @@ void registerCodegenDialects(DialectRegistry &registry) {
   ub::registerConvertUBToLLVMInterface(registry);
 }
 
-static LogicalResult lowerToLLVMDialect(ModuleOp module) {
+static LogicalResult lowerToLLVMDialect(ModuleOp module, const Target &target) {
   PassManager pm(module.getContext());
   OpPassManager &functions = pm.nest<func::FuncOp>();
   functions.addPass(createCanonicalizerPass());
   functions.addPass(createCSEPass());
   functions.addPass(createLoopInvariantCodeMotionPass());
-  functions.addPass(std::make_unique<ExpandVectorMath>());
+  functions.addPass(std::make_unique<ExpandVectorMath>(target));
   functions.addPass(createCSEPass());
   functions.addPass(createSCFToControlFlowPass());
   // Functions that only libm has are taken apart into scalars, by vector operations.
@@ -261,7 +265,7 @@ LogicalResult compileKernels(ModuleOp kernels, const Program &program, ArrayRef<
     if (options.progress)
       options.progress(f);
   };
-  if (failed(lowerToLLVMDialect(kernels)))
+  if (failed(lowerToLLVMDialect(kernels, target)))
     return failure();
   progress(0.3);
 

@@ -14,6 +14,10 @@ namespace nnopt::cpu {
 namespace {
 
 Value exp(Kernel &k, Value v) { return math::ExpOp::create(k.b, k.loc, v); }
+/// The larger one. NaN may get lost here: it comes back when the maximum is subtracted.
+Value larger(Kernel &k, Value a, Value b) {
+  return k.select(arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OGT, a, b), a, b);
+}
 Value log(Kernel &k, Value v) { return math::LogOp::create(k.b, k.loc, v); }
 
 LogicalResult emitReference(Operation *op, Lowering &l) {
@@ -100,9 +104,9 @@ struct Fast {
       RowReduction maximum;
       maximum.type = type;
       maximum.identity = lowest;
-      maximum.merge = [&](Value a, Value c) { return fmax(k, a, c); };
+      maximum.merge = [&](Value a, Value c) { return larger(k, a, c); };
       maximum.step = [&](Value acc, Ix i, const Step &step) {
-        return fmax(k, acc, fillMasked(k, load(base + i, step), lowest, step));
+        return larger(k, acc, fillMasked(k, load(base + i, step), lowest, step));
       };
       Value max = reduceRow(k, k.c(0), size, shape, multiple, maximum);
 
@@ -163,7 +167,7 @@ struct Fast {
         return next;
       });
     };
-    SmallVector<Value> max = pass(-INFINITY, [&](Value acc, Value v, unsigned, Ix) { return fmax(k, acc, v); });
+    SmallVector<Value> max = pass(-INFINITY, [&](Value acc, Value v, unsigned, Ix) { return larger(k, acc, v); });
     SmallVector<Value> sum = pass(0, [&](Value acc, Value v, unsigned u, Ix at) {
       Value e = exp(k, fsub(k, v, max[u]));
       if (!isLog && out.valueType == type)
