@@ -103,8 +103,8 @@ class Compilation {
 public:
   explicit Compilation(const DriverOptions &options) : options(options), progress(!options.quiet) {}
   int run();
-  /// What was being done when a crash happened.
-  std::string currentStage() const { return stageName; }
+  /// After a crash: writes what was being compiled to a file and prints where.
+  int reportCrash();
 
 private:
   int fail(const llvm::Twine &message, int code) {
@@ -121,9 +121,16 @@ private:
   int emitObject(CompiledModel &compiled);
   void summary(CompiledModel &compiled, StringRef path);
 
+  /// Keeps the graph as text (weights elided) in case the next stage crashes.
+  void remember(ModuleOp module) {
+    snapshot.clear();
+    llvm::raw_string_ostream os(snapshot);
+    module.print(os, OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(64).enableDebugInfo());
+  }
+
   const DriverOptions &options;
   Progress progress;
-  std::string stageName;
+  std::string stageName, snapshot;
 };
 
 } // namespace
@@ -272,6 +279,7 @@ int Compilation::run() {
   ModuleOp module = *imported.module;
 
   stage("optimization");
+  remember(module);
   PassManager pm(&ctx);
   if (!options.printAfter.empty())
     pm.addInstrumentation(std::make_unique<PrintAfter>(options.printAfter));
@@ -303,6 +311,7 @@ int Compilation::run() {
     codegen.compile.descriptorSymbol = "nnopt_" + identifier(llvm::sys::path::filename(base));
   }
   stageName = "code generation";
+  remember(module);
   CompiledModel compiled;
   if (failed(generateCode(module, target, codegen, compiled, &progress)))
     return fail(options.model + ": error: code generation failed", ExitFailure);
@@ -345,17 +354,29 @@ int Compilation::run() {
   return ExitDone;
 }
 
+int Compilation::reportCrash() {
+  progress.finish();
+  llvm::errs() << options.model << ": internal error during " << stageName << "; this is a defect of nnopt\n";
+  SmallString<128> path;
+  int fd;
+  if (snapshot.empty() || llvm::sys::fs::createUniqueFile("nnopt-crash-%%%%%%.mlir", fd, path))
+    return ExitFailure;
+  llvm::raw_fd_ostream os(fd, /*shouldClose=*/true);
+  os << "// nnopt " NNOPT_VERSION ", " << options.model << " at --opt=" << options.optLevel << " --target=" << options.target
+     << ": crash during " << stageName << "\n"
+     << snapshot << "\n";
+  llvm::errs() << "The graph at that point is in " << path << "; please report it.\n";
+  return ExitFailure;
+}
+
 int compileModel(const DriverOptions &options) {
   // LLVM aborts on some internal errors; these become exit code 1 and a message.
   llvm::CrashRecoveryContext::Enable();
   llvm::CrashRecoveryContext recovery;
   Compilation compilation(options);
   int code = ExitFailure;
-  if (!recovery.RunSafely([&] { code = compilation.run(); })) {
-    llvm::errs() << options.model << ": internal error during " << compilation.currentStage()
-                 << "; please report it with the model and the output of: nnopt-compile --emit=nn " << options.model << "\n";
-    return ExitFailure;
-  }
+  if (!recovery.RunSafely([&] { code = compilation.run(); }))
+    return compilation.reportCrash();
   return code;
 }
 
