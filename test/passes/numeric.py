@@ -339,13 +339,16 @@ def build_elementwise(g):
         if kind == 0:
             y = g.add(rng.choice(["Relu", "Sigmoid", "Tanh", "Neg", "Abs", "Erf", "Softplus"]), [a], g.shapes[a])
         elif kind == 1 and broadcast(a, b, c) == broadcast(a, c):
-            mask = g.add(rng.choice(["Less", "Greater"]), [a, b], broadcast(a, b))
+            # Never the same value on both sides, which rounding may order either way.
+            mask = g.add(rng.choice(["Less", "Greater"]), [a, g.add("Add", [b, g.number(0.37)], g.shapes[b])],
+                         broadcast(a, b))
             if rng.random() < 0.5:
                 mask = g.add("Not", [mask], g.shapes[mask])
             y = g.add("Where", [mask, a, c], broadcast(a, b, c))
         elif kind == 2:
-            i = g.add("Cast", [g.add("Clip", [a, g.number(-9), g.number(9)], g.shapes[a])], g.shapes[a],
-                      to=TensorProto.INT64)
+            # Off the integers, where a rounding error would change the truncated value.
+            i = g.add("Add", [g.add("Clip", [a, g.number(-9), g.number(9)], g.shapes[a]), g.number(0.37)], g.shapes[a])
+            i = g.add("Cast", [i], g.shapes[a], to=TensorProto.INT64)
             y = g.add("Cast", [g.add("Mul", [i, i], g.shapes[a])], g.shapes[a], to=TYPES[g.dtype])
             y = g.add("Tanh", [y], g.shapes[a])
         else:
