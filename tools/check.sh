@@ -143,6 +143,7 @@ step "command lines" script_counts test/cli/run.py
 step "bad models" script_counts test/frontend/*.py
 step "kernels" script_counts test/codegen/*.py
 step "passes" script_counts "test/passes/numeric.py --count=40"
+step "reference" script_counts "tools/gen-docs.py --check"
 step "conformance" script_counts "test/conformance/backend.py --sample=4 --jobs=$jobs"
 step "installed tree" test/install/run.sh
 step "models" script_counts "test/models/run.py --set=default"
