@@ -96,7 +96,7 @@ class Case:
         self.want = want.astype(self.dtype)
         result = helper.make_tensor_value_info(name, TYPES[self.dtype], [None] * want.ndim)
         graph = helper.make_graph(self.nodes, "g", self.inputs, [result], self.constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=11)
         onnx.save(model, path)
 
 
@@ -257,7 +257,49 @@ def einsum(case):
     return case.node("Einsum", names, "y", equation=equation), np.einsum(equation, *map(wide, arrays))
 
 
-KINDS = {"matmul": matmul, "conv": convolution, "winograd": winograd, "conv_transpose": transposed, "einsum": einsum}
+def attention(case):
+    rng = case.rng
+    case.dtype = np.float32
+    b, heads, group = rng.choice([1, 2]), rng.choice([1, 2, 3]), rng.choice([1, 1, 2])
+    s, t = rng.choice([1, 2, 3, 6, 17, 40]), rng.choice([1, 5, 16, 40, 64, 100])
+    d, e = rng.choice([4, 8, 24, 64, 80]), rng.choice([8, 16, 40, 64])
+    q = case.input("q", [b, heads * group, s, d], fixed=False)
+    k, v = case.input("k", [b, heads, t, d]), case.input("v", [b, heads, t, e])
+    # Head widths and counts are fixed in real models.
+    for i, shape in enumerate([q.shape, k.shape, v.shape]):
+        for axis in (1, 3):
+            case.inputs[i].type.tensor_type.shape.dim[axis].dim_value = shape[axis]
+    inputs, attributes = ["q", "k", "v"], {}
+    scores = np.einsum("bhsd,bhtd->bhst", wide(q), np.repeat(wide(k), group, axis=1))
+    scale = 1 / np.sqrt(d)
+    if rng.random() < 0.3:
+        attributes["scale"] = scale = 0.3
+    scores *= scale
+    if rng.random() < 0.3:
+        # Every query sees at least one key: the first one at the latest.
+        attributes["is_causal"] = 1
+        scores[..., np.arange(t)[None] > np.arange(s)[:, None]] = -np.inf
+    elif rng.random() < 0.5:
+        shape = rng.choice([[s, t], [b, 1, s, t], [1, 1, 1, t], [b, heads * group, s, t], [s, 1]])
+        if rng.random() < 0.5:
+            mask = case.data.random(shape) < 0.7
+            mask[..., 0] = True
+            scores = np.where(mask, scores, -np.inf)
+            case.inputs.append(helper.make_tensor_value_info("mask", TensorProto.BOOL, shape))
+            case.feeds["mask"] = mask
+        else:
+            mask = case.array(shape)
+            scores = scores + wide(mask)
+            case.add_input("mask", mask, shape)
+        inputs.append("mask")
+    case.text = f"b{b} h{heads}x{group} s{s} t{t} d{d} e{e} {inputs[3:]} {attributes}"
+    p = np.exp(scores - scores.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    want = np.einsum("bhst,bhte->bhse", p, np.repeat(wide(v), group, axis=1))
+    return case.node("Attention", inputs, "y", **attributes), want
+
+
+KINDS = {"attention": attention, "matmul": matmul, "conv": convolution, "winograd": winograd, "conv_transpose": transposed, "einsum": einsum}
 
 
 def run(seed, kind, folder, flags):
@@ -265,7 +307,7 @@ def run(seed, kind, folder, flags):
     rng = random.Random(seed * 7919 + len(kind))
     case = Case(rng, np.float64 if rng.random() < 0.1 else np.float32)
     name, want = KINDS[kind](case)
-    if kind != "einsum" and want.ndim > 0 and rng.random() < 0.6:
+    if kind not in ("einsum", "attention") and want.ndim > 0 and rng.random() < 0.6:
         name, want = case.epilogue(name, want)
     model = os.path.join(folder, "model.onnx")
     case.save(model, name, want)

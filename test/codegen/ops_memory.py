@@ -2,11 +2,12 @@
 
     ops_memory.py [--seed=N] [--rounds=N] [--only=FAMILY,...] [--target=CPU] [-v]
 
-Every round makes models of single independent nodes of one family. Each model is compiled at --opt=0 (plain
+Every round makes a model of independent cases for each family: single nodes, and nodes between
+convolutions. Each model is compiled at --opt=0 (plain
 loops) and by default (fast kernels), once with the sizes fixed and once with every dimension symbolic, and run
 on one and on three threads. The expected values are those of onnxruntime, or of the reference evaluator of the
-onnx package where onnxruntime has no kernel. Ends with `N passed, N failed`; a case is one node at one level,
-with one kind of sizes, on one number of threads.
+onnx package where onnxruntime has no kernel. Ends with `N passed, N failed`; a case counts once for each level,
+kind of kind of sizes, on one number of threads.
 """
 import argparse
 import os
@@ -31,7 +32,7 @@ TOLERANCE = {np.dtype(np.float16): 4e-3, np.dtype(np.float32): 2e-5, np.dtype(np
 
 
 class Cases:
-    """Nodes of one model: inputs with data, constants and outputs of each."""
+    """The cases of one model: each a list of nodes and the names of its outputs; inputs with data, constants."""
 
     def __init__(self, rng):
         self.rng = rng
@@ -86,14 +87,28 @@ class Cases:
     def node(self, op, inputs, outputs=1, tolerance=None, **attributes):
         names = [f"y{len(self.outputs) + i}" for i in range(outputs)]
         self.outputs += names
-        self.nodes.append((helper.make_node(op, inputs, names, name=f"{op}_{len(self.nodes)}", **attributes), names))
+        self.nodes.append(([helper.make_node(op, inputs, names, name=f"{op}_{len(self.nodes)}", **attributes)], names))
         if tolerance:
             self.tolerance.update({n: tolerance for n in names})
 
+    def between_convolutions(self, channels, spatial, op, inputs, tolerance, **attributes):
+        """`op` between two 1x1 convolutions, which makes the compiler choose channels last for it."""
+        number = len(self.nodes)
+        weight = self.constant(self.array([channels, channels] + [1] * len(spatial), np.float32, -0.3, 0.3))
+        name = f"y{len(self.outputs)}"
+        self.outputs.append(name)
+        x = self.fixed_input(self.array([self.rng.randint(1, 2), channels] + spatial, np.float32))
+        nodes = [helper.make_node("Conv", [x, weight], [f"a{number}"], name=f"first_{number}"),
+                 helper.make_node(op, [f"a{number}"] + inputs, [f"b{number}"], name=f"{op}_{number}", **attributes),
+                 helper.make_node("Conv", [f"b{number}", weight], [name], name=f"last_{number}")]
+        self.nodes.append((nodes, [name]))
+        self.tolerance[name] = tolerance
+
     def model(self, dynamic, nodes=None):
-        nodes = [n for n, _ in (nodes or self.nodes)]
+        cases = nodes or self.nodes
+        nodes = [n for group, _ in cases for n in group]
         used = {i for n in nodes for i in n.input}
-        made = [o for n in nodes for o in n.output if o]
+        made = [o for _, outputs in cases for o in outputs]
         values = []
         for name, value in self.inputs.items():
             if name not in used:
@@ -393,15 +408,40 @@ def shapes(c):
     c.node("ConstantOfShape", [make(np.array(c.shape(1, 3), np.int64))], value=value)
 
 
+def channels_last(c):
+    channels = c.rng.choice([4, 6, 16, 24, 64, 100, 160])
+    spatial = [c.rng.randint(3, 11) for _ in range(c.rng.choice([1, 2, 2, 3]))]
+    rank = len(spatial)
+
+    def vector(size, low=-2, high=2):
+        return c.constant(c.array([size], np.float32, low, high))
+
+    kernel = [c.rng.randint(1, min(4, d)) for d in spatial]
+    attributes = dict(kernel_shape=kernel, strides=[c.rng.randint(1, 2) for _ in kernel],
+                      pads=[k // 2 if c.rng.random() < 0.5 else 0 for k in kernel] * 2)
+    c.between_convolutions(channels, spatial, "MaxPool", [], 1e-5, ceil_mode=c.rng.randint(0, 1), **attributes)
+    c.between_convolutions(channels, spatial, "AveragePool", [], 1e-5, count_include_pad=c.rng.randint(0, 1), **attributes)
+    c.between_convolutions(channels, spatial, "InstanceNormalization", [vector(channels), vector(channels)], 2e-4,
+                           epsilon=1e-2)
+    group = c.rng.choice([d for d in range(1, channels + 1) if channels % d == 0])
+    c.between_convolutions(channels, spatial, "GroupNormalization", [vector(group), vector(group)], 2e-4,
+                           num_groups=group, epsilon=1e-2)
+    # The first convolution would take a normalization alone into its weights.
+    c.between_convolutions(channels, spatial, "Sigmoid", [], 1e-5)
+    c.between_convolutions(channels, spatial, "LeakyRelu", [], 1e-5, alpha=0.1)
+    axes = c.constant(np.array(range(2, rank + 2), np.int64))
+    c.between_convolutions(channels, spatial, "ReduceMean", [axes], 1e-5, keepdims=1)
+
+
 FAMILIES = {f.__name__: f for f in (unary, binary, casts, reductions, softmaxes, normalizations, pools, transposes, gathers,
-                                    slices, pads, shapes)}
+                                    slices, pads, shapes, channels_last)}
 
 
 # --------------------------------------------------------------------- expected values
-def expected(c, node, outputs):
-    """Results of one node by onnxruntime or, where it has no kernel, the reference evaluator."""
-    model = c.model(None, [(node, outputs)])
-    feeds = {i: c.inputs[i] for i in node.input if i in c.inputs}
+def expected(c, nodes, outputs):
+    """Results of one case by onnxruntime or, where it has no kernel, the reference evaluator."""
+    model = c.model(None, [(nodes, outputs)])
+    feeds = {i: c.inputs[i] for n in nodes for i in n.input if i in c.inputs}
     try:
         import onnxruntime as ort
         settings = ort.SessionOptions()
@@ -413,11 +453,12 @@ def expected(c, node, outputs):
         return ReferenceEvaluator(model).run(None, feeds)
 
 
-def describe(c, node):
+def describe(c, nodes):
+    node = nodes[len(nodes) // 2]
     values = {**c.inputs, **{t.name: numpy_helper.to_array(t) for t in c.constants}}
     operands = ", ".join(f"{values[i].dtype}{list(values[i].shape)}{'' if i in c.inputs else ' constant'}"
                          + (f"={values[i].tolist()}" if values[i].size <= 8 and values[i].dtype.kind == "i" else "")
-                         for i in node.input if i)
+                         for i in node.input if i in values)
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute if a.type != onnx.AttributeProto.TENSOR}
     return f"{node.op_type}({operands}) {attributes}"
 
@@ -456,13 +497,13 @@ class Runner:
                     self.check(where, c, [n], level, dynamic, want)
             return
         for threads, values in results.items():
-            for node, outputs in nodes:
+            for group, outputs in nodes:
                 for name in outputs:
                     got, w = values[name], want[name]
                     error = nnopt.difference(got, w)
                     limit = c.tolerance.get(name) or TOLERANCE.get(w.dtype, 0)
                     if error > limit:
-                        self.fail(f"{where} threads {threads}", f"{describe(c, node)}: {got.dtype}{list(got.shape)}, "
+                        self.fail(f"{where} threads {threads}", f"{describe(c, group)}: {got.dtype}{list(got.shape)}, "
                                   f"expected {w.dtype}{list(w.shape)}, error {error:.2g}")
                         break
                 else:
@@ -473,8 +514,8 @@ class Runner:
         c = Cases(rng)
         FAMILIES[family](c)
         want = {}
-        for node, outputs in c.nodes:
-            want.update(zip(outputs, (np.asarray(v) for v in expected(c, node, outputs))))
+        for group, outputs in c.nodes:
+            want.update(zip(outputs, (np.asarray(v) for v in expected(c, group, outputs))))
         for level in ("0", "2"):
             for dynamic in (None, rng.choice(["symbols", "names"])):
                 where = f"{family} seed {seed} --opt={level} {dynamic or 'fixed'}"

@@ -3,6 +3,7 @@
 #include "lib/codegen/cpu/contraction/Finish.h"
 #include "lib/codegen/cpu/contraction/MatMulShape.h"
 #include "lib/codegen/cpu/contraction/Microkernel.h"
+#include "lib/codegen/cpu/contraction/Reference.h"
 
 using namespace mlir;
 
@@ -68,72 +69,6 @@ Ix MatMulShape::batchOffset(Kernel &k, Ix index, const nn::Dims &own, nn::Dim ma
     offset = offset + term;
   }
   return offset * k.dim(matrix);
-}
-
-//===----------------------------------------------------------------------===//
-// Panels of a second operand that is not constant
-//===----------------------------------------------------------------------===//
-
-/// Transposes `lanes` vectors of `lanes` elements in registers: log2(lanes) rounds of two-vector
-/// shuffles that exchange ever smaller blocks.
-static void transposeRegisters(Kernel &k, SmallVectorImpl<Value> &rows) {
-  int64_t lanes = rows.size();
-  for (int64_t d = lanes / 2; d >= 1; d /= 2) {
-    SmallVector<int64_t> low(lanes), high(lanes);
-    for (int64_t p = 0; p < lanes; ++p) {
-      low[p] = p & d ? lanes + p - d : p;
-      high[p] = p & d ? lanes + p : p + d;
-    }
-    for (int64_t i = 0; i < lanes; ++i) {
-      if (i & d)
-        continue;
-      Value a = rows[i], b = rows[i + d];
-      rows[i] = vector::ShuffleOp::create(k.b, k.loc, a, b, low);
-      rows[i + d] = vector::ShuffleOp::create(k.b, k.loc, a, b, high);
-    }
-  }
-}
-
-/// Packs columns [at.column, +nv vectors) of the depth x n matrix at `b` into `panel`. Columns past
-/// the end hold anything; their results are never stored.
-static void packPanel(Kernel &k, const MatMulShape &shape, Value b, Value panel, const PanelAt &at, int64_t lanes,
-                      Type element) {
-  Ix depth = k.dim(shape.depth), n = k.dim(shape.n);
-  int64_t width = at.nv * lanes;
-  int64_t bytes = element.getIntOrFloatBitWidth() / 8;
-  VectorType type = k.vec(lanes, element);
-  if (!shape.transposeB) {
-    k.loop(k.c(0), depth, 1, [&](Ix row) {
-      for (int64_t j = 0; j < at.nv; ++j) {
-        Ix from = row * n + at.column + j * lanes;
-        Value v = at.masks[j] ? k.loadMasked(k.at(b, element), from, lanes, at.masks[j]) : k.loadAt(b, from, type);
-        k.storeAt(panel, row * width + j * lanes, v, lanes * bytes);
-      }
-    });
-    return;
-  }
-  Ix whole = depth / lanes * lanes;
-  for (int64_t j = 0; j < at.nv; ++j) {
-    SmallVector<Value> columns;
-    for (int64_t i = 0; i < lanes; ++i) {
-      Ix column = at.column + (j * lanes + i);
-      if (at.masks[j])
-        column = column.min(n - 1);
-      columns.push_back(k.ptrAdd(b, column * depth, element));
-    }
-    k.loop(k.c(0), whole, lanes, [&](Ix row) {
-      SmallVector<Value> rows;
-      for (Value column : columns)
-        rows.push_back(k.loadAt(column, row, type));
-      transposeRegisters(k, rows);
-      for (int64_t i = 0; i < lanes; ++i)
-        k.storeAt(panel, (row + i) * width + j * lanes, rows[i], lanes * bytes);
-    });
-    k.loop(whole, depth, 1, [&](Ix row) {
-      for (int64_t i = 0; i < lanes; ++i)
-        k.storeAt(panel, row * width + (j * lanes + i), k.loadAt(columns[i], row, element));
-    });
-  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -215,7 +150,7 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
         Value base = k.ptrAdd(b.ptr, shape.batchOffset(k, at.outer, shape.bBatch, shape.depth * shape.n), element);
         int64_t width = at.nv * tile.lanes;
         auto pack = [&] {
-          packPanel(k, shape, base, scratch, at, tile.lanes, element);
+          packPanel(k, base, depth, k.dim(shape.n), shape.transposeB, scratch, at, tile.lanes, element);
           return SmallVector<Value>{scratch, k.c(width)};
         };
         // Packing pays from a few tiles on.
@@ -268,6 +203,48 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   return success();
 }
 
+//===----------------------------------------------------------------------===//
+// Few results per operand row
+//===----------------------------------------------------------------------===//
+
+/// One column, or one or two rows times a transposed matrix that is not constant (a decoding step of
+/// attention): nothing is used twice, so every result is a sum along the contracted dimension.
+static bool matchDot(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::MatMulOp>(operation);
+  MatMulShape shape(op, lowering);
+  if (!matchTiled(op, lowering) || shape.transposeA)
+    return false;
+  if (shape.n.isConst(1))
+    return true;
+  return shape.transposeB && shape.m.isConst() && shape.m.value() <= 2 && !lowering.constant(op.getB());
+}
+
+static LogicalResult emitDot(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::MatMulOp>(operation);
+  MatMulShape shape(op, lowering);
+  Type element = lowering.shapes.info(op.getA()).elementType;
+  Kernel k(lowering, op, "matmul_dot_" + dimText(shape.m) + "x" + dimText(shape.n) + "x" + dimText(shape.depth));
+  Buffer a = k.read(op.getA()), b = k.read(op.getB());
+  Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), element, shape.bVector);
+  Ix m = k.dim(shape.m), n = k.dim(shape.n), depth = k.dim(shape.depth);
+  // A task is one result. With one column B is contiguous whether transposed or not.
+  k.loop(k.begin, k.end, 1, [&](Ix task) {
+    Ix column = task % n, row = task / n;
+    Ix index = row / m;
+    Ix aRow = shape.batchOffset(k, index, shape.aBatch, shape.m * shape.depth) + row % m * depth;
+    Ix bRow = shape.batchOffset(k, index, shape.bBatch, shape.depth * shape.n) + column * depth;
+    Value sum = dotProduct(k, a, aRow, k.c(1), b, bRow, k.c(1), depth, finish.biasScalar(column));
+    finish.storeOne(row, column, 0, Value(), sum);
+  });
+  int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+  k.flops = shape.outer * shape.m * shape.n * shape.depth * 2;
+  k.bytes = (shape.outer * shape.m * shape.depth + shape.outer * shape.n * shape.depth) * bytes;
+  k.grain = taskGrain(0, double(bytes) * constantDim(shape.depth).value_or(512));
+  lowering.launch(k, shape.outer * shape.m * shape.n);
+  return success();
+}
+
+static RegisterEmitter dot({"nn.matmul", "matmul-dot", 20, matchDot, emitDot});
 static RegisterEmitter tiled({"nn.matmul", "matmul-tiled", 10, matchTiled, emitTiled});
 
 } // namespace nnopt::cpu

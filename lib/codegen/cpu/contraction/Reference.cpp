@@ -49,13 +49,24 @@ Value dotProduct(Kernel &k, const Buffer &a, Ix aOffset, Ix aStep, const Buffer 
   bool contiguous = aStep.constant() == 1 && bStep.constant() == 1;
   if (contiguous && isa<FloatType>(type) && a.valueType == type && b.valueType == type) {
     int64_t lanes = k.target().lanes(type.getIntOrFloatBitWidth() / 8);
-    done = depth / lanes * lanes;
+    auto partial = [&](Ix i, Value acc) {
+      return multiplyAdd(k, k.load(a, aOffset + i, lanes), k.load(b, bOffset + i, lanes), acc);
+    };
+    // Four sums at a time hide the latency of the additions.
     Value zero = k.constant(k.vec(lanes, type), 0);
-    Value parts = k.loop(k.c(0), done, lanes, {zero}, [&](Ix i, ValueRange in) {
-      return SmallVector<Value>{
-          multiplyAdd(k, k.load(a, aOffset + i, lanes), k.load(b, bOffset + i, lanes), in[0])};
-    })[0];
-    sum = vector::ReductionOp::create(k.b, k.loc, vector::CombiningKind::ADD, parts, sum);
+    Ix wide = depth / (4 * lanes) * (4 * lanes);
+    SmallVector<Value> parts = k.loop(k.c(0), wide, 4 * lanes, {zero, zero, zero, zero}, [&](Ix i, ValueRange in) {
+      SmallVector<Value> next;
+      for (int64_t u = 0; u < 4; ++u)
+        next.push_back(partial(i + u * lanes, in[u]));
+      return next;
+    });
+    Value left = arith::AddFOp::create(k.b, k.loc, parts[0], parts[1]);
+    Value right = arith::AddFOp::create(k.b, k.loc, parts[2], parts[3]);
+    Value all = arith::AddFOp::create(k.b, k.loc, left, right);
+    done = depth / lanes * lanes;
+    all = k.loop(wide, done, lanes, {all}, [&](Ix i, ValueRange in) { return SmallVector<Value>{partial(i, in[0])}; })[0];
+    sum = vector::ReductionOp::create(k.b, k.loc, vector::CombiningKind::ADD, all, sum, arith::FastMathFlags::reassoc);
   }
   return k.loop(done, depth, 1, {sum}, [&](Ix i, ValueRange in) {
     Value x = loadAs(k, a, aOffset + i * aStep, type), y = loadAs(k, b, bOffset + i * bStep, type);
