@@ -3,8 +3,8 @@
 // Any bytes must end in an exit code and, if that is not 0, in a message of one line.
 //
 //===----------------------------------------------------------------------===//
-#include "lib/frontend/onnx/Import.h"
 #include "dialects/nn/Dim.h"
+#include "lib/frontend/onnx/Import.h"
 #include <cstdio>
 #include <cstdlib>
 

@@ -74,6 +74,8 @@ void importBitShift(Node &n) {
   if (direction != "LEFT" && direction != "RIGHT")
     n.invalid("attribute 'direction' must be LEFT or RIGHT");
   n.needInt(n.in(0));
+  if (!n.elt(n.in(0)).isUnsignedInteger())
+    n.unsupported("type", "only unsigned integers are supported");
   n.needSameType({n.in(0), n.in(1)});
   n.out(0, n.make<nn::BitShiftOp>(n.in(0), n.in(1), n.flag(direction == "RIGHT")));
 }
