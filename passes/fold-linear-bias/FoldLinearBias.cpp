@@ -85,10 +85,101 @@ static std::optional<AffineStep> readStep(Operation *op, std::string &why) {
   return step;
 }
 
+//===----------------------------------------------------------------------===//
+// Numbers that multiply an operand: W (s x) + b = (s W) x + b, and (s a) c = s (a c)
+//===----------------------------------------------------------------------===//
+
+/// The scaled operand of a contraction: `scaling` computes x times or over a number; operations that only move
+/// elements may stand between.
+struct ScaledOperand {
+  OpOperand *operand;
+  Operation *scaling;
+  Value x;
+  double factor;
+};
+
+static std::optional<ScaledOperand> findScaledOperand(Operation *linear, unsigned index) {
+  ScaledOperand found{&linear->getOpOperand(index), nullptr, {}, 1};
+  Value v = found.operand->get();
+  while (v.hasOneUse() && isa_and_nonnull<nn::TransposeOp, nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp>(
+                              v.getDefiningOp()))
+    v = v.getDefiningOp()->getOperand(0);
+  Operation *op = v.getDefiningOp();
+  if (!v.hasOneUse() || !isa_and_nonnull<nn::MulOp, nn::DivOp>(op))
+    return std::nullopt;
+  for (unsigned i : {0u, 1u}) {
+    auto number = scalarOf(op->getOperand(i));
+    bool divides = isa<nn::DivOp>(op);
+    if (!number || (divides && (i == 0 || *number == 0)))
+      continue;
+    found.x = op->getOperand(1 - i);
+    found.factor = divides ? 1 / *number : *number;
+    found.scaling = op;
+    // A contraction takes the factor itself.
+    if (found.x.getType() != v.getType() || isContraction(found.x.getDefiningOp()))
+      return std::nullopt;
+    return found;
+  }
+  return std::nullopt;
+}
+
+/// Moves the factors of a contraction's operands into its constant weights, or behind it where the
+/// elementwise operation can join its epilogue.
+static int64_t pullScales(Operation *linear, IRRewriter &rewriter) {
+  Type type = elementTypeOf(linear->getResult(0));
+  if ((!type.isF32() && !type.isF64()) || !contractionEpilogue(linear).empty())
+    return 0;
+  double factor = 1;
+  SmallVector<Operation *> scalings;
+  bool weightsAreConstant = isConstant(contractionWeight(linear));
+  for (unsigned index : {0u, 1u}) {
+    if (index == 1 && !isa<nn::MatMulOp>(linear))
+      break;
+    // A bias would be scaled with the result.
+    if (!weightsAreConstant && contractionBias(linear))
+      break;
+    auto scaled = findScaledOperand(linear, index);
+    if (!scaled)
+      continue;
+    factor *= scaled->factor;
+    scalings.push_back(scaled->scaling);
+    rewriter.replaceAllUsesWith(scaled->scaling->getResult(0), scaled->x);
+  }
+  if (scalings.empty())
+    return 0;
+  SmallVector<Operation *> all = scalings;
+  all.push_back(linear);
+  Location loc = fusedLoc(all);
+  rewriter.setInsertionPoint(linear);
+  if (weightsAreConstant) {
+    Value w = contractionWeight(linear);
+    std::vector<double> values = *numbersOf(w);
+    for (double &v : values)
+      v *= factor;
+    Value scaledWeights = makeNumbersOp(rewriter, loc, type, shapeOf(w), values, "scaled_weight");
+    rewriter.replaceOp(linear, cloneWithBias(rewriter, linear, scaledWeights, contractionBias(linear), loc));
+  } else {
+    rewriter.setInsertionPointAfter(linear);
+    Value number = makeNumbersOp(rewriter, loc, type, {}, {factor}, "scale");
+    auto mul = nn::MulOp::create(rewriter, loc, linear->getResultTypes()[0], linear->getResult(0), number);
+    rewriter.replaceAllUsesExcept(linear->getResult(0), mul, mul);
+  }
+  for (Operation *op : scalings)
+    rewriter.eraseOp(op);
+  passedRemark(loc, kPass, "pulled") << remark::add("a factor of an operand");
+  return scalings.size();
+}
+
 struct FoldLinearBiasPass : impl::FoldLinearBiasBase<FoldLinearBiasPass> {
   void runOnOperation() override {
     IRRewriter rewriter(&getContext());
-    SmallVector<Operation *> ops;
+    SmallVector<Operation *> linears, ops;
+    getOperation().walk([&](Operation *op) {
+      if (isContraction(op))
+        linears.push_back(op);
+    });
+    for (Operation *linear : linears)
+      numPulled += pullScales(linear, rewriter);
     getOperation().walk([&](Operation *op) {
       if (isa<nn::AddOp, nn::SubOp, nn::MulOp, nn::DivOp, nn::NegOp>(op))
         ops.push_back(op);

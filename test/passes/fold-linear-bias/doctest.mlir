@@ -44,3 +44,33 @@ func.func @scores(%q: tensor<4x2xf32>, %k: tensor<2x3xf32>) -> tensor<4x3xf32> {
   %1 = nn.add %0, %t : (tensor<4x3xf32>, tensor<3xf32>) -> tensor<4x3xf32>
   return %1 : tensor<4x3xf32>
 }
+
+// The scale of attention, applied to both operands, becomes one factor of the scores.
+// CHECK-LABEL: func @attention
+func.func @attention(%q: tensor<4x8xf32>, %k: tensor<6x8xf32>) -> tensor<4x6xf32> {
+  // CHECK-DAG: %[[S:.*]] = nn.constant dense<2.500000e-01> : tensor<f32>
+  // CHECK-DAG: %[[T:.*]] = nn.transpose %arg1
+  // CHECK: %[[Y:.*]] = nn.matmul %arg0, %[[T]]
+  // CHECK: nn.mul %[[Y]], %[[S]]
+  %half = nn.constant dense<0.5> : tensor<1xf32>
+  %two = nn.constant dense<2.0> : tensor<f32>
+  %0 = nn.mul %q, %half : (tensor<4x8xf32>, tensor<1xf32>) -> tensor<4x8xf32>
+  %1 = nn.div %k, %two : (tensor<6x8xf32>, tensor<f32>) -> tensor<6x8xf32>
+  %2 = nn.transpose %1 {perm = array<i64: 1, 0>} : (tensor<6x8xf32>) -> tensor<8x6xf32>
+  %3 = nn.matmul %0, %2 : (tensor<4x8xf32>, tensor<8x6xf32>) -> tensor<4x6xf32>
+  return %3 : tensor<4x6xf32>
+}
+
+// Pixels from 0 to 255: the weights of the first convolution take the factor.
+// CHECK-LABEL: func @pixels
+func.func @pixels(%x: tensor<1x1x8xf32>) -> tensor<1x1x8xf32> {
+  // CHECK: %[[W:.*]] = nn.constant dense<5.000000e-01> : tensor<1x1x1xf32>
+  // CHECK: nn.conv %arg0, %[[W]] bias
+  %w = nn.constant dense<127.5> : tensor<1x1x1xf32>
+  %b = nn.constant dense<1.0> : tensor<1xf32>
+  %n = nn.constant dense<255.0> : tensor<f32>
+  %0 = nn.div %x, %n : (tensor<1x1x8xf32>, tensor<f32>) -> tensor<1x1x8xf32>
+  %1 = nn.conv %0, %w bias %b {strides = array<i64: 1>, pads = array<i64: 0, 0>, dilations = array<i64: 1>, group = 1 : i64}
+    : (tensor<1x1x8xf32>, tensor<1x1x1xf32>, tensor<1xf32>) -> tensor<1x1x8xf32>
+  return %1 : tensor<1x1x8xf32>
+}

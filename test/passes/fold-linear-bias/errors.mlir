@@ -62,3 +62,19 @@ func.func @by_zero(%x: tensor<4x2xf32>) -> tensor<4x2xf32> {
   %1 = nn.div %0, %t : (tensor<4x2xf32>, tensor<f32>) -> tensor<4x2xf32>
   return %1 : tensor<4x2xf32>
 }
+
+// -----
+
+// The bias is not scaled, so the factor cannot move behind; the operand has another user.
+// CHECK-LABEL: func @factor
+// CHECK: nn.mul
+// CHECK: nn.mul
+func.func @factor(%q: tensor<4x4xf32>, %k: tensor<4x4xf32>) -> (tensor<4x4xf32>, tensor<4x4xf32>, tensor<4x4xf32>) {
+  %half = nn.constant dense<0.5> : tensor<f32>
+  %b = nn.constant dense<1.0> : tensor<4xf32>
+  %0 = nn.mul %q, %half : (tensor<4x4xf32>, tensor<f32>) -> tensor<4x4xf32>
+  %1 = nn.matmul %0, %k bias %b : (tensor<4x4xf32>, tensor<4x4xf32>, tensor<4xf32>) -> tensor<4x4xf32>
+  %2 = nn.mul %k, %half : (tensor<4x4xf32>, tensor<f32>) -> tensor<4x4xf32>
+  %3 = nn.matmul %q, %2 : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+  return %1, %2, %3 : tensor<4x4xf32>, tensor<4x4xf32>, tensor<4x4xf32>
+}
