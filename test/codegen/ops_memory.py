@@ -2,12 +2,11 @@
 
     ops_memory.py [--seed=N] [--rounds=N] [--only=FAMILY,...] [--target=CPU] [-v]
 
-Every round makes a model of independent cases for each family: single nodes, and nodes between
-convolutions. Each model is compiled at --opt=0 (plain
-loops) and by default (fast kernels), once with the sizes fixed and once with every dimension symbolic, and run
-on one and on three threads. The expected values are those of onnxruntime, or of the reference evaluator of the
-onnx package where onnxruntime has no kernel. Ends with `N passed, N failed`; a case counts once for each level,
-kind of kind of sizes, on one number of threads.
+Every round makes a model of independent cases for each family: single nodes, and nodes between convolutions.
+Each model is compiled at --opt=0 (plain loops) and by default (fast kernels), once with the sizes fixed and once
+with every dimension symbolic, and run on one and on three threads. The expected values are those of onnxruntime,
+or of the reference evaluator of the onnx package where onnxruntime has no kernel. Ends with `N passed, N failed`:
+a case counts once for each level, kind of sizes and number of threads.
 """
 import argparse
 import os
