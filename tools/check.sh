@@ -132,7 +132,7 @@ if [ -z "$list$no_build" ]; then
   "$root/tools/setup.sh" "$([ -n "$full" ] && echo full || echo test)" || { failed=1 && failures+=(setup) && finish; }
   printf '     %-22s done  [%d s]\n' set-up $((SECONDS - begin))
   begin=$SECONDS
-  quietly configure configure "$build" && quietly build ninja -C "$build" -j "$jobs" || { failed=1 && failures+=(build) && finish; }
+  quietly configure configure "$build" -DNNOPT_BUILD_TESTS=ON && quietly build ninja -C "$build" -j "$jobs" || { failed=1 && failures+=(build) && finish; }
   printf '     %-22s done  [%d s]\n' build $((SECONDS - begin))
 fi
 

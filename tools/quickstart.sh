@@ -18,7 +18,7 @@ begin=$SECONDS
 say "1/4  Installing what is missing"
 "$root/tools/setup.sh"
 say "2/4  Building the compiler with $jobs jobs (a first build takes minutes)"
-[ -f "$build/build.ninja" ] || quietly configure configure "$build"
+[ -f "$build/build.ninja" ] || quietly configure configure "$build" -DNNOPT_BUILD_TESTS=OFF
 if [ -t 1 ]; then
   ninja -C "$build" -j "$jobs" nnopt-compile nnopt-run
 else
