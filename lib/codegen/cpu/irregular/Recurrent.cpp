@@ -103,8 +103,8 @@ Value Cell::apply(StringRef text, Value v) {
   return k.select(less(v, 0), mul(c(a.alpha), sub(exp(min(v, c(0))), c(1))), v);
 }
 
-Value Cell::activate(unsigned slot, Value v) {
-  if (info.clip) {
+Value Cell::activate(unsigned slot, Value v, bool clipped) {
+  if (info.clip && clipped) {
     v = arith::MinimumFOp::create(k.b, k.loc, v, k.constant(v.getType(), *info.clip));
     v = arith::MaximumFOp::create(k.b, k.loc, v, k.constant(v.getType(), -*info.clip));
   }
@@ -126,7 +126,9 @@ std::pair<Value, Value> Cell::lstm(Value i, Value o, Value f, Value g, Value c, 
   Value next = add(mul(f, c), mul(i, activate(1, g)));
   if (po)
     o = add(o, mul(po, next));
-  return {next, mul(activate(0, o), activate(2, next))};
+  // The specification clips the input of activations; like onnxruntime we take that to mean the sums of
+  // the gates, and not the cell state.
+  return {next, mul(activate(0, o), activate(2, next, /*clipped=*/false))};
 }
 
 Value Cell::gru(Value z, Value n, Value h) { return add(mul(sub(k.constant(z.getType(), 1), z), n), mul(z, h)); }

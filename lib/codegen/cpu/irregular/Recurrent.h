@@ -43,8 +43,8 @@ class Cell {
 public:
   Cell(Kernel &k, const Recurrent &info, Ix direction) : k(k), info(info), direction(direction) {}
 
-  /// Clips and applies activation number `slot` (lstm f g h, gru f g, rnn f).
-  mlir::Value activate(unsigned slot, mlir::Value v);
+  /// Clips (where the cell does) and applies activation number `slot` (lstm f g h, gru f g, rnn f).
+  mlir::Value activate(unsigned slot, mlir::Value v, bool clipped = true);
   /// New (c, h) from the sums before activation. Peephole weights pi, po, pf may be null.
   std::pair<mlir::Value, mlir::Value> lstm(mlir::Value i, mlir::Value o, mlir::Value f, mlir::Value g, mlir::Value c,
                                            mlir::Value pi, mlir::Value po, mlir::Value pf);

@@ -1,0 +1,340 @@
+#!/usr/bin/env python3
+"""Random cases of the operators with irregular kernels, against onnxruntime: recurrent cells, Resize, TopK, ArgMax,
+CumSum, Scatter*, OneHot, Trilu, NonZero, If, Loop.
+
+    irregular.py [--only=LSTM,Resize] [--cases=N] [-v]
+
+Each case is a model of one node with its own attributes and sizes (empty and one-element dimensions included),
+compiled with all dimensions symbolic and with fixed ones, by default and with --opt=0, and run with 1 and 3 threads.
+Ends with `N passed, N failed`.
+"""
+import argparse
+import itertools
+import multiprocessing
+import os
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "support"))
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from nnopt import BUILD, Session, compile, difference, reference_session
+
+F32, I64 = TensorProto.FLOAT, TensorProto.INT64
+
+
+class Case:
+    """A model of one node (or several) with data. `constants` are initializers, `inputs` graph inputs."""
+
+    def __init__(self, name, nodes, inputs, outputs, constants=None, tolerance=5e-6, opset=18):
+        self.name, self.inputs, self.tolerance = name, inputs, tolerance
+        self.constants = constants or {}
+        self.nodes, self.outputs, self.opset = nodes if isinstance(nodes, list) else [nodes], outputs, opset
+
+    def model(self, dynamic):
+        """Sizes above 1 become names where `dynamic` is set: the same name for the same input and axis."""
+        infos = []
+        for name, value in self.inputs.items():
+            shape = [f"{name}{i}" if dynamic else d for i, d in enumerate(value.shape)]
+            infos.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), shape))
+        outputs = [helper.make_empty_tensor_value_info(o) for o in self.outputs]
+        initializers = [numpy_helper.from_array(v, k) for k, v in self.constants.items()]
+        graph = helper.make_graph(self.nodes, "case", infos, outputs, initializers)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=9)
+
+
+def node(op, inputs, outputs, **attributes):
+    return helper.make_node(op, inputs, outputs, op + "_0", **attributes)
+
+
+def drop_none(inputs):
+    """Names of inputs, with "" for absent ones and no absent ones at the end."""
+    names = [n or "" for n in inputs]
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
+# --------------------------------------------------------------------- generators
+def recurrent(op, rng, count):
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+    functions = {"LSTM": 3, "GRU": 2, "RNN": 1}[op]
+    for i in range(count):
+        direction = ["forward", "reverse", "bidirectional"][i % 3]
+        d = 2 if direction == "bidirectional" else 1
+        seq, batch = int(rng.choice([1, 2, 5, 9])), int(rng.choice([1, 2, 3, 4, 6]))
+        width, hidden = int(rng.choice([1, 3, 8, 17])), int(rng.choice([1, 5, 16, 20, 33, 64]))
+        draw = lambda *shape: rng.uniform(-0.5, 0.5, shape).astype(np.float32)
+        values = {"x": draw(seq, batch, width), "w": draw(d, gates * hidden, width), "r": draw(d, gates * hidden, hidden)}
+        names = ["x", "w", "r", None, None, None]
+        if i % 4 != 1:
+            values["b"], names[3] = draw(d, 2 * gates * hidden), "b"
+        if i % 5 == 3:
+            values["lens"], names[4] = rng.integers(1, seq + 1, batch).astype(np.int32), "lens"
+        if i % 2:
+            values["h0"], names[5] = draw(d, batch, hidden), "h0"
+        attributes = {"hidden_size": hidden, "direction": direction}
+        outputs = ["y", "y_h"]
+        if op == "LSTM":
+            names += [None, None]
+            outputs.append("y_c")
+            if i % 3 == 1:
+                values["c0"], names[6] = draw(d, batch, hidden), "c0"
+            if i % 4 == 2:
+                values["p"], names[7] = draw(d, 3 * hidden), "p"
+        if op == "GRU":
+            attributes["linear_before_reset"] = i // 2 % 2
+        if i % 6 == 4:
+            attributes["clip"] = 0.3
+        if i % 7 == 5:
+            attributes["activations"] = [str(rng.choice(["Sigmoid", "Tanh", "Relu"])) for _ in range(functions * d)]
+        if i % 6 == 5 and "lens" not in values:
+            variable = {"x", "h0", "c0", "w", "r"}  # weights that are not constant
+        else:
+            variable = {"x", "lens", "h0", "c0"}
+        yield Case(f"{op}_{i}", node(op, drop_none(names), outputs, **attributes),
+                   {k: v for k, v in values.items() if k in variable}, outputs,
+                   {k: v for k, v in values.items() if k not in variable})
+
+
+def resize(rng, count):
+    coordinates = ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"]
+    nearest = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
+    for i in range(count):
+        mode = ["nearest", "linear", "cubic"][i % 3]
+        shape = [int(rng.choice([1, 2, 3])), int(rng.choice([1, 3, 20])), int(rng.integers(2, 19)), int(rng.integers(2, 40))]
+        if mode == "nearest" and i % 4 == 0:
+            shape = shape[:2] + shape[3:]
+        attributes = {"mode": mode, "coordinate_transformation_mode": coordinates[i // 3 % 4]}
+        if mode == "nearest":
+            attributes["nearest_mode"] = nearest[i // 2 % 4]
+        if mode == "cubic":
+            attributes["cubic_coeff_a"] = [-0.75, -0.5][i % 2]
+            attributes["exclude_outside"] = int(i % 4 == 2)
+        x = rng.standard_normal(shape, dtype=np.float32)
+        constants = {}
+        if i % 2:
+            size = shape[:2] + [int(rng.integers(1, 40)) for _ in shape[2:]]
+            constants["sizes"] = np.array(size, np.int64)
+            names = ["x", "", "", "sizes"]
+        else:
+            scales = [1.0, 1.0] + [float(rng.choice([2.0, 0.5, 1.0, 3.0, 1.5])) for _ in shape[2:]]
+            constants["scales"] = np.array(scales, np.float32)
+            names = ["x", "", "scales"]
+        yield Case(f"Resize_{i}", node("Resize", names, ["y"], **attributes), {"x": x}, ["y"], constants, tolerance=1e-5)
+
+
+def arg_reduce(rng, count):
+    types = [np.float32, np.float64, np.int32, np.int8, np.uint8]
+    for i in range(count):
+        shape = [int(rng.choice([1, 2, 5, 17])) for _ in range(i % 3 + 1)]
+        x = rng.integers(0, 6, shape).astype(types[i % 5])
+        op = "ArgMax" if i % 2 else "ArgMin"
+        yield Case(f"{op}_{i}", node(op, ["x"], ["y"], axis=i % len(shape), keepdims=i // 2 % 2,
+                                     select_last_index=i // 4 % 2), {"x": x}, ["y"])
+
+
+def topk(rng, count):
+    types = [np.float32, np.float64, np.int64, np.int32]
+    for i in range(count):
+        shape = [int(rng.choice([1, 2, 5, 17, 100])) for _ in range(i % 3 + 1)]
+        axis = i % len(shape)
+        x = (rng.integers(0, 9, shape) if i % 2 else rng.standard_normal(shape) * 100).astype(types[i // 2 % 4])
+        k = np.array([rng.integers(0 if i % 5 == 4 else 1, shape[axis] + 1)], np.int64)
+        inputs, constants = ({"x": x, "k": k}, {}) if i % 3 == 2 else ({"x": x}, {"k": k})
+        yield Case(f"TopK_{i}", node("TopK", ["x", "k"], ["v", "i"], axis=axis, largest=i // 3 % 2, sorted=1),
+                   inputs, ["v", "i"], constants)
+
+
+def cum_sum(rng, count):
+    types = [np.float32, np.float64, np.int32, np.int64]
+    for i in range(count):
+        shape = [int(rng.choice([1, 3, 7, 40])) for _ in range(i % 3 + 1)]
+        x = (rng.standard_normal(shape) * 9).astype(types[i % 4])
+        axis = np.array(int(rng.integers(-len(shape), len(shape))), np.int64)
+        inputs, constants = ({"x": x, "axis": axis}, {}) if i % 3 == 2 else ({"x": x}, {"axis": axis})
+        yield Case(f"CumSum_{i}", node("CumSum", ["x", "axis"], ["y"], exclusive=i % 2, reverse=i // 2 % 2), inputs, ["y"],
+                   constants)
+
+
+def scatter(rng, count):
+    for i in range(count):
+        reduction = ["none", "add", "mul", "max", "min"][i % 5]
+        kind = [np.float32, np.int32, np.int64][i % 3]
+        shape = [int(rng.choice([2, 3, 6])) for _ in range(i % 3 + 1)]
+        x = rng.integers(-4, 5, shape).astype(kind)
+        if i % 2:
+            axis = i % len(shape)
+            part = [int(rng.integers(1, s + 1)) for s in shape]
+            if reduction == "none":
+                lines = np.argsort(rng.random(part[:axis] + [shape[axis]] + part[axis + 1:]), axis=axis)
+                indices = np.take(lines, range(part[axis]), axis=axis).astype(np.int64)
+                indices = np.where(rng.random(indices.shape) < 0.3, indices - shape[axis], indices)
+            else:
+                indices = rng.integers(-shape[axis], shape[axis], part)
+            updates = rng.integers(-4, 5, indices.shape).astype(kind)
+            yield Case(f"ScatterElements_{i}", node("ScatterElements", ["x", "i", "u"], ["y"], axis=axis, reduction=reduction),
+                       {"x": x, "i": indices, "u": updates}, ["y"])
+        else:
+            depth = int(rng.integers(1, len(shape) + 1))
+            tuples = np.stack([rng.integers(0, s, 5) for s in shape[:depth]], axis=-1)
+            if reduction == "none":
+                tuples = np.unique(tuples, axis=0)
+            updates = rng.integers(-4, 5, [len(tuples), *shape[depth:]]).astype(kind)
+            case = Case(f"ScatterND_{i}", node("ScatterND", ["x", "i", "u"], ["y"], reduction=reduction),
+                        {"x": x, "u": updates}, ["y"], {"i": tuples})
+            yield case
+
+
+def select(rng, count):
+    for i in range(count):
+        shape = [int(rng.choice([1, 3, 8])) for _ in range(1 + i % 3)]
+        indices = rng.integers(-5, 5, shape)
+        depth = np.array(5, np.int64)
+        values = np.array([2, 7], [np.float32, np.int64][i % 2])
+        inputs, constants = ({"i": indices, "d": depth}, {"v": values}) if i % 3 == 2 else ({"i": indices}, {"d": depth, "v": values})
+        yield Case(f"OneHot_{i}", node("OneHot", ["i", "d", "v"], ["y"], axis=int(rng.integers(-len(shape) - 1, len(shape) + 1))),
+                   inputs, ["y"], constants)
+        matrix = rng.standard_normal([*shape[1:], int(rng.integers(1, 9)), int(rng.integers(1, 9))]).astype(
+            [np.float32, np.float64, np.int64][i % 3])
+        k = np.array(int(rng.integers(-4, 5)), np.int64)
+        inputs, constants = ({"x": matrix, "k": k}, {}) if i % 3 == 1 else ({"x": matrix}, {"k": k})
+        yield Case(f"Trilu_{i}", node("Trilu", ["x", "k"], ["y"], upper=i % 2), inputs, ["y"], constants)
+        data = rng.integers(0, 3, [*shape[1:], 4]).astype([np.float32, np.int64, np.bool_][i % 3])
+        yield Case(f"NonZero_{i}", node("NonZero", ["x"], ["y"]), {"x": data}, ["y"])
+        nodes = [node("NonZero", ["x"], ["n"]), helper.make_node("Transpose", ["n"], ["t"]),
+                 helper.make_node("GatherND", ["x", "t"], ["g"]), helper.make_node("Add", ["g", "g"], ["y"])]
+        yield Case(f"NonZeroChain_{i}", nodes, {"x": rng.integers(0, 3, [*shape[1:], 4]).astype(np.float32)}, ["y"])
+
+
+def control_flow(rng, count):
+    value = helper.make_tensor_value_info
+    for i in range(count):
+        n = int(rng.integers(1, 9))
+        x = rng.standard_normal([n, 3], dtype=np.float32)
+        # If: branches of different sizes, values from outside.
+        then = helper.make_graph([helper.make_node("Concat", ["x", "x"], ["a"], axis=0)], "then", [],
+                                 [value("a", F32, None)])
+        other = helper.make_graph([helper.make_node("Relu", ["x"], ["b"])], "else", [], [value("b", F32, None)])
+        nodes = [helper.make_node("If", ["c"], ["z"], then_branch=then, else_branch=other),
+                 helper.make_node("ReduceSum", ["z", "axis"], ["s"], keepdims=0), helper.make_node("Abs", ["z"], ["y"])]
+        yield Case(f"If_{i}", nodes, {"x": x, "c": np.array(bool(i % 2))}, ["y", "s"], {"axis": np.array([1], np.int64)})
+
+        # Loop: two carried values that swap, a scan output; ended by its trip count or its condition.
+        body = helper.make_graph(
+            [helper.make_node("Add", ["p", "q"], ["sum"]), helper.make_node("Identity", ["p"], ["q_out"]),
+             helper.make_node("ReduceMax", ["sum"], ["m"], keepdims=0), helper.make_node("Less", ["m", "limit"], ["go"]),
+             helper.make_node("Identity", ["cond"], ["same"])], "body",
+            [value("iter", I64, []), value("cond", TensorProto.BOOL, []), value("p", F32, None), value("q", F32, None)],
+            [value("go" if i % 2 else "same", TensorProto.BOOL, []), value("sum", F32, None), value("q_out", F32, None),
+             value("p", F32, None)])
+        trips = np.array(int(rng.integers(0, 6)), np.int64)
+        inputs = {"x": x, "x2": x[:1] * 0.5}
+        constants = {"limit": np.array(6.0, np.float32), "true": np.array(True)}
+        (inputs if i % 3 else constants)["trips"] = trips
+        nodes = [helper.make_node("Expand", ["x2", "shape"], ["w"]), helper.make_node("Shape", ["x"], ["shape"]),
+                 helper.make_node("Loop", ["trips", "true", "x", "w"], ["y", "z", "scan"], body=body)]
+        nodes = [nodes[1], nodes[0], nodes[2]]
+        yield Case(f"Loop_{i}", nodes, inputs, ["y", "z", "scan"], constants, tolerance=1e-5)
+
+        # Loop: a carried value that grows.
+        body = helper.make_graph(
+            [helper.make_node("Concat", ["p", "x"], ["grown"], axis=0), helper.make_node("Identity", ["cond"], ["same"])],
+            "body", [value("iter", I64, []), value("cond", TensorProto.BOOL, []), value("p", F32, [None, 3])],
+            [value("same", TensorProto.BOOL, []), value("grown", F32, [None, 3])])
+        yield Case(f"LoopGrow_{i}", helper.make_node("Loop", ["trips", "", "x"], ["y"], body=body),
+                   {"x": x, "trips": trips}, ["y"])
+
+
+def empty(rng, _):
+    """Dimensions of 0."""
+    f = lambda *shape: rng.standard_normal(shape).astype(np.float32)
+    i = lambda *shape: np.zeros(shape, np.int64)
+    yield Case("CumSum_empty", node("CumSum", ["x", "axis"], ["y"]), {"x": f(3, 0, 2)}, ["y"], {"axis": np.array(1, np.int64)})
+    yield Case("Trilu_empty", node("Trilu", ["x"], ["y"]), {"x": f(0, 3, 3)}, ["y"])
+    yield Case("NonZero_empty", node("NonZero", ["x"], ["y"]), {"x": f(0, 3)}, ["y"])
+    yield Case("ScatterElements_empty", node("ScatterElements", ["x", "i", "u"], ["y"], axis=0),
+               {"x": f(3, 2), "i": i(0, 2), "u": f(0, 2)}, ["y"])
+    yield Case("OneHot_empty", node("OneHot", ["i", "d", "v"], ["y"]), {"i": i(0, 2)}, ["y"],
+               {"d": np.array(3, np.int64), "v": np.array([0, 1], np.float32)})
+    yield Case("TopK_empty", node("TopK", ["x", "k"], ["v", "i"]), {"x": f(0, 4)}, ["v", "i"], {"k": np.array([2], np.int64)})
+    yield Case("ArgMax_empty", node("ArgMax", ["x"], ["y"], axis=1), {"x": f(0, 4)}, ["y"])
+
+
+def cases(count):
+    rng = np.random.default_rng(1)
+    yield from itertools.chain(recurrent("LSTM", rng, count), recurrent("GRU", rng, count), recurrent("RNN", rng, count),
+                               resize(rng, 2 * count), arg_reduce(rng, count), topk(rng, count), cum_sum(rng, count),
+                               scatter(rng, count), select(rng, count), control_flow(rng, count), empty(rng, count))
+
+
+# --------------------------------------------------------------------- running
+def run_case(case):
+    """None, or what went wrong."""
+    with tempfile.TemporaryDirectory(dir=os.path.join(BUILD, "conformance")) as folder:
+        path, artifact = os.path.join(folder, "m.onnx"), os.path.join(folder, "m.so")
+        onnx.save(case.model(False), path)
+        reference = reference_session(path, 1)
+        names = [i.name for i in reference.get_inputs()]
+        want = reference.run(None, {k: v for k, v in case.inputs.items() if k in names})
+        for dynamic, level in itertools.product((False, True), (2, 0)):
+            where = f"{'dynamic' if dynamic else 'static'} --opt={level}"
+            onnx.save(case.model(dynamic), path)
+            try:
+                compile(path, artifact, [f"--opt={level}"], timeout=60)
+                for threads in (1, 3):
+                    with Session(artifact, threads) as session:
+                        got = session.run(None, case.inputs)
+                    for output, g, w in zip(case.outputs, got, want):
+                        if g.size == w.size == 0:
+                            continue  # onnxruntime forgets the other dimensions of a scan without iterations
+                        error = difference(g, w)
+                        if not error <= case.tolerance:
+                            return f"{where}, {threads} threads: output {output} of shape {list(g.shape)} (expected " \
+                                   f"{list(w.shape)}): error {error:.1e}"
+            except RuntimeError as e:
+                return f"{where}: " + str(e)[:400]
+    return None
+
+
+def guarded(case):
+    """run_case in a child, since a kernel may crash."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            result = run_case(case)
+        except BaseException as e:
+            result = f"{type(e).__name__}: {e}"
+        os.write(write, (result or "").encode()[:4000])
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as f:
+        text = f.read().decode()
+    _, status = os.waitpid(child, 0)
+    return case.name, f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else text
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help="beginnings of names, separated by commas")
+    parser.add_argument("--cases", type=int, default=12, help="of each operator")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args()
+    os.makedirs(os.path.join(BUILD, "conformance"), exist_ok=True)
+    chosen = [c for c in cases(options.cases) if not options.only or c.name.startswith(tuple(options.only.split(",")))]
+    failed = 0
+    with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
+        for name, problem in pool.imap(guarded, chosen):
+            if problem:
+                failed += 1
+                print(f"FAIL  {name}: {problem}", flush=True)
+    print(f"{len(chosen) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
