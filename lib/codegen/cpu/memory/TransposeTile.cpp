@@ -72,11 +72,12 @@ void launchTransposedCopy(Lowering &l, Kernel &k, const StridedCopy &copy, unsig
   outer.eraseAxis(last);
   outer.eraseAxis(axis);
 
-  // A task is a band of rows of one outer index: all columns of `band` rows, written in order.
-  nn::Dim bandRows = l.c(tile);
-  nn::Dim bands = rowSize.ceilDiv(bandRows);
+  // A task is a band of rows of one outer index. It is several tiles high, so that whole stretches
+  // of the source's lines are used while they and their pages are near.
+  int64_t bandTiles = 4;
+  nn::Dim bandRows = l.c(tile * bandTiles);
   nn::Dims sizes = outer.sizes;
-  sizes.push_back(bands);
+  sizes.push_back(rowSize.ceilDiv(bandRows));
   SmallVector<nn::Dims> strides = outer.strides;
   strides[0].push_back(dstRow * bandRows);
   strides[1].push_back(bandRows);
@@ -87,27 +88,33 @@ void launchTransposedCopy(Lowering &l, Kernel &k, const StridedCopy &copy, unsig
 
   auto columns = colSize.isConst() ? std::optional<int64_t>(colSize.value()) : std::nullopt;
   TileCopier tiles{k, copy.dst, copy.src, k.dim(dstRow), k.dim(srcCol), tile};
-  Ix nRows = k.dim(rowSize), nCols = k.dim(colSize);
+  Ix nRows = k.dim(rowSize), nCols = k.dim(colSize), zero = k.c(0);
   forEachIndex(k, sizes, strides, k.begin, k.end, {}, [&](ArrayRef<Ix> offsets, ValueRange) {
     Ix to = copy.to + offsets[0], from = copy.from + offsets[1];
-    Ix height = (nRows - offsets[2]).min(k.c(tile));
-    auto fullBand = [&] {
-      Ix mid = nCols - nCols % tile;
-      k.loop(k.c(0), mid, tile, [&](Ix c) { tiles.full(to + c, from + c * tiles.srcCol); });
-      tiles.scalars(to, from, k.c(0), k.c(tile), mid, nCols);
-    };
-    auto partBand = [&] { tiles.scalars(to, from, k.c(0), height, k.c(0), nCols); };
+    Ix height = k.dim(bandRows);
+    if (!isMultipleOf(rowSize, tile * bandTiles))
+      height = (nRows - offsets[2]).min(height);
     if (columns && *columns < tile) {
-      partBand();
+      tiles.scalars(to, from, zero, height, zero, nCols);
       return SmallVector<Value>();
     }
-    if (isMultipleOf(rowSize, tile))
-      fullBand();
-    else
-      k.ifThen(height == k.c(tile), fullBand, partBand);
+    Ix midRow = isMultipleOf(rowSize, tile) ? height : height - height % tile, midCol = nCols - nCols % tile;
+    // Tiles beside each other that make up whole cache lines of the result are done together.
+    int64_t line = std::max<int64_t>(tile, 64 / bytes);
+    Ix midLine = nCols - nCols % line;
+    auto tilesAt = [&](Ix c, int64_t columns) {
+      k.loop(zero, midRow, tile, [&](Ix r) {
+        for (int64_t i = 0; i < columns; i += tile)
+          tiles.full(to + r * tiles.dstRow + c + i, from + r + (c + i) * tiles.srcCol);
+      });
+    };
+    k.loop(zero, midLine, line, [&](Ix c) { tilesAt(c, line); });
+    k.loop(midLine, midCol, tile, [&](Ix c) { tilesAt(c, tile); });
+    tiles.scalars(to, from, zero, midRow, midCol, nCols);
+    tiles.scalars(to, from, midRow, height, zero, nCols);
     return SmallVector<Value>();
   });
-  int64_t perBand = columns ? *columns * tile * bytes : 16384;
+  int64_t perBand = columns ? *columns * tile * bandTiles * bytes : 16384;
   k.grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, perBand));
   l.launch(k, nn::product(ctx, sizes));
 }
