@@ -140,10 +140,10 @@ step "runtime size" size_limit "$build/lib/libnnopt_runtime.a" 200000
 step "unit tests" ctest_counts "$build"
 step "lit" lit_counts
 step "command lines" script_counts test/cli/run.py
-step "bad models" script_counts test/frontend/*.py
-step "kernels" script_counts test/codegen/*.py
-step "passes" script_counts "test/passes/numeric.py --count=40"
-step "reference" script_counts "tools/gen-docs.py --check"
+step "documents" script_counts test/docs/links.py "tools/gen-docs.py --check"
+step "importer" script_counts test/frontend/*.py
+step "passes" script_counts test/passes/*.py
+step "kernels" script_counts test/codegen/*.py test/conformance/irregular.py
 step "conformance" script_counts "test/conformance/backend.py --sample=4 --jobs=$jobs"
 step "installed tree" test/install/run.sh
 step "models" script_counts "test/models/run.py --set=default"
