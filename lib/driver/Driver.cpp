@@ -92,7 +92,7 @@ struct PrintAfter : PassInstrumentation {
   void runAfterPass(Pass *pass, Operation *op) override {
     if (llvm::is_contained(names, pass->getArgument()) || llvm::is_contained(names, "all")) {
       llvm::errs() << "// ----- after " << pass->getArgument() << " -----\n";
-      op->print(llvm::errs(), OpPrintingFlags().elideLargeElementsAttrs(16).elideLargeResourceString(16).useLocalScope());
+      op->print(llvm::errs(), OpPrintingFlags().elideLargeElementsAttrs(16).elideLargeResourceString(0).useLocalScope());
       llvm::errs() << "\n";
     }
   }
@@ -125,7 +125,7 @@ private:
   void remember(ModuleOp module) {
     snapshot.clear();
     llvm::raw_string_ostream os(snapshot);
-    module.print(os, OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(64).enableDebugInfo());
+    module.print(os, OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(0).enableDebugInfo());
   }
 
   const DriverOptions &options;
@@ -169,7 +169,7 @@ int Compilation::emitModule(ModuleOp module) {
   if (StringRef(options.output).ends_with(".mlirbc"))
     return writeText([&](llvm::raw_ostream &os) { return succeeded(writeBytecodeToFile(module, os)); });
   return writeText([&](llvm::raw_ostream &os) {
-    module.print(os, OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(64));
+    module.print(os, OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(0));
     os << "\n";
     return true;
   });

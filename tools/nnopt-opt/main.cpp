@@ -41,7 +41,7 @@ static int runOnModel(llvm::StringRef path, llvm::StringRef output, mlir::Dialec
     out.keep();
     return ExitDone;
   }
-  imported.module->print(out.os(), mlir::OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(64));
+  imported.module->print(out.os(), mlir::OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(0));
   out.os() << "\n";
   out.keep();
   return ExitDone;
