@@ -73,9 +73,20 @@ LogicalResult emitReference(Operation *op, Lowering &l) {
 
 /// Whether a parameter is one element, or one for each normalized element.
 bool isRowParameter(Lowering &l, Value p, Value x, int64_t axis) {
-  const nn::Dims &dims = l.dims(x);
-  nn::Dim n = l.numElements(p);
-  return n.isConst(1) || n == l.product(dims, axis, dims.size());
+  const nn::Dims &own = l.dims(p);
+  ArrayRef<nn::Dim> normalized = ArrayRef<nn::Dim>(l.dims(x)).drop_front(axis);
+  if (l.numElements(p).isConst(1))
+    return true;
+  if (own.size() < normalized.size())
+    return false;
+  for (auto [i, d] : llvm::enumerate(own)) {
+    // A dimension that is not 1 must be that of x.
+    size_t lead = own.size() - normalized.size();
+    bool matches = i < lead ? d.isConst(1) : d == normalized[i - lead] || d.isAtLeast(2);
+    if (!matches)
+      return false;
+  }
+  return true;
 }
 
 bool matchFast(Operation *op, Lowering &l) {
