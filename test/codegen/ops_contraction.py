@@ -257,6 +257,27 @@ def einsum(case):
     return case.node("Einsum", names, "y", equation=equation), np.einsum(equation, *map(wide, arrays))
 
 
+def deep(case):
+    """Contractions so long that they are done in parts."""
+    rng = case.rng
+    case.dtype = np.float32
+    if rng.random() < 0.5:
+        m, n, k = rng.choice([5, 40, 130, 300]), rng.choice([17, 64, 100]), rng.choice([2048, 3000, 3072, 4097])
+        a, b = case.input("a", [m, k]), case.constant("b", [k, n])
+        bias = case.constant("bias", [n])
+        case.text = f"matmul {m}x{n}x{k}"
+        case.node("MatMul", ["a", "b"], "p")
+        return case.node("Add", ["p", "bias"], "y"), wide(a) @ wide(b) + wide(bias)
+    kernel = rng.choice([1, 3])
+    ci, co, size = rng.choice([1024, 2048]) if kernel == 1 else 512, rng.choice([24, 100]), rng.choice([7, 14])
+    stride = rng.choice([1, 2])
+    x, w = case.input("x", [1, ci, size, size]), case.constant("w", [co, ci, kernel, kernel])
+    case.text = f"conv {ci}->{co} {size} k{kernel} s{stride}"
+    pads = [kernel // 2] * 4
+    want = conv_numpy(x, w, [stride] * 2, pads, [1, 1], 1)
+    return case.node("Conv", ["x", "w"], "y", pads=pads, strides=[stride] * 2), want
+
+
 def attention(case):
     rng = case.rng
     case.dtype = np.float32
@@ -299,7 +320,7 @@ def attention(case):
     return case.node("Attention", inputs, "y", **attributes), want
 
 
-KINDS = {"attention": attention, "matmul": matmul, "conv": convolution, "winograd": winograd, "conv_transpose": transposed, "einsum": einsum}
+KINDS = {"attention": attention, "matmul": matmul, "conv": convolution, "winograd": winograd, "deep": deep, "conv_transpose": transposed, "einsum": einsum}
 
 
 def run(seed, kind, folder, flags):

@@ -30,6 +30,8 @@ struct ConvBuilder {
   Value zeros;   // inPerGroup zeros
   Value scratch; // one border tile: [mr][kernel rows][run]
   bool runs = false;
+  /// Parts of the contraction: taps of the first dimension, or of the channels where there is one tap.
+  int64_t parts = 1;
   /// Elements between neighbours of each spatial dimension of the input, and between images.
   SmallVector<Ix> inStrides;
   Ix imageSize;
@@ -108,21 +110,29 @@ SmallVector<ConvBuilder::Position> ConvBuilder::positions(const TileAt &t) {
 }
 
 SmallVector<Value> ConvBuilder::plain(const PanelAt &at, const TileAt &t, Accumulate inner, ValueRange acc) {
-  Ix channel = at.outer * shape.inPerGroup;
+  int64_t partChannels = shape.inPerGroup / parts;
+  Ix channel = at.outer * shape.inPerGroup + at.depthBlock * partChannels;
   for (int64_t i = 0; i < t.mr; ++i)
     inner.rows.push_back(k.ptrAdd(x.ptr, (t.row + i) * shape.inChannels() + channel, element));
-  inner.depth = k.c(shape.inPerGroup);
+  inner.panel = k.ptrAdd(inner.panel, at.depthBlock * (partChannels * inner.nv * inner.lanes), element);
+  inner.depth = k.c(partChannels);
   return emitAccumulate(k, inner, acc);
 }
 
 SmallVector<Value> ConvBuilder::byTaps(const PanelAt &at, ArrayRef<Position> positions, Accumulate inner,
                                        ValueRange acc) {
+  bool splitsChannels = parts > 1 && shape.taps() == 1;
+  int64_t partChannels = splitsChannels ? shape.inPerGroup / parts : shape.inPerGroup;
   Ix channel = at.outer * shape.inPerGroup;
+  if (splitsChannels) {
+    channel = channel + at.depthBlock * partChannels;
+    inner.panel = k.ptrAdd(inner.panel, at.depthBlock * (partChannels * inner.nv * inner.lanes), element);
+  }
   struct RowState {
     Ix offset;
     Value valid; // null: always
   };
-  inner.depth = k.c(shape.inPerGroup);
+  inner.depth = k.c(partChannels);
   // One level per spatial dimension; what a level knows about a row is not computed again below it.
   std::function<SmallVector<Value>(size_t, ArrayRef<RowState>, Ix, ValueRange)> level =
       [&](size_t d, ArrayRef<RowState> rows, Ix tap, ValueRange in) -> SmallVector<Value> {
@@ -130,7 +140,7 @@ SmallVector<Value> ConvBuilder::byTaps(const PanelAt &at, ArrayRef<Position> pos
       Accumulate last = inner;
       Ix depthBefore = tap * shape.inPerGroup;
       last.panel = k.ptrAdd(inner.panel, depthBefore * (inner.nv * inner.lanes), element);
-      if (inner.prefetch)
+      if (inner.prefetch && !splitsChannels)
         last.prefetch = k.ptrAdd(inner.prefetch, depthBefore / (int64_t(1) << inner.prefetchShift) * inner.lanes, element);
       for (const RowState &row : rows) {
         Value pointer = k.ptrAdd(x.ptr, row.offset, element);
@@ -140,13 +150,18 @@ SmallVector<Value> ConvBuilder::byTaps(const PanelAt &at, ArrayRef<Position> pos
     }
     const ConvDim &dim = shape.dims[d];
     Ix size = k.dim(dim.in);
-    return k.loop(k.c(0), k.c(dim.taps), 1, in, [&](Ix j, ValueRange values) {
+    Ix firstTap = k.c(0), lastTap = k.c(dim.taps);
+    if (d == 0 && parts > 1 && !splitsChannels) {
+      firstTap = at.depthBlock * (dim.taps / parts);
+      lastTap = firstTap + dim.taps / parts;
+    }
+    return k.loop(firstTap, lastTap, 1, in, [&](Ix j, ValueRange values) {
       SmallVector<RowState> next;
       for (auto [row, position] : llvm::zip(rows, positions)) {
-        Ix at = position.first[d] + j * dim.tapStep;
-        RowState state{row.offset + at * inStrides[d], row.valid};
+        Ix index = position.first[d] + j * dim.tapStep;
+        RowState state{row.offset + index * inStrides[d], row.valid};
         if (dim.checked) {
-          Value inside = at.inRange(size);
+          Value inside = index.inRange(size);
           state.valid = row.valid ? k.land(row.valid, inside) : inside;
         }
         next.push_back(state);
@@ -269,6 +284,17 @@ SmallVector<Value> ConvBuilder::byRuns(const PanelAt &at, ArrayRef<Position> pos
   return level(0, k.c(0), k.c(0), acc);
 }
 
+/// Few channels and neighbouring taps: a kernel row is one run of the input.
+bool readsRuns(const ConvShape &shape) {
+  const ConvDim &last = shape.dims.back();
+  if (shape.groups != 1 || shape.inPerGroup > maxRunChannels || shape.taps() == 0 || last.tapStep != 1)
+    return false;
+  // One tap and nothing outside: rows are pixels, which is simpler.
+  if (shape.taps() == 1)
+    return false;
+  return last.taps > 1 || shape.dims.size() == 1;
+}
+
 } // namespace
 
 LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &shape, const ConvOperands &operands,
@@ -287,6 +313,18 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
   query.depth = depth;
   query.elementBytes = bytes;
   query.maxRows = maxRowsForPitch(lowering.target, shape.inChannels() * shape.dims.back().inStep * bytes);
+  bool runs = readsRuns(shape);
+  Type resultType = lowering.shapes.info(operands.result).elementType;
+  int64_t parts = 1;
+  if (resultType == element && !runs) {
+    parts = chooseDepthBlocks(lowering.target, query.rows, depth, bytes);
+    if (shape.taps() > 1)
+      parts = parts > 1 && shape.dims.size() > 1 ? shape.dims[0].taps : 1;
+    while (shape.taps() == 1 && parts > 1 && shape.inPerGroup % parts != 0)
+      --parts;
+  }
+  if (parts > 1)
+    query.depth = depth / parts;
   Tile tile = chooseTile(lowering.target, query);
 
   Kernel k(lowering, op, name.str() + "_" + shape.text());
@@ -307,9 +345,8 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
   Finish finish(k, operands.result, operands.bias, *operands.epilogue, operands.epilogueArgs, element);
 
   bool plain = builder.isPlain();
-  const ConvDim &last = shape.dims.back();
-  builder.runs = !plain && shape.groups == 1 && shape.inPerGroup <= maxRunChannels && last.tapStep == 1 && last.taps > 0 &&
-                 shape.taps() > 0 && (last.taps > 1 || shape.dims.size() == 1);
+  builder.runs = runs;
+  builder.parts = parts;
   bool checked = llvm::any_of(shape.dims, [](const ConvDim &d) { return d.checked; });
   if (builder.runs && checked)
     builder.scratch = k.scratch(lowering.c((tile.mr * depth + tile.lanes) * bytes));
@@ -324,7 +361,8 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
   loop.columns = lowering.c(shape.outPerGroup);
   loop.outer = lowering.c(shape.groups);
   loop.packedDepth = depth;
-  int64_t rowBytes = shape.inPerGroup * bytes;
+  loop.depthBlocks = parts;
+  int64_t rowBytes = shape.inPerGroup * bytes / (shape.taps() == 1 ? parts : 1);
   for (const ConvDim &d : shape.dims)
     rowBytes *= std::min(d.inStep, d.taps > 0 ? d.taps * std::abs(d.tapStep) : 1);
   loop.blockTiles =
@@ -349,7 +387,11 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
         inner.panel = state[0];
         if (prefetch && !at.tail && t.mr == tile.mr) {
           int64_t next = depth * tile.nr();
-          Value ahead = k.ptrAdd(inner.panel, t.index * (depth >> prefetchShift) * tile.lanes + next, element);
+          // With several parts the taps (or channels) of this part are ahead in the next panel.
+          Ix part = at.depthBlock * (depth / parts * tile.nr());
+          if (shape.taps() > 1)
+            part = at.depthBlock * (depth / parts * tile.nr() - depth / parts * tile.lanes / (int64_t(1) << prefetchShift));
+          Value ahead = k.ptrAdd(inner.panel, t.index * (depth / parts >> prefetchShift) * tile.lanes + next + part, element);
           inner.prefetch = k.select(t.index < (tile.nv << prefetchShift), ahead, inner.panel);
           inner.prefetchShift = prefetchShift;
         }
@@ -357,13 +399,6 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
         SmallVector<ConvBuilder::Position> positions;
         if (!plain)
           positions = builder.positions(t);
-        SmallVector<Value> acc = finish.start(t.mr, column, at.nv, tile.lanes, at.masks);
-        if (plain)
-          acc = builder.plain(at, t, inner, acc);
-        else if (builder.runs)
-          acc = builder.byRuns(at, positions, inner, acc);
-        else
-          acc = builder.byTaps(at, positions, inner, acc);
         auto rowOf = [&](Ix i) -> Ix {
           if (dense)
             return t.row + i;
@@ -373,7 +408,14 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
           TileAt one{t.row + i, 1, t.index};
           return builder.positions(one)[0].resultRow;
         };
-        finish.store(t.mr, rowOf, column, at.nv, tile.lanes, at.masks, acc);
+        SmallVector<Value> acc = finish.startPart(at.depthBlock, parts, t.mr, rowOf, column, at.nv, tile.lanes, at.masks);
+        if (plain)
+          acc = builder.plain(at, t, inner, acc);
+        else if (builder.runs)
+          acc = builder.byRuns(at, positions, inner, acc);
+        else
+          acc = builder.byTaps(at, positions, inner, acc);
+        finish.storePart(at.depthBlock, parts, t.mr, rowOf, column, at.nv, tile.lanes, at.masks, acc);
       });
 
   k.flops = shape.flops(lowering);

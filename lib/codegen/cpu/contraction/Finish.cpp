@@ -190,6 +190,47 @@ void Finish::storeOne(Ix row, Ix column, int64_t lanes, Value mask, Value acc) {
   finish(beginRow(row), column, lanes, mask, acc);
 }
 
+SmallVector<Value> Finish::loadPartial(int64_t mr, function_ref<Ix(Ix)> rowOf, Ix column, int64_t nv, int64_t lanes,
+                                       ArrayRef<Value> masks) {
+  SmallVector<Value> acc;
+  for (int64_t i = 0; i < mr; ++i) {
+    Ix at = rowOf(k.c(i)) * k.dim(dims.back()) + column;
+    for (int64_t j = 0; j < nv; ++j)
+      acc.push_back(masks[j] ? k.loadMasked(out, at + j * lanes, lanes, masks[j]) : k.load(out, at + j * lanes, lanes));
+  }
+  return acc;
+}
+
+void Finish::storePartial(int64_t mr, function_ref<Ix(Ix)> rowOf, Ix column, int64_t nv, int64_t lanes,
+                          ArrayRef<Value> masks, ValueRange acc) {
+  for (int64_t i = 0; i < mr; ++i) {
+    Ix at = rowOf(k.c(i)) * k.dim(dims.back()) + column;
+    for (int64_t j = 0; j < nv; ++j) {
+      if (masks[j])
+        k.storeMasked(out, at + j * lanes, acc[i * nv + j], masks[j]);
+      else
+        k.store(out, at + j * lanes, acc[i * nv + j]);
+    }
+  }
+}
+
+SmallVector<Value> Finish::startPart(Ix part, int64_t parts, int64_t mr, function_ref<Ix(Ix)> rowOf, Ix column, int64_t nv,
+                                     int64_t lanes, ArrayRef<Value> masks) {
+  if (parts == 1)
+    return start(mr, column, nv, lanes, masks);
+  SmallVector<Type> types(mr * nv, k.vec(lanes, accType));
+  return k.ifElse(part == 0, types, [&] { return start(mr, column, nv, lanes, masks); },
+                  [&] { return loadPartial(mr, rowOf, column, nv, lanes, masks); });
+}
+
+void Finish::storePart(Ix part, int64_t parts, int64_t mr, function_ref<Ix(Ix)> rowOf, Ix column, int64_t nv,
+                       int64_t lanes, ArrayRef<Value> masks, ValueRange acc) {
+  if (parts == 1)
+    return store(mr, rowOf, column, nv, lanes, masks, acc);
+  k.ifThen(part == parts - 1, [&] { store(mr, rowOf, column, nv, lanes, masks, acc); },
+           [&] { storePartial(mr, rowOf, column, nv, lanes, masks, acc); });
+}
+
 void Finish::store(int64_t mr, function_ref<Ix(Ix)> rowOf, Ix column, int64_t nv, int64_t lanes, ArrayRef<Value> masks,
                    ValueRange acc) {
   if (!parked || mr == 1) {

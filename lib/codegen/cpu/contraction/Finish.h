@@ -22,6 +22,18 @@ public:
   /// The same for mr rows: the starting accumulators of a tile.
   llvm::SmallVector<mlir::Value> start(int64_t mr, Ix column, int64_t nv, int64_t lanes,
                                        llvm::ArrayRef<mlir::Value> masks);
+  /// Whether sums of a part of the contracted dimension can wait in the result.
+  bool canHoldPartialSums() const { return out.storageType == accType; }
+  llvm::SmallVector<mlir::Value> loadPartial(int64_t mr, llvm::function_ref<Ix(Ix)> rowOf, Ix column, int64_t nv,
+                                             int64_t lanes, llvm::ArrayRef<mlir::Value> masks);
+  void storePartial(int64_t mr, llvm::function_ref<Ix(Ix)> rowOf, Ix column, int64_t nv, int64_t lanes,
+                    llvm::ArrayRef<mlir::Value> masks, mlir::ValueRange acc);
+  /// start(), or the partial sums when this is not the first of several parts.
+  llvm::SmallVector<mlir::Value> startPart(Ix part, int64_t parts, int64_t mr, llvm::function_ref<Ix(Ix)> rowOf, Ix column,
+                                           int64_t nv, int64_t lanes, llvm::ArrayRef<mlir::Value> masks);
+  /// store(), or storePartial() when this is not the last of several parts.
+  void storePart(Ix part, int64_t parts, int64_t mr, llvm::function_ref<Ix(Ix)> rowOf, Ix column, int64_t nv,
+                 int64_t lanes, llvm::ArrayRef<mlir::Value> masks, mlir::ValueRange acc);
   /// Finishes a tile: row i of it is result row rowOf(i).
   void store(int64_t mr, llvm::function_ref<Ix(Ix)> rowOf, Ix column, int64_t nv, int64_t lanes,
              llvm::ArrayRef<mlir::Value> masks, mlir::ValueRange acc);

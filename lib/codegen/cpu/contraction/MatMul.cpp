@@ -103,6 +103,13 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   query.elementBytes = bytes;
   if (!shape.transposeA)
     query.maxRows = maxRowsForPitch(lowering.target, query.depth ? std::optional(*query.depth * bytes) : std::nullopt);
+  int64_t parts = 1;
+  Type resultType = lowering.shapes.info(op.getResult()).elementType;
+  if (weights && !shape.transposeA && resultType == element)
+    parts = chooseDepthBlocks(lowering.target, query.rows, *query.depth, bytes);
+  int64_t partDepth = parts > 1 ? llvm::divideCeil(*query.depth, parts) : 0;
+  if (parts > 1)
+    query.depth = partDepth;
   Tile tile = chooseTile(lowering.target, query);
 
   std::string name = "matmul_" + dimText(shape.outer) + "x" + dimText(shape.m) + "x" + dimText(shape.n) + "x" +
@@ -132,7 +139,9 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   }
   Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), element, shape.bVector);
   std::optional<int64_t> depthValue = constantDim(shape.depth), panels = constantDim(loop.panels());
-  loop.blockTiles = chooseBlockTiles(lowering.target, tile, constantDim(shape.m), depthValue.value_or(1024) * bytes, panels);
+  loop.blockTiles =
+      chooseBlockTiles(lowering.target, tile, constantDim(shape.m), query.depth.value_or(1024) * bytes, panels);
+  loop.depthBlocks = parts;
 
   Ix depth = k.dim(shape.depth), rows = k.dim(shape.m);
   bool prefetch = weights && depthValue && *depthValue * shape.n.value() * bytes >= (128 << 10);
@@ -144,7 +153,8 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
         Ix aOffset = shape.batchOffset(k, at.outer, shape.aBatch, shape.m * shape.depth);
         SmallVector<Value> state{k.ptrAdd(a.ptr, aOffset, element)};
         if (weights) {
-          state.push_back(k.ptrAdd(b.ptr, at.column * depth, element));
+          int64_t width = at.nv * tile.lanes;
+          state.push_back(k.ptrAdd(b.ptr, at.column * depth + at.depthBlock * (partDepth * width), element));
           return state;
         }
         Value base = k.ptrAdd(b.ptr, shape.batchOffset(k, at.outer, shape.bBatch, shape.depth * shape.n), element);
@@ -169,11 +179,14 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
         inner.element = element;
         inner.nv = at.nv;
         inner.lanes = tile.lanes;
-        inner.depth = depth;
+        Ix firstDepth = at.depthBlock * partDepth;
+        inner.depth = parts == 1 ? depth : (depth - firstDepth).min(k.c(partDepth));
+        if (parts > 1 && *depthValue % parts == 0)
+          inner.depth = k.c(partDepth);
         inner.panel = state[1];
         for (int64_t i = 0; i < t.mr; ++i) {
           Ix row = t.row + i;
-          inner.rows.push_back(k.ptrAdd(state[0], shape.transposeA ? row : row * depth, element));
+          inner.rows.push_back(k.ptrAdd(state[0], shape.transposeA ? row : row * depth + firstDepth, element));
         }
         if (shape.transposeA)
           inner.rowStep = rows;
@@ -182,14 +195,17 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
           if (!inner.aligned)
             inner.pitch = Ix(&k, state[2]);
         } else if (prefetch && !at.tail && t.mr == tile.mr) {
-          Value next = k.ptrAdd(inner.panel, depth * tile.nr() + t.index * depth / (int64_t(1) << prefetchShift) * tile.lanes, element);
+          Value next = k.ptrAdd(inner.panel, depth * tile.nr() + t.index * inner.depth / (int64_t(1) << prefetchShift) * tile.lanes,
+                                element);
           inner.prefetch = k.select(t.index < (tile.nv << prefetchShift), next, inner.panel);
           inner.prefetchShift = prefetchShift;
         }
-        SmallVector<Value> acc = finish.start(t.mr, at.column, at.nv, tile.lanes, at.masks);
-        acc = emitAccumulate(k, inner, acc);
         Ix firstRow = at.outer * rows + t.row;
-        finish.store(t.mr, [&](Ix i) { return firstRow + i; }, at.column, at.nv, tile.lanes, at.masks, acc);
+        auto rowOf = [&](Ix i) { return firstRow + i; };
+        SmallVector<Value> acc =
+            finish.startPart(at.depthBlock, parts, t.mr, rowOf, at.column, at.nv, tile.lanes, at.masks);
+        acc = emitAccumulate(k, inner, acc);
+        finish.storePart(at.depthBlock, parts, t.mr, rowOf, at.column, at.nv, tile.lanes, at.masks, acc);
       });
 
   k.flops = shape.outer * shape.m * shape.n * shape.depth * 2;

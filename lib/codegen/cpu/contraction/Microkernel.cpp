@@ -85,6 +85,15 @@ int64_t chooseBlockTiles(const Target &target, const Tile &tile, std::optional<i
   return std::max<int64_t>(8, budget / std::max<int64_t>(1, rowBytes * tile.mr));
 }
 
+int64_t chooseDepthBlocks(const Target &target, std::optional<int64_t> rows, int64_t depth, int64_t elementBytes) {
+  // Every part reads and writes the results once more: not below about a thousand steps.
+  constexpr int64_t leastDepth = 1024;
+  int64_t blockRows = std::min<int64_t>(rows.value_or(256), 256);
+  int64_t bytes = (blockRows + 2 * 64) * depth * elementBytes;
+  int64_t parts = llvm::divideCeil(bytes, target.l2Bytes * 6 / 10);
+  return std::max<int64_t>(1, std::min(parts, depth / leastDepth));
+}
+
 int64_t choosePrefetchShift(const Tile &tile, std::optional<int64_t> rows) {
   if (!rows)
     return 0;
@@ -255,39 +264,26 @@ void emitPanelLoop(Kernel &k, const PanelLoop &loop, function_ref<SmallVector<Va
   if (knownTiles && *knownTiles <= loop.blockTiles)
     blocked = false;
 
-  // Segment s = (outer, block, panel); a segment's tasks are its tiles of rows.
-  Ix blocks = k.c(1), blockTiles = tiles, perBlock = perOuter;
+  // The tasks of a block (of one of the products) are its panels times its tiles of rows.
+  Ix blocks = k.c(1), perBlock = perOuter;
   if (blocked) {
     blocks = k.dim(loop.rowTiles().ceilDiv(loop.blockTiles));
-    blockTiles = k.c(loop.blockTiles);
     perBlock = panels * loop.blockTiles;
   }
-  auto tilesOf = [&](Ix block) { return blocked ? (tiles - block * blockTiles).min(blockTiles) : tiles; };
-  auto segmentOf = [&](Ix task) {
+  auto blockOf = [&](Ix task) {
+    if (!blocked)
+      return oneOuter ? k.c(0) : task / perOuter;
     Ix outer = oneOuter ? k.c(0) : task / perOuter;
-    Ix rest = oneOuter ? task : task % perOuter;
-    Ix block = blocked ? rest / perBlock : k.c(0);
-    Ix inBlock = blocked ? rest % perBlock : rest;
-    return (outer * blocks + block) * panels + inBlock / tilesOf(block);
+    return outer * blocks + (oneOuter ? task : task % perOuter) / perBlock;
   };
-  Ix first = segmentOf(k.begin), last = segmentOf((k.end - 1).max(k.begin)) + 1;
+  Ix first = blockOf(k.begin), last = blockOf((k.end - 1).max(k.begin)) + 1;
 
   std::optional<int64_t> columns = constantDim(loop.columns);
-  k.loop(first, last, 1, [&](Ix segment) {
-    Ix panel = segment % panels;
-    Ix outerBlock = segment / panels;
-    Ix block = blocked ? outerBlock % blocks : k.c(0);
-    Ix outer = oneOuter ? k.c(0) : outerBlock / blocks;
-    Ix count = tilesOf(block);
-    Ix start = outer * perOuter + block * perBlock + panel * count;
-    Ix lo = (k.begin - start).max(k.c(0)), hi = (k.end - start).min(count);
-    if (blocked) {
-      lo = lo + block * blockTiles;
-      hi = hi + block * blockTiles;
-    }
+  auto runPanel = [&](Ix outer, Ix depthBlock, Ix panel, Ix lo, Ix hi) {
     auto run = [&](bool tail) {
       PanelAt at;
       at.outer = outer;
+      at.depthBlock = depthBlock;
       at.panel = panel;
       at.column = panel * nr;
       at.firstTile = lo;
@@ -315,6 +311,21 @@ void emitPanelLoop(Kernel &k, const PanelLoop &loop, function_ref<SmallVector<Va
       return run(true);
     Ix total = k.dim(loop.columns);
     k.ifThen((panel + 1) * nr <= total, [&] { run(false); }, [&] { run(true); });
+  };
+
+  k.loop(first, last, 1, [&](Ix outerBlock) {
+    Ix block = blocked ? outerBlock % blocks : k.c(0);
+    Ix outer = oneOuter ? k.c(0) : outerBlock / blocks;
+    Ix firstTile = blocked ? block * loop.blockTiles : k.c(0);
+    Ix count = blocked ? (tiles - firstTile).min(k.c(loop.blockTiles)) : tiles;
+    Ix start = outer * perOuter + block * perBlock;
+    Ix low = (k.begin - start).max(k.c(0)), high = (k.end - start).min(count * panels);
+    k.loop(k.c(0), k.c(loop.depthBlocks), 1, [&](Ix depthBlock) {
+      k.loop(low / count, (high - 1).max(low) / count + 1, 1, [&](Ix panel) {
+        Ix lo = (low - panel * count).max(k.c(0)), hi = (high - panel * count).min(count);
+        runPanel(outer, depthBlock, panel, firstTile + lo, firstTile + hi);
+      });
+    });
   });
 }
 

@@ -75,6 +75,9 @@ struct PanelLoop {
   Tile tile;
   nn::Dim rows, columns, outer; // rows and columns of one of `outer` products
   int64_t blockTiles = 0;       // tiles of rows in a block; 0: all
+  /// Parts of the contracted dimension. Each runs over all panels of a block of rows before the next
+  /// one begins; partial sums wait in the result.
+  int64_t depthBlocks = 1;
   /// Panels are packed weights of this depth (elements per column): they are prefetched.
   int64_t packedDepth = 0;
   nn::Dim panels() const { return columns.ceilDiv(tile.nr()); }
@@ -84,6 +87,7 @@ struct PanelLoop {
 /// Where the iteration is: a panel of one of the products.
 struct PanelAt {
   Ix outer, panel, column; // column: first column of the panel
+  Ix depthBlock;
   int64_t nv = 1;          // vectors in this panel
   /// Per vector: null where all lanes are columns.
   llvm::SmallVector<mlir::Value> masks;
@@ -111,6 +115,9 @@ void packPanel(Kernel &k, mlir::Value b, Ix depth, Ix n, bool transposed, mlir::
 /// the whole is known to fit. `rowBytes`: bytes of the first operand that a row reads alone.
 int64_t chooseBlockTiles(const Target &target, const Tile &tile, std::optional<int64_t> rows, int64_t rowBytes,
                          std::optional<int64_t> panels);
+
+/// Parts of the contracted dimension such that the rows of a block and two panels fit L2 together.
+int64_t chooseDepthBlocks(const Target &target, std::optional<int64_t> rows, int64_t depth, int64_t elementBytes);
 
 /// How slowly to prefetch the next panel so that it takes about as long as the tiles of this one.
 int64_t choosePrefetchShift(const Tile &tile, std::optional<int64_t> rows);
