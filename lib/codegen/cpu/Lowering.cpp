@@ -2,6 +2,7 @@
 
 #include "lib/codegen/cpu/Lowering.h"
 #include "lib/codegen/cpu/irregular/DataSizes.h"
+#include "lib/codegen/cpu/irregular/Helpers.h"
 
 using namespace mlir;
 
@@ -431,6 +432,9 @@ void Lowering::planConcatViews(func::FuncOp main) {
     auto concat = dyn_cast<nn::ConcatOp>(op);
     if (!concat || !needed.count(concat) || !isOuterAxis(*this, concat.getResult(), concat.getAxis()))
       continue;
+    // Offsets that depend on data may not be known yet when a part is written.
+    if (!isResolved(*this, concat, numElements(concat.getResult())))
+      continue;
     uint32_t whole = bufferOf(concat.getResult());
     placedConcats.insert(concat);
     nn::Dim offset = c(0);
@@ -503,9 +507,11 @@ LogicalResult Lowering::run(func::FuncOp main) {
     buffer.index = i;
     buffer.size = nn::product(dimContext(), info.dims) * nn::elementBytes(info.elementType);
     outputBuffers.push_back(program.addBuffer(buffer));
-    // A view of a value shares its place, so it is that value that is computed in the output.
+    // A view of a value shares its place, so it is that value that is computed in the output. The output's size
+    // must be known by then: not when the shape of the view is data.
     Value source = v;
-    while (source.getDefiningOp() && isView(source.getDefiningOp()))
+    while (source.getDefiningOp() && isView(source.getDefiningOp()) &&
+           numElements(source.getDefiningOp()->getOperand(0)) == numElements(v))
       source = source.getDefiningOp()->getOperand(0);
     Operation *def = source.getDefiningOp();
     if (def && def->getBlock() == &body && !buffers.count(source) && !isa<nn::ConstantOp>(def) &&
