@@ -57,7 +57,8 @@ struct LaneConv {
   bool unrolled() const { return shape.taps() <= maxUnrolledTaps; }
   TapRow tapRow(ArrayRef<Ix> taps, bool checked);
   Value weight(Ix leadingTap, int64_t tap, int64_t channel);
-  SmallVector<Value> inputVariants(Value pointer, Ix offset);
+  SmallVector<Value> inputs(Value pointer, Ix offset);
+  Value variant(ArrayRef<Value> inputs, int64_t c);
   SmallVector<Value> tapRowProducts(const TapRow &row, Ix leadingTap, Ix first, int64_t count,
                                     function_ref<bool(int64_t, int64_t)> inside, ValueRange acc, bool checkColumns);
   void step(Ix output, int64_t count, bool checkRows, function_ref<bool(int64_t, int64_t)> inside, bool checkColumns);
@@ -90,24 +91,25 @@ Value LaneConv::weight(Ix leadingTap, int64_t tap, int64_t channel) {
   return k.loadAt(weights, at * lanes, vectorType(), lanes * element.getIntOrFloatBitWidth() / 8);
 }
 
-/// The inputs at one position as each output lane needs them: one vector per input channel of a group.
-SmallVector<Value> LaneConv::inputVariants(Value pointer, Ix offset) {
+/// The inputs at one position: all channels of the block's groups.
+SmallVector<Value> LaneConv::inputs(Value pointer, Ix offset) {
   SmallVector<Value> loaded;
   for (int64_t v = 0; v < inputVectors(); ++v) {
     Ix at = offset + v * lanes;
     loaded.push_back(inMasks[v] ? k.loadMasked(k.at(pointer, element), at, lanes, inMasks[v])
                                 : k.loadAt(pointer, at, vectorType()));
   }
+  return loaded;
+}
+
+/// Input channel `c` of every output lane's own group.
+Value LaneConv::variant(ArrayRef<Value> inputs, int64_t c) {
   if (shape.inPerGroup == 1 && shape.outPerGroup == 1)
-    return loaded;
-  SmallVector<Value> variants;
-  for (int64_t c = 0; c < shape.inPerGroup; ++c) {
-    SmallVector<int64_t> pattern;
-    for (int64_t l = 0; l < lanes; ++l)
-      pattern.push_back(l / shape.outPerGroup * shape.inPerGroup + c);
-    variants.push_back(vector::ShuffleOp::create(k.b, k.loc, loaded[0], loaded.back(), pattern));
-  }
-  return variants;
+    return inputs[0];
+  SmallVector<int64_t> pattern;
+  for (int64_t l = 0; l < lanes; ++l)
+    pattern.push_back(l / shape.outPerGroup * shape.inPerGroup + c);
+  return vector::ShuffleOp::create(k.b, k.loc, inputs.front(), inputs.back(), pattern);
 }
 
 /// Adds one row of taps to `count` neighbouring outputs. first: input position of the first tap of
@@ -123,18 +125,30 @@ SmallVector<Value> LaneConv::tapRowProducts(const TapRow &row, Ix leadingTap, Ix
       for (int64_t j = 0; j < last().taps; ++j)
         if (inside(t, j))
           uses[t * last().inStep + j * last().tapStep].push_back({t, j});
+    if (!checkColumns) {
+      // Channel by channel: a weight serves all outputs, which are independent sums.
+      std::map<int64_t, SmallVector<Value>> loaded;
+      for (auto &[distance, users] : uses)
+        loaded[distance] = inputs(row.pointer, (first + distance) * shape.inChannels());
+      for (int64_t c = 0; c < shape.inPerGroup; ++c) {
+        std::map<int64_t, Value> variants;
+        for (auto &[distance, vectors] : loaded)
+          variants[distance] = variant(vectors, c);
+        for (int64_t j = 0; j < last().taps; ++j)
+          for (int64_t t = 0; t < count; ++t)
+            if (inside(t, j))
+              acc[t] = multiplyAdd(k, variants[t * last().inStep + j * last().tapStep], weight(leadingTap, j, c), acc[t]);
+      }
+      return acc;
+    }
     for (auto &[distance, users] : uses) {
       auto add = [&, &users = users, distance = distance](SmallVector<Value> values) {
-        SmallVector<Value> inputs = inputVariants(row.pointer, (first + distance) * shape.inChannels());
-        for (auto [c, input] : llvm::enumerate(inputs))
+        SmallVector<Value> vectors = inputs(row.pointer, (first + distance) * shape.inChannels());
+        for (int64_t c = 0; c < shape.inPerGroup; ++c)
           for (auto [t, j] : users)
-            values[t] = multiplyAdd(k, input, weight(leadingTap, j, c), values[t]);
+            values[t] = multiplyAdd(k, variant(vectors, c), weight(leadingTap, j, c), values[t]);
         return values;
       };
-      if (!checkColumns) {
-        acc = add(acc);
-        continue;
-      }
       SmallVector<Type> types(acc.size(), vectorType());
       acc = k.ifElse((first + distance).inRange(k.dim(last().in)), types, [&] { return add(acc); }, [&] { return acc; });
     }
@@ -303,7 +317,6 @@ static LogicalResult emitLanes(Operation *operation, Lowering &lowering) {
   conv.width = chooseWidth(lowering.target, shape, constantDim(conv.last().count));
 
   int64_t outChannels = shape.outChannels(), inChannels = shape.inChannels();
-  int64_t blocks = llvm::divideCeil(outChannels, lanes);
   int64_t inPerBlock = lanes / shape.outPerGroup * shape.inPerGroup;
   bool hold = shape.inPerGroup == 1 && shape.taps() <= std::min<int64_t>(maxUnrolledTaps, lowering.target.vectorRegisters);
   nn::Dims leading;
@@ -313,60 +326,69 @@ static LogicalResult emitLanes(Operation *operation, Lowering &lowering) {
     rowCount = rowCount * d.count;
   }
 
-  // Task: (image, channel block, row). A block's rows follow each other: they share inputs.
-  Ix rows = k.dim(rowCount);
-  Ix firstSegment = k.begin / rows, lastSegment = (k.end - 1).max(k.begin) / rows + 1;
-  k.loop(firstSegment, lastSegment, 1, [&](Ix segment) {
-    Ix image = segment / blocks, block = segment % blocks;
-    Ix low = (k.begin - segment * rows).max(k.c(0)), high = (k.end - segment * rows).min(rows);
-    conv.column = block * lanes;
-    conv.inColumn = block * inPerBlock;
-    conv.outMask = outChannels % lanes ? k.mask(k.c(outChannels) - conv.column, lanes) : Value();
-    conv.inMasks.clear();
-    for (int64_t v = 0; v < conv.inputVectors(); ++v) {
-      bool whole = outChannels % lanes == 0 && inPerBlock >= (v + 1) * lanes;
-      Ix left = (k.c(inChannels) - conv.inColumn).min(k.c(inPerBlock)) - v * lanes;
-      conv.inMasks.push_back(whole ? Value() : k.mask(left, lanes));
-    }
-    conv.bias = finish.bias(conv.column, 1, lanes, {conv.outMask});
-    conv.weights = k.ptrAdd(panels.ptr, block * (shape.taps() * shape.inPerGroup * lanes), element);
-    conv.held.clear();
-    if (hold) {
-      SmallVector<Value> loaded;
-      for (int64_t t = 0; t < shape.taps(); ++t)
-        loaded.push_back(conv.weight(k.c(t / conv.last().taps), t % conv.last().taps, 0));
-      conv.held = loaded;
-    }
-    nn::Dim imageElements = lowering.c(inChannels);
-    for (const ConvDim &d : shape.dims)
-      imageElements = imageElements * d.in;
-    conv.imageOffset = image * k.dim(imageElements);
-    k.loop(low, high, 1, [&](Ix row) {
-      SmallVector<Ix> at = k.delinearize(row, leading);
-      conv.leadingFirst.clear();
-      Value interior;
-      for (size_t d = 0; d < leading.size(); ++d) {
-        const ConvDim &dim = shape.dims[d];
-        Ix first = at[d] * dim.inStep + dim.first;
-        conv.leadingFirst.push_back(first);
-        if (!dim.checked)
-          continue;
-        Value inside = k.land(k.c(0) <= first, (first + (dim.taps - 1) * dim.tapStep) < k.dim(dim.in));
-        interior = interior ? k.land(interior, inside) : inside;
-      }
-      conv.resultRow = (image * rows + row) * k.dim(conv.last().out);
-      if (!interior)
-        conv.row(false);
-      else
-        k.ifThen(interior, [&] { conv.row(false); }, [&] { conv.row(true); });
-    });
-  });
+  // Task: (image, band of rows, channel block, row). The rows of a band fit L2, since every channel
+  // block reads a part of each line; the rows of a block follow each other, since they share inputs.
+  PanelLoop loop;
+  loop.tile = Tile{1, 1, lanes};
+  loop.rows = rowCount;
+  loop.columns = lowering.c(outChannels);
+  loop.outer = shape.batch;
+  int64_t rowBytes = inChannels * constantDim(conv.last().in).value_or(64) * bytes;
+  if (shape.dims.size() > 1)
+    rowBytes *= shape.dims[shape.dims.size() - 2].inStep;
+  loop.blockTiles = std::max<int64_t>(4, lowering.target.l2Bytes / 4 / rowBytes);
+  nn::Dim imageElements = lowering.c(inChannels);
+  for (const ConvDim &d : shape.dims)
+    imageElements = imageElements * d.in;
+  emitPanelLoop(
+      k, loop,
+      [&](PanelAt &at) {
+        conv.column = at.column;
+        conv.inColumn = at.panel * inPerBlock;
+        conv.outMask = at.masks[0];
+        conv.inMasks.clear();
+        for (int64_t v = 0; v < conv.inputVectors(); ++v) {
+          bool whole = !at.tail && inPerBlock >= (v + 1) * lanes;
+          Ix left = (k.c(inChannels) - conv.inColumn).min(k.c(inPerBlock)) - v * lanes;
+          conv.inMasks.push_back(whole ? Value() : k.mask(left, lanes));
+        }
+        conv.bias = finish.bias(conv.column, 1, lanes, {conv.outMask});
+        conv.weights = k.ptrAdd(panels.ptr, at.panel * (shape.taps() * shape.inPerGroup * lanes), element);
+        conv.held.clear();
+        if (hold) {
+          SmallVector<Value> loaded;
+          for (int64_t t = 0; t < shape.taps(); ++t)
+            loaded.push_back(conv.weight(k.c(t / conv.last().taps), t % conv.last().taps, 0));
+          conv.held = loaded;
+        }
+        conv.imageOffset = at.outer * k.dim(imageElements);
+        return SmallVector<Value>();
+      },
+      [&](PanelAt &at, TileAt &t, ValueRange) {
+        SmallVector<Ix> position = k.delinearize(t.row, leading);
+        conv.leadingFirst.clear();
+        Value interior;
+        for (size_t d = 0; d < leading.size(); ++d) {
+          const ConvDim &dim = shape.dims[d];
+          Ix first = position[d] * dim.inStep + dim.first;
+          conv.leadingFirst.push_back(first);
+          if (!dim.checked)
+            continue;
+          Value inside = k.land(k.c(0) <= first, (first + (dim.taps - 1) * dim.tapStep) < k.dim(dim.in));
+          interior = interior ? k.land(interior, inside) : inside;
+        }
+        conv.resultRow = (at.outer * k.dim(rowCount) + t.row) * k.dim(conv.last().out);
+        if (!interior)
+          conv.row(false);
+        else
+          k.ifThen(interior, [&] { conv.row(false); }, [&] { conv.row(true); });
+      });
 
   k.flops = shape.flops(lowering);
   k.bytes = (lowering.numElements(op.getX()) + lowering.numElements(op.getResult())) * bytes + int64_t(packed.size());
   double outputs = constantDim(conv.last().count).value_or(64);
   k.grain = taskGrain(4.0 * outputs * lanes * shape.taps() * shape.inPerGroup, outputs * lanes * bytes);
-  lowering.launch(k, shape.batch * blocks * rowCount);
+  lowering.launch(k, loop.tasks());
   return success();
 }
 
