@@ -214,11 +214,15 @@ private:
     return success();
   }
 
-  /// Sets the symbols among `symbols` to the values of `dims`.
+  /// Sets the data-dependent symbols among `symbols` to the values of `dims`. (The shape analysis may also
+  /// have found out that a size equals one of the inputs.)
   LogicalResult defineSizes(ArrayRef<nn::Dim> symbols, ArrayRef<nn::Dim> dims) {
-    for (auto [symbol, dim] : llvm::zip(symbols, dims))
-      if (symbol != dim && failed(defineSymbol(lowering, op, symbol, [&](Kernel &k) { return k.dim(dim); })))
+    for (auto [symbol, dim] : llvm::zip(symbols, dims)) {
+      bool known = isResolved(lowering, op, symbol) && !lowering.program.dataDependent.count(symbol.opaque());
+      if (symbol != dim && !known &&
+          failed(defineSymbol(lowering, op, symbol, [&](Kernel &k) { return k.dim(dim); })))
         return failure();
+    }
     return success();
   }
 
