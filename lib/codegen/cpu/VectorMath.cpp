@@ -21,11 +21,12 @@ struct ExpandExp : OpRewritePattern<math::ExpOp> {
     auto f = [&](double v) -> Value {
       return arith::ConstantOp::create(b, DenseElementsAttr::get(type, float(v)));
     };
-    // Written so that NaN passes both bounds. Below the lower one the result rounds to 0, above the
-    // upper one to infinity.
+    // Written so that NaN passes both bounds. Above the upper one the result rounds to infinity.
+    // Below the lower one, ln(2^-126), it would be denormal and is 0 instead: masked softmax rows
+    // are full of such elements, and each would cost a microcode assist of over 100 cycles.
     Value x = op.getOperand();
-    Value tooLow = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x, f(-104));
-    x = arith::SelectOp::create(b, tooLow, f(-104), x);
+    Value tooLow = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x, f(-87.33654));
+    x = arith::SelectOp::create(b, tooLow, f(-87.33654), x);
     Value tooHigh = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, f(90));
     x = arith::SelectOp::create(b, tooHigh, f(90), x);
 
@@ -36,11 +37,11 @@ struct ExpandExp : OpRewritePattern<math::ExpOp> {
     Value q = f(0.0013814583653584123);
     for (double c : {0.008368724025785923, 0.04166838899254799, 0.1666652113199234, 0.4999999403953552, 1.0, 1.0})
       q = vector::FMAOp::create(b, q, r, f(c));
-    rewriter.replaceOp(op, scale(b, type, q, k));
+    rewriter.replaceOp(op, arith::SelectOp::create(b, tooLow, f(0), scale(b, type, q, k)).getResult());
     return success();
   }
 
-  /// v * 2^k for integral k in [-151, 130].
+  /// v * 2^k for integral k in [-126, 130].
   Value scale(ImplicitLocOpBuilder &b, VectorType type, Value v, Value k) const {
     int64_t lanes = type.getNumElements();
     if (target.avx512 && (lanes == 16 || lanes == 8 || lanes == 4)) {
