@@ -2,7 +2,7 @@
 #include "passes/common/Affine.h"
 
 #include "llvm/ADT/TypeSwitch.h"
-#include <cmath>
+#include <cstring>
 
 using namespace mlir;
 
@@ -55,7 +55,7 @@ std::string whyNotAffine(Operation *op, bool scaled) {
     return "its element type is not f32 or f64";
   if (ShapedType::isDynamic(channelCount(op)))
     return "its number of output channels is not static";
-  if (scaled && !numbersOf(contractionWeight(op)))
+  if (scaled && !nn::ConstantData::get(contractionWeight(op)))
     return "its weights are not constant";
   if (Value bias = contractionBias(op); bias && !isConstant(bias))
     return "its bias is not constant";
@@ -88,11 +88,28 @@ Operation *cloneWithBias(RewriterBase &rewriter, Operation *op, Value weight, Va
   return copy;
 }
 
+/// Multiplies row r, of `inner` elements, by factor(r); rounds once to T.
+template <typename T>
+static std::vector<char> scaleRows(ArrayRef<char> bytes, int64_t inner, llvm::function_ref<double(int64_t)> factor) {
+  std::vector<char> result(bytes.size());
+  int64_t rows = bytes.size() / sizeof(T) / std::max<int64_t>(inner, 1);
+  for (int64_t r = 0, at = 0; r < rows; ++r) {
+    double s = factor(r);
+    for (int64_t i = 0; i < inner; ++i, at += sizeof(T)) {
+      T value;
+      std::memcpy(&value, bytes.data() + at, sizeof(T)); // Blobs need not be aligned.
+      value = T(value * s);
+      std::memcpy(result.data() + at, &value, sizeof(T));
+    }
+  }
+  return result;
+}
+
 /// Multiplies the weights that make output channel c by scale[c].
 static Value scaleWeights(RewriterBase &rewriter, Operation *op, ArrayRef<double> scale, Location loc) {
   Value weight = contractionWeight(op);
-  std::vector<double> w = *numbersOf(weight);
-  ArrayRef<int64_t> shape = shapeOf(weight);
+  auto type = cast<RankedTensorType>(weight.getType());
+  ArrayRef<int64_t> shape = type.getShape();
   // w is [outer, channel, inner] around the axis that holds the channels (of one group).
   int64_t axis = 0;
   if (isa<nn::ConvTransposeOp>(op))
@@ -108,15 +125,11 @@ static Value scaleWeights(RewriterBase &rewriter, Operation *op, ArrayRef<double
   int64_t rowsOfGroup = outer;
   if (auto conv = dyn_cast<nn::ConvTransposeOp>(op))
     rowsOfGroup = outer / (int64_t)conv.getGroup();
-  bool grouped = isa<nn::ConvTransposeOp>(op);
-  for (int64_t o = 0; o < outer; ++o)
-    for (int64_t c = 0; c < size; ++c) {
-      double s = scale[grouped ? o / rowsOfGroup * size + c : c];
-      double *row = w.data() + (o * size + c) * inner;
-      for (int64_t i = 0; i < inner; ++i)
-        row[i] *= s;
-    }
-  return makeNumbersOp(rewriter, loc, elementTypeOf(weight), shape, w, "scaled_weight");
+  auto factor = [&](int64_t row) { return scale[row / size / rowsOfGroup * size + row % size]; };
+  auto data = nn::ConstantData::get(weight);
+  std::vector<char> bytes = type.getElementType().isF64() ? scaleRows<double>(data->bytes(), inner, factor)
+                                                          : scaleRows<float>(data->bytes(), inner, factor);
+  return nn::ConstantOp::create(rewriter, loc, nn::makeConstant(type, bytes, "scaled_weight"));
 }
 
 Value applyAffine(RewriterBase &rewriter, Operation *op, ArrayRef<double> scale, ArrayRef<double> shift, Location loc) {
