@@ -99,17 +99,15 @@ void launchTransposedCopy(Lowering &l, Kernel &k, const StridedCopy &copy, unsig
       return SmallVector<Value>();
     }
     Ix midRow = isMultipleOf(rowSize, tile) ? height : height - height % tile, midCol = nCols - nCols % tile;
-    // Tiles beside each other that make up whole cache lines of the result are done together.
-    int64_t line = std::max<int64_t>(tile, 64 / bytes);
-    Ix midLine = nCols - nCols % line;
-    auto tilesAt = [&](Ix c, int64_t columns) {
+    // Each row of the result gets a few cache lines at a time: there are as many rows on the way as
+    // a band is high, more than write buffers and TLB entries can follow line by line.
+    int64_t chunk = std::max<int64_t>(tile, 256 / bytes);
+    k.loop(zero, midCol, chunk, [&](Ix block) {
+      Ix blockEnd = columns && *columns % tile == 0 && *columns % chunk == 0 ? block + chunk : (block + chunk).min(midCol);
       k.loop(zero, midRow, tile, [&](Ix r) {
-        for (int64_t i = 0; i < columns; i += tile)
-          tiles.full(to + r * tiles.dstRow + c + i, from + r + (c + i) * tiles.srcCol);
+        k.loop(block, blockEnd, tile, [&](Ix c) { tiles.full(to + r * tiles.dstRow + c, from + r + c * tiles.srcCol); });
       });
-    };
-    k.loop(zero, midLine, line, [&](Ix c) { tilesAt(c, line); });
-    k.loop(midLine, midCol, tile, [&](Ix c) { tilesAt(c, tile); });
+    });
     tiles.scalars(to, from, zero, midRow, midCol, nCols);
     tiles.scalars(to, from, midRow, height, zero, nCols);
     return SmallVector<Value>();
