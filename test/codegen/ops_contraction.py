@@ -257,6 +257,23 @@ def einsum(case):
     return case.node("Einsum", names, "y", equation=equation), np.einsum(equation, *map(wide, arrays))
 
 
+def residual(case):
+    """A sum with a value that ends there, whose place the result may take, or with the operand itself."""
+    rng = case.rng
+    case.dtype = np.float32
+    c, size, kernel = rng.choice([8, 24, 64]), rng.choice([9, 16, 20]), rng.choice([1, 3])
+    group = rng.choice([1, 1, c])
+    x, w = case.input("x", [rng.choice([1, 2]), c, size, size]), case.constant("w", [c, c // group, kernel, kernel])
+    a, b = np.maximum(wide(x), 0), 1 / (1 + np.exp(-wide(x)))
+    case.node("Relu", ["x"], "a")
+    case.node("Sigmoid", ["x"], "b")
+    other = rng.choice(["a", "b", "b"])
+    case.text = f"{c} g{group} {size} k{kernel} + {other}"
+    case.node("Conv", ["a", "w"], "c", pads=[kernel // 2] * 4, group=group)
+    want = conv_numpy(a, w, [1, 1], [kernel // 2] * 4, [1, 1], group) + (a if other == "a" else b)
+    return case.node("Add", ["c", other], "y"), want
+
+
 def deep(case):
     """Contractions so long that they are done in parts."""
     rng = case.rng
@@ -320,7 +337,7 @@ def attention(case):
     return case.node("Attention", inputs, "y", **attributes), want
 
 
-KINDS = {"attention": attention, "matmul": matmul, "conv": convolution, "winograd": winograd, "deep": deep, "conv_transpose": transposed, "einsum": einsum}
+KINDS = {"attention": attention, "matmul": matmul, "conv": convolution, "winograd": winograd, "residual": residual, "deep": deep, "conv_transpose": transposed, "einsum": einsum}
 
 
 def run(seed, kind, folder, flags):

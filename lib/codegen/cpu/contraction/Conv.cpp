@@ -344,6 +344,8 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
   Buffer panels = k.weights(packed, element, {int64_t(packed.size()) / bytes});
   Finish finish(k, operands.result, operands.bias, *operands.epilogue, operands.epilogueArgs, element);
 
+  if (parts == 1)
+    finish.allowInPlace();
   bool plain = builder.isPlain();
   builder.runs = runs;
   builder.parts = parts;

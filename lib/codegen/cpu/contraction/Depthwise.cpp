@@ -313,6 +313,7 @@ static LogicalResult emitLanes(Operation *operation, Lowering &lowering) {
   Buffer x = k.read(op.getX());
   Buffer panels = k.weights(packed, element, {int64_t(packed.size()) / bytes});
   Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), element);
+  finish.allowInPlace();
   LaneConv conv{k, shape, element, lanes, finish, x};
   conv.width = chooseWidth(lowering.target, shape, constantDim(conv.last().count));
 

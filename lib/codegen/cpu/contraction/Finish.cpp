@@ -41,7 +41,7 @@ static bool isLong(Region &epilogue) {
 
 Finish::Finish(Kernel &k, Value result, Value bias, Region &epilogue, ValueRange epilogueArgs, Type accType,
                bool noColumns)
-    : k(k), epilogue(epilogue), accType(accType) {
+    : k(k), result(result), epilogue(epilogue), accType(accType) {
   Lowering &lowering = k.lowering;
   out = k.write(result);
   dims = lowering.dims(result);
@@ -53,6 +53,7 @@ Finish::Finish(Kernel &k, Value result, Value bias, Region &epilogue, ValueRange
   for (Value v : epilogueArgs) {
     Arg arg;
     arg.buffer = k.read(v);
+    arg.value = v;
     arg.dims = lowering.dims(v);
     if (noColumns || lowering.dims(result).empty())
       arg.dims.push_back(one);
@@ -71,6 +72,19 @@ Finish::Finish(Kernel &k, Value result, Value bias, Region &epilogue, ValueRange
   }
   if (cpu::isLong(epilogue))
     parked = k.scratch(lowering.c(maxTileVectors * 64));
+}
+
+void Finish::allowInPlace() {
+  auto bufferOf = [&](Value v) { return v.getDefiningOp<nn::ConstantOp>() ? NNOPT_NONE : k.lowering.bufferOf(v); };
+  for (const Arg &arg : args) {
+    if (arg.kind != Arg::Same || arg.buffer.storageType != out.storageType)
+      continue;
+    // An argument that is an operand of the contraction too is read after its element is replaced.
+    uint32_t own = bufferOf(arg.value);
+    int64_t uses = llvm::count_if(result.getDefiningOp()->getOperands(), [&](Value v) { return bufferOf(v) == own; });
+    if (own != NNOPT_NONE && uses == 1)
+      k.allowInPlace(arg.value, result);
+  }
 }
 
 SmallVector<Value> Finish::bias(Ix column, int64_t nv, int64_t lanes, ArrayRef<Value> masks) {

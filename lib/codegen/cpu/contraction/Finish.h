@@ -17,6 +17,10 @@ public:
   Finish(Kernel &k, mlir::Value result, mlir::Value bias, mlir::Region &epilogue, mlir::ValueRange args,
          mlir::Type accType, bool noColumns = false);
 
+  /// Lets the result take the place of an epilogue argument of the same shape. Only where every
+  /// element of the result is written once.
+  void allowInPlace();
+
   /// The bias (or zero) for `nv` vectors from `column`; masks as in PanelAt, one value per vector.
   llvm::SmallVector<mlir::Value> bias(Ix column, int64_t nv, int64_t lanes, llvm::ArrayRef<mlir::Value> masks);
   /// The same for mr rows: the starting accumulators of a tile.
@@ -50,6 +54,7 @@ private:
   struct Arg {
     enum Kind { Scalar, Columns, Same, General } kind;
     Buffer buffer;
+    mlir::Value value;
     nn::Dims dims; // as many as the result has, columns included
   };
   struct Row {
@@ -61,6 +66,7 @@ private:
   mlir::Value loadArg(const Arg &arg, Ix rowOffset, Ix column, int64_t lanes, mlir::Value mask);
 
   Kernel &k;
+  mlir::Value result;
   mlir::Region &epilogue;
   mlir::Type accType;
   nn::Dims dims; // of the result, columns included

@@ -138,6 +138,8 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
     scratch = k.scratch(shape.depth * (tile.nr() * bytes));
   }
   Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), element, shape.bVector);
+  if (parts == 1)
+    finish.allowInPlace();
   std::optional<int64_t> depthValue = constantDim(shape.depth), panels = constantDim(loop.panels());
   loop.blockTiles =
       chooseBlockTiles(lowering.target, tile, constantDim(shape.m), query.depth.value_or(1024) * bytes, panels);

@@ -334,6 +334,7 @@ LogicalResult emit(Operation *operation, Lowering &lowering) {
   Buffer x = k.read(op.getX());
   Buffer weights = k.weights(packed, k.b.getF32Type(), {int64_t(packed.size()) / 4});
   Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), k.b.getF32Type());
+  finish.allowInPlace();
   std::vector<char> zeroBytes(sizes.in * 4);
   Winograd winograd{k, shape, sizes, x, finish, {}, {}, {}, {}, {}, {}};
   winograd.zeros = k.weights(zeroBytes, k.b.getF32Type(), {sizes.in}).ptr;
