@@ -412,7 +412,11 @@ def build_transformer(g):
         q, k, v = (split_heads(linear(x, d)) for _ in range(3))
         scores_shape = (b, heads, t, t)
         kt = g.add("Transpose", [k], (b, heads, d // heads, t), perm=[0, 1, 3, 2])
-        s = g.add("Div", [g.add("MatMul", [q, kt], scores_shape), g.number(2)], scores_shape)
+        if rng.random() < 0.5:  # As torch's scaled_dot_product_attention is exported: the root of the scale, twice.
+            q, kt = (g.add("Mul", [v, g.number(f)], g.shapes[v]) for v, f in ((q, 0.7), (kt, 0.6)))
+            s = g.add("MatMul", [q, kt], scores_shape)
+        else:
+            s = g.add("Div", [g.add("MatMul", [q, kt], scores_shape), g.number(2)], scores_shape)
         if rng.random() < 0.5:
             p = g.add("Softmax", [s], scores_shape, axis=-1)
         else:
