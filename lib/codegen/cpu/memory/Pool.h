@@ -31,6 +31,14 @@ struct Pool {
   /// The larger (NaN wins) or the sum of two elements or vectors.
   mlir::Value combine(mlir::Value acc, mlir::Value v);
 
+  /// Accumulators of `step.at.size()` windows: `begin` makes them, `add` adds one element to each,
+  /// `finish` gives the combined elements. A maximum of floats keeps NaN in masks of their own,
+  /// which is half of the instructions of a maximum that lets NaN through.
+  llvm::SmallVector<mlir::Value> begin(const Step &step);
+  llvm::SmallVector<mlir::Value> add(mlir::ValueRange accs, llvm::ArrayRef<mlir::Value> values);
+  llvm::SmallVector<mlir::Value> finish(mlir::ValueRange accs);
+  bool masksNaN() const { return isMax && isFloat(); }
+
   mlir::Value lift(mlir::Value v) { return isFloat() ? k.toFloat(v) : v; }
   mlir::Value lower(mlir::Value v) { return isFloat() ? k.fromFloat(v, out.valueType) : v; }
 

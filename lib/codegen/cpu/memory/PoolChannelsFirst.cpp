@@ -47,20 +47,19 @@ struct RowPool {
   void combineRows(Ix base, ArrayRef<Ix> low, ArrayRef<Ix> high) {
     nn::Dim width = p.size(last);
     vectorLoop(k, k.c(0), k.dim(width), vertical, isMultipleOf(width, vertical.lanes), [&](const Step &step) {
-      SmallVector<Value> init(step.at.size(), like(k, p.identity(), step));
       std::function<SmallVector<Value>(unsigned, Ix, ValueRange)> visit = [&](unsigned s, Ix offset,
                                                                               ValueRange accs) -> SmallVector<Value> {
-        SmallVector<Value> next;
         if (s == last) {
-          for (auto [acc, i] : llvm::zip(accs, step.at))
-            next.push_back(p.combine(acc, p.lift(loadStep(k, p.x, offset + i, step))));
-          return next;
+          SmallVector<Value> values;
+          for (Ix i : step.at)
+            values.push_back(p.lift(loadStep(k, p.x, offset + i, step)));
+          return p.add(accs, values);
         }
         return k.loop(low[s], high[s], 1, accs, [&](Ix w, ValueRange inner) {
           return visit(s + 1, offset + w * (pitches[s] * p.dilations[s]), inner);
         });
       };
-      for (auto [i, v] : llvm::zip(step.at, visit(0, base, init)))
+      for (auto [i, v] : llvm::zip(step.at, p.finish(visit(0, base, p.begin(step)))))
         storeStep(k, row, i + padding, v, step);
     });
   }
@@ -70,14 +69,15 @@ struct RowPool {
     nn::Dim width = p.outSize(last);
     vectorLoop(k, k.c(0), k.dim(width), horizontal, isMultipleOf(width, horizontal.lanes), [&](const Step &step) {
       for (Ix i : step.at) {
-        Value acc = load(i, k.c(0), step.lanes);
+        SmallVector<Value> accs = p.begin({{i}, step.lanes, step.mask});
         if (kernelWidth <= 16)
-          for (int64_t w = 1; w < kernelWidth; ++w)
-            acc = p.combine(acc, load(i, k.c(w * dilation), step.lanes));
+          for (int64_t w = 0; w < kernelWidth; ++w)
+            accs = p.add(accs, {load(i, k.c(w * dilation), step.lanes)});
         else
-          acc = k.loop(k.c(1), k.c(kernelWidth), 1, ValueRange{acc}, [&](Ix w, ValueRange a) {
-            return SmallVector<Value>{p.combine(a[0], load(i, w * dilation, step.lanes))};
-          })[0];
+          accs = k.loop(k.c(0), k.c(kernelWidth), 1, accs, [&](Ix w, ValueRange a) {
+            return p.add(a, {load(i, w * dilation, step.lanes)});
+          });
+        Value acc = p.finish(accs)[0];
         if (factor)
           acc = fmul(k, fmul(k, acc, like(k, factor, step)), loadStep(k, inverse, i, step));
         storeStep(k, p.out, to + i, p.lower(acc), step);

@@ -10,14 +10,13 @@ namespace nnopt::cpu {
 static void outputVector(Pool &p, Ix base, ArrayRef<Ix> low, ArrayRef<Ix> high, ArrayRef<Ix> sourceStrides, Ix to,
                          Value divisor, const Step &step, bool full) {
   Kernel &k = p.k;
-  SmallVector<Value> init(step.at.size(), like(k, p.identity(), step));
   std::function<SmallVector<Value>(unsigned, Ix, ValueRange)> visit = [&](unsigned s, Ix offset,
                                                                           ValueRange accs) -> SmallVector<Value> {
     if (s == p.spatial) {
-      SmallVector<Value> next;
-      for (auto [acc, i] : llvm::zip(accs, step.at))
-        next.push_back(p.combine(acc, p.lift(loadStep(k, p.x, offset + i, step))));
-      return next;
+      SmallVector<Value> values;
+      for (Ix i : step.at)
+        values.push_back(p.lift(loadStep(k, p.x, offset + i, step)));
+      return p.add(accs, values);
     }
     Ix pitch = sourceStrides[s] * p.dilations[s];
     if (full) {
@@ -29,7 +28,7 @@ static void outputVector(Pool &p, Ix base, ArrayRef<Ix> low, ArrayRef<Ix> high, 
     return k.loop(low[s], high[s], 1, accs,
                   [&](Ix w, ValueRange inner) { return visit(s + 1, offset + w * pitch, inner); });
   };
-  for (auto [i, v] : llvm::zip(step.at, visit(0, base, init)))
+  for (auto [i, v] : llvm::zip(step.at, p.finish(visit(0, base, p.begin(step)))))
     storeStep(k, p.out, to + i, p.lower(divisor ? fmul(k, v, like(k, divisor, step)) : v), step);
 }
 

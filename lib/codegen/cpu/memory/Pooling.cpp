@@ -49,6 +49,42 @@ Value Pool::combine(Value acc, Value v) {
                       : Value(arith::MaxSIOp::create(k.b, k.loc, acc, v));
 }
 
+SmallVector<Value> Pool::begin(const Step &step) {
+  size_t n = step.at.size();
+  SmallVector<Value> accs(n, like(k, identity(), step));
+  if (masksNaN())
+    accs.append(n, like(k, arith::ConstantIntOp::create(k.b, k.loc, 0, 1), step));
+  return accs;
+}
+
+SmallVector<Value> Pool::add(ValueRange accs, ArrayRef<Value> values) {
+  SmallVector<Value> next;
+  for (auto [acc, v] : llvm::zip(accs, values)) {
+    if (!masksNaN()) {
+      next.push_back(combine(acc, v));
+      continue;
+    }
+    Value larger = arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OGT, v, acc);
+    next.push_back(k.select(larger, v, acc));
+  }
+  if (masksNaN())
+    for (auto [mask, v] : llvm::zip(accs.drop_front(values.size()), values)) {
+      Value isNaN = arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::UNO, v, v);
+      next.push_back(arith::OrIOp::create(k.b, k.loc, mask, isNaN));
+    }
+  return next;
+}
+
+SmallVector<Value> Pool::finish(ValueRange accs) {
+  if (!masksNaN())
+    return SmallVector<Value>(accs);
+  size_t n = accs.size() / 2;
+  SmallVector<Value> results;
+  for (size_t i = 0; i < n; ++i)
+    results.push_back(k.select(accs[n + i], like(k, floatConstant(k, type, NAN), accs[i].getType()), accs[i]));
+  return results;
+}
+
 LogicalResult Pool::emitReference() {
   Buffer where = indices ? k.write(indices) : Buffer();
   Type i64 = k.b.getI64Type();
