@@ -1,9 +1,9 @@
 //===- Pipeline.cpp - the default pass pipeline -----------------------------===//
 
 #include "passes/Pipeline.h"
-#include "passes/Passes.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
+#include "passes/Passes.h"
 
 using namespace mlir;
 

@@ -16,7 +16,8 @@ namespace {
 
 /// A pattern that sees symbolic shapes.
 template <typename OpTy> struct ShapePattern : OpRewritePattern<OpTy> {
-  ShapePattern(MLIRContext *ctx, FuncShapes &shapes) : OpRewritePattern<OpTy>(ctx), shapes(shapes) {}
+  ShapePattern(MLIRContext *ctx, FuncShapes &shapes)
+      : OpRewritePattern<OpTy>(ctx), shapes(shapes) {}
   FuncShapes &shapes;
 };
 
@@ -40,14 +41,16 @@ static std::optional<SmallVector<int64_t>> targetOf(ArrayRef<nn::Dim> from, Arra
 }
 
 /// A reshape of x to dimensions `to`; null where its target has no constant form.
-static Value reshapeTo(Value x, ArrayRef<nn::Dim> to, PatternRewriter &rewriter, FuncShapes &shapes, Location loc) {
+static Value reshapeTo(Value x, ArrayRef<nn::Dim> to, PatternRewriter &rewriter, FuncShapes &shapes,
+                       Location loc) {
   if (shapes.dims(x) == to)
     return x;
   auto target = targetOf(shapes.dims(x), to);
   if (!target)
     return {};
   Value operand = makeIntsOp(rewriter, loc, *target);
-  Value result = nn::ReshapeOp::create(rewriter, loc, untyped(elementTypeOf(x)), x, operand, UnitAttr());
+  Value result =
+      nn::ReshapeOp::create(rewriter, loc, untyped(elementTypeOf(x)), x, operand, UnitAttr());
   return shapes.dims(result) == to ? result : Value();
 }
 
@@ -69,7 +72,8 @@ struct TransposeToReshape : ShapePattern<nn::TransposeOp> {
       lastMoved = p;
     }
     // A transpose of the same kind may still cancel it.
-    Value result = reshapeTo(op.getX(), nn::Dims(shapes.dims(op.getResult())), rewriter, shapes, op.getLoc());
+    Value result =
+        reshapeTo(op.getX(), nn::Dims(shapes.dims(op.getResult())), rewriter, shapes, op.getLoc());
     if (!result)
       return failure();
     rewriter.replaceOp(op, result);
@@ -77,9 +81,9 @@ struct TransposeToReshape : ShapePattern<nn::TransposeOp> {
   }
 };
 
-/// transpose(reshape(x)) where the reshape only inserts or removes dimensions of one element, undone
-/// by the transpose up to its own view, is left to the patterns above; here: a matmul operand whose
-/// last two dimensions are swapped.
+/// transpose(reshape(x)) where the reshape only inserts or removes dimensions of one element,
+/// undone by the transpose up to its own view, is left to the patterns above; here: a matmul
+/// operand whose last two dimensions are swapped.
 struct TransposeIntoMatMul : OpRewritePattern<nn::MatMulOp> {
   using OpRewritePattern::OpRewritePattern;
 
@@ -121,7 +125,8 @@ static bool isReshape(Operation *op) {
 
 /// Only the last shape of a chain of reshapes counts.
 struct MergeReshapes : RewritePattern {
-  MergeReshapes(MLIRContext *ctx, FuncShapes &shapes) : RewritePattern(MatchAnyOpTypeTag(), 1, ctx), shapes(shapes) {}
+  MergeReshapes(MLIRContext *ctx, FuncShapes &shapes)
+      : RewritePattern(MatchAnyOpTypeTag(), 1, ctx), shapes(shapes) {}
   LogicalResult matchAndRewrite(Operation *op, PatternRewriter &rewriter) const override {
     if (!isReshape(op))
       return failure();
@@ -130,7 +135,8 @@ struct MergeReshapes : RewritePattern {
     Value x = chain ? inner->getOperand(0) : op->getOperand(0);
     if (!chain && !shapes.sameDims(x, op->getResult(0)))
       return failure();
-    Value result = reshapeTo(x, nn::Dims(shapes.dims(op->getResult(0))), rewriter, shapes, op->getLoc());
+    Value result =
+        reshapeTo(x, nn::Dims(shapes.dims(op->getResult(0))), rewriter, shapes, op->getLoc());
     if (!result)
       return failure();
     rewriter.replaceOp(op, result);
@@ -154,10 +160,12 @@ struct MatMulOfRows : ShapePattern<nn::ReshapeOp> {
     Value x = inner->getOperand(0);
     auto from = shapes.dims(x), to = shapes.dims(op.getResult());
     if (from.size() < 2 || from.size() != to.size() || from.drop_back() != to.drop_back() ||
-        from.back() != shapes.dims(matmul.getA()).back() || to.back() != shapes.dims(matmul.getResult()).back())
+        from.back() != shapes.dims(matmul.getA()).back() ||
+        to.back() != shapes.dims(matmul.getResult()).back())
       return failure();
-    auto rows = nn::MatMulOp::create(rewriter, fusedLoc({matmul, op}), op.getType(), x, matmul.getB(), matmul.getBias(),
-                                     ValueRange(), UnitAttr(), matmul.getTransposeBAttr());
+    auto rows = nn::MatMulOp::create(rewriter, fusedLoc({matmul, op}), op.getType(), x,
+                                     matmul.getB(), matmul.getBias(), ValueRange(), UnitAttr(),
+                                     matmul.getTransposeBAttr());
     rewriter.replaceOp(op, rows.getResult());
     return success();
   }
@@ -173,8 +181,8 @@ static Value operandBeforeReshape(Value v, Value x, FuncShapes &shapes) {
   return isVector ? v : Value();
 }
 
-/// elementwise(reshape(matmul), c): the elementwise operation moves before the reshape, where it can
-/// become part of the contraction.
+/// elementwise(reshape(matmul), c): the elementwise operation moves before the reshape, where it
+/// can become part of the contraction.
 struct ElementwiseBeforeReshape : RewritePattern {
   ElementwiseBeforeReshape(MLIRContext *ctx, FuncShapes &shapes)
       : RewritePattern(MatchAnyOpTypeTag(), 1, ctx), shapes(shapes) {}
@@ -183,7 +191,8 @@ struct ElementwiseBeforeReshape : RewritePattern {
       return failure();
     Operation *reshape = nullptr;
     for (Value v : op->getOperands())
-      if (isReshape(v.getDefiningOp()) && isContraction(v.getDefiningOp()->getOperand(0).getDefiningOp()))
+      if (isReshape(v.getDefiningOp()) &&
+          isContraction(v.getDefiningOp()->getOperand(0).getDefiningOp()))
         reshape = v.getDefiningOp();
     if (!reshape || !reshape->hasOneUse() || !reshape->getOperand(0).hasOneUse() ||
         !shapes.sameDims(reshape->getResult(0), op->getResult(0)))
@@ -203,7 +212,8 @@ struct ElementwiseBeforeReshape : RewritePattern {
     rewriter.insert(moved);
     if (!shapes.sameDims(moved->getResult(0), x))
       return rewriter.eraseOp(moved), failure();
-    Value result = reshapeTo(moved->getResult(0), nn::Dims(to), rewriter, shapes, reshape->getLoc());
+    Value result =
+        reshapeTo(moved->getResult(0), nn::Dims(to), rewriter, shapes, reshape->getLoc());
     if (!result)
       return rewriter.eraseOp(moved), failure();
     rewriter.replaceOp(op, result);
@@ -226,7 +236,8 @@ static bool isAll(Value v, double value) {
 
 /// x + 0, x - 0, x * 1, x / 1, x ^ 1. (-0 + 0 is 0, not -0: equal as numbers.)
 struct DropNeutral : RewritePattern {
-  DropNeutral(MLIRContext *ctx, FuncShapes &shapes) : RewritePattern(MatchAnyOpTypeTag(), 1, ctx), shapes(shapes) {}
+  DropNeutral(MLIRContext *ctx, FuncShapes &shapes)
+      : RewritePattern(MatchAnyOpTypeTag(), 1, ctx), shapes(shapes) {}
   LogicalResult matchAndRewrite(Operation *op, PatternRewriter &rewriter) const override {
     if (!isa<nn::AddOp, nn::SubOp, nn::MulOp, nn::DivOp, nn::PowOp>(op))
       return failure();
@@ -275,7 +286,8 @@ struct CleanupTransposesPass : impl::CleanupTransposesBase<CleanupTransposesPass
       return signalPassFailure();
     MLIRContext *ctx = &getContext();
     RewritePatternSet patterns(ctx);
-    patterns.add<TransposeToReshape, MatMulOfRows, MergeReshapes, ElementwiseBeforeReshape, DropNeutral>(ctx, shapes);
+    patterns.add<TransposeToReshape, MatMulOfRows, MergeReshapes, ElementwiseBeforeReshape,
+                 DropNeutral>(ctx, shapes);
     patterns.add<TransposeIntoMatMul, DropRoundTrip>(ctx);
     GreedyRewriteConfig config;
     config.setListener(&shapes);

@@ -3,11 +3,15 @@ def CleanupTransposes : Pass<"cleanup-transposes", "::mlir::func::FuncOp"> {
   let description = [{
     - A transpose that only moves dimensions of one element becomes a reshape, which moves no data.
     - Transposes of transposes and reshapes of reshapes become one.
-    - A transpose of the last two dimensions of an operand of `nn.matmul` becomes its `transpose_a` or `transpose_b`.
-    - `matmul(reshape(x), w)` where the reshape merges leading dimensions, followed by a reshape that splits them again, becomes
-      a matmul of x itself: rows of a matrix product do not depend on each other.
-    - A reshape before an elementwise operation with numbers or vectors along its kept last dimension is swapped behind it.
-    - `x + 0`, `x - 0`, `x * 1`, `x / 1`, `x ^ 1` are x (the shape must not change); casts to a wider type and back are dropped.
+    - A transpose of the last two dimensions of an operand of `nn.matmul` becomes its `transpose_a`
+      or `transpose_b`.
+    - `matmul(reshape(x), w)` where the reshape merges leading dimensions, followed by a reshape
+      that splits them again, becomes a matmul of x itself: rows of a matrix product do not depend
+      on each other.
+    - A reshape before an elementwise operation with numbers or vectors along its kept last
+      dimension is swapped behind it.
+    - `x + 0`, `x - 0`, `x * 1`, `x / 1`, `x ^ 1` are x (the shape must not change); casts to a
+      wider type and back are dropped.
 
     Doctest: test/passes/cleanup-transposes/doctest.mlir
   }];

@@ -8,7 +8,9 @@ using namespace mlir;
 
 namespace nnopt {
 
-bool isContraction(Operation *op) { return isa_and_nonnull<nn::ConvOp, nn::ConvTransposeOp, nn::MatMulOp>(op); }
+bool isContraction(Operation *op) {
+  return isa_and_nonnull<nn::ConvOp, nn::ConvTransposeOp, nn::MatMulOp>(op);
+}
 
 Value contractionWeight(Operation *op) {
   return TypeSwitch<Operation *, Value>(op)
@@ -24,19 +26,23 @@ Value contractionBias(Operation *op) {
 Region &contractionEpilogue(Operation *op) { return op->getRegion(0); }
 
 ValueRange contractionEpilogueArgs(Operation *op) {
-  return TypeSwitch<Operation *, ValueRange>(op).Case<nn::ConvOp, nn::ConvTransposeOp, nn::MatMulOp>(
-      [](auto c) { return c.getEpilogueArgs(); });
+  return TypeSwitch<Operation *, ValueRange>(op)
+      .Case<nn::ConvOp, nn::ConvTransposeOp, nn::MatMulOp>(
+          [](auto c) { return c.getEpilogueArgs(); });
 }
 
 int64_t channelAxis(Operation *op) {
   int64_t last = rankOf(op->getResult(0)) - 1;
   return TypeSwitch<Operation *, int64_t>(op)
-      .Case<nn::ConvOp, nn::ConvTransposeOp>([&](auto conv) { return conv.getChannelsLast() ? last : 1; })
+      .Case<nn::ConvOp, nn::ConvTransposeOp>(
+          [&](auto conv) { return conv.getChannelsLast() ? last : 1; })
       .Case<nn::MatMulOp>([&](auto) { return last; });
 }
 
 /// Dimension of a matmul's right operand that the columns of the result come from.
-static int64_t columnAxis(nn::MatMulOp op) { return rankOf(op.getB()) - (op.getTransposeB() ? 2 : 1); }
+static int64_t columnAxis(nn::MatMulOp op) {
+  return rankOf(op.getB()) - (op.getTransposeB() ? 2 : 1);
+}
 
 int64_t channelCount(Operation *op) {
   ArrayRef<int64_t> w = shapeOf(contractionWeight(op));
@@ -62,35 +68,41 @@ std::string whyNotAffine(Operation *op, bool scaled) {
   return "";
 }
 
-Operation *cloneWithBias(RewriterBase &rewriter, Operation *op, Value weight, Value bias, Location loc) {
+Operation *cloneWithBias(RewriterBase &rewriter, Operation *op, Value weight, Value bias,
+                         Location loc) {
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPoint(op);
-  Operation *copy = TypeSwitch<Operation *, Operation *>(op)
-      .Case<nn::ConvOp>([&](nn::ConvOp c) {
-        return nn::ConvOp::create(rewriter, loc, c.getType(), c.getX(), weight, bias, c.getEpilogueArgs(),
-                                  c.getStridesAttr(), c.getPadsAttr(), c.getDilationsAttr(), c.getGroupAttr(),
-                                  c.getChannelsLastAttr());
-      })
-      .Case<nn::ConvTransposeOp>([&](nn::ConvTransposeOp c) {
-        return nn::ConvTransposeOp::create(rewriter, loc, c.getType(), c.getX(), weight, bias, c.getEpilogueArgs(),
-                                           c.getStridesAttr(), c.getPadsAttr(), c.getDilationsAttr(),
-                                           c.getOutputPaddingAttr(), c.getGroupAttr(), c.getChannelsLastAttr());
-      })
-      .Case<nn::MatMulOp>([&](nn::MatMulOp m) {
-        return nn::MatMulOp::create(rewriter, loc, m.getType(), m.getA(), weight, bias, m.getEpilogueArgs(),
-                                    m.getTransposeAAttr(), m.getTransposeBAttr());
-      });
+  Operation *copy =
+      TypeSwitch<Operation *, Operation *>(op)
+          .Case<nn::ConvOp>([&](nn::ConvOp c) {
+            return nn::ConvOp::create(rewriter, loc, c.getType(), c.getX(), weight, bias,
+                                      c.getEpilogueArgs(), c.getStridesAttr(), c.getPadsAttr(),
+                                      c.getDilationsAttr(), c.getGroupAttr(),
+                                      c.getChannelsLastAttr());
+          })
+          .Case<nn::ConvTransposeOp>([&](nn::ConvTransposeOp c) {
+            return nn::ConvTransposeOp::create(
+                rewriter, loc, c.getType(), c.getX(), weight, bias, c.getEpilogueArgs(),
+                c.getStridesAttr(), c.getPadsAttr(), c.getDilationsAttr(), c.getOutputPaddingAttr(),
+                c.getGroupAttr(), c.getChannelsLastAttr());
+          })
+          .Case<nn::MatMulOp>([&](nn::MatMulOp m) {
+            return nn::MatMulOp::create(rewriter, loc, m.getType(), m.getA(), weight, bias,
+                                        m.getEpilogueArgs(), m.getTransposeAAttr(),
+                                        m.getTransposeBAttr());
+          });
   if (!contractionEpilogue(op).empty()) {
     IRMapping mapping;
-    rewriter.cloneRegionBefore(contractionEpilogue(op), contractionEpilogue(copy), contractionEpilogue(copy).begin(),
-                               mapping);
+    rewriter.cloneRegionBefore(contractionEpilogue(op), contractionEpilogue(copy),
+                               contractionEpilogue(copy).begin(), mapping);
   }
   return copy;
 }
 
 /// Multiplies row r, of `inner` elements, by factor(r); rounds once to T.
 template <typename T>
-static std::vector<char> scaleRows(ArrayRef<char> bytes, int64_t inner, llvm::function_ref<double(int64_t)> factor) {
+static std::vector<char> scaleRows(ArrayRef<char> bytes, int64_t inner,
+                                   llvm::function_ref<double(int64_t)> factor) {
   std::vector<char> result(bytes.size());
   int64_t rows = bytes.size() / sizeof(T) / std::max<int64_t>(inner, 1);
   for (int64_t r = 0, at = 0; r < rows; ++r) {
@@ -106,7 +118,8 @@ static std::vector<char> scaleRows(ArrayRef<char> bytes, int64_t inner, llvm::fu
 }
 
 /// Multiplies the weights that make output channel c by scale[c].
-static Value scaleWeights(RewriterBase &rewriter, Operation *op, ArrayRef<double> scale, Location loc) {
+static Value scaleWeights(RewriterBase &rewriter, Operation *op, ArrayRef<double> scale,
+                          Location loc) {
   Value weight = contractionWeight(op);
   auto type = cast<RankedTensorType>(weight.getType());
   ArrayRef<int64_t> shape = type.getShape();
@@ -127,12 +140,14 @@ static Value scaleWeights(RewriterBase &rewriter, Operation *op, ArrayRef<double
     rowsOfGroup = outer / (int64_t)conv.getGroup();
   auto factor = [&](int64_t row) { return scale[row / size / rowsOfGroup * size + row % size]; };
   auto data = nn::ConstantData::get(weight);
-  std::vector<char> bytes = type.getElementType().isF64() ? scaleRows<double>(data->bytes(), inner, factor)
-                                                          : scaleRows<float>(data->bytes(), inner, factor);
+  std::vector<char> bytes = type.getElementType().isF64()
+                                ? scaleRows<double>(data->bytes(), inner, factor)
+                                : scaleRows<float>(data->bytes(), inner, factor);
   return nn::ConstantOp::create(rewriter, loc, nn::makeConstant(type, bytes, "scaled_weight"));
 }
 
-Value applyAffine(RewriterBase &rewriter, Operation *op, ArrayRef<double> scale, ArrayRef<double> shift, Location loc) {
+Value applyAffine(RewriterBase &rewriter, Operation *op, ArrayRef<double> scale,
+                  ArrayRef<double> shift, Location loc) {
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPoint(op);
   int64_t channels = channelCount(op);
@@ -150,7 +165,8 @@ Value applyAffine(RewriterBase &rewriter, Operation *op, ArrayRef<double> scale,
     bias[c] = bias[c] * (scale.empty() ? 1 : scale[c]) + (shift.empty() ? 0 : shift[c]);
   Value newBias;
   if (contractionBias(op) || llvm::any_of(bias, [](double b) { return b != 0; }))
-    newBias = makeNumbersOp(rewriter, loc, elementTypeOf(op->getResult(0)), {channels}, bias, "bias");
+    newBias =
+        makeNumbersOp(rewriter, loc, elementTypeOf(op->getResult(0)), {channels}, bias, "bias");
   return cloneWithBias(rewriter, op, weight, newBias, loc)->getResult(0);
 }
 

@@ -31,14 +31,15 @@ int64_t channelCount(mlir::Operation *op);
 /// says whether there is a scale, which needs constant weights.
 std::string whyNotAffine(mlir::Operation *op, bool scaled);
 
-/// Creates, before `op`, a copy of it that computes scale * op + shift (empty: 1, 0), and returns its
-/// result. Call only where whyNotAffine is empty.
-mlir::Value applyAffine(mlir::RewriterBase &rewriter, mlir::Operation *op, llvm::ArrayRef<double> scale,
-                        llvm::ArrayRef<double> shift, mlir::Location loc);
+/// Creates, before `op`, a copy of it that computes scale * op + shift (empty: 1, 0), and returns
+/// its result. Call only where whyNotAffine is empty.
+mlir::Value applyAffine(mlir::RewriterBase &rewriter, mlir::Operation *op,
+                        llvm::ArrayRef<double> scale, llvm::ArrayRef<double> shift,
+                        mlir::Location loc);
 
 /// Creates, before `op`, a copy with another bias (null: none).
-mlir::Operation *cloneWithBias(mlir::RewriterBase &rewriter, mlir::Operation *op, mlir::Value weight, mlir::Value bias,
-                               mlir::Location loc);
+mlir::Operation *cloneWithBias(mlir::RewriterBase &rewriter, mlir::Operation *op,
+                               mlir::Value weight, mlir::Value bias, mlir::Location loc);
 
 } // namespace nnopt
 

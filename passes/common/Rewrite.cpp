@@ -24,7 +24,8 @@ static void boundSymbols(func::FuncOp func, nn::DimContext &dims) {
     if (!range || range.size() != 2 || !isa<IntegerAttr>(range[0]) || !isa<IntegerAttr>(range[1]))
       continue;
     int64_t low = cast<IntegerAttr>(range[0]).getInt(), high = cast<IntegerAttr>(range[1]).getInt();
-    dims.setBounds(dims.symbol(bound.getName()), low, high < 0 ? std::nullopt : std::optional<int64_t>(high));
+    dims.setBounds(dims.symbol(bound.getName()), low,
+                   high < 0 ? std::nullopt : std::optional<int64_t>(high));
   }
 }
 
@@ -68,7 +69,8 @@ Location fusedLoc(ArrayRef<Operation *> ops) {
 int64_t eraseDeadOps(func::FuncOp func, RewriterBase &rewriter) {
   int64_t erased = 0;
   SmallVector<Operation *> ops;
-  // Inner operations come before the operation that holds them, so that a backward walk sees users first.
+  // Inner operations come before the operation that holds them, so that a backward walk sees users
+  // first.
   func.walk<WalkOrder::PreOrder>([&](Operation *op) { ops.push_back(op); });
   for (Operation *op : llvm::reverse(ops))
     if (op != func && !op->hasTrait<OpTrait::IsTerminator>() && isOpTriviallyDead(op)) {
@@ -122,19 +124,23 @@ bool isScalar(Value v, double expected) {
 
 ElementsAttr makeNumbers(RankedTensorType type, ArrayRef<double> values, StringRef name) {
   if (type.getElementType().isF64())
-    return nn::makeConstant(type, ArrayRef<char>((const char *)values.data(), values.size() * sizeof(double)), name);
+    return nn::makeConstant(
+        type, ArrayRef<char>((const char *)values.data(), values.size() * sizeof(double)), name);
   assert(type.getElementType().isF32() && "only f32 and f64 constants are made from numbers");
   std::vector<float> floats(values.begin(), values.end());
-  return nn::makeConstant(type, ArrayRef<char>((const char *)floats.data(), floats.size() * sizeof(float)), name);
+  return nn::makeConstant(
+      type, ArrayRef<char>((const char *)floats.data(), floats.size() * sizeof(float)), name);
 }
 
-Value makeNumbersOp(OpBuilder &b, Location loc, Type elementType, ArrayRef<int64_t> shape, ArrayRef<double> values,
-                    StringRef name) {
-  return nn::ConstantOp::create(b, loc, makeNumbers(RankedTensorType::get(shape, elementType), values, name));
+Value makeNumbersOp(OpBuilder &b, Location loc, Type elementType, ArrayRef<int64_t> shape,
+                    ArrayRef<double> values, StringRef name) {
+  return nn::ConstantOp::create(
+      b, loc, makeNumbers(RankedTensorType::get(shape, elementType), values, name));
 }
 
 Value makeIntsOp(OpBuilder &b, Location loc, ArrayRef<int64_t> values) {
-  return nn::ConstantOp::create(b, loc, nn::makeInts(b.getContext(), {(int64_t)values.size()}, values));
+  return nn::ConstantOp::create(b, loc,
+                                nn::makeInts(b.getContext(), {(int64_t)values.size()}, values));
 }
 
 std::optional<std::vector<double>> vectorAlong(Value v, int64_t axis, int64_t rank, int64_t size) {
@@ -153,8 +159,8 @@ std::optional<std::vector<double>> vectorAlong(Value v, int64_t axis, int64_t ra
   return values;
 }
 
-std::vector<char> transposeBytes(ArrayRef<char> bytes, ArrayRef<int64_t> shape, ArrayRef<int64_t> perm,
-                                 int64_t elementBytes) {
+std::vector<char> transposeBytes(ArrayRef<char> bytes, ArrayRef<int64_t> shape,
+                                 ArrayRef<int64_t> perm, int64_t elementBytes) {
   size_t rank = shape.size();
   SmallVector<int64_t> sourceStrides(rank, 1);
   for (int64_t i = (int64_t)rank - 2; i >= 0; --i)
@@ -169,7 +175,8 @@ std::vector<char> transposeBytes(ArrayRef<char> bytes, ArrayRef<int64_t> shape, 
   std::vector<char> result(count * elementBytes);
   int64_t source = 0;
   for (int64_t n = 0; n < count; ++n) {
-    std::copy_n(bytes.data() + source * elementBytes, elementBytes, result.data() + n * elementBytes);
+    std::copy_n(bytes.data() + source * elementBytes, elementBytes,
+                result.data() + n * elementBytes);
     for (int64_t i = (int64_t)rank - 1; i >= 0; --i) {
       source += strides[i];
       if (++index[i] < outShape[i])

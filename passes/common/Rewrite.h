@@ -47,16 +47,26 @@ private:
 };
 
 /// A result type that a FuncShapes listener replaces: element type `elementType`, no dimensions.
-inline mlir::RankedTensorType untyped(mlir::Type elementType) { return mlir::RankedTensorType::get({}, elementType); }
-inline mlir::Type elementTypeOf(mlir::Value v) { return mlir::cast<mlir::RankedTensorType>(v.getType()).getElementType(); }
-inline int64_t rankOf(mlir::Value v) { return mlir::cast<mlir::RankedTensorType>(v.getType()).getRank(); }
-inline llvm::ArrayRef<int64_t> shapeOf(mlir::Value v) { return mlir::cast<mlir::RankedTensorType>(v.getType()).getShape(); }
+inline mlir::RankedTensorType untyped(mlir::Type elementType) {
+  return mlir::RankedTensorType::get({}, elementType);
+}
+inline mlir::Type elementTypeOf(mlir::Value v) {
+  return mlir::cast<mlir::RankedTensorType>(v.getType()).getElementType();
+}
+inline int64_t rankOf(mlir::Value v) {
+  return mlir::cast<mlir::RankedTensorType>(v.getType()).getRank();
+}
+inline llvm::ArrayRef<int64_t> shapeOf(mlir::Value v) {
+  return mlir::cast<mlir::RankedTensorType>(v.getType()).getShape();
+}
 
 /// The location of an operation that stands for all of `ops`.
 mlir::Location fusedLoc(llvm::ArrayRef<mlir::Operation *> ops);
 
 /// Whether `op` maps elements at equal (broadcast) positions: Elementwise or nn.map.
-inline bool isElementwise(mlir::Operation *op) { return mlir::isa_and_nonnull<nn::Elementwise, nn::MapOp>(op); }
+inline bool isElementwise(mlir::Operation *op) {
+  return mlir::isa_and_nonnull<nn::Elementwise, nn::MapOp>(op);
+}
 
 /// Erases operations of `func` whose results nobody uses, from the end on. Returns how many.
 int64_t eraseDeadOps(mlir::func::FuncOp func, mlir::RewriterBase &rewriter);
@@ -66,10 +76,12 @@ int64_t eraseDeadOps(mlir::func::FuncOp func, mlir::RewriterBase &rewriter);
 //===----------------------------------------------------------------------===//
 
 /// `pass` is the flag of the pass; it is the category remarks are filtered by.
-inline mlir::remark::detail::InFlightRemark passedRemark(mlir::Location loc, llvm::StringRef pass, llvm::StringRef name) {
+inline mlir::remark::detail::InFlightRemark passedRemark(mlir::Location loc, llvm::StringRef pass,
+                                                         llvm::StringRef name) {
   return mlir::remark::passed(loc, mlir::remark::RemarkOpts::name(name).category(pass));
 }
-inline mlir::remark::detail::InFlightRemark missedRemark(mlir::Location loc, llvm::StringRef pass, llvm::StringRef name) {
+inline mlir::remark::detail::InFlightRemark missedRemark(mlir::Location loc, llvm::StringRef pass,
+                                                         llvm::StringRef name) {
   return mlir::remark::missed(loc, mlir::remark::RemarkOpts::name(name).category(pass));
 }
 
@@ -77,7 +89,9 @@ inline mlir::remark::detail::InFlightRemark missedRemark(mlir::Location loc, llv
 // Constants
 //===----------------------------------------------------------------------===//
 
-inline nn::ConstantOp constantOf(mlir::Value v) { return v ? v.getDefiningOp<nn::ConstantOp>() : nn::ConstantOp(); }
+inline nn::ConstantOp constantOf(mlir::Value v) {
+  return v ? v.getDefiningOp<nn::ConstantOp>() : nn::ConstantOp();
+}
 inline bool isConstant(mlir::Value v) { return bool(constantOf(v)); }
 
 /// All elements of a constant as doubles; nothing for other values and non-numeric constants.
@@ -88,19 +102,23 @@ std::optional<double> scalarOf(mlir::Value v);
 bool isScalar(mlir::Value v, double expected);
 
 /// A constant of f32 or f64 elements, rounded from `values`.
-mlir::ElementsAttr makeNumbers(mlir::RankedTensorType type, llvm::ArrayRef<double> values, llvm::StringRef name);
+mlir::ElementsAttr makeNumbers(mlir::RankedTensorType type, llvm::ArrayRef<double> values,
+                               llvm::StringRef name);
 /// nn.constant of it at the builder's insertion point.
-mlir::Value makeNumbersOp(mlir::OpBuilder &b, mlir::Location loc, mlir::Type elementType, llvm::ArrayRef<int64_t> shape,
-                          llvm::ArrayRef<double> values, llvm::StringRef name);
+mlir::Value makeNumbersOp(mlir::OpBuilder &b, mlir::Location loc, mlir::Type elementType,
+                          llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<double> values,
+                          llvm::StringRef name);
 mlir::Value makeIntsOp(mlir::OpBuilder &b, mlir::Location loc, llvm::ArrayRef<int64_t> values);
 
 /// The elements of `v` along dimension `axis` of a result of `rank` dimensions and `size` elements
-/// along it, where `v` is a constant that, broadcast to that result, depends on that dimension only.
-std::optional<std::vector<double>> vectorAlong(mlir::Value v, int64_t axis, int64_t rank, int64_t size);
+/// along it, where `v` is a constant that, broadcast to that result, depends on that dimension
+/// only.
+std::optional<std::vector<double>> vectorAlong(mlir::Value v, int64_t axis, int64_t rank,
+                                               int64_t size);
 
 /// `bytes` of a row-major tensor with its dimensions permuted: result dimension i is perm[i].
-std::vector<char> transposeBytes(llvm::ArrayRef<char> bytes, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> perm,
-                                 int64_t elementBytes);
+std::vector<char> transposeBytes(llvm::ArrayRef<char> bytes, llvm::ArrayRef<int64_t> shape,
+                                 llvm::ArrayRef<int64_t> perm, int64_t elementBytes);
 
 /// perm with perm[inverse[i]] == i.
 llvm::SmallVector<int64_t> invertPermutation(llvm::ArrayRef<int64_t> perm);

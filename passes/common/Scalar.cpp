@@ -42,8 +42,10 @@ Value emitScalarConstant(OpBuilder &b, Location loc, Value constant) {
     return arith::ConstantOp::create(b, loc, b.getFloatAttr(type, data->asDouble(0)));
   if (auto integer = dyn_cast<IntegerType>(type))
     return arith::ConstantOp::create(
-        b, loc, IntegerAttr::get(type, APInt(integer.getWidth(), (uint64_t)data->asInt(0), /*isSigned=*/true,
-                                             /*implicitTrunc=*/true)));
+        b, loc,
+        IntegerAttr::get(type,
+                         APInt(integer.getWidth(), (uint64_t)data->asInt(0), /*isSigned=*/true,
+                               /*implicitTrunc=*/true)));
   return {};
 }
 

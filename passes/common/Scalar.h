@@ -11,10 +11,12 @@ mlir::Type scalarTypeOf(mlir::Value tensor);
 
 /// Emits the scalar computation of an elementwise operation or nn.map on one element of each
 /// operand; returns one element of each result.
-llvm::SmallVector<mlir::Value> emitScalar(mlir::OpBuilder &b, mlir::Operation *op, mlir::ValueRange args);
+llvm::SmallVector<mlir::Value> emitScalar(mlir::OpBuilder &b, mlir::Operation *op,
+                                          mlir::ValueRange args);
 
 /// Clones the computation of a scalar region for `args` and returns what it yields.
-llvm::SmallVector<mlir::Value> inlineRegion(mlir::OpBuilder &b, mlir::Region &region, mlir::ValueRange args);
+llvm::SmallVector<mlir::Value> inlineRegion(mlir::OpBuilder &b, mlir::Region &region,
+                                            mlir::ValueRange args);
 
 /// arith.constant of a constant tensor of one element; null where its type has no such constant.
 mlir::Value emitScalarConstant(mlir::OpBuilder &b, mlir::Location loc, mlir::Value constant);

@@ -23,7 +23,8 @@ constexpr StringLiteral kPass = "convert-layout";
 /// Chooses the layout of every operation, then rebuilds those that work channels last.
 class Converter {
 public:
-  Converter(func::FuncOp func, FuncShapes &shapes) : func(func), shapes(shapes), rewriter(func.getContext(), &shapes) {}
+  Converter(func::FuncOp func, FuncShapes &shapes)
+      : func(func), shapes(shapes), rewriter(func.getContext(), &shapes) {}
 
   bool hasRoots();
   void choose();
@@ -85,7 +86,8 @@ int Converter::producerNode(Value v) {
     return MinCut::source;
   case Role::Root:
   case Role::Flexible:
-    return isLaidOutResult(op, cast<OpResult>(v).getResultNumber()) ? nodes.lookup(op) : MinCut::sink;
+    return isLaidOutResult(op, cast<OpResult>(v).getResultNumber()) ? nodes.lookup(op)
+                                                                    : MinCut::sink;
   }
   llvm_unreachable("role");
 }
@@ -113,9 +115,9 @@ void Converter::addValue(MinCut &cut, Value v) {
   for (OpOperand &use : v.getUses()) {
     Operation *user = use.getOwner();
     Role role = roles.lookup(user);
-    bool follows = role == Role::ToLast ||
-                   ((role == Role::Root || role == Role::Flexible) &&
-                    llvm::is_contained(laidOutOperands(user), use.getOperandNumber()));
+    bool follows =
+        role == Role::ToLast || ((role == Role::Root || role == Role::Flexible) &&
+                                 llvm::is_contained(laidOutOperands(user), use.getOperandNumber()));
     int node = follows ? consumerNode(user) : MinCut::sink;
     // Size-only uses do not read the value.
     if (!follows && isa<nn::ShapeOp, nn::SizeOp>(user))
@@ -148,10 +150,12 @@ void Converter::choose() {
       cut.addCost(MinCut::source, node, MinCut::infinite);
     else if (prefersLast(op))
       cut.addCost(MinCut::source, node, elements(op->getOperand(0)));
-    // Operands of lower rank are not shared with anybody's layout: they cost a transpose of their own.
+    // Operands of lower rank are not shared with anybody's layout: they cost a transpose of their
+    // own.
     if (isElementwise(op))
       for (Value operand : op->getOperands())
-        if (!isConstant(operand) && rankOf(operand) < rankOf(op->getResult(0)) && rankOf(operand) > 1)
+        if (!isConstant(operand) && rankOf(operand) < rankOf(op->getResult(0)) &&
+            rankOf(operand) > 1)
           cut.addCost(node, MinCut::sink, elements(operand));
   }
   for (BlockArgument argument : func.getArguments())
@@ -186,11 +190,14 @@ Value Converter::constantLast(nn::ConstantOp constant, int64_t rank, bool broadc
   auto data = nn::ConstantData::get(constant.getValue());
   if (!data)
     return {};
-  std::vector<char> bytes = transposeBytes(data->bytes(), shape, perm, nn::elementBytes(type.getElementType()));
-  auto resultType = RankedTensorType::get(ArrayRef<int64_t>(result).drop_front(lead), type.getElementType());
+  std::vector<char> bytes =
+      transposeBytes(data->bytes(), shape, perm, nn::elementBytes(type.getElementType()));
+  auto resultType =
+      RankedTensorType::get(ArrayRef<int64_t>(result).drop_front(lead), type.getElementType());
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPointAfter(constant);
-  return nn::ConstantOp::create(rewriter, constant.getLoc(), nn::makeConstant(resultType, bytes, "channels_last"));
+  return nn::ConstantOp::create(rewriter, constant.getLoc(),
+                                nn::makeConstant(resultType, bytes, "channels_last"));
 }
 
 /// An operand of an elementwise operation whose result has `rank` dimensions, channels last.
@@ -221,7 +228,8 @@ Value Converter::lastOf(Value v, int64_t rank) {
   }
   if (!isView(shapes.dims(full)))
     ++transposes;
-  Value result = nn::TransposeOp::create(rewriter, v.getLoc(), untyped(elementTypeOf(v)), full, permToLast(rank));
+  Value result = nn::TransposeOp::create(rewriter, v.getLoc(), untyped(elementTypeOf(v)), full,
+                                         permToLast(rank));
   return last[{v, rank}] = result;
 }
 
@@ -273,8 +281,8 @@ void Converter::rewriteOp(Operation *op) {
       continue;
     }
     int64_t rank = rankOf(result);
-    Value first = nn::TransposeOp::create(rewriter, op->getLoc(), untyped(elementTypeOf(result)), result,
-                                          permFromLast(rank));
+    Value first = nn::TransposeOp::create(rewriter, op->getLoc(), untyped(elementTypeOf(result)),
+                                          result, permFromLast(rank));
     last[{first, rank}] = result;
     replacements.push_back(first);
   }
@@ -287,7 +295,8 @@ void Converter::rewrite() {
   // Transposes back that nobody reads.
   eraseDeadOps(func, rewriter);
   func.walk([&](nn::TransposeOp op) {
-    if (!op.use_empty() && last.lookup({op.getResult(), rankOf(op.getResult())}) && !isView(shapes.dims(op.getResult())))
+    if (!op.use_empty() && last.lookup({op.getResult(), rankOf(op.getResult())}) &&
+        !isView(shapes.dims(op.getResult())))
       ++transposes;
   });
 }

@@ -17,7 +17,9 @@ SmallVector<int64_t> permToLast(int64_t rank) {
 
 SmallVector<int64_t> permFromLast(int64_t rank) { return invertPermutation(permToLast(rank)); }
 
-int64_t axisToLast(int64_t axis, int64_t rank) { return axis == 0 ? 0 : axis == 1 ? rank - 1 : axis - 1; }
+int64_t axisToLast(int64_t axis, int64_t rank) {
+  return axis == 0 ? 0 : axis == 1 ? rank - 1 : axis - 1;
+}
 
 bool isView(ArrayRef<nn::Dim> dims) {
   auto isOne = [](nn::Dim d) { return d.isConst(1); };
@@ -27,11 +29,13 @@ bool isView(ArrayRef<nn::Dim> dims) {
 static bool hasLayoutRank(Value v) { return rankOf(v) >= 3 && rankOf(v) <= 5; }
 
 /// The elements of an optional small integer operand.
-static std::optional<SmallVector<int64_t>> contentOf(Value v, FuncShapes &shapes) { return shapes.ctx.constantContent(v); }
+static std::optional<SmallVector<int64_t>> contentOf(Value v, FuncShapes &shapes) {
+  return shapes.ctx.constantContent(v);
+}
 
 /// Axes of slice or pad: the operand's, or 0..n-1. Nothing where they are not constant.
-static std::optional<SmallVector<int64_t>> axesOf(Value axes, Value entries, int64_t perAxis, int64_t rank,
-                                                  FuncShapes &shapes) {
+static std::optional<SmallVector<int64_t>> axesOf(Value axes, Value entries, int64_t perAxis,
+                                                  int64_t rank, FuncShapes &shapes) {
   SmallVector<int64_t> result;
   if (!axes) {
     if (ShapedType::isDynamic(shapeOf(entries)[0]))
@@ -101,12 +105,15 @@ static bool isFlexible(Operation *op, FuncShapes &shapes) {
       })
       .Case<nn::AvgPoolOp, nn::BatchNormOp, nn::GroupNormOp>(
           [&](auto o) { return !o.getChannelsLast() && hasLayoutRank(o.getX()); })
-      .Case<nn::ConcatOp, nn::SplitOp, nn::SoftmaxOp>([&](auto o) { return hasLayoutRank(o->getOperand(0)); })
+      .Case<nn::ConcatOp, nn::SplitOp, nn::SoftmaxOp>(
+          [&](auto o) { return hasLayoutRank(o->getOperand(0)); })
       .Case<nn::SliceOp>([&](nn::SliceOp o) {
-        return hasLayoutRank(o.getX()) && axesOf(o.getAxes(), o.getStarts(), 1, rankOf(o.getX()), shapes);
+        return hasLayoutRank(o.getX()) &&
+               axesOf(o.getAxes(), o.getStarts(), 1, rankOf(o.getX()), shapes);
       })
       .Case<nn::PadOp>([&](nn::PadOp o) {
-        return hasLayoutRank(o.getX()) && axesOf(o.getAxes(), o.getPads(), 2, rankOf(o.getX()), shapes);
+        return hasLayoutRank(o.getX()) &&
+               axesOf(o.getAxes(), o.getPads(), 2, rankOf(o.getX()), shapes);
       })
       .Case<nn::ExpandOp>([&](nn::ExpandOp o) {
         return hasLayoutRank(o.getX()) && rankOf(o.getX()) == rankOf(o.getResult()) &&
@@ -129,9 +136,11 @@ static bool isFlexible(Operation *op, FuncShapes &shapes) {
 
 Role roleOf(Operation *op, FuncShapes &shapes) {
   if (isa<nn::ConvOp, nn::ConvTransposeOp>(op)) {
-    bool isRoot = TypeSwitch<Operation *, bool>(op).Case<nn::ConvOp, nn::ConvTransposeOp>([](auto conv) {
-      return !conv.getChannelsLast() && hasLayoutRank(conv.getX()) && conv.getEpilogue().empty();
-    });
+    bool isRoot =
+        TypeSwitch<Operation *, bool>(op).Case<nn::ConvOp, nn::ConvTransposeOp>([](auto conv) {
+          return !conv.getChannelsLast() && hasLayoutRank(conv.getX()) &&
+                 conv.getEpilogue().empty();
+        });
     return isRoot ? Role::Root : Role::Fixed;
   }
   if (auto transpose = dyn_cast<nn::TransposeOp>(op)) {
@@ -142,7 +151,8 @@ Role roleOf(Operation *op, FuncShapes &shapes) {
     bool from = transpose.getPerm() == ArrayRef<int64_t>(permFromLast(rank));
     if (to && from) { // Rank 3: the permutation is its own inverse.
       Operation *producer = transpose.getX().getDefiningOp();
-      to = producer && (isa<nn::ConvOp, nn::ConvTransposeOp>(producer) || isFlexible(producer, shapes));
+      to = producer &&
+           (isa<nn::ConvOp, nn::ConvTransposeOp>(producer) || isFlexible(producer, shapes));
     }
     return to ? Role::ToLast : from ? Role::FromLast : Role::Fixed;
   }
@@ -177,25 +187,31 @@ bool isLaidOutResult(Operation *op, unsigned index) {
   return true;
 }
 
-bool prefersLast(Operation *op) { return isa<nn::MaxPoolOp, nn::AvgPoolOp, nn::BatchNormOp, nn::GroupNormOp>(op); }
+bool prefersLast(Operation *op) {
+  return isa<nn::MaxPoolOp, nn::AvgPoolOp, nn::BatchNormOp, nn::GroupNormOp>(op);
+}
 
 /// Axes as an operand of slice or pad.
-static Value mappedAxes(ArrayRef<int64_t> axes, int64_t rank, RewriterBase &rewriter, Location loc) {
+static Value mappedAxes(ArrayRef<int64_t> axes, int64_t rank, RewriterBase &rewriter,
+                        Location loc) {
   SmallVector<int64_t> mapped;
   for (int64_t a : axes)
     mapped.push_back(axisToLast(a, rank));
   return makeIntsOp(rewriter, loc, mapped);
 }
 
-/// A vector with one entry for each dimension, for the permuted dimensions. Constants stay constants:
-/// the shape function of resize reads them.
-static Value reorderedEntries(Value v, ArrayRef<int64_t> perm, RewriterBase &rewriter, Location loc) {
+/// A vector with one entry for each dimension, for the permuted dimensions. Constants stay
+/// constants: the shape function of resize reads them.
+static Value reorderedEntries(Value v, ArrayRef<int64_t> perm, RewriterBase &rewriter,
+                              Location loc) {
   if (auto data = nn::ConstantData::get(v)) {
     int64_t width = nn::elementBytes(elementTypeOf(v));
     std::vector<char> bytes;
     for (int64_t p : perm)
-      bytes.insert(bytes.end(), data->bytes().begin() + p * width, data->bytes().begin() + (p + 1) * width);
-    return nn::ConstantOp::create(rewriter, loc, nn::makeConstant(data->type(), bytes, "channels_last"));
+      bytes.insert(bytes.end(), data->bytes().begin() + p * width,
+                   data->bytes().begin() + (p + 1) * width);
+    return nn::ConstantOp::create(rewriter, loc,
+                                  nn::makeConstant(data->type(), bytes, "channels_last"));
   }
   Value order = makeIntsOp(rewriter, loc, perm);
   return nn::GatherOp::create(rewriter, loc, v.getType(), v, order, rewriter.getI64IntegerAttr(0));
@@ -207,8 +223,8 @@ void convert(Operation *copy, Operation *original, RewriterBase &rewriter, FuncS
   int64_t rank = original->getNumOperands() ? rankOf(original->getOperand(0)) : 0;
   Location loc = copy->getLoc();
   TypeSwitch<Operation *>(copy)
-      .Case<nn::ConvOp, nn::ConvTransposeOp, nn::MaxPoolOp, nn::AvgPoolOp, nn::BatchNormOp, nn::GroupNormOp>(
-          [&](auto o) { o.setChannelsLast(true); })
+      .Case<nn::ConvOp, nn::ConvTransposeOp, nn::MaxPoolOp, nn::AvgPoolOp, nn::BatchNormOp,
+            nn::GroupNormOp>([&](auto o) { o.setChannelsLast(true); })
       .Case<nn::ConcatOp, nn::SplitOp, nn::SoftmaxOp, nn::ArgReduceOp>(
           [&](auto o) { o.setAxis(axisToLast(o.getAxis(), rank)); })
       .Case<nn::SliceOp>([&](nn::SliceOp o) {
@@ -243,7 +259,8 @@ void convert(Operation *copy, Operation *original, RewriterBase &rewriter, FuncS
 Value convertReshape(Operation *original, Value x, RewriterBase &rewriter, FuncShapes &shapes) {
   auto shape = regroupedShape(original, shapes);
   Value operand = makeIntsOp(rewriter, original->getLoc(), *shape);
-  return nn::ReshapeOp::create(rewriter, original->getLoc(), untyped(elementTypeOf(x)), x, operand, UnitAttr());
+  return nn::ReshapeOp::create(rewriter, original->getLoc(), untyped(elementTypeOf(x)), x, operand,
+                               UnitAttr());
 }
 
 } // namespace nnopt::layout

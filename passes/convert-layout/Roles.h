@@ -33,9 +33,11 @@ bool prefersLast(mlir::Operation *op);
 /// Whether the transpose of a tensor of these dimensions between the layouts moves no data.
 bool isView(llvm::ArrayRef<nn::Dim> dims);
 
-/// Changes `copy`, a clone of a Root or Flexible operation that is not inserted yet and whose laid out
-/// operands are already channels last, so that it works channels last. New operands are made before `original`.
-void convert(mlir::Operation *copy, mlir::Operation *original, mlir::RewriterBase &rewriter, FuncShapes &shapes);
+/// Changes `copy`, a clone of a Root or Flexible operation that is not inserted yet and whose laid
+/// out operands are already channels last, so that it works channels last. New operands are made
+/// before `original`.
+void convert(mlir::Operation *copy, mlir::Operation *original, mlir::RewriterBase &rewriter,
+             FuncShapes &shapes);
 
 } // namespace nnopt::layout
 

@@ -27,8 +27,8 @@ static std::string readChannelMap(nn::BatchNormOp op, ChannelMap &map) {
   Type type = elementTypeOf(op.getX());
   if (!type.isF32() && !type.isF64())
     return "the element type is not f32 or f64";
-  auto scale = numbersOf(op.getScale()), bias = numbersOf(op.getBias()), mean = numbersOf(op.getMean()),
-       variance = numbersOf(op.getVariance());
+  auto scale = numbersOf(op.getScale()), bias = numbersOf(op.getBias()),
+       mean = numbersOf(op.getMean()), variance = numbersOf(op.getVariance());
   if (!scale || !bias || !mean || !variance)
     return "its parameters are not constant";
   double epsilon = op.getEpsilon().convertToDouble();
@@ -46,7 +46,9 @@ static std::string readChannelMap(nn::BatchNormOp op, ChannelMap &map) {
   return "";
 }
 
-static int64_t normalizedAxis(nn::BatchNormOp op) { return op.getChannelsLast() ? rankOf(op.getX()) - 1 : 1; }
+static int64_t normalizedAxis(nn::BatchNormOp op) {
+  return op.getChannelsLast() ? rankOf(op.getX()) - 1 : 1;
+}
 
 /// Why the map cannot go into the operation that defines x; empty when it can.
 static std::string whyNotFold(nn::BatchNormOp op, const ChannelMap &map) {

@@ -119,13 +119,16 @@ static int64_t broadcastIndex(int64_t flat, ArrayRef<int64_t> result, ArrayRef<i
 static ElementsAttr elementwise(Operation *op, ArrayRef<ElementsAttr> values) {
   auto type = cast<RankedTensorType>(op->getResult(0).getType());
   Type to = type.getElementType();
-  if (!type.hasStaticShape() || type.getNumElements() > kMaxDirect || !(isPlainFloat(to) || isPlainInt(to)))
+  if (!type.hasStaticShape() || type.getNumElements() > kMaxDirect ||
+      !(isPlainFloat(to) || isPlainInt(to)))
     return {};
   SmallVector<nn::ConstantData> data;
   for (ElementsAttr value : values) {
     auto one = nn::ConstantData::get(value);
     Type from = one ? one->type().getElementType() : Type();
-    bool ok = one && (isa<nn::CastOp>(op) ? isPlainFloat(from) || isPlainInt(from) || from.isInteger(1) : from == to);
+    bool ok =
+        one && (isa<nn::CastOp>(op) ? isPlainFloat(from) || isPlainInt(from) || from.isInteger(1)
+                                    : from == to);
     if (!ok)
       return {};
     data.push_back(std::move(*one));

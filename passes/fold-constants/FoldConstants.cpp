@@ -25,7 +25,8 @@ int64_t bytesOf(Value v) {
 
 class ConstantFolder {
 public:
-  ConstantFolder(func::FuncOp func, int64_t maxGrowth) : func(func), maxGrowth(maxGrowth), rewriter(func.getContext()) {}
+  ConstantFolder(func::FuncOp func, int64_t maxGrowth)
+      : func(func), maxGrowth(maxGrowth), rewriter(func.getContext()) {}
 
   void fold(bool compile);
   int64_t direct = 0, evaluated = 0, kept = 0;
@@ -45,7 +46,8 @@ private:
 
 /// Whether `op` can be computed at compile time; notes what it is computed from.
 bool ConstantFolder::isFoldable(Operation *op) {
-  if (!isa<nn::ShapeFunction>(op) || isa<nn::IfOp, nn::LoopOp>(op) || op->getNumOperands() == 0 || op->use_empty())
+  if (!isa<nn::ShapeFunction>(op) || isa<nn::IfOp, nn::LoopOp>(op) || op->getNumOperands() == 0 ||
+      op->use_empty())
     return false;
   int64_t leaves = 0;
   for (Value v : op->getOperands()) {
@@ -60,8 +62,8 @@ bool ConstantFolder::isFoldable(Operation *op) {
     if (!cast<RankedTensorType>(v.getType()).hasStaticShape() || !elementTypeOf(v).isIntOrFloat())
       return false;
     if (bytesOf(v) > maxGrowth && bytesOf(v) > 4 * leaves) {
-      missedRemark(op->getLoc(), kPass, "kept")
-          << remark::reason("the value has {0} bytes, the constants it comes from have {1}", bytesOf(v), leaves);
+      missedRemark(op->getLoc(), kPass, "kept") << remark::reason(
+          "the value has {0} bytes, the constants it comes from have {1}", bytesOf(v), leaves);
       ++kept;
       return false;
     }
@@ -74,7 +76,8 @@ bool ConstantFolder::isFoldable(Operation *op) {
 /// In program order, so that chains fold.
 void ConstantFolder::foldDirectly() {
   func.walk([&](Operation *op) {
-    if (op->getNumResults() != 1 || op->getNumOperands() == 0 || !isa<nn::ShapeFunction>(op) || isa<nn::ConstantOp>(op))
+    if (op->getNumResults() != 1 || op->getNumOperands() == 0 || !isa<nn::ShapeFunction>(op) ||
+        isa<nn::ConstantOp>(op))
       return;
     SmallVector<ElementsAttr> values;
     for (Value v : op->getOperands()) {

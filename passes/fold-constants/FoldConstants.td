@@ -1,12 +1,13 @@
 def FoldConstants : Pass<"fold-constants", "::mlir::func::FuncOp"> {
   let summary = "Compute operations on constants at compile time";
   let description = [{
-    An operation all of whose operands are constants, or computed from constants, is replaced by its value. Small
-    elementwise operations, reshapes and transposes are computed directly; all others together, by one call of
-    `nnopt::evaluate`, which compiles them for this machine and runs them.
+    An operation all of whose operands are constants, or computed from constants, is replaced by its
+    value. Small elementwise operations, reshapes and transposes are computed directly; all others
+    together, by one call of `nnopt::evaluate`, which compiles them for this machine and runs them.
 
-    Not folded: results above `max-growth-bytes` that are more than four times larger than the constants they come from (expand,
-    tile, range, ...), because the artifact would carry them; control flow; results whose size is not static.
+    Not folded: results above `max-growth-bytes` that are more than four times larger than the
+    constants they come from (expand, tile, range, ...), because the artifact would carry them;
+    control flow; results whose size is not static.
 
     Doctest: test/passes/fold-constants/doctest.mlir
   }];

@@ -57,7 +57,8 @@ static std::optional<AffineStep> readStep(Operation *op, std::string &why) {
     why = "the element type is not f32 or f64";
     return std::nullopt;
   }
-  auto values = vectorAlong(step.constant, channelAxis(linear), rankOf(step.x), channelCount(linear));
+  auto values =
+      vectorAlong(step.constant, channelAxis(linear), rankOf(step.x), channelCount(linear));
   if (!values) {
     why = "the constant does not depend on the output channel alone";
     return std::nullopt;
@@ -89,8 +90,8 @@ static std::optional<AffineStep> readStep(Operation *op, std::string &why) {
 // Numbers that multiply an operand: W (s x) + b = (s W) x + b, and (s a) c = s (a c)
 //===----------------------------------------------------------------------===//
 
-/// The scaled operand of a contraction: `scaling` computes x times or over a number; operations that only move
-/// elements may stand between.
+/// The scaled operand of a contraction: `scaling` computes x times or over a number; operations
+/// that only move elements may stand between.
 struct ScaledOperand {
   OpOperand *operand;
   Operation *scaling;
@@ -101,8 +102,8 @@ struct ScaledOperand {
 static std::optional<ScaledOperand> findScaledOperand(Operation *linear, unsigned index) {
   ScaledOperand found{&linear->getOpOperand(index), nullptr, {}, 1};
   Value v = found.operand->get();
-  while (v.hasOneUse() && isa_and_nonnull<nn::TransposeOp, nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp>(
-                              v.getDefiningOp()))
+  while (v.hasOneUse() && isa_and_nonnull<nn::TransposeOp, nn::ReshapeOp, nn::FlattenOp,
+                                          nn::SqueezeOp, nn::UnsqueezeOp>(v.getDefiningOp()))
     v = v.getDefiningOp()->getOperand(0);
   Operation *op = v.getDefiningOp();
   if (!v.hasOneUse() || !isa_and_nonnull<nn::MulOp, nn::DivOp>(op))
@@ -157,11 +158,13 @@ static int64_t pullScales(Operation *linear, IRRewriter &rewriter) {
     for (double &v : values)
       v *= factor;
     Value scaledWeights = makeNumbersOp(rewriter, loc, type, shapeOf(w), values, "scaled_weight");
-    rewriter.replaceOp(linear, cloneWithBias(rewriter, linear, scaledWeights, contractionBias(linear), loc));
+    rewriter.replaceOp(
+        linear, cloneWithBias(rewriter, linear, scaledWeights, contractionBias(linear), loc));
   } else {
     rewriter.setInsertionPointAfter(linear);
     Value number = makeNumbersOp(rewriter, loc, type, {}, {factor}, "scale");
-    auto mul = nn::MulOp::create(rewriter, loc, linear->getResultTypes()[0], linear->getResult(0), number);
+    auto mul =
+        nn::MulOp::create(rewriter, loc, linear->getResultTypes()[0], linear->getResult(0), number);
     rewriter.replaceAllUsesExcept(linear->getResult(0), mul, mul);
   }
   for (Operation *op : scalings)

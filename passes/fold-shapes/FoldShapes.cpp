@@ -30,7 +30,8 @@ ElementsAttr makeIntegers(RankedTensorType type, ArrayRef<int64_t> values) {
 class ShapeFolder {
 public:
   ShapeFolder(func::FuncOp func, FuncShapes &shapes)
-      : func(func), shapes(shapes), rewriter(func.getContext(), &shapes), arithmetic(func, shapes, rewriter) {}
+      : func(func), shapes(shapes), rewriter(func.getContext(), &shapes),
+        arithmetic(func, shapes, rewriter) {}
 
   /// Replaces conditionals with a known condition; true when there was one.
   bool inlineIfs();
@@ -65,7 +66,8 @@ bool ShapeFolder::inlineIfs() {
     Block &branch = (holds ? op.getThenBranch() : op.getElseBranch()).front();
     Operation *yield = branch.getTerminator();
     SmallVector<Value> values(yield->getOperands());
-    passedRemark(op.getLoc(), kPass, "inlined-branch") << remark::add("the condition is always {0}", holds ? "true" : "false");
+    passedRemark(op.getLoc(), kPass, "inlined-branch")
+        << remark::add("the condition is always {0}", holds ? "true" : "false");
     rewriter.eraseOp(yield);
     rewriter.inlineBlockBefore(&branch, op);
     rewriter.replaceOp(op, values);
@@ -117,7 +119,8 @@ Value ShapeFolder::constantShape(OpOperand &operand) {
     if (!target)
       return {};
     values = *target;
-  } else if (auto expand = dyn_cast<nn::ExpandOp>(user); expand && operand.getOperandNumber() == 1) {
+  } else if (auto expand = dyn_cast<nn::ExpandOp>(user);
+             expand && operand.getOperandNumber() == 1) {
     auto from = shapes.dims(expand.getX());
     for (auto [i, d] : llvm::enumerate(content)) {
       int64_t axis = (int64_t)i - (int64_t)content.size() + (int64_t)from.size();
@@ -125,8 +128,8 @@ Value ShapeFolder::constantShape(OpOperand &operand) {
         return {};
       values.push_back(d.isConst() ? d.value() : 1);
     }
-  } else if (auto slice = dyn_cast<nn::SliceOp>(user); slice && operand.get() == slice.getEnds() &&
-                                                       operand.getOperandNumber() == 2) {
+  } else if (auto slice = dyn_cast<nn::SliceOp>(user);
+             slice && operand.get() == slice.getEnds() && operand.getOperandNumber() == 2) {
     std::optional<SmallVector<int64_t>> axes;
     if (slice.getAxes() && !(axes = shapes.ctx.constantContent(slice.getAxes())))
       return {};
@@ -146,7 +149,8 @@ Value ShapeFolder::constantShape(OpOperand &operand) {
   return makeIntsOp(rewriter, user->getLoc(), values);
 }
 
-/// Sizes that operations need at run time, and target shapes, no longer refer to intermediate values.
+/// Sizes that operations need at run time, and target shapes, no longer refer to intermediate
+/// values.
 void ShapeFolder::retarget() {
   SmallVector<OpOperand *> operands;
   func.walk([&](Operation *op) {

@@ -14,14 +14,16 @@ static bool isReshape(Operation *op) {
 }
 
 /// `x` as another shape: itself, or a reshape with a constant target; null where there is none.
-static Value reshapeTo(Value x, Value like, RewriterBase &rewriter, FuncShapes &shapes, Location loc) {
+static Value reshapeTo(Value x, Value like, RewriterBase &rewriter, FuncShapes &shapes,
+                       Location loc) {
   if (shapes.sameDims(x, like))
     return x;
   auto target = reshapeOperand(shapes.dims(x), shapes.dims(like));
   if (!target)
     return {};
   Value shape = makeIntsOp(rewriter, loc, *target);
-  Value result = nn::ReshapeOp::create(rewriter, loc, untyped(elementTypeOf(x)), x, shape, UnitAttr());
+  Value result =
+      nn::ReshapeOp::create(rewriter, loc, untyped(elementTypeOf(x)), x, shape, UnitAttr());
   if (shapes.sameDims(result, like))
     return result;
   rewriter.eraseOp(result.getDefiningOp());
@@ -71,9 +73,10 @@ static Value simplifyWhere(nn::WhereOp op, FuncShapes &shapes) {
 /// A reduction over dimensions of one element is its operand under another shape.
 static Value simplifyReduce(nn::ReduceOp op, RewriterBase &rewriter, FuncShapes &shapes) {
   using nn::ReduceKind;
-  if (op.getDynamicAxes() || !llvm::is_contained({ReduceKind::sum, ReduceKind::mean, ReduceKind::max, ReduceKind::min,
-                                                  ReduceKind::prod},
-                                                 op.getKind()))
+  if (op.getDynamicAxes() ||
+      !llvm::is_contained(
+          {ReduceKind::sum, ReduceKind::mean, ReduceKind::max, ReduceKind::min, ReduceKind::prod},
+          op.getKind()))
     return {};
   auto dims = shapes.dims(op.getX());
   for (auto [i, d] : llvm::enumerate(dims))
@@ -105,7 +108,8 @@ static Value simplifyElementwise(Operation *op, RewriterBase &rewriter, FuncShap
   return {};
 }
 
-/// What may stand for the only result of `op`, made at the rewriter's insertion point; null: nothing.
+/// What may stand for the only result of `op`, made at the rewriter's insertion point; null:
+/// nothing.
 Value simplifyNoOp(Operation *op, RewriterBase &rewriter, FuncShapes &shapes) {
   Value result = op->getResult(0);
   if (op->getNumOperands() == 0)
@@ -124,7 +128,8 @@ Value simplifyNoOp(Operation *op, RewriterBase &rewriter, FuncShapes &shapes) {
         // As many elements with steps of 1 are all of them.
         return ifSame(!o.getSteps() || isAll(shapes.ctx.constantContent(o.getSteps()), 1));
       })
-      .Case<nn::PadOp>([&](nn::PadOp o) { return ifSame(isAll(shapes.ctx.constantContent(o.getPads()), 0)); })
+      .Case<nn::PadOp>(
+          [&](nn::PadOp o) { return ifSame(isAll(shapes.ctx.constantContent(o.getPads()), 0)); })
       .Case<nn::TransposeOp>([&](nn::TransposeOp o) { return ifSame(isIdentity(o.getPerm())); })
       .Case<nn::ConcatOp>([&](nn::ConcatOp o) { return simplifyConcat(o, rewriter, shapes); })
       .Case<nn::ReduceOp>([&](nn::ReduceOp o) { return simplifyReduce(o, rewriter, shapes); })

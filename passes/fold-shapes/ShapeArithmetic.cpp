@@ -68,7 +68,8 @@ Value ShapeArithmetic::build(Dim d) {
   case Dim::Kind::FloorDiv:
     return with(nn::DivOp());
   case Dim::Kind::Mod:
-    return combine([&](Value a, Value b) { return create<nn::ModOp>(untyped(i64), a, b, UnitAttr()); });
+    return combine(
+        [&](Value a, Value b) { return create<nn::ModOp>(untyped(i64), a, b, UnitAttr()); });
   case Dim::Kind::Min:
     return with(nn::MinOp());
   case Dim::Kind::Max:
@@ -98,11 +99,14 @@ Value ShapeArithmetic::get(ArrayRef<Dim> content, Value like) {
     parts.push_back(part);
   }
   Type i64 = rewriter.getI64Type();
-  Value v = parts.size() == 1 ? parts[0] : create<nn::ConcatOp>(untyped(i64), parts, rewriter.getI64IntegerAttr(0));
+  Value v = parts.size() == 1
+                ? parts[0]
+                : create<nn::ConcatOp>(untyped(i64), parts, rewriter.getI64IntegerAttr(0));
   if (type.getElementType() != i64)
     v = create<nn::CastOp>(untyped(type.getElementType()), v, TypeAttr::get(type.getElementType()));
   if (type.getRank() == 0)
-    v = create<nn::SqueezeOp>(untyped(type.getElementType()), v, rewriter.getDenseI64ArrayAttr({0}));
+    v = create<nn::SqueezeOp>(untyped(type.getElementType()), v,
+                              rewriter.getDenseI64ArrayAttr({0}));
   // The shape functions must see through what was built (division of a size that might be negative,
   // say, is not understood).
   auto *got = shapes.ctx.content(v);

@@ -37,7 +37,8 @@ private:
 
 /// A constant shape operand for reshape of `x` to `target`: sizes, 0 where dimension i of x is
 /// copied, -1 for one more unknown. Nothing where more is unknown.
-std::optional<llvm::SmallVector<int64_t>> reshapeOperand(llvm::ArrayRef<nn::Dim> x, llvm::ArrayRef<nn::Dim> target);
+std::optional<llvm::SmallVector<int64_t>> reshapeOperand(llvm::ArrayRef<nn::Dim> x,
+                                                         llvm::ArrayRef<nn::Dim> target);
 
 } // namespace nnopt
 

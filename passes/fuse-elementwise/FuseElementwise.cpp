@@ -51,15 +51,18 @@ bool Fuser::canBeScalar(Value v) {
 /// instead of the result.
 bool Fuser::isCheap(Operation *op) {
   return isa<nn::CastOp, nn::NegOp, nn::LogicalNotOp>(op) &&
-         nn::elementBytes(elementTypeOf(op->getOperand(0))) <= nn::elementBytes(elementTypeOf(op->getResult(0)));
+         nn::elementBytes(elementTypeOf(op->getOperand(0))) <=
+             nn::elementBytes(elementTypeOf(op->getResult(0)));
 }
 
 bool Fuser::fits(Operation *producer) {
   Operation *root = ops.front();
-  if (!isElementwise(producer) || producer->getNumResults() != 1 || producer->getBlock() != root->getBlock() ||
+  if (!isElementwise(producer) || producer->getNumResults() != 1 ||
+      producer->getBlock() != root->getBlock() ||
       !shapes.sameDims(producer->getResult(0), root->getResult(0)))
     return false;
-  bool onlyInside = llvm::all_of(producer->getUsers(), [&](Operation *user) { return members.contains(user); });
+  bool onlyInside =
+      llvm::all_of(producer->getUsers(), [&](Operation *user) { return members.contains(user); });
   return onlyInside || isCheap(producer);
 }
 
@@ -78,8 +81,8 @@ void Fuser::collectInputs(SmallVectorImpl<Value> &inputs, SmallVectorImpl<Value>
     }
 }
 
-/// Adds producers while the cluster reads no more than maxInputs tensors. Producers that come last in
-/// program order are tried first, so that their users have been decided.
+/// Adds producers while the cluster reads no more than maxInputs tensors. Producers that come last
+/// in program order are tried first, so that their users have been decided.
 void Fuser::grow(Operation *root) {
   ops = {root};
   members.clear();
@@ -90,8 +93,9 @@ void Fuser::grow(Operation *root) {
     for (Operation *op : ops)
       for (Value v : op->getOperands()) {
         Operation *producer = v.getDefiningOp();
-        if (producer && !members.contains(producer) && !refused.contains(producer) && isElementwise(producer) &&
-            producer->getBlock() == root->getBlock() && (!best || best->isBeforeInBlock(producer)))
+        if (producer && !members.contains(producer) && !refused.contains(producer) &&
+            isElementwise(producer) && producer->getBlock() == root->getBlock() &&
+            (!best || best->isBeforeInBlock(producer)))
           best = producer;
       }
     if (!best)
@@ -175,7 +179,9 @@ struct FuseElementwisePass : impl::FuseElementwiseBase<FuseElementwisePass> {
       return signalPassFailure();
     IRRewriter rewriter(&getContext(), &shapes);
     // Shape arithmetic is computed on sizes, not by kernels.
-    auto isRoot = [&](Operation *op) { return isElementwise(op) && op->getNumResults() == 1 && !shapes.ctx.content(op->getResult(0)); };
+    auto isRoot = [&](Operation *op) {
+      return isElementwise(op) && op->getNumResults() == 1 && !shapes.ctx.content(op->getResult(0));
+    };
     SmallVector<Block *> blocks;
     blocks.push_back(&getOperation().getBody().front());
     getOperation().walk([&](Operation *op) {

@@ -49,7 +49,9 @@ private:
 };
 
 /// Whether the last dimension of the contraction's result is its channels.
-bool channelsAreLast(Operation *root) { return channelAxis(root) == rankOf(root->getResult(0)) - 1; }
+bool channelsAreLast(Operation *root) {
+  return channelAxis(root) == rankOf(root->getResult(0)) - 1;
+}
 
 std::string Fuser::whyNotExtra(Cluster &cluster, Value v) {
   Value result = cluster.root->getResult(0);
@@ -63,7 +65,8 @@ std::string Fuser::whyNotExtra(Cluster &cluster, Value v) {
   bool isVector = !dims.empty() && dims.back() == all.back() &&
                   llvm::all_of(dims.drop_back(), [](nn::Dim d) { return d.isConst(1); });
   if (!isVector)
-    return "an operand is neither a number, a vector along the last dimension nor as large as the result";
+    return "an operand is neither a number, a vector along the last dimension nor as large as the "
+           "result";
   if (!channelsAreLast(cluster.root))
     return "a vector operand needs channels last";
   return "";
@@ -125,7 +128,8 @@ void Fuser::shrinkToOneExit(Cluster &cluster) {
     auto escapes = [&](Operation *op) {
       return llvm::any_of(op->getUsers(), [&](Operation *user) { return !members.contains(user); });
     };
-    bool oneExit = !escapes(cluster.root) && llvm::none_of(ArrayRef<Operation *>(cluster.ops).drop_back(), escapes);
+    bool oneExit = !escapes(cluster.root) &&
+                   llvm::none_of(ArrayRef<Operation *>(cluster.ops).drop_back(), escapes);
     if (oneExit)
       return;
     cluster.ops.pop_back();
@@ -201,10 +205,11 @@ int64_t Fuser::run(Operation *root) {
   grow(cluster);
   shrinkToOneExit(cluster);
   if (cluster.ops.empty()) {
-    bool nearMiss = llvm::any_of(root->getUsers(), [](Operation *user) { return isElementwise(user); });
+    bool nearMiss =
+        llvm::any_of(root->getUsers(), [](Operation *user) { return isElementwise(user); });
     if (nearMiss)
-      missedRemark(root->getLoc(), kPass, "not-fused")
-          << remark::reason("{0}", cluster.why.empty() ? "several of its values are used outside" : cluster.why);
+      missedRemark(root->getLoc(), kPass, "not-fused") << remark::reason(
+          "{0}", cluster.why.empty() ? "several of its values are used outside" : cluster.why);
     return 0;
   }
   int64_t count = cluster.ops.size();

@@ -1,15 +1,17 @@
 def FuseEpilogue : Pass<"fuse-epilogue", "::mlir::func::FuncOp"> {
   let summary = "Move elementwise operations after a contraction into its epilogue region";
   let description = [{
-    Elementwise operations on the result of a convolution, transposed convolution or matrix product are computed on
-    the accumulators before they are stored. A cluster may branch and join inside (`x * sigmoid(x)`), but one value
-    only leaves it. Further operands become arguments of the epilogue.
+    Elementwise operations on the result of a convolution, transposed convolution or matrix product
+    are computed on the accumulators before they are stored. A cluster may branch and join inside
+    (`x * sigmoid(x)`), but one value only leaves it. Further operands become arguments of the
+    epilogue.
 
-    Conditions: f32 or f64 throughout, every operation of the cluster has exactly the result's dimensions, and every
-    further operand is (a) one element, (b) a vector along the last dimension, for matrix products and channels_last convolutions,
-    or (c) exactly as large as the result. The fused operation stands where the last operation of the cluster stood, so all
-    operands are known there. Contractions are visited from the last to the first: of two that feed one
-    addition the later one takes it.
+    Conditions: f32 or f64 throughout, every operation of the cluster has exactly the result's
+    dimensions, and every further operand is (a) one element, (b) a vector along the last dimension,
+    for matrix products and channels_last convolutions, or (c) exactly as large as the result. The
+    fused operation stands where the last operation of the cluster stood, so all operands are known
+    there. Contractions are visited from the last to the first: of two that feed one addition the
+    later one takes it.
 
     Doctest: test/passes/fuse-epilogue/doctest.mlir
   }];

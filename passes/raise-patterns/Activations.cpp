@@ -48,7 +48,9 @@ Product Product::of(Value v) {
   return product;
 }
 
-bool Product::hasScale(double expected) const { return std::fabs(scale - expected) <= 1e-6 * std::fabs(expected); }
+bool Product::hasScale(double expected) const {
+  return std::fabs(scale - expected) <= 1e-6 * std::fabs(expected);
+}
 
 Value Product::besides(Value x) const {
   if (factors.size() != 2)
@@ -81,7 +83,8 @@ Value minusNumber(Value v, double c) {
 }
 
 void replaceRaised(RewriterBase &rewriter, Operation *op, Value with) {
-  passedRemark(op->getLoc(), kRaisePass, "raised") << remark::add("{0}", with.getDefiningOp()->getName().getStringRef().str());
+  passedRemark(op->getLoc(), kRaisePass, "raised")
+      << remark::add("{0}", with.getDefiningOp()->getName().getStringRef().str());
   rewriter.replaceOp(op, with);
 }
 
@@ -96,7 +99,8 @@ static Value matchTwicePhi(Value v) {
   if (!erf)
     return {};
   Product argument = Product::of(erf.getX());
-  return argument.hasScale(M_SQRT1_2) && argument.factors.size() == 1 ? argument.factors[0] : Value();
+  return argument.hasScale(M_SQRT1_2) && argument.factors.size() == 1 ? argument.factors[0]
+                                                                      : Value();
 }
 
 /// Whether v = x + 0.044715 x^3.
@@ -154,7 +158,8 @@ static Value matchHardSigmoid(Value v) {
 static bool isFloat(Value v) { return isa<FloatType>(elementTypeOf(v)); }
 
 /// The function that a product of x and g(x) is, for one choice of x.
-static Value raiseProduct(const Product &product, Value x, Value g, RewriterBase &b, Operation *op) {
+static Value raiseProduct(const Product &product, Value x, Value g, RewriterBase &b,
+                          Operation *op) {
   Location loc = fusedLoc(product.ops);
   Type type = untyped(elementTypeOf(x));
   auto sigmoid = g.getDefiningOp<nn::SigmoidOp>();
@@ -169,7 +174,8 @@ static Value raiseProduct(const Product &product, Value x, Value g, RewriterBase
   if (product.hasScale(0.5) && isTanhPhi(g, x))
     return nn::GeluOp::create(b, loc, type, x, b.getUnitAttr());
   if (auto tanh = g.getDefiningOp<nn::TanhOp>(); tanh && product.scale == 1)
-    if (auto softplus = tanh.getX().getDefiningOp<nn::SoftplusOp>(); softplus && softplus.getX() == x)
+    if (auto softplus = tanh.getX().getDefiningOp<nn::SoftplusOp>();
+        softplus && softplus.getX() == x)
       return nn::MishOp::create(b, loc, type, x);
   return {};
 }
@@ -191,8 +197,9 @@ template <typename OpTy> struct RaiseProduct : RaisePattern<OpTy> {
         raised = raiseProduct(product, product.factors[1], product.factors[0], rewriter, op);
     } else if (product.factors.size() == 1 && product.hasScale(1. / 6)) {
       if (Value x = matchRelu6Of3(product.factors[0]))
-        raised = nn::HardSigmoidOp::create(rewriter, fusedLoc(product.ops), untyped(elementTypeOf(x)), x,
-                                           rewriter.getF64FloatAttr(1. / 6), rewriter.getF64FloatAttr(0.5));
+        raised = nn::HardSigmoidOp::create(
+            rewriter, fusedLoc(product.ops), untyped(elementTypeOf(x)), x,
+            rewriter.getF64FloatAttr(1. / 6), rewriter.getF64FloatAttr(0.5));
     }
     if (!raised)
       return failure();

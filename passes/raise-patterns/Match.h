@@ -27,7 +27,8 @@ mlir::Value minusNumber(mlir::Value v, double c);
 
 /// A pattern on one operation that sees symbolic shapes.
 template <typename OpTy> struct RaisePattern : mlir::OpRewritePattern<OpTy> {
-  RaisePattern(mlir::MLIRContext *ctx, FuncShapes &shapes) : mlir::OpRewritePattern<OpTy>(ctx), shapes(shapes) {}
+  RaisePattern(mlir::MLIRContext *ctx, FuncShapes &shapes)
+      : mlir::OpRewritePattern<OpTy>(ctx), shapes(shapes) {}
   FuncShapes &shapes;
 };
 

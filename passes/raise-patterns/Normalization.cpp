@@ -9,7 +9,8 @@ namespace {
 /// A mean over all dimensions from `axis` on, which stay as dimensions of one.
 static nn::ReduceOp matchTrailing(Value v, nn::ReduceKind kind, int64_t &axis) {
   auto reduce = v.getDefiningOp<nn::ReduceOp>();
-  if (!reduce || reduce.getKind() != kind || !reduce.getKeepDims() || reduce.getDynamicAxes() || !reduce.getAxes())
+  if (!reduce || reduce.getKind() != kind || !reduce.getKeepDims() || reduce.getDynamicAxes() ||
+      !reduce.getAxes())
     return {};
   int64_t rank = rankOf(reduce.getX());
   ArrayRef<int64_t> axes = *reduce.getAxes();
@@ -90,8 +91,8 @@ static std::optional<Normalized> matchNormalized(Operation *op) {
   return std::nullopt;
 }
 
-/// layer_norm where d = x - mean(x) (Ba, Kiros and Hinton 2016, equation 3), else rms_norm (Zhang and
-/// Sennrich 2019, equation 4), both with a scale of ones.
+/// layer_norm where d = x - mean(x) (Ba, Kiros and Hinton 2016, equation 3), else rms_norm (Zhang
+/// and Sennrich 2019, equation 4), both with a scale of ones.
 template <typename OpTy> struct RaiseNorm : RaisePattern<OpTy> {
   using RaisePattern<OpTy>::RaisePattern;
   LogicalResult matchAndRewrite(OpTy op, PatternRewriter &rewriter) const override {
@@ -111,12 +112,15 @@ template <typename OpTy> struct RaiseNorm : RaisePattern<OpTy> {
     auto epsilon = rewriter.getF64FloatAttr(n->epsilon);
     auto sub = n->d.template getDefiningOp<nn::SubOp>();
     int64_t meanAxis = -1;
-    nn::ReduceOp mean = sub ? matchTrailing(sub.getRhs(), nn::ReduceKind::mean, meanAxis) : nn::ReduceOp();
+    nn::ReduceOp mean =
+        sub ? matchTrailing(sub.getRhs(), nn::ReduceKind::mean, meanAxis) : nn::ReduceOp();
     Value raised;
     if (mean && meanAxis == n->axis && mean.getX() == sub.getLhs())
-      raised = nn::LayerNormOp::create(rewriter, op->getLoc(), untyped(type), sub.getLhs(), scale, Value(), axis, epsilon);
+      raised = nn::LayerNormOp::create(rewriter, op->getLoc(), untyped(type), sub.getLhs(), scale,
+                                       Value(), axis, epsilon);
     else
-      raised = nn::RMSNormOp::create(rewriter, op->getLoc(), untyped(type), n->d, scale, axis, epsilon);
+      raised =
+          nn::RMSNormOp::create(rewriter, op->getLoc(), untyped(type), n->d, scale, axis, epsilon);
     replaceRaised(rewriter, op, raised);
     return success();
   }
@@ -147,10 +151,11 @@ struct ScaleIntoNorm : RaisePattern<nn::MulOp> {
       Value raised;
       Location loc = fusedLoc({def, op});
       if (auto n = dyn_cast<nn::LayerNormOp>(def); n && !n.getBias() && fits(n))
-        raised = nn::LayerNormOp::create(rewriter, loc, n.getType(), n.getX(), w, Value(), n.getAxisAttr(),
-                                         n.getEpsilonAttr());
+        raised = nn::LayerNormOp::create(rewriter, loc, n.getType(), n.getX(), w, Value(),
+                                         n.getAxisAttr(), n.getEpsilonAttr());
       else if (auto n = dyn_cast<nn::RMSNormOp>(def); n && fits(n))
-        raised = nn::RMSNormOp::create(rewriter, loc, n.getType(), n.getX(), w, n.getAxisAttr(), n.getEpsilonAttr());
+        raised = nn::RMSNormOp::create(rewriter, loc, n.getType(), n.getX(), w, n.getAxisAttr(),
+                                       n.getEpsilonAttr());
       if (!raised)
         continue;
       rewriter.replaceOp(op, raised);
@@ -167,10 +172,12 @@ struct ShiftIntoNorm : RaisePattern<nn::AddOp> {
     for (unsigned i : {0u, 1u}) {
       auto n = op->getOperand(i).getDefiningOp<nn::LayerNormOp>();
       Value b = op->getOperand(1 - i);
-      if (!n || n.getBias() || !n->hasOneUse() || !isTrailingVector(b, n.getX(), n.getAxis(), shapes))
+      if (!n || n.getBias() || !n->hasOneUse() ||
+          !isTrailingVector(b, n.getX(), n.getAxis(), shapes))
         continue;
-      rewriter.replaceOp(op, nn::LayerNormOp::create(rewriter, fusedLoc({n, op}), n.getType(), n.getX(), n.getScale(), b,
-                                                     n.getAxisAttr(), n.getEpsilonAttr())
+      rewriter.replaceOp(op, nn::LayerNormOp::create(rewriter, fusedLoc({n, op}), n.getType(),
+                                                     n.getX(), n.getScale(), b, n.getAxisAttr(),
+                                                     n.getEpsilonAttr())
                                  .getResult());
       return success();
     }
@@ -178,21 +185,24 @@ struct ShiftIntoNorm : RaisePattern<nn::AddOp> {
   }
 };
 
-/// exp(x - c) / sum(exp(x - c)) along one dimension, where c does not vary along it: the maximum, or 0.
+/// exp(x - c) / sum(exp(x - c)) along one dimension, where c does not vary along it: the maximum,
+/// or 0.
 struct RaiseSoftmax : RaisePattern<nn::DivOp> {
   using RaisePattern::RaisePattern;
   LogicalResult matchAndRewrite(nn::DivOp op, PatternRewriter &rewriter) const override {
     auto exp = op.getLhs().getDefiningOp<nn::ExpOp>();
     auto sum = op.getRhs().getDefiningOp<nn::ReduceOp>();
-    if (!exp || !sum || sum.getX() != exp.getResult() || sum.getKind() != nn::ReduceKind::sum || !sum.getKeepDims() ||
-        !sum.getAxes() || sum.getAxes()->size() != 1 || !isa<FloatType>(elementTypeOf(op.getResult())))
+    if (!exp || !sum || sum.getX() != exp.getResult() || sum.getKind() != nn::ReduceKind::sum ||
+        !sum.getKeepDims() || !sum.getAxes() || sum.getAxes()->size() != 1 ||
+        !isa<FloatType>(elementTypeOf(op.getResult())))
       return failure();
     Value x = exp.getX();
     int64_t axis = sum.getAxes()->front();
     if (auto sub = x.getDefiningOp<nn::SubOp>()) {
       auto max = sub.getRhs().getDefiningOp<nn::ReduceOp>();
-      if (max && max.getKind() == nn::ReduceKind::max && max.getKeepDims() && max.getX() == sub.getLhs() &&
-          max.getAxes() && max.getAxes()->size() == 1 && max.getAxes()->front() == axis)
+      if (max && max.getKind() == nn::ReduceKind::max && max.getKeepDims() &&
+          max.getX() == sub.getLhs() && max.getAxes() && max.getAxes()->size() == 1 &&
+          max.getAxes()->front() == axis)
         x = sub.getLhs();
     }
     Value raised = nn::SoftmaxOp::create(rewriter, fusedLoc({exp, sum, op}), op.getType(), x,
@@ -205,8 +215,9 @@ struct RaiseSoftmax : RaisePattern<nn::DivOp> {
 } // namespace
 
 void addNormalizationPatterns(RewritePatternSet &patterns, FuncShapes &shapes) {
-  patterns.add<RaiseNorm<nn::DivOp>, RaiseNorm<nn::MulOp>, ScaleIntoNorm, ShiftIntoNorm, RaiseSoftmax>(
-      patterns.getContext(), shapes);
+  patterns
+      .add<RaiseNorm<nn::DivOp>, RaiseNorm<nn::MulOp>, ScaleIntoNorm, ShiftIntoNorm, RaiseSoftmax>(
+          patterns.getContext(), shapes);
 }
 
 } // namespace nnopt

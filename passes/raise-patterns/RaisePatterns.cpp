@@ -25,7 +25,8 @@ struct RaisePatternsPass : impl::RaisePatternsBase<RaisePatternsPass> {
     GreedyRewriteConfig config;
     config.setListener(&shapes);
     config.setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled);
-    // Producers first: what a product is made of has been recognized before the product is looked at.
+    // Producers first: what a product is made of has been recognized before the product is looked
+    // at.
     config.setUseTopDownTraversal(true);
     (void)applyPatternsGreedily(getOperation(), std::move(patterns), config);
   }
