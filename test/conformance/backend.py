@@ -27,6 +27,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from nnopt import BUILD, CompileError, Session, compile
 
@@ -87,6 +88,9 @@ def run_artifact(test, artifact):
     with Session(artifact, options.threads) as session:
         names = [i.name for i in session.get_inputs()]
         for inputs, outputs in test.data_sets:
+            # Element types that numpy lacks come as protobuf.
+            inputs, outputs = ([numpy_helper.to_array(v) if isinstance(v, onnx.TensorProto) else v for v in values]
+                               for values in (inputs, outputs))
             if not plain(inputs) or not plain(outputs):
                 return "unsupported", "data that is no numeric tensor"
             # Initializers that are also inputs follow the inputs proper.
