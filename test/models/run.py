@@ -91,7 +91,7 @@ def run_model(model, options):
 
 def write_docs(results, path):
     lines = ["# Models", "",
-             "Written by `test/models/run.py --set=full --write-docs`. Every model is compiled with dynamic dimensions;",
+             f"Written by `test/models/run.py --set={options.set} --write-docs`. Every model is compiled with dynamic dimensions;",
              "errors are max |difference from onnxruntime| / max |reference| of the worst output, on the example inputs,",
              "and at other sizes for dynamic models. Kernels: launches of one run. MB = 10^6 bytes.", "",
              "| model | ONNX nodes | kernels | error | error, other sizes | error, `--opt=0` | compile s | weights MB | arena MB | metric |",
