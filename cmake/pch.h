@@ -1,4 +1,5 @@
-// Precompiled header of the compiler library: the MLIR headers that nearly every file uses.
+// Precompiled header of the compiler library: the MLIR headers and the dialect that nearly every file uses.
+#include "dialects/nn/NN.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
