@@ -145,12 +145,14 @@ step "importer" script_counts test/frontend/*.py
 step "passes" script_counts test/passes/*.py
 step "kernels" script_counts test/codegen/*.py test/conformance/irregular.py
 step "conformance" script_counts "test/conformance/backend.py --sample=4 --jobs=$jobs"
+step "report" script_counts test/report/data.py
 step "installed tree" test/install/run.sh
 step "models" script_counts "test/models/run.py --set=default"
 
 full_step "all models" script_counts "test/models/run.py --set=full"
 full_step "all of conformance" script_counts "test/conformance/backend.py --jobs=$jobs" \
   "test/conformance/backend.py --dynamic --jobs=$jobs"
+full_step "report page" script_counts test/report/page.py
 full_step "sanitizers" test/full/sanitizers.sh
 full_step "fuzzers" test/full/fuzzers.sh
 full_step "bare Debian" test/full/fresh-root.sh

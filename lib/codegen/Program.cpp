@@ -103,6 +103,7 @@ uint32_t Program::value(Dim d) {
   case Dim::Kind::Broadcast: number = chain(NNOPT_V_BROADCAST); break;
   }
   valueNumbers[d.opaque()] = number;
+  expressions[number] = d;
   return number;
 }
 
@@ -259,6 +260,22 @@ MemoryPlan Program::planMemory(const llvm::StringMap<int64_t> &symbolValues, int
 //===----------------------------------------------------------------------===//
 // Serialization
 //===----------------------------------------------------------------------===//
+
+static void collectNames(mlir::Location loc, llvm::SmallVectorImpl<llvm::StringRef> &names) {
+  if (auto name = llvm::dyn_cast<mlir::NameLoc>(loc)) {
+    if (!llvm::is_contained(names, name.getName().getValue()))
+      names.push_back(name.getName());
+  } else if (auto fused = llvm::dyn_cast<mlir::FusedLoc>(loc)) {
+    for (mlir::Location l : fused.getLocations())
+      collectNames(l, names);
+  }
+}
+
+llvm::SmallVector<llvm::StringRef> nnopt::nodeNames(mlir::Location loc) {
+  llvm::SmallVector<llvm::StringRef> names;
+  collectNames(loc, names);
+  return names;
+}
 
 uint32_t nnopt::onnxDataType(mlir::Type type) {
   if (type.isF32()) return 1;

@@ -10,6 +10,7 @@
 #include "dialects/nn/Dim.h"
 #include "dialects/nn/ShapeInference.h"
 #include "runtime/format.h"
+#include "mlir/IR/Location.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/raw_ostream.h"
@@ -42,6 +43,8 @@ struct ProgramLaunch {
   nn::Dim tasks, flops, bytes;
   uint32_t grain = 1;
   std::string nodes, op;
+  std::string emitter;                  // who made the kernel
+  mlir::Operation *operation = nullptr; // what it computes, in the graph that was lowered
   std::vector<std::pair<uint32_t, uint32_t>> inPlace; // operand positions (in, out)
 };
 
@@ -85,6 +88,8 @@ public:
 
   /// Number of the value that computes `d`.
   uint32_t value(nn::Dim d);
+  /// The expression that a value was made from; null for intermediate ones.
+  nn::Dim expression(uint32_t value) const { return expressions.lookup(value); }
   uint32_t symbolNumber(nn::Dim symbol);
 
   /// Gives outputs of in-place launches the memory of their inputs where these die there.
@@ -101,6 +106,7 @@ private:
   uint32_t addChunk(llvm::ArrayRef<char> bytes, uint32_t align, bool own);
   std::vector<nnopt_value_expr> values;
   llvm::DenseMap<const void *, uint32_t> valueNumbers;
+  llvm::DenseMap<uint32_t, nn::Dim> expressions;
   struct Chunk {
     uint64_t offset;
     llvm::ArrayRef<char> bytes;
@@ -111,6 +117,9 @@ private:
   std::multimap<uint64_t, size_t> chunksByHash;
   uint64_t weightsEnd = 0;
 };
+
+/// The names of the ONNX nodes in a location, each once.
+llvm::SmallVector<llvm::StringRef> nodeNames(mlir::Location loc);
 
 /// onnx.TensorProto.DataType of an element type.
 uint32_t onnxDataType(mlir::Type type);

@@ -3,6 +3,7 @@
 #include "lib/driver/Driver.h"
 #include "lib/driver/Artifact.h"
 #include "lib/driver/Verify.h"
+#include "lib/report/Report.h"
 #include "passes/Pipeline.h"
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/Parser/Parser.h"
@@ -67,19 +68,10 @@ public:
   }
 
 private:
-  static void names(Location loc, std::string &out) {
-    if (auto name = dyn_cast<NameLoc>(loc)) {
-      out += (out.empty() ? "" : ", ") + name.getName().str();
-    } else if (auto fused = dyn_cast<FusedLoc>(loc)) {
-      for (Location l : fused.getLocations())
-        names(l, out);
-    }
-  }
   void print(Diagnostic &d) {
     if (d.getSeverity() == DiagnosticSeverity::Remark || d.getSeverity() == DiagnosticSeverity::Note)
       return;
-    std::string node;
-    names(d.getLocation(), node);
+    std::string node = llvm::join(nodeNames(d.getLocation()), ", ");
     llvm::errs() << file << (node.empty() ? "" : ": node '" + node + "'")
                  << (d.getSeverity() == DiagnosticSeverity::Error ? ": error: " : ": warning: ") << d.str() << "\n";
   }
@@ -238,12 +230,24 @@ int Compilation::run() {
     return fail("--target=" + options.target + ": " + error, ExitUsage);
   if (!options.output.empty() && sameFile(options.output, options.model))
     return fail(options.output + ": the output is the input file; name another one with -o", ExitUsage);
+  if (error = report::whyInvalid(options); !error.empty())
+    return fail(error, ExitUsage);
 
   DialectRegistry registry;
   registerAllDialects(registry);
   MLIRContext ctx(registry, MLIRContext::Threading::DISABLED);
   ctx.loadAllAvailableDialects();
   DiagnosticPrinter diagnostics(&ctx, options.model);
+  std::optional<report::Report> report;
+  if (!options.reports.empty())
+    report.emplace(options, ctx);
+  // The report is the last thing that is written: it tells of everything else.
+  auto writeReport = [&](int code) -> int {
+    progress.finish();
+    if (code != ExitDone || !report)
+      return code;
+    return report->write(progress.times(), error) ? ExitDone : fail(error, ExitFailure);
+  };
 
   stage("import");
   onnx::ImportResult imported;
@@ -277,6 +281,8 @@ int Compilation::run() {
     return ExitDone;
   }
   ModuleOp module = *imported.module;
+  if (report && !report->imported(module, error))
+    return fail(error, ExitUsage);
 
   stage("optimization");
   remember(module);
@@ -286,11 +292,15 @@ int Compilation::run() {
   buildOptimizationPipeline(pm, options.optLevel);
   if (options.timing)
     pm.enableTiming();
+  if (report)
+    report->instrument(pm);
   if (failed(pm.run(module)))
     return fail(options.model + ": error: optimization failed", ExitFailure);
+  if (report)
+    report->optimized(module);
   if (options.emit == EmitKind::NN) {
     progress.finish();
-    return emitModule(module);
+    return writeReport(emitModule(module));
   }
 
   CodegenOptions codegen;
@@ -315,29 +325,31 @@ int Compilation::run() {
   CompiledModel compiled;
   if (failed(generateCode(module, target, codegen, compiled, &progress)))
     return fail(options.model + ": error: code generation failed", ExitFailure);
+  if (report)
+    report->compiled(compiled);
 
   switch (options.emit) {
   case EmitKind::NN:
     break;
   case EmitKind::Exec:
     progress.finish();
-    return writeText([&](llvm::raw_ostream &os) {
+    return writeReport(writeText([&](llvm::raw_ostream &os) {
       compiled.program->print(os);
       return true;
-    });
+    }));
   case EmitKind::LLVM:
   case EmitKind::Asm:
     progress.finish();
-    return writeText([&](llvm::raw_ostream &os) {
+    return writeReport(writeText([&](llvm::raw_ostream &os) {
       os.write(compiled.objects[0].data(), compiled.objects[0].size());
       return true;
-    });
+    }));
   case EmitKind::Obj:
     stage("writing");
     if (int code = emitObject(compiled))
       return code;
     summary(compiled, options.model);
-    return ExitDone;
+    return writeReport(ExitDone);
   case EmitKind::Lib:
     break;
   }
@@ -348,10 +360,18 @@ int Compilation::run() {
     return fail(output + ": the output is the input file; name another one with -o", ExitUsage);
   if (!writeArtifact(output, compiled.objects, *compiled.program, target.required, error))
     return fail(error, ExitFailure);
+  if (report) {
+    report->written(output);
+    if (options.reportProfile) {
+      stage("profiling");
+      if (int code = report->measure(error))
+        return fail(error, code);
+    }
+  }
   summary(compiled, output);
-  if (options.verify)
-    return verifyArtifact(options, output);
-  return ExitDone;
+  if (int code = writeReport(ExitDone))
+    return code;
+  return options.verify ? verifyArtifact(options, output) : ExitDone;
 }
 
 int Compilation::reportCrash() {

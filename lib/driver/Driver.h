@@ -34,7 +34,10 @@ struct DriverOptions {
   bool timing = false;
   std::vector<std::string> printAfter; // pass names
   bool quiet = false;                  // no progress, no summary
-  std::string remarks;                 // regular expression of pass names whose remarks are printed
+  std::vector<std::string> reports;    // files: what was done to the model, as .html or .json
+  bool reportProfile = false;          // run the artifact for the report
+  std::string reportInputs;            // npz, empty: seeded random inputs
+  std::vector<std::string> reportDims; // NAME=SIZE of symbolic dimensions, for the report's figures
 };
 
 /// Registers every dialect and interface that the compiler uses.

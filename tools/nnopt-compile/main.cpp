@@ -37,6 +37,18 @@ static cl::opt<EmitKind> emit("emit", cl::desc("What to write (default: lib)"), 
                                          clEnumValN(EmitKind::Asm, "asm", "assembly")));
 static cl::opt<bool> exactConv("exact-conv", cl::desc("No Winograd convolutions: smaller rounding errors, slower 3x3 layers"),
                                cl::cat(category));
+static cl::list<std::string> reports("report",
+                                     cl::desc("Write what was done to the model, and why: a page to look at (.html) or its data "
+                                              "(.json). May be repeated"),
+                                     cl::value_desc("OUT.html|OUT.json"), cl::cat(category));
+static cl::opt<std::string> reportProfile("report-profile", cl::ValueOptional,
+                                          cl::desc("Run the artifact (on FILE.npz or random inputs) and report the time of "
+                                                   "every layer"),
+                                          cl::value_desc("FILE.npz"), cl::cat(category));
+static cl::list<std::string> reportDims("report-dim",
+                                        cl::desc("Size of a symbolic dimension for the report's figures and random inputs "
+                                                 "(default: the least)"),
+                                        cl::value_desc("NAME=SIZE"), cl::cat(category));
 static cl::opt<bool> timing("timing", cl::desc("Print the time of every stage and pass"), cl::cat(category));
 static cl::list<std::string> printAfter("print-ir-after", cl::desc("Print the graph after this pass (or: all)"),
                                         cl::value_desc("PASS"), cl::cat(category));
@@ -82,6 +94,10 @@ int main(int argc, char **argv) {
   options.check = check;
   options.verify = verify.getNumOccurrences() > 0;
   options.verifyInputs = verify;
+  options.reports.assign(reports.begin(), reports.end());
+  options.reportProfile = reportProfile.getNumOccurrences() > 0;
+  options.reportInputs = reportProfile;
+  options.reportDims.assign(reportDims.begin(), reportDims.end());
   options.timing = timing;
   options.printAfter.assign(printAfter.begin(), printAfter.end());
   options.quiet = quiet;

@@ -3,6 +3,7 @@
 #include "lib/codegen/cpu/Lowering.h"
 #include "lib/codegen/cpu/irregular/DataSizes.h"
 #include "lib/codegen/cpu/irregular/Helpers.h"
+#include "llvm/Support/SaveAndRestore.h"
 
 using namespace mlir;
 
@@ -24,27 +25,6 @@ RegisterEmitter::RegisterEmitter(Emitter emitter) {
 }
 
 ArrayRef<Emitter> emittersOf(StringRef opName) { return registry()[opName]; }
-
-//===----------------------------------------------------------------------===//
-// Names
-//===----------------------------------------------------------------------===//
-
-/// The ONNX node names in a location.
-static void collectNames(Location loc, SmallVectorImpl<StringRef> &names) {
-  if (auto name = dyn_cast<NameLoc>(loc)) {
-    if (!llvm::is_contained(names, name.getName().getValue()))
-      names.push_back(name.getName());
-  } else if (auto fused = dyn_cast<FusedLoc>(loc)) {
-    for (Location l : fused.getLocations())
-      collectNames(l, names);
-  }
-}
-
-static std::string nodeNames(Location loc) {
-  SmallVector<StringRef> names;
-  collectNames(loc, names);
-  return llvm::join(names, ",");
-}
 
 //===----------------------------------------------------------------------===//
 // Lowering: values
@@ -81,7 +61,7 @@ uint32_t Lowering::bufferOf(Value v) {
     if (dependsOnData(buffer.size, program.dataDependent))
       buffer.kind = NNOPT_B_STATE;
     if (Operation *def = v.getDefiningOp())
-      buffer.name = nodeNames(def->getLoc());
+      buffer.name = llvm::join(nodeNames(def->getLoc()), ",");
     number = program.addBuffer(buffer);
   }
   buffers[v] = number;
@@ -206,8 +186,10 @@ void Lowering::launch(Kernel &k, nn::Dim tasks) {
   launch.grain = std::max<int64_t>(1, k.grain);
   launch.flops = k.flops;
   launch.bytes = k.bytes;
-  launch.nodes = nodeNames(k.op->getLoc());
+  launch.nodes = llvm::join(nodeNames(k.op->getLoc()), ",");
   launch.op = k.op->getName().stripDialect().str();
+  launch.emitter = emitterName.str();
+  launch.operation = k.op;
   for (auto [in, out] : k.inPlace)
     launch.inPlace.push_back({in, out});
   addInstruction({NNOPT_I_LAUNCH, uint32_t(program.launches.size()), 0, 0});
@@ -347,6 +329,11 @@ LogicalResult Lowering::lowerOp(Operation *op) {
         continue;
       if (emitter.match && !emitter.match(op, *this))
         continue;
+      if (emitter.priority == 0 && options.optLevel != 0 && list.size() > 1)
+        remark::missed(op->getLoc(), remark::RemarkOpts::name("plain-loops").category("lowering"))
+            << remark::reason("no faster kernel for {0} takes these types, shapes and attributes", op->getName().stripDialect().str());
+      // Emitters of control flow lower other operations.
+      llvm::SaveAndRestore name(emitterName, emitter.name);
       return emitter.emit(op, *this);
     }
     return std::nullopt;
@@ -362,6 +349,7 @@ LogicalResult Lowering::lowerOp(Operation *op) {
 /// Writes a small integer tensor whose elements are expressions over sizes.
 LogicalResult Lowering::materialize(Operation *op, ArrayRef<nn::Dim> content) {
   Value result = op->getResult(0);
+  llvm::SaveAndRestore name(emitterName, StringRef("shape-values"));
   Kernel k(*this, op, "shape_values");
   Buffer out = k.write(result);
   for (auto [i, d] : llvm::enumerate(content)) {

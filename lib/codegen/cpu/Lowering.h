@@ -27,7 +27,7 @@ using MatchFn = bool (*)(mlir::Operation *op, Lowering &lowering);
 /// those of priority 0, which are the reference: plain loops, every type and attribute.
 struct Emitter {
   llvm::StringRef opName; // "nn.conv"; "*" for every elementwise operation
-  llvm::StringRef name;   // "conv-direct": shown in remarks
+  llvm::StringRef name;   // "conv-direct": shown in reports
   int priority;
   MatchFn match; // null: always
   EmitFn emit;
@@ -91,6 +91,7 @@ private:
   void emitCopy(uint32_t to, uint32_t from, nn::Dim byteOffset, const nn::ValueInfo &info);
   void finishBlock(uint32_t number);
   mlir::ModuleOp kernels;
+  llvm::StringRef emitterName; // the one that is at work
   llvm::DenseMap<mlir::Value, uint32_t> buffers;
   llvm::DenseSet<mlir::Operation *> needed;
   llvm::StringMap<uint32_t> kernelsByText;
