@@ -73,4 +73,9 @@ class NN_ElementwiseOp<string mnemonic, list<Trait> traits = []>
   }];
 }
 
+/// A contraction with weight, bias and epilogue.
+class NN_LinearOpBase<string mnemonic>
+    : NN_Op<mnemonic, [IsolatedFromAbove, AttrSizedOperandSegments,
+                       DeclareOpInterfaceMethods<NN_LinearOp, ["getGroups", "areGroupsAlongWeightOut"]>]>;
+
 #endif

@@ -37,4 +37,67 @@ def NN_Elementwise : OpInterface<"Elementwise"> {
   ];
 }
 
+/// An operation that is linear in an activation and linear in a weight: each result element along
+/// the out channel axis is a sum of products of activation elements (of all in channels of its
+/// group) and weights, plus the channel's bias, through the epilogue. Everything else about it
+/// (windows, batch dimensions, attributes) may be unknown to who scales channels.
+def NN_LinearOp : OpInterface<"LinearOp"> {
+  let cppNamespace = "::nnopt::nn";
+  let methods = [
+    InterfaceMethod<"The operand whose channels are reduced.",
+      "::mlir::OpOperand &", "getActivationMutable">,
+    InterfaceMethod<"The operand that holds the weights (any value; passes need a constant).",
+      "::mlir::OpOperand &", "getWeightMutable">,
+    InterfaceMethod<"The activation.", "::mlir::Value", "getActivation", (ins),
+      "return $_op.getActivationMutable().get();">,
+    InterfaceMethod<"The weights.", "::mlir::Value", "getWeight", (ins),
+      "return $_op.getWeightMutable().get();">,
+    InterfaceMethod<"One element for each out channel (or one for all), or null.",
+      "::mlir::Value", "getBias", (ins), "return $_op.getBias();">,
+    InterfaceMethod<"Scalar code that ends the operation; empty for none.",
+      "::mlir::Region &", "getEpilogue", (ins), "return $_op.getEpilogue();">,
+    InterfaceMethod<"What the epilogue reads besides.",
+      "::mlir::Operation::operand_range", "getEpilogueArgs", (ins), "return $_op.getEpilogueArgs();">,
+    InterfaceMethod<"Appends operands for the epilogue.",
+      "void", "addEpilogueArgs", (ins "::mlir::ValueRange":$values),
+      "$_op.getEpilogueArgsMutable().append(values);">,
+    InterfaceMethod<"Dimension of the activation that is reduced.",
+      "int64_t", "getInChannelAxis">,
+    InterfaceMethod<"Dimension of the result that the bias goes along.",
+      "int64_t", "getOutChannelAxis">,
+    InterfaceMethod<"Dimension of the weight for in channels (of one group, or all of them).",
+      "int64_t", "getWeightInAxis">,
+    InterfaceMethod<"Dimension of the weight for out channels (all of them, or of one group); -1 "
+                    "when the weight has no such dimension (a vector).",
+      "int64_t", "getWeightOutAxis">,
+    InterfaceMethod<"In and out channels fall into this many blocks; only block i of the one feeds "
+                    "block i of the other.",
+      "int64_t", "getGroups", (ins), "", "return 1;">,
+    InterfaceMethod<"Whether the out axis of the weight runs over all groups; otherwise the in axis "
+                    "does.",
+      "bool", "areGroupsAlongWeightOut", (ins), "", "return true;">,
+    InterfaceMethod<"Number of out channels; ShapedType::kDynamic where the types do not say.",
+      "int64_t", "getOutChannels", (ins), [{
+        int64_t axis = $_op.getWeightOutAxis();
+        auto type = ::llvm::cast<::mlir::RankedTensorType>($_op.getWeightMutable().get().getType());
+        if (axis < 0 || type.isDynamicDim(axis))
+          return ::mlir::ShapedType::kDynamic;
+        return type.getDimSize(axis) * ($_op.areGroupsAlongWeightOut() ? 1 : $_op.getGroups());
+      }]>,
+    InterfaceMethod<"Number of in channels; ShapedType::kDynamic where the types do not say.",
+      "int64_t", "getInChannels", (ins), [{
+        auto type = ::llvm::cast<::mlir::RankedTensorType>($_op.getWeightMutable().get().getType());
+        int64_t axis = $_op.getWeightInAxis();
+        if (type.isDynamicDim(axis))
+          return ::mlir::ShapedType::kDynamic;
+        return type.getDimSize(axis) * ($_op.areGroupsAlongWeightOut() ? $_op.getGroups() : 1);
+      }]>,
+    InterfaceMethod<"A copy with its attributes and epilogue, with another activation (of the same "
+                    "type), weight (of the same shape) and bias (null: none).",
+      "::nnopt::nn::LinearOp", "cloneWith",
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::Value":$activation,
+           "::mlir::Value":$weight, "::mlir::Value":$bias)>
+  ];
+}
+
 #endif

@@ -391,7 +391,7 @@ def NN_SoftmaxOp : NN_Op<"softmax"> {
 /// Contractions end in an epilogue: the region's arguments are the accumulated element (with the
 /// bias added) and one element of each of `epilogue_args`, which broadcast to the result's shape;
 /// `nn.yield` returns the result element. An empty region is the identity.
-def NN_ConvOp : NN_Op<"conv", [IsolatedFromAbove, AttrSizedOperandSegments]> {
+def NN_ConvOp : NN_LinearOpBase<"conv"> {
   let summary = "N-dimensional convolution (cross-correlation), grouped, with bias and epilogue.";
   let description = [{
     x is [N, C, spatial...], or [N, spatial..., C] when `channels_last` is set (the result alike);
@@ -408,7 +408,7 @@ def NN_ConvOp : NN_Op<"conv", [IsolatedFromAbove, AttrSizedOperandSegments]> {
   }];
   let hasVerifier = 1;
 }
-def NN_ConvTransposeOp : NN_Op<"conv_transpose", [IsolatedFromAbove, AttrSizedOperandSegments]> {
+def NN_ConvTransposeOp : NN_LinearOpBase<"conv_transpose"> {
   let summary = "Transposed convolution; w is [C, M / group, kernel...]; pads and output_padding are resolved.";
   let arguments = (ins NN_Tensor:$x, NN_Tensor:$w, Optional<NN_Tensor>:$bias, Variadic<NN_Tensor>:$epilogue_args,
                        DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads, DenseI64ArrayAttr:$dilations,
@@ -421,7 +421,7 @@ def NN_ConvTransposeOp : NN_Op<"conv_transpose", [IsolatedFromAbove, AttrSizedOp
   }];
   let hasVerifier = 1;
 }
-def NN_MatMulOp : NN_Op<"matmul", [IsolatedFromAbove, AttrSizedOperandSegments]> {
+def NN_MatMulOp : NN_LinearOpBase<"matmul"> {
   let summary = "Batched matrix product as numpy.matmul, with bias [N] and epilogue.";
   let description = [{
     `transpose_a`, `transpose_b` swap the last two dimensions of an operand of rank 2 or more first.

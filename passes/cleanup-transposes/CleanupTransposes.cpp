@@ -1,6 +1,6 @@
 //===- CleanupTransposes.cpp - transposes, reshapes, neutral operands -----===//
 #include "passes/Passes.h"
-#include "passes/common/Affine.h"
+#include "passes/common/Rewrite.h"
 
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
@@ -192,7 +192,7 @@ struct ElementwiseBeforeReshape : RewritePattern {
     Operation *reshape = nullptr;
     for (Value v : op->getOperands())
       if (isReshape(v.getDefiningOp()) &&
-          isContraction(v.getDefiningOp()->getOperand(0).getDefiningOp()))
+          isa_and_nonnull<nn::LinearOp>(v.getDefiningOp()->getOperand(0).getDefiningOp()))
         reshape = v.getDefiningOp();
     if (!reshape || !reshape->hasOneUse() || !reshape->getOperand(0).hasOneUse() ||
         !shapes.sameDims(reshape->getResult(0), op->getResult(0)))

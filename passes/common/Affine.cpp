@@ -1,173 +1,191 @@
-//===- Affine.cpp - scaling and shifting the output of a contraction ------===//
+//===- Affine.cpp - scaling and shifting around a linear operation --------===//
 #include "passes/common/Affine.h"
 
-#include "llvm/ADT/TypeSwitch.h"
 #include <cstring>
 
 using namespace mlir;
 
 namespace nnopt {
 
-bool isContraction(Operation *op) {
-  return isa_and_nonnull<nn::ConvOp, nn::ConvTransposeOp, nn::MatMulOp>(op);
-}
-
-Value contractionWeight(Operation *op) {
-  return TypeSwitch<Operation *, Value>(op)
-      .Case<nn::ConvOp, nn::ConvTransposeOp>([](auto conv) { return conv.getW(); })
-      .Case<nn::MatMulOp>([](auto matmul) { return matmul.getB(); });
-}
-
-Value contractionBias(Operation *op) {
-  return TypeSwitch<Operation *, Value>(op).Case<nn::ConvOp, nn::ConvTransposeOp, nn::MatMulOp>(
-      [](auto c) { return c.getBias(); });
-}
-
-Region &contractionEpilogue(Operation *op) { return op->getRegion(0); }
-
-ValueRange contractionEpilogueArgs(Operation *op) {
-  return TypeSwitch<Operation *, ValueRange>(op)
-      .Case<nn::ConvOp, nn::ConvTransposeOp, nn::MatMulOp>(
-          [](auto c) { return c.getEpilogueArgs(); });
-}
-
-int64_t channelAxis(Operation *op) {
-  int64_t last = rankOf(op->getResult(0)) - 1;
-  return TypeSwitch<Operation *, int64_t>(op)
-      .Case<nn::ConvOp, nn::ConvTransposeOp>(
-          [&](auto conv) { return conv.getChannelsLast() ? last : 1; })
-      .Case<nn::MatMulOp>([&](auto) { return last; });
-}
-
-/// Dimension of a matmul's right operand that the columns of the result come from.
-static int64_t columnAxis(nn::MatMulOp op) {
-  return rankOf(op.getB()) - (op.getTransposeB() ? 2 : 1);
-}
-
-int64_t channelCount(Operation *op) {
-  ArrayRef<int64_t> w = shapeOf(contractionWeight(op));
-  if (isa<nn::ConvOp>(op))
-    return w[0];
-  if (auto conv = dyn_cast<nn::ConvTransposeOp>(op))
-    return ShapedType::isDynamic(w[1]) ? w[1] : w[1] * (int64_t)conv.getGroup();
-  return w.size() < 2 ? ShapedType::kDynamic : w[columnAxis(cast<nn::MatMulOp>(op))];
-}
-
-std::string whyNotAffine(Operation *op, bool scaled) {
-  if (!contractionEpilogue(op).empty())
-    return "it has an epilogue";
+static std::string whyNotNumbers(nn::LinearOp op, bool needsWeights, bool needsBias) {
   Type type = elementTypeOf(op->getResult(0));
   if (!type.isF32() && !type.isF64())
     return "its element type is not f32 or f64";
-  if (ShapedType::isDynamic(channelCount(op)))
+  if (needsWeights) {
+    if (!nn::ConstantData::get(op.getWeight()))
+      return "its weights are not constant";
+    // A matmul of vectors, or of a weight of another type.
+    if (op.getWeightOutAxis() < 0 || elementTypeOf(op.getWeight()) != type)
+      return "its weights are no matrix of the result's type";
+  }
+  if (ShapedType::isDynamic(op.getOutChannels()))
     return "its number of output channels is not static";
-  if (scaled && !nn::ConstantData::get(contractionWeight(op)))
-    return "its weights are not constant";
-  if (Value bias = contractionBias(op); bias && !isConstant(bias))
+  if (Value bias = op.getBias(); needsBias && bias && !isConstant(bias))
     return "its bias is not constant";
   return "";
 }
 
-Operation *cloneWithBias(RewriterBase &rewriter, Operation *op, Value weight, Value bias,
-                         Location loc) {
-  OpBuilder::InsertionGuard guard(rewriter);
-  rewriter.setInsertionPoint(op);
-  Operation *copy =
-      TypeSwitch<Operation *, Operation *>(op)
-          .Case<nn::ConvOp>([&](nn::ConvOp c) {
-            return nn::ConvOp::create(rewriter, loc, c.getType(), c.getX(), weight, bias,
-                                      c.getEpilogueArgs(), c.getStridesAttr(), c.getPadsAttr(),
-                                      c.getDilationsAttr(), c.getGroupAttr(),
-                                      c.getChannelsLastAttr());
-          })
-          .Case<nn::ConvTransposeOp>([&](nn::ConvTransposeOp c) {
-            return nn::ConvTransposeOp::create(
-                rewriter, loc, c.getType(), c.getX(), weight, bias, c.getEpilogueArgs(),
-                c.getStridesAttr(), c.getPadsAttr(), c.getDilationsAttr(), c.getOutputPaddingAttr(),
-                c.getGroupAttr(), c.getChannelsLastAttr());
-          })
-          .Case<nn::MatMulOp>([&](nn::MatMulOp m) {
-            return nn::MatMulOp::create(rewriter, loc, m.getType(), m.getA(), weight, bias,
-                                        m.getEpilogueArgs(), m.getTransposeAAttr(),
-                                        m.getTransposeBAttr());
-          });
-  if (!contractionEpilogue(op).empty()) {
-    IRMapping mapping;
-    rewriter.cloneRegionBefore(contractionEpilogue(op), contractionEpilogue(copy),
-                               contractionEpilogue(copy).begin(), mapping);
-  }
-  return copy;
+/// A scale needs weights of its own: where others read the same ones, they exist twice afterwards.
+/// That pays as long as reading them costs less than scaling the result.
+static std::string whyNotClone(nn::LinearOp op, Value scaled) {
+  Value weight = op.getWeight();
+  if (weight.hasOneUse())
+    return "";
+  int64_t weights = cast<RankedTensorType>(weight.getType()).getNumElements(), saved = 1;
+  for (int64_t d : shapeOf(scaled))
+    saved *= ShapedType::isDynamic(d) ? 1 : d;
+  if (weights <= saved)
+    return "";
+  return llvm::formatv("its weights are shared: a copy of {0} elements costs more than scaling {1}",
+                       weights, saved);
 }
 
-/// Multiplies row r, of `inner` elements, by factor(r); rounds once to T.
+std::string whyNotAffine(nn::LinearOp op, bool scaled) {
+  if (!op.getEpilogue().empty())
+    return "it has an epilogue";
+  if (std::string why = whyNotNumbers(op, scaled, /*needsBias=*/true); !why.empty())
+    return why;
+  return scaled ? whyNotClone(op, op->getResult(0)) : "";
+}
+
+std::string whyNotAffineBefore(nn::LinearOp op, bool scaled, bool shifted) {
+  if (std::string why = whyNotNumbers(op, /*needsWeights=*/true, shifted); !why.empty())
+    return why;
+  if (ShapedType::isDynamic(op.getInChannels()))
+    return "its number of input channels is not static";
+  if (shifted && isa<nn::MatMulOp>(op) && rankOf(op.getWeight()) > 2)
+    return "its weights differ between matrices of a batch";
+  return scaled ? whyNotClone(op, op.getActivation()) : "";
+}
+
+bool seesNoBorder(nn::LinearOp op) {
+  if (auto conv = dyn_cast<nn::ConvOp>(*op))
+    return llvm::all_of(conv.getPads(), [](int64_t p) { return p == 0; });
+  if (auto conv = dyn_cast<nn::ConvTransposeOp>(*op))
+    return llvm::all_of(shapeOf(conv.getW()).drop_front(2), [](int64_t k) { return k == 1; }) &&
+           llvm::all_of(conv.getStrides(), [](int64_t s) { return s == 1; }) &&
+           llvm::all_of(conv.getPads(), [](int64_t p) { return p == 0; }) &&
+           llvm::all_of(conv.getOutputPadding(), [](int64_t p) { return p == 0; });
+  return isa<nn::MatMulOp>(op);
+}
+
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+/// Calls visit(element, out channel, in channel, tap) for the elements of the weight in order; a
+/// tap numbers the dimensions behind both channels.
+template <typename Visit> static void forEachWeight(nn::LinearOp op, Visit visit) {
+  ArrayRef<int64_t> shape = shapeOf(op.getWeight());
+  int64_t outAxis = op.getWeightOutAxis(), inAxis = op.getWeightInAxis();
+  int64_t sizeOut = shape[outAxis], sizeIn = shape[inAxis], groups = op.getGroups();
+  int64_t strideOut = 1, strideIn = 1, taps = 1, count = 1;
+  for (auto [i, d] : llvm::enumerate(shape)) {
+    count *= d;
+    strideOut *= (int64_t)i > outAxis ? d : 1;
+    strideIn *= (int64_t)i > inAxis ? d : 1;
+    taps *= (int64_t)i > std::max(outAxis, inAxis) ? d : 1;
+  }
+  bool alongOut = op.areGroupsAlongWeightOut();
+  int64_t outOfGroup = alongOut ? sizeOut / groups : sizeOut;
+  int64_t inOfGroup = alongOut ? sizeIn : sizeIn / groups;
+  for (int64_t at = 0; at < count; ++at) {
+    int64_t out = at / strideOut % sizeOut, in = at / strideIn % sizeIn;
+    if (alongOut)
+      in += out / outOfGroup * inOfGroup;
+    else
+      out += in / inOfGroup * outOfGroup;
+    visit(at, out, in, at % taps);
+  }
+}
+
 template <typename T>
-static std::vector<char> scaleRows(ArrayRef<char> bytes, int64_t inner,
-                                   llvm::function_ref<double(int64_t)> factor) {
-  std::vector<char> result(bytes.size());
-  int64_t rows = bytes.size() / sizeof(T) / std::max<int64_t>(inner, 1);
-  for (int64_t r = 0, at = 0; r < rows; ++r) {
-    double s = factor(r);
-    for (int64_t i = 0; i < inner; ++i, at += sizeof(T)) {
-      T value;
-      std::memcpy(&value, bytes.data() + at, sizeof(T)); // Blobs need not be aligned.
-      value = T(value * s);
-      std::memcpy(result.data() + at, &value, sizeof(T));
-    }
-  }
-  return result;
+static Value scaleWeights(RewriterBase &rewriter, nn::LinearOp op, ArrayRef<double> outScale,
+                          ArrayRef<double> inScale, Location loc) {
+  auto data = nn::ConstantData::get(op.getWeight());
+  const char *from = data->bytes().data();
+  std::vector<char> bytes(data->bytes().size());
+  forEachWeight(op, [&](int64_t at, int64_t out, int64_t in, int64_t) {
+    T value;
+    std::memcpy(&value, from + at * sizeof(T), sizeof(T)); // Blobs need not be aligned.
+    double scale = outScale.empty() ? 1 : outScale[out];
+    value = T(value * scale * (inScale.empty() ? 1 : inScale[in]));
+    std::memcpy(bytes.data() + at * sizeof(T), &value, sizeof(T));
+  });
+  return nn::ConstantOp::create(rewriter, loc,
+                                nn::makeConstant(data->type(), bytes, "scaled_weight"));
 }
 
-/// Multiplies the weights that make output channel c by scale[c].
-static Value scaleWeights(RewriterBase &rewriter, Operation *op, ArrayRef<double> scale,
-                          Location loc) {
-  Value weight = contractionWeight(op);
-  auto type = cast<RankedTensorType>(weight.getType());
-  ArrayRef<int64_t> shape = type.getShape();
-  // w is [outer, channel, inner] around the axis that holds the channels (of one group).
-  int64_t axis = 0;
-  if (isa<nn::ConvTransposeOp>(op))
-    axis = 1;
-  else if (auto matmul = dyn_cast<nn::MatMulOp>(op))
-    axis = columnAxis(matmul);
-  int64_t inner = 1, outer = 1;
-  for (auto [i, d] : llvm::enumerate(shape))
-    ((int64_t)i < axis ? outer : inner) *= (int64_t)i == axis ? 1 : d;
-  int64_t size = shape[axis];
-  // conv_transpose: rows [g * C / group, (g + 1) * C / group) of w belong to group g, whose output
-  // channels are [g * size, (g + 1) * size).
-  int64_t rowsOfGroup = outer;
-  if (auto conv = dyn_cast<nn::ConvTransposeOp>(op))
-    rowsOfGroup = outer / (int64_t)conv.getGroup();
-  auto factor = [&](int64_t row) { return scale[row / size / rowsOfGroup * size + row % size]; };
-  auto data = nn::ConstantData::get(weight);
-  std::vector<char> bytes = type.getElementType().isF64()
-                                ? scaleRows<double>(data->bytes(), inner, factor)
-                                : scaleRows<float>(data->bytes(), inner, factor);
-  return nn::ConstantOp::create(rewriter, loc, nn::makeConstant(type, bytes, "scaled_weight"));
+/// The weights with each element multiplied by the scales of its channels (empty: 1).
+static Value scaleWeights(RewriterBase &rewriter, nn::LinearOp op, ArrayRef<double> outScale,
+                          ArrayRef<double> inScale, Location loc) {
+  auto isOne = [](double s) { return s == 1; };
+  if (llvm::all_of(outScale, isOne) && llvm::all_of(inScale, isOne))
+    return op.getWeight();
+  return elementTypeOf(op.getWeight()).isF64()
+             ? scaleWeights<double>(rewriter, op, outScale, inScale, loc)
+             : scaleWeights<float>(rewriter, op, outScale, inScale, loc);
 }
 
-Value applyAffine(RewriterBase &rewriter, Operation *op, ArrayRef<double> scale,
+std::vector<double> sumOfTaps(nn::LinearOp op, ArrayRef<double> shift) {
+  std::vector<double> weights = *numbersOf(op.getWeight());
+  int64_t taps = 1;
+  for (auto [i, d] : llvm::enumerate(shapeOf(op.getWeight())))
+    taps *= (int64_t)i > std::max(op.getWeightOutAxis(), op.getWeightInAxis()) ? d : 1;
+  std::vector<double> sums(op.getOutChannels() * taps, 0);
+  forEachWeight(op, [&](int64_t at, int64_t out, int64_t in, int64_t tap) {
+    sums[out * taps + tap] += weights[at] * shift[in];
+  });
+  return sums;
+}
+
+//===----------------------------------------------------------------------===//
+// The whole operation
+//===----------------------------------------------------------------------===//
+
+std::vector<double> biasOf(nn::LinearOp op) {
+  int64_t channels = op.getOutChannels();
+  if (!op.getBias())
+    return std::vector<double>(channels, 0);
+  std::vector<double> bias = *numbersOf(op.getBias());
+  // A bias of one element stands for all channels.
+  if (bias.size() == 1)
+    bias.assign(channels, double(bias.front()));
+  return bias;
+}
+
+static Value cloneWithNumbers(RewriterBase &rewriter, nn::LinearOp op, Value weight,
+                              ArrayRef<double> bias, Location loc) {
+  Value newBias;
+  if (op.getBias() || llvm::any_of(bias, [](double b) { return b != 0; }))
+    newBias = makeNumbersOp(rewriter, loc, elementTypeOf(op->getResult(0)), {(int64_t)bias.size()},
+                            bias, "bias");
+  return op.cloneWith(rewriter, loc, op.getActivation(), weight, newBias)->getResult(0);
+}
+
+Value applyAffine(RewriterBase &rewriter, nn::LinearOp op, ArrayRef<double> scale,
                   ArrayRef<double> shift, Location loc) {
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPoint(op);
-  int64_t channels = channelCount(op);
-  Value weight = contractionWeight(op);
-  if (llvm::any_of(scale, [](double s) { return s != 1; }))
-    weight = scaleWeights(rewriter, op, scale, loc);
-  std::vector<double> bias(channels, 0);
-  if (Value old = contractionBias(op)) {
-    bias = *numbersOf(old);
-    // A bias of one element stands for all channels.
-    if (bias.size() == 1)
-      bias.assign(channels, double(bias.front()));
-  }
-  for (int64_t c = 0; c < channels; ++c)
+  Value weight = scaleWeights(rewriter, op, scale, {}, loc);
+  std::vector<double> bias = biasOf(op);
+  for (size_t c = 0; c < bias.size(); ++c)
     bias[c] = bias[c] * (scale.empty() ? 1 : scale[c]) + (shift.empty() ? 0 : shift[c]);
-  Value newBias;
-  if (contractionBias(op) || llvm::any_of(bias, [](double b) { return b != 0; }))
-    newBias =
-        makeNumbersOp(rewriter, loc, elementTypeOf(op->getResult(0)), {channels}, bias, "bias");
-  return cloneWithBias(rewriter, op, weight, newBias, loc)->getResult(0);
+  return cloneWithNumbers(rewriter, op, weight, bias, loc);
+}
+
+Value applyAffineBefore(RewriterBase &rewriter, nn::LinearOp op, ArrayRef<double> scale,
+                        ArrayRef<double> shift, Location loc) {
+  OpBuilder::InsertionGuard guard(rewriter);
+  rewriter.setInsertionPoint(op);
+  Value weight = scaleWeights(rewriter, op, {}, scale, loc);
+  if (llvm::all_of(shift, [](double t) { return t == 0; }))
+    return op.cloneWith(rewriter, loc, op.getActivation(), weight, op.getBias())->getResult(0);
+  std::vector<double> bias = biasOf(op), sums = sumOfTaps(op, shift);
+  size_t taps = sums.size() / bias.size();
+  for (size_t i = 0; i < sums.size(); ++i)
+    bias[i / taps] += sums[i];
+  return cloneWithNumbers(rewriter, op, weight, bias, loc);
 }
 
 } // namespace nnopt

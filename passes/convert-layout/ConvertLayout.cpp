@@ -175,8 +175,8 @@ void Converter::choose() {
   channelsLast = cut.solve();
 }
 
-/// The channels-last form of a constant extended to `rank` dimensions; where it broadcasts, without
-/// leading ones.
+/// The channels-last form of a constant extended to `rank` dimensions; where it broadcasts, a
+/// vector comes without leading ones.
 Value Converter::constantLast(nn::ConstantOp constant, int64_t rank, bool broadcasts) {
   auto type = constant.getType();
   SmallVector<int64_t> shape(rank - type.getRank(), 1);
@@ -187,6 +187,8 @@ Value Converter::constantLast(nn::ConstantOp constant, int64_t rank, bool broadc
   int64_t lead = 0;
   while (broadcasts && lead + 1 < rank && result[lead] == 1)
     ++lead;
+  if (lead + 1 < rank)
+    lead = 0; // Not a vector: an operand of the result's rank can join an epilogue.
   auto data = nn::ConstantData::get(constant.getValue());
   if (!data)
     return {};

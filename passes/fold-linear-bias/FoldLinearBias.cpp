@@ -1,6 +1,6 @@
 //===- FoldLinearBias.cpp - constant scale and shift into contractions ----===//
 #include "passes/Passes.h"
-#include "passes/common/Affine.h"
+#include "passes/common/ChannelFold.h"
 
 using namespace mlir;
 
@@ -14,94 +14,19 @@ namespace {
 
 constexpr StringLiteral kPass = "fold-linear-bias";
 
-/// One operation after a contraction, as y = scale * x + shift (empty: 1, 0).
-struct AffineStep {
-  Value x;
-  Value constant;
-  std::vector<double> scale, shift;
-};
-
-/// The operand that a contraction defines and the constant one, in either order.
-static bool splitOperands(Operation *op, Value &x, Value &constant, bool &constantFirst) {
-  if (op->getNumOperands() != 2)
-    return false;
-  constantFirst = isConstant(op->getOperand(0));
-  x = op->getOperand(constantFirst ? 1 : 0);
-  constant = op->getOperand(constantFirst ? 0 : 1);
-  return isConstant(constant) && isContraction(x.getDefiningOp());
-}
-
-/// Reads `op` as an affine map of each channel of a contraction; a reason where it looks like one
-/// but is not; nothing for other operations.
-static std::optional<AffineStep> readStep(Operation *op, std::string &why) {
-  AffineStep step;
-  bool constantFirst = false;
-  if (isa<nn::NegOp>(op)) {
-    step.x = op->getOperand(0);
-    if (!isContraction(step.x.getDefiningOp()))
-      return std::nullopt;
-    int64_t channels = channelCount(step.x.getDefiningOp());
-    if (ShapedType::isDynamic(channels))
-      return std::nullopt;
-    step.scale.assign(channels, -1);
-    return step;
-  }
-  if (!isa<nn::AddOp, nn::SubOp, nn::MulOp, nn::DivOp>(op) ||
-      !splitOperands(op, step.x, step.constant, constantFirst))
-    return std::nullopt;
-  if (isa<nn::DivOp>(op) && constantFirst)
-    return std::nullopt;
-  Operation *linear = step.x.getDefiningOp();
-  Type type = elementTypeOf(step.x);
-  if (!type.isF32() && !type.isF64()) {
-    why = "the element type is not f32 or f64";
-    return std::nullopt;
-  }
-  auto values =
-      vectorAlong(step.constant, channelAxis(linear), rankOf(step.x), channelCount(linear));
-  if (!values) {
-    why = "the constant does not depend on the output channel alone";
-    return std::nullopt;
-  }
-  if (isa<nn::AddOp>(op)) {
-    step.shift = *values;
-  } else if (isa<nn::SubOp>(op)) {
-    step.shift = *values;
-    if (constantFirst)
-      step.scale.assign(values->size(), -1);
-    else
-      for (double &v : step.shift)
-        v = -v;
-  } else {
-    step.scale = *values;
-    if (isa<nn::DivOp>(op))
-      for (double &v : step.scale) {
-        if (v == 0) {
-          why = "division by zero";
-          return std::nullopt;
-        }
-        v = 1 / v;
-      }
-  }
-  return step;
-}
-
 //===----------------------------------------------------------------------===//
-// Numbers that multiply an operand: W (s x) + b = (s W) x + b, and (s a) c = s (a c)
+// Numbers that multiply an operand of a matrix product of variables: (s a) b = s (a b)
 //===----------------------------------------------------------------------===//
 
-/// The scaled operand of a contraction: `scaling` computes x times or over a number; operations
+/// The scaled operand of a matrix product: `scaling` computes x times or over a number; operations
 /// that only move elements may stand between.
 struct ScaledOperand {
-  OpOperand *operand;
   Operation *scaling;
   Value x;
   double factor;
 };
 
-static std::optional<ScaledOperand> findScaledOperand(Operation *linear, unsigned index) {
-  ScaledOperand found{&linear->getOpOperand(index), nullptr, {}, 1};
-  Value v = found.operand->get();
+static std::optional<ScaledOperand> findScaledOperand(Value v) {
   while (v.hasOneUse() && isa_and_nonnull<nn::TransposeOp, nn::ReshapeOp, nn::FlattenOp,
                                           nn::SqueezeOp, nn::UnsqueezeOp>(v.getDefiningOp()))
     v = v.getDefiningOp()->getOperand(0);
@@ -113,102 +38,89 @@ static std::optional<ScaledOperand> findScaledOperand(Operation *linear, unsigne
     bool divides = isa<nn::DivOp>(op);
     if (!number || (divides && (i == 0 || *number == 0)))
       continue;
-    found.x = op->getOperand(1 - i);
-    found.factor = divides ? 1 / *number : *number;
-    found.scaling = op;
-    // A contraction takes the factor itself.
-    if (found.x.getType() != v.getType() || isContraction(found.x.getDefiningOp()))
+    Value x = op->getOperand(1 - i);
+    // A linear operation takes the factor itself.
+    if (x.getType() != v.getType() || isa_and_nonnull<nn::LinearOp>(x.getDefiningOp()))
       return std::nullopt;
-    return found;
+    return ScaledOperand{op, x, divides ? 1 / *number : *number};
   }
   return std::nullopt;
 }
 
-/// Moves the factors of a contraction's operands into its constant weights, or behind it where the
-/// elementwise operation can join its epilogue.
-static int64_t pullScales(Operation *linear, IRRewriter &rewriter) {
-  Type type = elementTypeOf(linear->getResult(0));
-  if ((!type.isF32() && !type.isF64()) || !contractionEpilogue(linear).empty())
+/// Moves the factors of both operands behind a matrix product, where the elementwise operation can
+/// join its epilogue. A bias would be scaled with the result.
+static int64_t pullScales(nn::MatMulOp matmul, IRRewriter &rewriter) {
+  Type type = elementTypeOf(matmul.getResult());
+  if ((!type.isF32() && !type.isF64()) || !matmul.getEpilogue().empty() || matmul.getBias() ||
+      isConstant(matmul.getB()))
     return 0;
   double factor = 1;
   SmallVector<Operation *> scalings;
-  bool weightsAreConstant = isConstant(contractionWeight(linear));
-  for (unsigned index : {0u, 1u}) {
-    if (index == 1 && !isa<nn::MatMulOp>(linear))
-      break;
-    // A bias would be scaled with the result.
-    if (!weightsAreConstant && contractionBias(linear))
-      break;
-    auto scaled = findScaledOperand(linear, index);
-    if (!scaled)
-      continue;
-    factor *= scaled->factor;
-    scalings.push_back(scaled->scaling);
-    rewriter.replaceAllUsesWith(scaled->scaling->getResult(0), scaled->x);
-  }
+  for (OpOperand *operand : {&matmul.getAMutable(), &matmul.getBMutable()})
+    if (auto scaled = findScaledOperand(operand->get())) {
+      factor *= scaled->factor;
+      scalings.push_back(scaled->scaling);
+      rewriter.replaceAllUsesWith(scaled->scaling->getResult(0), scaled->x);
+    }
   if (scalings.empty())
     return 0;
   SmallVector<Operation *> all = scalings;
-  all.push_back(linear);
+  all.push_back(matmul);
   Location loc = fusedLoc(all);
-  rewriter.setInsertionPoint(linear);
-  if (weightsAreConstant) {
-    Value w = contractionWeight(linear);
-    std::vector<double> values = *numbersOf(w);
-    for (double &v : values)
-      v *= factor;
-    Value scaledWeights = makeNumbersOp(rewriter, loc, type, shapeOf(w), values, "scaled_weight");
-    rewriter.replaceOp(
-        linear, cloneWithBias(rewriter, linear, scaledWeights, contractionBias(linear), loc));
-  } else {
-    rewriter.setInsertionPointAfter(linear);
-    Value number = makeNumbersOp(rewriter, loc, type, {}, {factor}, "scale");
-    auto mul =
-        nn::MulOp::create(rewriter, loc, linear->getResultTypes()[0], linear->getResult(0), number);
-    rewriter.replaceAllUsesExcept(linear->getResult(0), mul, mul);
-  }
+  rewriter.setInsertionPointAfter(matmul);
+  Value number = makeNumbersOp(rewriter, loc, type, {}, {factor}, "scale");
+  auto mul = nn::MulOp::create(rewriter, loc, matmul.getType(), matmul.getResult(), number);
+  rewriter.replaceAllUsesExcept(matmul.getResult(), mul, mul);
   for (Operation *op : scalings)
     rewriter.eraseOp(op);
   passedRemark(loc, kPass, "pulled") << remark::add("a factor of an operand");
   return scalings.size();
 }
 
+//===----------------------------------------------------------------------===//
+// Maps of channels beside linear operations
+//===----------------------------------------------------------------------===//
+
+/// Whether a linear operation computes what the operation reads, or reads what it computes.
+static bool isBesideLinear(Operation *op, Value x) {
+  return isa_and_nonnull<nn::LinearOp>(x.getDefiningOp()) ||
+         llvm::any_of(op->getUsers(), [](Operation *user) { return isa<nn::LinearOp>(user); });
+}
+
 struct FoldLinearBiasPass : impl::FoldLinearBiasBase<FoldLinearBiasPass> {
+  using FoldLinearBiasBase::FoldLinearBiasBase;
+
   void runOnOperation() override {
-    IRRewriter rewriter(&getContext());
-    SmallVector<Operation *> linears, ops;
-    getOperation().walk([&](Operation *op) {
-      if (isContraction(op))
-        linears.push_back(op);
-    });
-    for (Operation *linear : linears)
-      numPulled += pullScales(linear, rewriter);
-    getOperation().walk([&](Operation *op) {
-      if (isa<nn::AddOp, nn::SubOp, nn::MulOp, nn::DivOp, nn::NegOp>(op))
-        ops.push_back(op);
-    });
-    // In order, so that a chain folds from the contraction on.
-    for (Operation *op : ops) {
-      std::string why;
-      std::optional<AffineStep> step = readStep(op, why);
-      if (step) {
-        Operation *linear = step->x.getDefiningOp();
-        if (!step->x.hasOneUse())
-          why = "the contraction before it has other users";
-        else
-          why = whyNotAffine(linear, !step->scale.empty());
+    FuncShapes shapes(getOperation());
+    if (failed(shapes.infer()))
+      return signalPassFailure();
+    IRRewriter rewriter(&getContext(), &shapes);
+    SmallVector<nn::MatMulOp> matmuls;
+    getOperation().walk([&](nn::MatMulOp op) { matmuls.push_back(op); });
+    for (nn::MatMulOp matmul : matmuls)
+      numPulled += pullScales(matmul, rewriter);
+
+    ChannelFolder folder(shapes, rewriter, kPass, maxBorderBytes);
+    for (Operation *end : collectChains(getOperation())) {
+      std::string whyNotBack, whyNotForward;
+      AffineChain chain = readAffine(end->getResult(0), whyNotBack);
+      if (!chain.ops.empty()) {
+        whyNotBack = folder.foldBack(chain);
+        if (whyNotBack.empty()) {
+          ++numFolded;
+          continue;
+        }
+        whyNotForward = folder.foldForward(chain);
+        if (whyNotForward.empty()) {
+          ++numForward;
+          continue;
+        }
       }
-      if (!why.empty())
-        missedRemark(op->getLoc(), kPass, "not-folded") << remark::reason("{0}", why);
-      if (!step || !why.empty())
-        continue;
-      Operation *linear = step->x.getDefiningOp();
-      Location loc = fusedLoc({linear, op});
-      Value folded = applyAffine(rewriter, linear, step->scale, step->shift, loc);
-      rewriter.replaceOp(op, folded);
-      rewriter.eraseOp(linear);
-      passedRemark(loc, kPass, "folded") << remark::add("into weights and bias");
-      ++numFolded;
+      Value x =
+          chain.ops.empty() ? end->getOperand(isConstant(end->getOperand(0)) ? 1 : 0) : chain.x;
+      if (!whyNotBack.empty() && isBesideLinear(end, x))
+        missedRemark(end->getLoc(), kPass, "not-folded") << remark::reason(
+            "{0}{1}{2}", whyNotBack, whyNotForward.empty() ? "" : "; ", whyNotForward);
     }
   }
 };

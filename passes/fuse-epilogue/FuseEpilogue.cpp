@@ -1,6 +1,5 @@
 //===- FuseEpilogue.cpp - elementwise operations into contractions --------===//
 #include "passes/Passes.h"
-#include "passes/common/Affine.h"
 #include "passes/common/Scalar.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -20,7 +19,7 @@ constexpr StringLiteral kPass = "fuse-epilogue";
 
 /// Elementwise operations that may move into one contraction, in program order.
 struct Cluster {
-  Operation *root;
+  nn::LinearOp root;
   SmallVector<Operation *> ops;
   DenseSet<Value> inside;
   SmallVector<Value> extras;
@@ -34,7 +33,7 @@ public:
       : shapes(shapes), rewriter(rewriter), maxArgs(maxArgs), maxOps(maxOps) {}
 
   /// Number of operations fused into `root`.
-  int64_t run(Operation *root);
+  int64_t run(nn::LinearOp root);
 
 private:
   std::string whyNotExtra(Cluster &cluster, Value v);
@@ -49,8 +48,8 @@ private:
 };
 
 /// Whether the last dimension of the contraction's result is its channels.
-bool channelsAreLast(Operation *root) {
-  return channelAxis(root) == rankOf(root->getResult(0)) - 1;
+bool channelsAreLast(nn::LinearOp root) {
+  return root.getOutChannelAxis() == rankOf(root->getResult(0)) - 1;
 }
 
 std::string Fuser::whyNotExtra(Cluster &cluster, Value v) {
@@ -91,7 +90,7 @@ std::string Fuser::whyNotAbsorb(Cluster &cluster, Operation *op) {
     if (!scalarOf(v) && !llvm::is_contained(extras, v))
       extras.push_back(v);
   }
-  if (extras.size() + contractionEpilogueArgs(cluster.root).size() > maxArgs)
+  if (extras.size() + cluster.root.getEpilogueArgs().size() > maxArgs)
     return "the epilogue has too many arguments";
   cluster.extras = std::move(extras);
   return "";
@@ -137,7 +136,8 @@ void Fuser::shrinkToOneExit(Cluster &cluster) {
 }
 
 void Fuser::fuse(Cluster &cluster) {
-  Operation *root = cluster.root, *last = cluster.ops.back();
+  nn::LinearOp root = cluster.root;
+  Operation *last = cluster.ops.back();
   // Only what the remaining operations use.
   SmallVector<Value> extras;
   DenseSet<Value> inside = {root->getResult(0)};
@@ -147,27 +147,26 @@ void Fuser::fuse(Cluster &cluster) {
         extras.push_back(v);
     inside.insert(op->getResult(0));
   }
-  SmallVector<Operation *> all = {root};
+  SmallVector<Operation *> all = {root.getOperation()};
   all.append(cluster.ops);
   Location loc = fusedLoc(all);
 
   rewriter.setInsertionPoint(last);
-  Operation *fused = root->cloneWithoutRegions();
+  auto fused = cast<nn::LinearOp>(root->cloneWithoutRegions());
   fused->setLoc(loc);
   rewriter.insert(fused);
-  auto addExtras = [&](auto contraction) { contraction.getEpilogueArgsMutable().append(extras); };
-  TypeSwitch<Operation *>(fused).Case<nn::ConvOp, nn::ConvTransposeOp, nn::MatMulOp>(addExtras);
+  fused.addEpilogueArgs(extras);
 
-  Region &epilogue = contractionEpilogue(fused);
+  Region &epilogue = fused.getEpilogue();
   Block *block = rewriter.createBlock(&epilogue);
   Type type = elementTypeOf(root->getResult(0));
   block->addArgument(type, loc);
-  for (Value v : contractionEpilogueArgs(fused))
+  for (Value v : fused.getEpilogueArgs())
     block->addArgument(scalarTypeOf(v), v.getLoc());
   rewriter.setInsertionPointToStart(block);
 
-  Region &before = contractionEpilogue(root);
-  unsigned oldArgs = contractionEpilogueArgs(root).size();
+  Region &before = root.getEpilogue();
+  unsigned oldArgs = root.getEpilogueArgs().size();
   DenseMap<Value, Value> scalars;
   Value acc = block->getArgument(0);
   if (!before.empty())
@@ -196,7 +195,7 @@ void Fuser::fuse(Cluster &cluster) {
                                     << remark::metric("Arguments", (int64_t)extras.size());
 }
 
-int64_t Fuser::run(Operation *root) {
+int64_t Fuser::run(nn::LinearOp root) {
   Type type = elementTypeOf(root->getResult(0));
   if (!type.isF32() && !type.isF64())
     return 0;
@@ -225,13 +224,10 @@ struct FuseEpiloguePass : impl::FuseEpilogueBase<FuseEpiloguePass> {
     if (failed(shapes.infer()))
       return signalPassFailure();
     IRRewriter rewriter(&getContext(), &shapes);
-    SmallVector<Operation *> roots;
-    getOperation().walk([&](Operation *op) {
-      if (isContraction(op))
-        roots.push_back(op);
-    });
+    SmallVector<nn::LinearOp> roots;
+    getOperation().walk([&](nn::LinearOp op) { roots.push_back(op); });
     Fuser fuser(shapes, rewriter, maxArgs, maxOps);
-    for (Operation *root : llvm::reverse(roots))
+    for (nn::LinearOp root : llvm::reverse(roots))
       if (int64_t count = fuser.run(root)) {
         numFused += count;
         ++numEpilogues;

@@ -5,7 +5,7 @@
 
 Each case is a random ONNX graph that tempts the passes (convolutions with batch normalization, other users of
 values that could be folded away, residuals, layouts, constants, shape arithmetic, activations and
-normalizations written out), with fixed or dynamic dimensions. It is compiled by default and with --opt=0,
+normalizations written out, branches and chains that merge), with fixed or dynamic dimensions. It is compiled by default and with --opt=0,
 which applies no rewriting and runs plain loops; all outputs are compared. The largest difference relative to
 an output's scale may be 1e-5, 1e-12 for f64 models. Ends with `N passed, N failed`.
 """
@@ -20,6 +20,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import branches  # noqa: E402
 import nnopt  # noqa: E402
 
 TYPES = {np.float32: TensorProto.FLOAT, np.float64: TensorProto.DOUBLE, np.int64: TensorProto.INT64,
@@ -447,7 +448,7 @@ def build_transformer(g):
     return g.model([])
 
 
-KINDS = {"cnn": (lambda g: Cnn(g).build(), 3), "elementwise": (build_elementwise, 1), "transformer": (build_transformer, 1)}
+KINDS = {"cnn": (lambda g: Cnn(g).build(), 3), "branches": (lambda g: branches.Branches(g).build(), 3), "elementwise": (build_elementwise, 1), "transformer": (build_transformer, 1)}
 
 
 def check(model, feeds, tolerance, folder):

@@ -19,7 +19,7 @@ func.func @scale_of_variable_weights(%q: tensor<4x2xf32>, %k: tensor<2x3xf32>) -
 func.func @rows(%q: tensor<3x2xf32>, %k: tensor<2x3xf32>) -> tensor<3x3xf32> {
   %t = nn.constant dense<[[1.0], [2.0], [3.0]]> : tensor<3x1xf32>
   %0 = nn.matmul %q, %k : (tensor<3x2xf32>, tensor<2x3xf32>) -> tensor<3x3xf32>
-  // expected-remark @+1 {{the constant does not depend on the output channel alone}}
+  // expected-remark @+1 {{it maps a dimension that is not the output channel of the contraction}}
   %1 = nn.add %0, %t : (tensor<3x3xf32>, tensor<3x1xf32>) -> tensor<3x3xf32>
   return %1 : tensor<3x3xf32>
 }
@@ -32,7 +32,7 @@ func.func @rows(%q: tensor<3x2xf32>, %k: tensor<2x3xf32>) -> tensor<3x3xf32> {
 func.func @enlarged(%q: tensor<3x2xf32>, %k: tensor<2x3xf32>) -> tensor<1x3x3xf32> {
   %t = nn.constant dense<1.0> : tensor<1x1x3xf32>
   %0 = nn.matmul %q, %k : (tensor<3x2xf32>, tensor<2x3xf32>) -> tensor<3x3xf32>
-  // expected-remark @+1 {{the constant does not depend on the output channel alone}}
+  // expected-remark @+1 {{the constant does not depend on one dimension alone}}
   %1 = nn.add %0, %t : (tensor<3x3xf32>, tensor<1x1x3xf32>) -> tensor<1x3x3xf32>
   return %1 : tensor<1x3x3xf32>
 }
@@ -72,8 +72,10 @@ func.func @by_zero(%x: tensor<4x2xf32>) -> tensor<4x2xf32> {
 func.func @factor(%q: tensor<4x4xf32>, %k: tensor<4x4xf32>) -> (tensor<4x4xf32>, tensor<4x4xf32>, tensor<4x4xf32>) {
   %half = nn.constant dense<0.5> : tensor<f32>
   %b = nn.constant dense<1.0> : tensor<4xf32>
+  // expected-remark @+1 {{of nn.matmul behind it: its weights are not constant}}
   %0 = nn.mul %q, %half : (tensor<4x4xf32>, tensor<f32>) -> tensor<4x4xf32>
   %1 = nn.matmul %0, %k bias %b : (tensor<4x4xf32>, tensor<4x4xf32>, tensor<4xf32>) -> tensor<4x4xf32>
+  // expected-remark @+1 {{its result leaves here too}}
   %2 = nn.mul %k, %half : (tensor<4x4xf32>, tensor<f32>) -> tensor<4x4xf32>
   %3 = nn.matmul %q, %2 : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
   return %1, %2, %3 : tensor<4x4xf32>, tensor<4x4xf32>, tensor<4x4xf32>
