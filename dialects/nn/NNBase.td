@@ -45,10 +45,12 @@ def NN_ScatterReduction : NN_Enum<"ScatterReduction", "How scattered updates com
 def NN_ScatterReductionAttr : EnumAttr<NN_Dialect, NN_ScatterReduction, "scatter_reduction"> { let assemblyFormat = "`<` $value `>`"; }
 def NN_ResizeMode : NN_Enum<"ResizeMode", "Interpolation", ["nearest", "linear", "cubic"]>;
 def NN_ResizeModeAttr : EnumAttr<NN_Dialect, NN_ResizeMode, "resize_mode"> { let assemblyFormat = "`<` $value `>`"; }
-def NN_CoordinateMode : NN_Enum<"CoordinateMode", "Result to source coordinates", ["half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize"]>;
+def NN_CoordinateMode : NN_Enum<"CoordinateMode", "Result to source coordinates", ["half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize", "tf_half_pixel_for_nn"]>;
 def NN_CoordinateModeAttr : EnumAttr<NN_Dialect, NN_CoordinateMode, "coordinate_mode"> { let assemblyFormat = "`<` $value `>`"; }
 def NN_NearestMode : NN_Enum<"NearestMode", "Rounding of nearest", ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]>;
 def NN_NearestModeAttr : EnumAttr<NN_Dialect, NN_NearestMode, "nearest_mode"> { let assemblyFormat = "`<` $value `>`"; }
+def NN_SamplePadding : NN_Enum<"SamplePadding", "What lies outside of a sampled image", ["zeros", "border", "reflection"]>;
+def NN_SamplePaddingAttr : EnumAttr<NN_Dialect, NN_SamplePadding, "sample_padding"> { let assemblyFormat = "`<` $value `>`"; }
 def NN_Direction : NN_Enum<"Direction", "Direction of a recurrent cell", ["forward", "reverse", "bidirectional"]>;
 def NN_DirectionAttr : EnumAttr<NN_Dialect, NN_Direction, "direction"> { let assemblyFormat = "`<` $value `>`"; }
 

@@ -118,7 +118,7 @@ def NN_ModOp : NN_BinaryOp<"mod"> {
   let arguments = (ins NN_Tensor:$lhs, NN_Tensor:$rhs, UnitAttr:$fmod);
 }
 def NN_BitShiftOp : NN_BinaryOp<"bit_shift"> {
-  let summary = "Shift of unsigned integers, right when `right` is set; shifting by the width or more gives 0.";
+  let summary = "Shift of integers, right when `right` is set; shifting by the width or more leaves copies of the sign or 0.";
   let arguments = (ins NN_Tensor:$lhs, NN_Tensor:$rhs, UnitAttr:$right);
 }
 def NN_EqualOp : NN_CompareOp<"equal"> { let summary = "lhs == rhs."; }
@@ -205,6 +205,12 @@ def NN_FlattenOp : NN_Op<"flatten"> {
   let arguments = (ins NN_Tensor:$x, I64Attr:$axis);
   let results = (outs NN_Tensor:$result);
   let hasFolder = 1;
+}
+def NN_BitCastOp : NN_Op<"bit_cast"> {
+  let summary = "The bits of x as elements of type `to`, which has the same width and is not bool unless x is.";
+  let arguments = (ins NN_Tensor:$x, TypeAttr:$to);
+  let results = (outs NN_Tensor:$result);
+  let hasVerifier = 1;
 }
 def NN_SqueezeOp : NN_Op<"squeeze"> {
   let summary = "x without the dimensions `axes` (non-negative, of x), which are 1.";
@@ -295,6 +301,22 @@ def NN_ScatterElementsOp : NN_Op<"scatter_elements"> {
                        NN_ScatterReductionAttr:$reduction);
   let results = (outs NN_Tensor:$result);
 }
+def NN_TensorScatterOp : NN_Op<"tensor_scatter"> {
+  let summary = "Copy of x where the slices from write_indices[batch] on along `axis` are those of `update` (KV cache update).";
+  let description = [{
+    x and update agree in all dimensions but `axis`, which is not 0 (the batch). Without write_indices
+    ([batch]) writing begins at 0. With `circular` set positions wrap around; else what would lie outside
+    of x is dropped.
+  }];
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$update, Optional<NN_Tensor>:$write_indices, I64Attr:$axis,
+                       UnitAttr:$circular);
+  let results = (outs NN_Tensor:$result);
+}
+def NN_ReverseSequenceOp : NN_Op<"reverse_sequence"> {
+  let summary = "The first lengths[b] slices along time_axis of each batch element b in reverse order, the rest unchanged.";
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$lengths, I64Attr:$batch_axis, I64Attr:$time_axis);
+  let results = (outs NN_Tensor:$result);
+}
 def NN_ScatterNDOp : NN_Op<"scatter_nd"> {
   let summary = "Copy of x where slices at index tuples are set to (or combined with) updates.";
   let arguments = (ins NN_Tensor:$x, NN_Tensor:$indices, NN_Tensor:$updates, NN_ScatterReductionAttr:$reduction);
@@ -327,15 +349,17 @@ def NN_TriluOp : NN_Op<"trilu"> {
   let results = (outs NN_Tensor:$result);
 }
 def NN_ResizeOp : NN_Op<"resize", [AttrSizedOperandSegments]> {
-  let summary = "Interpolation by the rules of ONNX Resize (opset 19, without antialiasing).";
+  let summary = "Interpolation by the rules of ONNX Resize.";
   let description = [{
-    Exactly one of `scales` and `sizes` is present; both have one entry per dimension of x (the
-    importer expands `axes`).
+    `scales`, `sizes` and `roi` (starts, then ends) have one entry (two) per dimension of x; the importer expands
+    `axes`. Sizes are those of the result; without them it has floor(size * scale) elements. Scales relate
+    coordinates; without them they are size of the result / size of x. roi is for `tf_crop_and_resize`. With
+    `antialias` set, linear and cubic filters are stretched where a dimension shrinks.
   }];
   let arguments = (ins NN_Tensor:$x, Optional<NN_Tensor>:$scales, Optional<NN_ShapeTensor>:$sizes,
-                       NN_ResizeModeAttr:$mode, NN_CoordinateModeAttr:$coordinates,
+                       Optional<NN_Tensor>:$roi, NN_ResizeModeAttr:$mode, NN_CoordinateModeAttr:$coordinates,
                        NN_NearestModeAttr:$nearest, F64Attr:$cubic_coeff_a, UnitAttr:$exclude_outside,
-                       DefaultValuedAttr<F64Attr, "0.0">:$extrapolation_value);
+                       DefaultValuedAttr<F64Attr, "0.0">:$extrapolation_value, UnitAttr:$antialias);
   let results = (outs NN_Tensor:$result);
 }
 def NN_DepthToSpaceOp : NN_Op<"depth_to_space"> {
@@ -344,8 +368,8 @@ def NN_DepthToSpaceOp : NN_Op<"depth_to_space"> {
   let results = (outs NN_Tensor:$result);
 }
 def NN_SpaceToDepthOp : NN_Op<"space_to_depth"> {
-  let summary = "Squares of blocksize x blocksize moved into channels.";
-  let arguments = (ins NN_Tensor:$x, I64Attr:$blocksize);
+  let summary = "Squares of blocksize x blocksize moved into channels; `crd` selects the column-row-depth order.";
+  let arguments = (ins NN_Tensor:$x, I64Attr:$blocksize, UnitAttr:$crd);
   let results = (outs NN_Tensor:$result);
 }
 
@@ -370,6 +394,11 @@ def NN_ArgReduceOp : NN_Op<"arg_reduce"> {
 }
 def NN_CumSumOp : NN_Op<"cum_sum"> {
   let summary = "Running sum along the dimension given by the scalar `axis`.";
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$axis, UnitAttr:$exclusive, UnitAttr:$reverse);
+  let results = (outs NN_Tensor:$result);
+}
+def NN_CumProdOp : NN_Op<"cum_prod"> {
+  let summary = "Running product along the dimension given by the scalar `axis`.";
   let arguments = (ins NN_Tensor:$x, NN_Tensor:$axis, UnitAttr:$exclusive, UnitAttr:$reverse);
   let results = (outs NN_Tensor:$result);
 }
@@ -442,6 +471,11 @@ def NN_EinsumOp : NN_Op<"einsum"> {
   let arguments = (ins Variadic<NN_Tensor>:$inputs, StrAttr:$equation);
   let results = (outs NN_Tensor:$result);
 }
+def NN_DetOp : NN_Op<"det"> {
+  let summary = "Determinants of the square matrices in the last two dimensions.";
+  let arguments = (ins NN_Tensor:$x);
+  let results = (outs NN_Tensor:$result);
+}
 def NN_AttentionOp : NN_Op<"attention"> {
   let summary = "softmax(scale * q k^T + mask) v for [batch, heads, sequence, head] operands.";
   let description = [{
@@ -468,6 +502,19 @@ def NN_AvgPoolOp : NN_Op<"avg_pool"> {
   let summary = "Mean over windows; padding counts when `count_include_pad` is set.";
   let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$kernel, DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads,
                        DenseI64ArrayAttr:$dilations, UnitAttr:$ceil_mode, UnitAttr:$count_include_pad, UnitAttr:$channels_last);
+  let results = (outs NN_Tensor:$result);
+}
+def NN_LpPoolOp : NN_Op<"lp_pool"> {
+  let summary = "(sum of |x|^p)^(1/p) over windows.";
+  let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$kernel, DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads,
+                       DenseI64ArrayAttr:$dilations, I64Attr:$p, UnitAttr:$ceil_mode, UnitAttr:$channels_last);
+  let results = (outs NN_Tensor:$result);
+}
+def NN_MaxUnpoolOp : NN_Op<"max_unpool"> {
+  let summary = "Zeros but for the elements of x, each at its flat position in the result that `indices` gives.";
+  let description = [{ The result has the size that a pooling with this kernel makes x of. }];
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$indices, DenseI64ArrayAttr:$kernel, DenseI64ArrayAttr:$strides,
+                       DenseI64ArrayAttr:$pads);
   let results = (outs NN_Tensor:$result);
 }
 def NN_BatchNormOp : NN_Op<"batch_norm"> {
@@ -501,6 +548,76 @@ def NN_LpNormOp : NN_Op<"lp_norm"> {
 def NN_LRNOp : NN_Op<"lrn"> {
   let summary = "Local response normalization across channels (dimension 1).";
   let arguments = (ins NN_Tensor:$x, F64Attr:$alpha, F64Attr:$beta, F64Attr:$bias, I64Attr:$size);
+  let results = (outs NN_Tensor:$result);
+}
+
+//===----------------------------------------------------------------------===//
+// Sampling images, signals
+//===----------------------------------------------------------------------===//
+
+def NN_GridSampleOp : NN_Op<"grid_sample"> {
+  let summary = "x [N, C, spatial...] interpolated at the positions of grid [N, result spatial..., spatial rank].";
+  let description = [{
+    The last dimension of the grid names spatial dimensions from the last to the first; -1 and 1 are the centers
+    of the outermost elements (`align_corners`), else their outer borders.
+  }];
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$grid, NN_ResizeModeAttr:$mode, NN_SamplePaddingAttr:$padding,
+                       UnitAttr:$align_corners);
+  let results = (outs NN_Tensor:$result);
+  let hasVerifier = 1;
+}
+def NN_DeformSampleOp : NN_Op<"deform_sample"> {
+  let summary = "What a deformable convolution multiplies with its weights: [N, C * kernel size, result positions].";
+  let description = [{
+    For each channel, element of the kernel and position of the result, the linear interpolation of x [N, C,
+    spatial...] at the position shifted by offset [N, offset_group * kernel size * spatial rank, result spatial...],
+    times mask [N, offset_group * kernel size, result spatial...]. Outside of x there are zeros. See
+    arXiv:1703.06211 and arXiv:1811.11168.
+  }];
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$offset, Optional<NN_Tensor>:$mask, DenseI64ArrayAttr:$kernel,
+                       DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads, DenseI64ArrayAttr:$dilations,
+                       I64Attr:$offset_group);
+  let results = (outs NN_Tensor:$result);
+  let hasVerifier = 1;
+}
+def NN_RoiAlignOp : NN_Op<"roi_align"> {
+  let summary = "Mean (or maximum) of samples in the bins of regions of x [N, C, H, W]: [regions, C, height, width].";
+  let description = [{
+    rois is [regions, 4] (x1, y1, x2, y2), multiplied with spatial_scale; region r lies in image batch_indices[r].
+    A bin has sampling_ratio^2 samples, or as many as it has elements where that is 0. `half_pixel` shifts
+    positions by half an element. The maximum is over the four weighted neighbours of each sample. See
+    arXiv:1703.06870.
+  }];
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$rois, NN_Tensor:$batch_indices, I64Attr:$height, I64Attr:$width,
+                       I64Attr:$sampling_ratio, F64Attr:$spatial_scale, UnitAttr:$half_pixel, UnitAttr:$max);
+  let results = (outs NN_Tensor:$result);
+  let hasVerifier = 1;
+}
+def NN_MaxRoiPoolOp : NN_Op<"max_roi_pool"> {
+  let summary = "Maximum over the bins of regions of x [N, C, H, W]: [regions, C, height, width]; 0 for empty bins.";
+  let description = [{
+    rois is [regions, 5] (image, x1, y1, x2, y2); the corners are multiplied with spatial_scale and rounded. See
+    arXiv:1504.08083.
+  }];
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$rois, I64Attr:$height, I64Attr:$width, F64Attr:$spatial_scale);
+  let results = (outs NN_Tensor:$result);
+  let hasVerifier = 1;
+}
+def NN_Col2ImOp : NN_Op<"col2im"> {
+  let summary = "Blocks x [N, C * block size, blocks] added up at their places in images [N, C, image_shape...].";
+  let arguments = (ins NN_Tensor:$x, NN_ShapeTensor:$image_shape, NN_ShapeTensor:$block_shape,
+                       DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads, DenseI64ArrayAttr:$dilations);
+  let results = (outs NN_Tensor:$result);
+}
+def NN_DFTOp : NN_Op<"dft"> {
+  let summary = "Discrete Fourier transform along `axis` of x [..., 1] (real) or [..., 2] (complex).";
+  let description = [{
+    dft_length (a scalar) is the length of the transform: x is cut or continued with zeros. With `onesided` the
+    forward transform gives only the first dft_length / 2 + 1 elements, and the inverse one takes them and gives
+    a real result [..., 1]. `axis` is a scalar. The inverse divides by the length.
+  }];
+  let arguments = (ins NN_Tensor:$x, Optional<NN_Tensor>:$dft_length, NN_Tensor:$axis, UnitAttr:$inverse,
+                       UnitAttr:$onesided);
   let results = (outs NN_Tensor:$result);
 }
 

@@ -259,7 +259,10 @@ Value BitShiftOp::buildScalar(OpBuilder &b, Location loc, ValueRange args) {
   ScalarBuilder s{b, loc};
   Value x = args[0], by = args[1];
   unsigned width = ScalarBuilder::element(x).getIntOrFloatBitWidth();
+  // Unsigned, so that a negative shift is out of range too.
   Value inRange = s.cmp(IPred::ult, by, s.i(by, width));
+  if (getRight() && !isUnsignedOperand(*this))
+    return s.make<arith::ShRSIOp>(x, s.select(inRange, by, s.i(by, width - 1)));
   Value safe = s.select(inRange, by, s.i(by, 0));
   Value shifted = getRight() ? s.make<arith::ShRUIOp>(x, safe) : s.make<arith::ShLIOp>(x, safe);
   return s.select(inRange, shifted, s.i(x, 0));

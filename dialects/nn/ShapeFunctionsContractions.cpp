@@ -317,6 +317,16 @@ LogicalResult MaxPoolOp::inferShapes(ShapeContext &ctx) {
   return success();
 }
 
+LogicalResult LpPoolOp::inferShapes(ShapeContext &ctx) {
+  FailureOr<Dims> dims = poolDims(*this, ctx);
+  if (failed(dims))
+    return failure();
+  if ((int64_t)getP() < 1)
+    return emitOpError("p must be at least 1, got ") << (int64_t)getP();
+  ctx.set(getResult(), ctx.info(getX()).elementType, *dims);
+  return success();
+}
+
 LogicalResult AvgPoolOp::inferShapes(ShapeContext &ctx) {
   FailureOr<Dims> dims = poolDims(*this, ctx);
   if (failed(dims))

@@ -194,8 +194,8 @@ static std::optional<SmallVector<float>> constantFloats(Value v) {
 LogicalResult ResizeOp::inferShapes(ShapeContext &ctx) {
   Dims dims(ctx.dims(getX()));
   unsigned rank = dims.size();
-  if (bool(getScales()) == bool(getSizes()))
-    return emitOpError("needs either scales or sizes");
+  if (!getScales() && !getSizes())
+    return emitOpError("needs scales or sizes");
   std::optional<Dims> sizes;
   if (getSizes())
     sizes = shape::partialContent(ctx, getSizes());
@@ -204,11 +204,47 @@ LogicalResult ResizeOp::inferShapes(ShapeContext &ctx) {
     return emitOpError("needs one scale or size for each dimension of ") << shape::str(dims);
   for (unsigned i = 0; i < rank; ++i) {
     Dim size = sizes ? (*sizes)[i] : Dim();
-    if (scales)
+    if (scales && !getSizes())
       size = scaledSize(ctx, dims[i], (*scales)[i]);
     dims[i] = size ? size : shape::unknownDim(ctx, *this, 0, rank, i, "resize");
   }
+  if (getRoi() && (ctx.rank(getRoi()) != 1 || shape::differ(ctx.dims(getRoi())[0], ctx.constant(2 * rank))))
+    return emitOpError("roi must have ") << 2 * rank << " elements, got " << shape::str(ctx.dims(getRoi()));
+  if (getCoordinates() == CoordinateMode::tf_crop_and_resize && !getRoi())
+    return emitOpError("needs roi for tf_crop_and_resize");
   ctx.set(getResult(), ctx.info(getX()).elementType, dims);
+  return success();
+}
+
+LogicalResult TensorScatterOp::inferShapes(ShapeContext &ctx) {
+  ArrayRef<Dim> x = ctx.dims(getX()), update = ctx.dims(getUpdate());
+  int64_t rank = x.size(), axis = getAxis();
+  if (failed(shape::checkAxis(*this, axis, rank)))
+    return failure();
+  if (axis == 0 || update.size() != x.size())
+    return emitOpError("x ") << shape::str(x) << " and update " << shape::str(update)
+                             << " must have the same rank, and the axis must not be the batch";
+  for (int64_t d = 0; d < rank; ++d)
+    if (d != axis && failed(shape::checkSame(*this, x[d], update[d], "dimensions of x and update")))
+      return failure();
+  if (getWriteIndices() &&
+      (failed(shape::checkRank(*this, ctx, getWriteIndices(), "write_indices", 1)) ||
+       failed(shape::checkSame(*this, ctx.dims(getWriteIndices())[0], x[0], "batch sizes of x and write_indices"))))
+    return failure();
+  ctx.set(getResult(), ctx.info(getX()).elementType, x);
+  return success();
+}
+
+LogicalResult ReverseSequenceOp::inferShapes(ShapeContext &ctx) {
+  ArrayRef<Dim> x = ctx.dims(getX());
+  if (failed(shape::checkAxis(*this, getBatchAxis(), x.size())) || failed(shape::checkAxis(*this, getTimeAxis(), x.size())))
+    return failure();
+  if (getBatchAxis() == getTimeAxis())
+    return emitOpError("batch_axis and time_axis are the same");
+  if (failed(shape::checkRank(*this, ctx, getLengths(), "lengths", 1)) ||
+      failed(shape::checkSame(*this, ctx.dims(getLengths())[0], x[getBatchAxis()], "batch sizes of x and lengths")))
+    return failure();
+  ctx.set(getResult(), ctx.info(getX()).elementType, x);
   return success();
 }
 

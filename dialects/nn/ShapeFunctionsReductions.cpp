@@ -100,6 +100,10 @@ LogicalResult CumSumOp::inferShapes(ShapeContext &ctx) {
   return inferSame(ctx, getX(), getResult());
 }
 
+LogicalResult CumProdOp::inferShapes(ShapeContext &ctx) {
+  return inferSame(ctx, getX(), getResult());
+}
+
 LogicalResult SoftmaxOp::inferShapes(ShapeContext &ctx) {
   if (failed(shape::checkAxis(*this, getAxis(), ctx.rank(getX()))))
     return failure();

@@ -138,6 +138,11 @@ LogicalResult FlattenOp::inferShapes(ShapeContext &ctx) {
   return success();
 }
 
+LogicalResult BitCastOp::inferShapes(ShapeContext &ctx) {
+  ctx.set(getResult(), getTo(), ctx.dims(getX()));
+  return success();
+}
+
 LogicalResult SqueezeOp::inferShapes(ShapeContext &ctx) {
   Dims from(ctx.dims(getX())), dims;
   for (int64_t axis : getAxes()) {

@@ -152,8 +152,8 @@ bool isShapeOperandOf(Operation *op, unsigned index) {
   return TypeSwitch<Operation *, bool>(op)
       .Case<ShapeOp, SizeOp, ConstantOfShapeOp>([](auto) { return true; })
       .Case<ReshapeOp, ExpandOp, TileOp>([&](auto) { return index == 1; })
-      .Case<SplitOp, SliceOp>([&](auto) { return index >= 1; })
-      .Case<TopKOp, OneHotOp, CumSumOp, ReduceOp, TriluOp>([&](auto) { return index == 1; })
+      .Case<SplitOp, SliceOp, Col2ImOp, DFTOp>([&](auto) { return index >= 1; })
+      .Case<TopKOp, OneHotOp, CumSumOp, CumProdOp, ReduceOp, TriluOp>([&](auto) { return index == 1; })
       .Case<PadOp>(
           [&](PadOp pad) { return index >= 1 && pad->getOperand(index) != pad.getValue(); })
       .Case<ResizeOp>([&](auto) { return index >= 1; })

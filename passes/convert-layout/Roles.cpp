@@ -103,7 +103,7 @@ static bool isFlexible(Operation *op, FuncShapes &shapes) {
       .Case<nn::MaxPoolOp>([&](auto pool) {
         return !pool.getChannelsLast() && hasLayoutRank(pool.getX()) && !pool.getIndices();
       })
-      .Case<nn::AvgPoolOp, nn::BatchNormOp, nn::GroupNormOp>(
+      .Case<nn::AvgPoolOp, nn::LpPoolOp, nn::BatchNormOp, nn::GroupNormOp>(
           [&](auto o) { return !o.getChannelsLast() && hasLayoutRank(o.getX()); })
       .Case<nn::ConcatOp, nn::SplitOp, nn::SoftmaxOp>(
           [&](auto o) { return hasLayoutRank(o->getOperand(0)); })
@@ -127,7 +127,7 @@ static bool isFlexible(Operation *op, FuncShapes &shapes) {
         return hasLayoutRank(o.getX()) && keepsOrder({(int64_t)o.getAxis()}, o.getKeepDims());
       })
       .Case<nn::ResizeOp>([&](nn::ResizeOp o) {
-        return hasLayoutRank(o.getX()) && (!o.getScales() || isConstant(o.getScales()));
+        return hasLayoutRank(o.getX()) && (!o.getScales() || isConstant(o.getScales())) && !o.getRoi();
       })
       .Case<nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp>(
           [&](auto o) { return regroupedShape(o, shapes).has_value(); })
@@ -188,7 +188,7 @@ bool isLaidOutResult(Operation *op, unsigned index) {
 }
 
 bool prefersLast(Operation *op) {
-  return isa<nn::MaxPoolOp, nn::AvgPoolOp, nn::BatchNormOp, nn::GroupNormOp>(op);
+  return isa<nn::MaxPoolOp, nn::AvgPoolOp, nn::LpPoolOp, nn::BatchNormOp, nn::GroupNormOp>(op);
 }
 
 /// Axes as an operand of slice or pad.
@@ -223,8 +223,8 @@ void convert(Operation *copy, Operation *original, RewriterBase &rewriter, FuncS
   int64_t rank = original->getNumOperands() ? rankOf(original->getOperand(0)) : 0;
   Location loc = copy->getLoc();
   TypeSwitch<Operation *>(copy)
-      .Case<nn::ConvOp, nn::ConvTransposeOp, nn::MaxPoolOp, nn::AvgPoolOp, nn::BatchNormOp,
-            nn::GroupNormOp>([&](auto o) { o.setChannelsLast(true); })
+      .Case<nn::ConvOp, nn::ConvTransposeOp, nn::MaxPoolOp, nn::AvgPoolOp, nn::LpPoolOp,
+            nn::BatchNormOp, nn::GroupNormOp>([&](auto o) { o.setChannelsLast(true); })
       .Case<nn::ConcatOp, nn::SplitOp, nn::SoftmaxOp, nn::ArgReduceOp>(
           [&](auto o) { o.setAxis(axisToLast(o.getAxis(), rank)); })
       .Case<nn::SliceOp>([&](nn::SliceOp o) {
@@ -242,8 +242,9 @@ void convert(Operation *copy, Operation *original, RewriterBase &rewriter, FuncS
         o.getShapeMutable().assign(makeIntsOp(rewriter, loc, shape));
       })
       .Case<nn::ResizeOp>([&](nn::ResizeOp o) {
-        MutableOperandRange entries = o.getScales() ? o.getScalesMutable() : o.getSizesMutable();
-        entries.assign(reorderedEntries(entries[0].get(), permToLast(rank), rewriter, loc));
+        for (MutableOperandRange entries : {o.getScalesMutable(), o.getSizesMutable()})
+          if (!entries.empty())
+            entries.assign(reorderedEntries(entries[0].get(), permToLast(rank), rewriter, loc));
       })
       .Case<nn::ReduceOp>([&](nn::ReduceOp o) {
         SmallVector<int64_t> axes = *staticAxes(o);

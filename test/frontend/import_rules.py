@@ -112,6 +112,41 @@ case("topk-1", node("TopK", "x", "y i", k=2), ["dense<2>", "nn.topk", "axis = 1"
 case("compress", node("Compress", "x c", "y", axis=1), ["nn.non_zero", "nn.squeeze", "nn.gather", "tensor<2x?xf32>"],
      [value("x"), value("c", [3], BOOL)])
 
+# --------------------------------------------------------------------- sampling, signals
+case("swiglu", node("SwiGLU", "x x", "y"), ["nn.silu", "nn.mul"], opset=28)
+case("bit-cast", node("BitCast", "x", "y", to=TensorProto.INT32), ["nn.bit_cast", "to = i32"],
+     outputs=[value("y", None, TensorProto.INT32)], opset=26)
+case("bit-cast-bool", node("BitCast", "x", "y", to=BOOL), ["nn.cast", "to = i1", "!nn.bit_cast"],
+     [value("x", type=TensorProto.UINT8)], [value("y", None, BOOL)], opset=26)
+case("center-crop-pad", node("CenterCropPad", "x s", "y", axes=[-1]), ["nn.pad", "-> tensor<?x5xf32>"], [value("x", ["n", "m"])],
+     init=[ints("s", 5)])
+case("grid-sample-16", node("GridSample", "x g", "y", mode="bicubic"), ["nn.grid_sample", "mode = #nn.resize_mode<cubic>"],
+     [value("x", [1, 2, 4, 4]), value("g", [1, 3, 3, 2])], opset=16)
+case("roi-align-10", node("RoiAlign", "x r b", "y"), ["nn.roi_align", "!half_pixel"],
+     [value("x", [1, 2, 4, 4]), value("r", [2, 4]), value("b", [2], I64)], opset=10)
+case("roi-align-16", node("RoiAlign", "x r b", "y"), ["nn.roi_align", "half_pixel"],
+     [value("x", [1, 2, 4, 4]), value("r", [2, 4]), value("b", [2], I64)], opset=16)
+case("affine-grid", node("AffineGrid", "t s", "y"), ["nn.range", "nn.mul", "-> tensor<?x5x6x2xf32>"], [value("t", ["n", 2, 3])],
+     init=[ints("s", 1, 3, 5, 6)], opset=20)
+case("deform-conv-groups", node("DeformConv", "x w o", "y", group=2), ["nn.deform_sample", "nn.reshape", "nn.matmul", "-> tensor<?x6x3x3xf32>"],
+     [value("x", ["n", 4, 4, 4]), value("o", ["n", 8, 3, 3])], init=[f32("w", 6, 2, 2, 2)], opset=19)
+case("dft-17", node("DFT", "x", "y", axis=-2, onesided=1), ["dense<1>", "nn.dft", "onesided", "-> tensor<2x5x2xf32>"], [value("x", [2, 8, 1])],
+     opset=17)
+case("stft", absent("STFT", "x s w", "y"), ["nn.gather", "nn.mul", "nn.dft", "-> tensor<?x13x5x2xf32>"], [value("x", ["b", 32, 1])],
+     init=[tensor("s", np.int64(2)), f32("w", 8)])
+case("hann-window", node("HannWindow", "n", "y"), ["nn.cos", "-> tensor<7xf32>"], [], init=[tensor("n", np.int64(7))])
+case("lp-pool", node("LpPool", "x", "y", kernel_shape=[2, 2], p=3), ["nn.lp_pool", "p = 3", "tensor<1x4x7x8xf32>"], [value("x", [1, 4, 8, 9])])
+case("max-unpool", node("MaxUnpool", "x i", "y", kernel_shape=[2, 2], strides=[2, 2]), ["nn.max_unpool", "tensor<1x4x16x18xf32>", "!nn.pad"],
+     [value("x", [1, 4, 8, 9]), value("i", [1, 4, 8, 9], I64)])
+case("resize-aspect", absent("Resize", "x - - s", "y", axes=[2, 3], keep_aspect_ratio_policy="not_larger"),
+     ["dense<[1, 2, 8, 10]>", "dense<[1.000000e+00, 1.000000e+00, 2.000000e+00, 2.000000e+00]>", "nn.resize", "tensor<1x2x8x10xf32>"],
+     [value("x", [1, 2, 4, 5])], init=[ints("s", 8, 20)])
+case("resize-roi-axes", absent("Resize", "x r - s", "y", axes=[3, 2], coordinate_transformation_mode="tf_crop_and_resize"),
+     ["nn.resize", "tf_crop_and_resize", "tensor<1x2x9x7xf32>"],
+     [value("x", [1, 2, 4, 5])], init=[tensor("r", np.array([0.1, 0.2, 0.9, 0.8], np.float32)), ints("s", 7, 9)])
+case("upsample-both", node("Upsample", "x", "y", scales=[1.0, 1.0, 2.0, 0.5]), ["nn.resize", "nearest_mode<floor>", "nn.resize", "nearest_mode<ceil>"],
+     [value("x", [1, 2, 4, 4])], opset=7)
+
 # --------------------------------------------------------------------- windows
 IMAGE = [value("x", [1, 4, 8, 9])]
 case("conv-same-upper", node("Conv", "x w", "y", auto_pad="SAME_UPPER", strides=[2, 2]),

@@ -221,7 +221,7 @@ void Lowering::finishBlock(uint32_t number) {
 
 /// Whether `op` produces its result without code, as another view of its first operand.
 static bool isView(Operation *op) {
-  return isa<nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp>(op);
+  return isa<nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp, nn::BitCastOp>(op);
 }
 
 /// Whether transposing only moves dimensions of size 1.

@@ -280,6 +280,8 @@ void registerContraction(Registry &r);
 void registerRecurrent(Registry &r);
 void registerAttention(Registry &r);
 void registerResize(Registry &r);
+void registerVision(Registry &r);
+void registerSignal(Registry &r);
 void registerControlFlow(Registry &r);
 void registerQuantization(Registry &r);
 

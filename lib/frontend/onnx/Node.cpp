@@ -308,6 +308,8 @@ const Registry &Registry::get() {
     registerRecurrent(r);
     registerAttention(r);
     registerResize(r);
+    registerVision(r);
+    registerSignal(r);
     registerControlFlow(r);
     registerQuantization(r);
     return r;

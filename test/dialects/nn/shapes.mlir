@@ -130,7 +130,7 @@ func.func @images(%x: tensor<?x12x?x?xf32> {nn.dims = ["n", 12, "h", "w"]}) {
   %1 = nn.space_to_depth %0 {blocksize = 2 : i64} : (tensor<?x?x?x?xf32>) -> tensor<?x?x?x?xf32>
   %s = nn.constant dense<[1.0, 1.0, 2.0, 0.5]> : tensor<4xf32>
   // expected-remark @+1 {{[n, 12, 2*h, (w floordiv 2)]}}
-  %2 = nn.resize %x, %s {mode = #nn.resize_mode<nearest>, coordinates = #nn.coordinate_mode<asymmetric>, nearest = #nn.nearest_mode<floor>, cubic_coeff_a = -0.75 : f64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<?x12x?x?xf32>, tensor<4xf32>) -> tensor<?x?x?x?xf32>
+  %2 = nn.resize %x, %s {mode = #nn.resize_mode<nearest>, coordinates = #nn.coordinate_mode<asymmetric>, nearest = #nn.nearest_mode<floor>, cubic_coeff_a = -0.75 : f64, operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<?x12x?x?xf32>, tensor<4xf32>) -> tensor<?x?x?x?xf32>
   // Halved twice, rounding up, then pooled to the floor.
   // expected-remark @+1 {{[n, 12, ((h + 1) floordiv 2), ((w + 1) floordiv 2)]}}
   %3 = nn.max_pool %x {kernel = array<i64: 3, 3>, strides = array<i64: 2, 2>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>} : (tensor<?x12x?x?xf32>) -> tensor<?x?x?x?xf32>

@@ -721,6 +721,31 @@ one("function/shadows-operator", DONE, node("Relu", "x", "y"), functions=[functi
 one("function/overload", DONE, onnx.NodeProto(op_type="Twice", domain="local", overload="b", input=["x"], output=["y"]),
     functions=[function(), onnx.FunctionProto.FromString(function().SerializeToString() + b"\x6a\x01b")], imports=LOCAL, ir=10)
 
+# --------------------------------------------------------------------- sampling, signals
+PLANES, GRID = value("x", [1, 2, 4, 4]), value("g", [1, 3, 3, 2])
+one("grid-sample/plain", DONE, node("GridSample", "x g", "y"), [PLANES, GRID], opset=20)
+one("grid-sample/mode", INVALID, node("GridSample", "x g", "y", mode="lanczos"), [PLANES, GRID], opset=20)
+one("grid-sample/coordinates", INVALID, node("GridSample", "x g", "y"), [PLANES, value("g", [1, 3, 3, 3])], opset=20)
+one("affine-grid/unknown-rank", UNSUPPORTED, node("AffineGrid", "t s", "y"), [value("t", ["n", "r", "c"]), value("s", ["k"], I64)], opset=20)
+one("affine-grid/theta", INVALID, node("AffineGrid", "t s", "y"), [value("t", [1, 3, 4]), value("s", [4], I64)], opset=20)
+one("roi-align/columns", INVALID, node("RoiAlign", "x r b", "y"), [PLANES, value("r", [2, 5]), value("b", [2], I64)])
+one("roi-align/counts", INVALID, node("RoiAlign", "x r b", "y"), [PLANES, value("r", [2, 4]), value("b", [3], I64)])
+one("max-roi-pool/shape", INVALID, node("MaxRoiPool", "x r", "y", pooled_shape=[0, 2]), [PLANES, value("r", [2, 5])])
+one("deform-conv/offsets", INVALID, node("DeformConv", "x w o", "y"), [PLANES, value("o", [1, 7, 3, 3])], opset=19,
+    init=[tensor("w", np.ones((3, 2, 2, 2), np.float32))])
+one("col2im/unknown-rank", UNSUPPORTED, node("Col2Im", "x i b", "y"), [value("x", [1, 8, 4]), value("i", ["k"], I64), value("b", ["k"], I64)])
+one("col2im/blocks", INVALID, node("Col2Im", "x i b", "y"), [value("x", [1, 8, 5])], init=[ints("i", 3, 3), ints("b", 2, 2)])
+one("dft/axis", INVALID, node("DFT", "x", "y", axis=2), [value("x", [1, 8, 2])], opset=17)
+one("dft/parts", INVALID, node("DFT", "x", "y"), [value("x", [1, 8, 3])], opset=20)
+one("dft/length", INVALID, node("DFT", "x n", "y"), [value("x", [1, 8, 1])], init=[tensor("n", np.int64(0))], opset=20)
+one("stft/step", INVALID, node("STFT", "x s", "y"), [value("x", [1, 8, 1])], init=[tensor("s", np.int64(0))])
+one("bit-cast/width", INVALID, node("BitCast", "x", "y", to=I64), opset=26)
+one("bit-cast/string", UNSUPPORTED, node("BitCast", "x", "y", to=TensorProto.STRING), opset=26)
+one("resize/crop-without-roi", INVALID, helper.make_node("Resize", ["x", "", "s"], ["y"], coordinate_transformation_mode="tf_crop_and_resize"),
+    [PLANES], init=[tensor("s", np.ones(4, np.float32))])
+one("tensor-scatter/batch-axis", INVALID, node("TensorScatter", "x u", "y", axis=0), [value("x"), value("u")], opset=24)
+one("reverse-sequence/axes", INVALID, node("ReverseSequence", "x l", "y", batch_axis=1, time_axis=1), [value("x"), value("l", [3], I64)])
+
 # --------------------------------------------------------------------- dimensions on the command line
 DYNAMIC = [value("x", ["batch", 3, None])]
 for name, allowed, flag in (("pin", DONE, "batch=4"), ("range", DONE, "batch=1..8"), ("unnamed", DONE, "x[2]=5"),

@@ -1,5 +1,8 @@
 //===- Helpers.cpp - shared by the irregular emitters ---------------------===//
 #include "lib/codegen/cpu/irregular/Helpers.h"
+#include "lib/codegen/cpu/Float.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include <cmath>
 
 using namespace mlir;
 
@@ -33,9 +36,7 @@ Value equal(Kernel &k, Value a, Value b) {
 
 Value lor(Kernel &k, Value a, Value b) { return arith::OrIOp::create(k.b, k.loc, a, b); }
 
-Value lnot(Kernel &k, Value a) {
-  return arith::XOrIOp::create(k.b, k.loc, a, k.constant(a.getType(), 1));
-}
+Value lnot(Kernel &k, Value a) { return arith::XOrIOp::create(k.b, k.loc, a, k.constant(a.getType(), 1)); }
 
 /// Applies `op` to two elements, in f32 for narrow floats.
 static Value widened(Kernel &k, Value a, Value b, llvm::function_ref<Value(Value, Value)> op) {
@@ -91,6 +92,29 @@ Ix elementToIndex(Kernel &k, Value v, bool isUnsigned) {
 Ix wrapIndex(Kernel &k, Ix index, Ix size) { return k.selectIx(index < 0, index + size, index); }
 
 Value indexToF32(Kernel &k, Ix v) { return arith::SIToFPOp::create(k.b, k.loc, k.b.getF32Type(), v); }
+
+Value saturatedFromFloat(Kernel &k, Value v, Type type, bool isUnsigned) {
+  if (isa<FloatType>(type))
+    return k.fromFloat(v, type);
+  if (type.isInteger(1))
+    return arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::UNE, v, k.constant(v.getType(), 0));
+  Float x = Float(&k, v).as(k.b.getF64Type());
+  // 64-bit bounds are not numbers in f64: the next ones inside are taken.
+  int bits = type.getIntOrFloatBitWidth() - !isUnsigned;
+  double end = std::ldexp(1.0, bits), high = bits > 53 ? std::nextafter(end, 0.0) : end - 1;
+  x = Float::choose(x == x, x, x.like(0)).atLeast(x.like(isUnsigned ? 0 : -end)).atMost(x.like(high));
+  return k.fromFloat(x.v, type, isUnsigned);
+}
+
+Value gather(Kernel &k, const Buffer &source, Value index, Value mask) {
+  auto ptr = LLVM::LLVMPointerType::get(k.b.getContext());
+  int64_t lanes = cast<VectorType>(index.getType()).getNumElements();
+  Value address = LLVM::GEPOp::create(k.b, k.loc, VectorType::get({lanes}, ptr), source.valueType, source.ptr,
+                                      ArrayRef<LLVM::GEPArg>{index});
+  Type type = k.vec(lanes, source.valueType);
+  return LLVM::masked_gather::create(k.b, k.loc, type, address, mask, ValueRange{k.constant(type, 0)},
+                                     source.valueType.getIntOrFloatBitWidth() / 8);
+}
 
 Ix productOf(Kernel &k, ArrayRef<nn::Dim> dims, unsigned from, unsigned to) {
   return k.dim(k.lowering.product(dims, from, to));

@@ -34,6 +34,12 @@ Ix wrapIndex(Kernel &k, Ix index, Ix size);
 /// An i64 as f32.
 mlir::Value indexToF32(Kernel &k, Ix v);
 
+/// An f32 or f64 as an element of `type`: truncated and clamped to the range of an integer (0 for NaN),
+/// != 0 for bool, rounded for floats.
+mlir::Value saturatedFromFloat(Kernel &k, mlir::Value v, mlir::Type type, bool isUnsigned);
+/// The elements of `source` at the integers `index` (a vector); 0 where `mask` is off.
+mlir::Value gather(Kernel &k, const Buffer &source, mlir::Value index, mlir::Value mask);
+
 /// Product of dims[from, to) as a value of the kernel.
 Ix productOf(Kernel &k, llvm::ArrayRef<nn::Dim> dims, unsigned from, unsigned to);
 

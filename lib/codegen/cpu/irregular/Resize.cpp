@@ -5,8 +5,10 @@ using namespace mlir;
 namespace nnopt::cpu {
 namespace {
 
-bool matchAny(Operation *op, Lowering &) {
-  return cast<nn::ResizeOp>(op).getCoordinates() != nn::CoordinateMode::tf_crop_and_resize;
+/// Stretched filters have an emitter of their own.
+bool matchUnfiltered(Operation *op, Lowering &) {
+  auto resize = cast<nn::ResizeOp>(op);
+  return !resize.getAntialias() || resize.getMode() == nn::ResizeMode::nearest;
 }
 
 /// Calls `leaf` for every combination of one tap of each axis with the combined input offset and
@@ -51,9 +53,18 @@ LogicalResult emitReference(Operation *operation, Lowering &lowering) {
         base = base + position[d] * strides[d];
       }
     }
+    auto finish = [&](Value v) {
+      if (rule.crops()) {
+        Value outside = k.constant(k.b.getI1Type(), 0);
+        for (unsigned axis : rule.axes())
+          outside = lor(k, outside, rule.isOutside(k, axis, position[axis]));
+        Value extrapolated = k.f32(op.getExtrapolationValue().convertToDouble());
+        v = k.select(outside, saturatedFromFloat(k, extrapolated, x.valueType, x.isUnsigned), v);
+      }
+      k.store(y, task, v);
+    };
     if (rule.count() == 1 || axisTaps.empty()) {
-      forCombinations(k, axisTaps, axisStrides, base, Value(),
-                      [&](Ix offset, Value) { k.store(y, task, k.load(x, offset)); });
+      forCombinations(k, axisTaps, axisStrides, base, Value(), [&](Ix offset, Value) { finish(k.load(x, offset)); });
       return;
     }
     Value sum;
@@ -64,7 +75,7 @@ LogicalResult emitReference(Operation *operation, Lowering &lowering) {
       Value term = arith::MulFOp::create(k.b, k.loc, v, weight);
       sum = sum ? Value(arith::AddFOp::create(k.b, k.loc, sum, term)) : term;
     });
-    k.store(y, task, k.fromFloat(sum, x.valueType, x.isUnsigned));
+    finish(saturatedFromFloat(k, sum, x.valueType, x.isUnsigned));
   });
   k.grain = 64;
   lowering.launch(k, lowering.numElements(op.getResult()));
@@ -223,22 +234,11 @@ private:
       for (unsigned i = 0; i < rule.count(); ++i) {
         Ix at = table.size * int64_t(i) + o;
         Value weight = rule.count() > 1 ? loadLanes(table.weight, at, n) : Value();
-        Value v = n ? gather(source, k.load(table.index, at, n)) : k.load(source, k.toIndex(k.load(table.index, at)));
+        Value v = n ? gather(k, source, k.load(table.index, at, n), k.constant(k.vec(n, k.b.getI1Type()), 1)) : k.load(source, k.toIndex(k.load(table.index, at)));
         sum = accumulate(sum, v, weight);
       }
       k.store(y, outBase + o, sum);
     });
-  }
-
-  /// Elements of `source` at the i32 positions `index`.
-  Value gather(const Buffer &source, Value index) {
-    auto ptr = LLVM::LLVMPointerType::get(k.b.getContext());
-    Type addresses = VectorType::get({lanes}, ptr);
-    Value address = LLVM::GEPOp::create(k.b, k.loc, addresses, source.valueType, source.ptr,
-                                        ArrayRef<LLVM::GEPArg>{index});
-    Value all = k.constant(k.vec(lanes, k.b.getI1Type()), 1);
-    Type type = k.vec(lanes, source.valueType);
-    return LLVM::masked_gather::create(k.b, k.loc, type, address, all, ValueRange{k.constant(type, 0)}, 4);
   }
 
   nn::ResizeOp op;
@@ -256,7 +256,8 @@ private:
 
 bool matchRows(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ResizeOp>(operation);
-  if (!matchAny(op, lowering) || !lowering.shapes.info(op.getX()).elementType.isF32())
+  // What lies outside of a crop is left to the reference.
+  if (!matchUnfiltered(op, lowering) || op.getRoi() || !lowering.shapes.info(op.getX()).elementType.isF32())
     return false;
   size_t axes = ResizeTaps(op, lowering).axes().size();
   return axes >= 1 && axes <= 3;
@@ -271,7 +272,7 @@ LogicalResult emitRows(Operation *operation, Lowering &lowering) {
   return success();
 }
 
-RegisterEmitter reference({"nn.resize", "resize-reference", 0, matchAny, emitReference});
+RegisterEmitter reference({"nn.resize", "resize-reference", 0, matchUnfiltered, emitReference});
 RegisterEmitter rows({"nn.resize", "resize-rows", 10, matchRows, emitRows});
 
 } // namespace

@@ -4,27 +4,10 @@
 //
 //===----------------------------------------------------------------------===//
 #include "lib/codegen/cpu/irregular/ResizeTaps.h"
+#include "lib/codegen/cpu/Float.h"
 
 using namespace mlir;
 namespace nnopt::cpu {
-
-namespace {
-/// f32 arithmetic on values of a kernel.
-struct Float {
-  Kernel *k;
-  Value v;
-  Float operator+(Float o) const { return {k, arith::AddFOp::create(k->b, k->loc, v, o.v)}; }
-  Float operator-(Float o) const { return {k, arith::SubFOp::create(k->b, k->loc, v, o.v)}; }
-  Float operator*(Float o) const { return {k, arith::MulFOp::create(k->b, k->loc, v, o.v)}; }
-  Float operator/(Float o) const { return {k, arith::DivFOp::create(k->b, k->loc, v, o.v)}; }
-  Float operator+(double o) const { return *this + Float{k, k->f32(o)}; }
-  Float operator-(double o) const { return *this - Float{k, k->f32(o)}; }
-  Float operator*(double o) const { return *this * Float{k, k->f32(o)}; }
-  Float floor() const { return {k, math::FloorOp::create(k->b, k->loc, v)}; }
-  Float ceil() const { return {k, math::CeilOp::create(k->b, k->loc, v)}; }
-  Ix index() const { return {k, arith::FPToSIOp::create(k->b, k->loc, k->b.getI64Type(), v)}; }
-};
-} // namespace
 
 ResizeTaps::ResizeTaps(nn::ResizeOp op, Lowering &lowering) : op(op), lowering(lowering) {
   in = lowering.dims(op.getX());
@@ -32,7 +15,13 @@ ResizeTaps::ResizeTaps(nn::ResizeOp op, Lowering &lowering) : op(op), lowering(l
   if (op.getScales())
     constantScales = lowering.constant(op.getScales());
   for (unsigned axis = 0; axis < in.size(); ++axis) {
-    bool same = op.getSizes() ? in[axis] == out[axis] : constantScales && constantScales->asDouble(axis) == 1.0;
+    bool same = op.getScales() ? constantScales && constantScales->asDouble(axis) == 1.0 : true;
+    if (op.getSizes())
+      same &= in[axis] == out[axis];
+    if (crops()) {
+      auto roi = lowering.constant(op.getRoi());
+      same &= roi && roi->asDouble(axis) == 0 && roi->asDouble(in.size() + axis) == 1;
+    }
     if (!same)
       resized.push_back(axis);
   }
@@ -59,7 +48,7 @@ LogicalResult ResizeTaps::defineSizes() {
         Buffer sizes = k.read(op.getSizes());
         return k.toIndex(k.load(sizes, k.c(axis)), sizes.isUnsigned);
       }
-      return (Float{&k, indexToF32(k, k.dim(in[axis]))} * Float{&k, scaleOf(k, axis)}).floor().index();
+      return (Float{&k, indexToF32(k, k.dim(in[axis]))} * Float{&k, scaleOf(k, axis)}).floor().index().max(k.c(0));
     };
     if (failed(defineSymbol(lowering, op, out[axis], compute)))
       return failure();
@@ -71,21 +60,38 @@ Value ResizeTaps::scaleOf(Kernel &k, unsigned axis) {
   if (constantScales)
     return k.f32(constantScales->asDouble(axis));
   if (op.getScales())
-    return k.toFloat(k.load(k.read(op.getScales()), k.c(axis)));
+    return Float(&k, k.toFloat(k.load(k.read(op.getScales()), k.c(axis)))).as(k.b.getF32Type()).v;
   return (Float{&k, indexToF32(k, k.dim(out[axis]))} / Float{&k, indexToF32(k, k.dim(in[axis]))}).v;
 }
 
 void ResizeTaps::prepare(Kernel &k) {
   scales.assign(in.size(), Value());
-  for (unsigned axis : resized)
+  begins.assign(in.size(), Value());
+  ends.assign(in.size(), Value());
+  for (unsigned axis : resized) {
     scales[axis] = scaleOf(k, axis);
+    if (!crops())
+      continue;
+    Buffer roi = k.read(op.getRoi());
+    begins[axis] = Float(&k, k.toFloat(k.load(roi, k.c(axis)))).as(k.b.getF32Type()).v;
+    ends[axis] = Float(&k, k.toFloat(k.load(roi, k.c(axis + in.size())))).as(k.b.getF32Type()).v;
+  }
+}
+
+bool ResizeTaps::crops() { return op.getCoordinates() == nn::CoordinateMode::tf_crop_and_resize; }
+
+Value ResizeTaps::isOutside(Kernel &k, unsigned axis, Ix o) {
+  Float x{&k, coordinate(k, axis, o)}, last{&k, indexToF32(k, k.dim(in[axis]) - 1)};
+  return lor(k, x<x.like(0), x> last);
 }
 
 /// The position in the input that result position `o` stands for.
 Value ResizeTaps::coordinate(Kernel &k, unsigned axis, Ix o) {
   Float x{&k, indexToF32(k, o)}, scale{&k, scales[axis]};
   Ix inSize = k.dim(in[axis]), outSize = k.dim(out[axis]);
+  // The exact length of the result, before it was rounded to elements.
   Float inLength{&k, indexToF32(k, inSize)}, outLength{&k, indexToF32(k, outSize)};
+  Float exact = op.getScales() ? inLength * scale : outLength;
   switch (op.getCoordinates()) {
   case nn::CoordinateMode::half_pixel:
     return ((x + 0.5) / scale - 0.5).v;
@@ -98,17 +104,24 @@ Value ResizeTaps::coordinate(Kernel &k, unsigned axis, Ix o) {
   case nn::CoordinateMode::pytorch_half_pixel:
     return k.select(outSize <= k.c(1), k.f32(0), ((x + 0.5) / scale - 0.5).v);
   case nn::CoordinateMode::align_corners:
-    return k.select(outSize <= k.c(1), k.f32(0), (x * (inLength - 1.0) / (outLength - 1.0)).v);
+    return k.select(outSize <= k.c(1), k.f32(0), (x * (inLength - 1.0) / (exact - 1.0)).v);
   case nn::CoordinateMode::asymmetric:
     return (x / scale).v;
-  case nn::CoordinateMode::tf_crop_and_resize:
-    break;
+  case nn::CoordinateMode::tf_half_pixel_for_nn:
+    return ((x + 0.5) / scale).v;
+  case nn::CoordinateMode::tf_crop_and_resize: {
+    Float begin{&k, begins[axis]}, end{&k, ends[axis]};
+    Float inside = begin * (inLength - 1.0) + x * (end - begin) * (inLength - 1.0) / (exact - 1.0);
+    return k.select(outSize <= k.c(1), ((begin + end) * 0.5 * (inLength - 1.0)).v, inside.v);
   }
-  llvm_unreachable("the emitters refuse other modes");
+  }
+  llvm_unreachable("all modes are handled");
 }
 
 SmallVector<Tap, 4> ResizeTaps::taps(Kernel &k, unsigned axis, Ix o) {
   Float x{&k, coordinate(k, axis, o)};
+  // Positions far outside (and NaN of a run-time scale) end at numbers that can be converted.
+  x = x.atLeast(x.like(-(1 << 30))).atMost(x.like(1 << 30));
   Ix size = k.dim(in[axis]), last = size - 1;
   auto clamp = [&](Ix i) { return i.min(last).max(k.c(0)); };
 

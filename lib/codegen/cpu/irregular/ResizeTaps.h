@@ -27,19 +27,25 @@ public:
   mlir::LogicalResult defineSizes();
   /// Reads the operands of the kernel and the scales of all changing axes.
   void prepare(Kernel &k);
+  /// Whether a part of the input is resized, beyond whose ends there is the extrapolation value.
+  bool crops();
+  /// Whether result position `o` lies beyond the ends of `axis`.
+  mlir::Value isOutside(Kernel &k, unsigned axis, Ix o);
+  /// The position in the input that result position `o` stands for, and the factor between the two.
+  mlir::Value coordinate(Kernel &k, unsigned axis, Ix o);
+  mlir::Value scale(unsigned axis) const { return scales[axis]; }
   /// The samples of result position `o` along `axis`. Weights are null for nearest.
   llvm::SmallVector<Tap, 4> taps(Kernel &k, unsigned axis, Ix o);
 
 private:
   mlir::Value scaleOf(Kernel &k, unsigned axis);
-  mlir::Value coordinate(Kernel &k, unsigned axis, Ix o);
 
   nn::ResizeOp op;
   Lowering &lowering;
   nn::Dims in, out;
   std::optional<nn::ConstantData> constantScales;
   llvm::SmallVector<unsigned, 4> resized;
-  llvm::SmallVector<mlir::Value, 6> scales; // by axis, null where it does not change
+  llvm::SmallVector<mlir::Value, 6> scales, begins, ends; // by axis, null where it does not change
 };
 
 } // namespace nnopt::cpu

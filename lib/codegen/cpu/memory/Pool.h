@@ -6,12 +6,13 @@
 
 namespace nnopt::cpu {
 
-/// max_pool and avg_pool seen alike, with the kernel that is being built.
+/// max_pool, avg_pool and lp_pool seen alike, with the kernel that is being built.
 struct Pool {
   mlir::Operation *op;
   Lowering &l;
   Kernel k;
   bool isMax = false, includePad = false, columnMajor = false, channelsLast = false;
+  int64_t p = 0; // lp_pool: the exponent
   llvm::ArrayRef<int64_t> kernel, strides, pads, dilations;
   Buffer x, out;
   mlir::Value indices;
@@ -37,10 +38,12 @@ struct Pool {
   llvm::SmallVector<mlir::Value> begin(const Step &step);
   llvm::SmallVector<mlir::Value> add(mlir::ValueRange accs, llvm::ArrayRef<mlir::Value> values);
   llvm::SmallVector<mlir::Value> finish(mlir::ValueRange accs);
+  bool isMean() const { return !isMax && !p; }
   bool masksNaN() const { return isMax && isFloat(); }
 
-  mlir::Value lift(mlir::Value v) { return isFloat() ? k.toFloat(v) : v; }
-  mlir::Value lower(mlir::Value v) { return isFloat() ? k.fromFloat(v, out.valueType) : v; }
+  /// An element as what is combined, and what was combined as an element of the result.
+  mlir::Value lift(mlir::Value v);
+  mlir::Value lower(mlir::Value v);
 
   /// First source position of the window of output position o (may be negative).
   Ix start(unsigned s, Ix o) { return o * strides[s] - pads[s]; }

@@ -96,7 +96,7 @@ struct RowPool {
     nn::Dim length = width + outWidth * stride + (padding + kernelWidth * dilation + 4 * lanes);
     row = k.at(k.scratch(length * bytes), p.type);
     fillRow(k, row, k.c(0), p.identity(), k.dim(length));
-    if (!p.isMax) {
+    if (p.isMean()) {
       inverse = k.at(k.scratch(outWidth * bytes), p.type);
       k.loop(k.c(0), k.dim(outWidth), 1, [&](Ix o) {
         Ix from = p.start(last, o);
@@ -121,7 +121,7 @@ struct RowPool {
         count = count * p.counted(s, from, low[s], high[s]);
       }
       combineRows(base, low, high);
-      combineAlong(task * k.dim(outWidth), p.isMax ? Value() : reciprocal(count));
+      combineAlong(task * k.dim(outWidth), p.isMean() ? reciprocal(count) : Value());
     });
     int64_t window = 1;
     for (unsigned s = 0; s < last; ++s)

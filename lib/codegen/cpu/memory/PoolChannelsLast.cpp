@@ -74,7 +74,7 @@ LogicalResult Pool::emitChannelsLast() {
       std::tie(low[last], high[last]) = valid(last, from);
       Ix base = rowBase + from * pitches[last], to = (task * width + o) * channelCount;
       Value divisor;
-      if (!isMax) {
+      if (isMean()) {
         Ix count = rowCount * counted(last, from, low[last], high[last]);
         divisor = fdiv(k, floatConstant(k, type, 1), arith::SIToFPOp::create(k.b, k.loc, type, count));
       }

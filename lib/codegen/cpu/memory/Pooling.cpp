@@ -1,6 +1,7 @@
-//===- Pooling.cpp - max and average pooling --------------------------------===//
+//===- Pooling.cpp - max, average and Lp pooling ----------------------------===//
 
 #include "lib/codegen/cpu/memory/Pool.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 
 using namespace mlir;
 
@@ -14,6 +15,9 @@ Pool::Pool(Operation *op, Lowering &l) : op(op), l(l), k(l, op, op->getName().st
   if (auto pool = dyn_cast<nn::MaxPoolOp>(op)) {
     take(pool);
     isMax = true, columnMajor = pool.getColumnMajor(), indices = pool.getIndices();
+  } else if (auto lp = dyn_cast<nn::LpPoolOp>(op)) {
+    take(lp);
+    p = lp.getP();
   } else {
     auto avg = cast<nn::AvgPoolOp>(op);
     take(avg);
@@ -47,6 +51,30 @@ Value Pool::combine(Value acc, Value v) {
     return fmax(k, acc, v);
   return x.isUnsigned ? Value(arith::MaxUIOp::create(k.b, k.loc, acc, v))
                       : Value(arith::MaxSIOp::create(k.b, k.loc, acc, v));
+}
+
+Value Pool::lift(Value v) {
+  if (!isFloat())
+    return v;
+  v = k.toFloat(v);
+  if (!p)
+    return v;
+  Value size = math::AbsFOp::create(k.b, k.loc, v), power = size;
+  if (p > 8)
+    return math::PowFOp::create(k.b, k.loc, size, like(k, floatConstant(k, type, p), v.getType()));
+  for (int64_t i = 1; i < p; ++i)
+    power = fmul(k, power, size);
+  return power;
+}
+
+Value Pool::lower(Value v) {
+  if (!isFloat())
+    return v;
+  if (p == 2)
+    v = math::SqrtOp::create(k.b, k.loc, v);
+  else if (p > 2)
+    v = math::PowFOp::create(k.b, k.loc, v, like(k, floatConstant(k, type, 1.0 / p), v.getType()));
+  return k.fromFloat(v, out.valueType);
 }
 
 SmallVector<Value> Pool::begin(const Step &step) {
@@ -141,7 +169,7 @@ LogicalResult Pool::emitReference() {
           [&] { return SmallVector<Value>(acc); });
     });
     Value v = result[0];
-    if (!isMax) {
+    if (isMean()) {
       Value divisor = arith::SIToFPOp::create(k.b, k.loc, type, count);
       v = fdiv(k, v, divisor);
     }
@@ -174,6 +202,8 @@ RegisterEmitter maxReference({"nn.max_pool", "max-pool-reference", 0, nullptr, e
 RegisterEmitter maxFast({"nn.max_pool", "max-pool", 10, matchFast, emitFast});
 RegisterEmitter avgReference({"nn.avg_pool", "avg-pool-reference", 0, nullptr, emitReference});
 RegisterEmitter avgFast({"nn.avg_pool", "avg-pool", 10, matchFast, emitFast});
+RegisterEmitter lpReference({"nn.lp_pool", "lp-pool-reference", 0, nullptr, emitReference});
+RegisterEmitter lpFast({"nn.lp_pool", "lp-pool", 10, matchFast, emitFast});
 
 } // namespace
 } // namespace nnopt::cpu

@@ -65,21 +65,24 @@ LogicalResult referenceDepthToSpace(Operation *op, Lowering &l) {
                          });
 }
 
-// space_to_depth is the inverse of the depth-column-row order.
+// space_to_depth is the inverse: [N, C, H', b, W', b] becomes [N, b, b, C, H', W'] or [N, C, b, b, H', W'].
 LogicalResult emitSpaceToDepth(Operation *op, Lowering &l) {
   auto s2d = cast<nn::SpaceToDepthOp>(op);
   const nn::Dims &x = l.dims(s2d.getX()), &out = l.dims(s2d.getResult());
   nn::Dim b = l.c(s2d.getBlocksize());
-  return emitPermuted(op, l, s2d.getX(), {x[0], x[1], out[2], b, out[3], b}, {0, 3, 5, 1, 2, 4});
+  return emitPermuted(op, l, s2d.getX(), {x[0], x[1], out[2], b, out[3], b},
+                     s2d.getCrd() ? ArrayRef<int64_t>{0, 1, 3, 5, 2, 4} : ArrayRef<int64_t>{0, 3, 5, 1, 2, 4});
 }
 
 LogicalResult referenceSpaceToDepth(Operation *op, Lowering &l) {
   auto s2d = cast<nn::SpaceToDepthOp>(op);
   int64_t b = s2d.getBlocksize();
   nn::Dim channels = l.dims(s2d.getX())[1];
+  bool crd = s2d.getCrd();
   return emitElementCopy(op, l, s2d.getX(), s2d.getResult(),
                          [&](Kernel &k, ArrayRef<Ix> i, ArrayRef<Ix> s) {
-                           Ix c = i[1] % k.dim(channels), block = i[1] / k.dim(channels);
+                           Ix c = crd ? i[1] / (b * b) : i[1] % k.dim(channels);
+                           Ix block = crd ? i[1] % (b * b) : i[1] / k.dim(channels);
                            return i[0] * s[0] + c * s[1] + (i[2] * b + block / b) * s[2] +
                                   (i[3] * b + block % b) * s[3];
                          });

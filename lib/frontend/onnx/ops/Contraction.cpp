@@ -144,6 +144,12 @@ void importEinsum(Node &n) {
   n.out(0, n.make<nn::EinsumOp>(all, n.b().getStringAttr(equation)));
 }
 
+void importDet(Node &n) {
+  n.needFloat(n.in(0));
+  n.needRank(n.in(0), 2);
+  n.out(0, n.make<nn::DetOp>(n.in(0)));
+}
+
 /// Integer products accumulate in i32; zero points are subtracted first.
 void importMatMulInteger(Node &n) {
   Type i32 = n.b().getI32Type();
@@ -166,6 +172,7 @@ void importMatMulInteger(Node &n) {
 void registerContraction(Registry &r) {
   r.add("MatMul", 2, 2, importMatMul);
   r.add("Gemm", 2, 3, importGemm);
+  r.add("Det", 1, 1, importDet, 1, 11);
   r.add("Einsum", 1, Registry::any, importEinsum, 1, 12);
   r.add("MatMulInteger", 2, 4, importMatMulInteger, 1, 10);
 }

@@ -197,10 +197,54 @@ void importSpaceToDepth(Node &n) {
   int64_t block = n.i("blocksize");
   if (block < 1)
     n.invalid("blocksize must be positive");
-  if (n.s("mode", "DCR") != "DCR")
-    n.unsupported("attribute 'mode'", "only DCR is supported");
+  std::string mode = n.s("mode", "DCR");
+  if (mode != "DCR" && mode != "CRD")
+    n.invalid("unknown mode '" + mode + "'");
   n.needRank(n.in(0), 4, 4);
-  n.out(0, n.make<nn::SpaceToDepthOp>(n.in(0), n.i64(block)));
+  n.out(0, n.make<nn::SpaceToDepthOp>(n.in(0), n.i64(block), n.flag(mode == "CRD")));
+}
+
+/// Padding by half of what is missing on both sides, the larger half behind; negative where there is too much.
+void importCenterCropPad(Node &n) {
+  Value x = n.in(0), shape = n.in(1);
+  n.needInt(shape);
+  n.needRank(shape, 1, 1);
+  Ints axes;
+  if (auto given = n.ints("axes")) {
+    axes = n.axes(*given, n.rank(x));
+  } else {
+    for (int64_t a = 0; a < int64_t(n.rank(x)); ++a)
+      axes.push_back(a);
+  }
+  if (Dim count = n.dim(shape, 0); count.isConst() && !count.isConst(axes.size()))
+    n.invalid("shape has " + Twine(count.value()) + " elements for " + Twine(axes.size()) + " axes");
+  if (axes.empty()) {
+    n.out(0, x);
+    return;
+  }
+  Type i64 = n.b().getI64Type();
+  Values sizes;
+  for (int64_t a : axes)
+    sizes.push_back(n.make<nn::ShapeOp>(x, n.i64(a), n.i64(a + 1)));
+  Value size = n.make<nn::ConcatOp>(sizes, n.i64(0)), missing = n.make<nn::SubOp>(n.convert(shape, i64), size);
+  // Half of it toward zero, as halves of numbers that are not negative.
+  Value zero = n.intConstant(0), two = n.intConstant(2);
+  Value added = n.make<nn::DivOp>(n.make<nn::MaxOp>(missing, zero), two);
+  Value removed = n.make<nn::DivOp>(n.make<nn::MaxOp>(n.make<nn::NegOp>(missing), zero), two);
+  Value before = n.make<nn::SubOp>(added, removed), after = n.make<nn::SubOp>(missing, before);
+  Value pads = n.make<nn::ConcatOp>(ValueRange{before, after}, n.i64(0));
+  n.out(0, n.make<nn::PadOp>(x, pads, Value(), n.intsConstant(axes), nn::PadModeAttr::get(n.ctx(), nn::PadMode::constant)));
+}
+
+void importReverseSequence(Node &n) {
+  Value x = n.in(0), lengths = n.in(1);
+  n.needRank(x, 2);
+  n.needRank(lengths, 1, 1);
+  n.needInt(lengths);
+  int64_t batch = n.i("batch_axis", 1), time = n.i("time_axis", 0);
+  if (batch < 0 || batch > 1 || time != 1 - batch)
+    n.invalid("batch_axis and time_axis must be 0 and 1, or 1 and 0");
+  n.out(0, n.make<nn::ReverseSequenceOp>(x, lengths, n.i64(batch), n.i64(time)));
 }
 
 void importIdentity(Node &n) { n.out(0, n.in(0)); }
@@ -244,6 +288,8 @@ void registerDataMovement(Registry &r) {
   r.add("Trilu", 1, 2, importTrilu, 1, 14);
   r.add("DepthToSpace", 1, 1, importDepthToSpace);
   r.add("SpaceToDepth", 1, 1, importSpaceToDepth);
+  r.add("CenterCropPad", 2, 2, importCenterCropPad, 1, 18);
+  r.add("ReverseSequence", 2, 2, importReverseSequence, 1, 10);
   r.add("Identity", 1, 1, importIdentity);
   r.add("Dropout", 1, 3, importDropout, 2);
 }

@@ -74,8 +74,6 @@ void importBitShift(Node &n) {
   if (direction != "LEFT" && direction != "RIGHT")
     n.invalid("attribute 'direction' must be LEFT or RIGHT");
   n.needInt(n.in(0));
-  if (!n.elt(n.in(0)).isUnsignedInteger())
-    n.unsupported("type", "only unsigned integers are supported");
   n.needSameType({n.in(0), n.in(1)});
   n.out(0, n.make<nn::BitShiftOp>(n.in(0), n.in(1), n.flag(direction == "RIGHT")));
 }
@@ -168,16 +166,40 @@ void importShrink(Node &n) {
   n.out(0, n.make<nn::ShrinkOp>(n.in(0), n.f64(n.f("lambd", 0.5)), n.f64(n.f("bias", 0))));
 }
 
+/// x * sigmoid(alpha * x).
+Value swish(Node &n, Value x, double alpha) {
+  if (alpha == 1)
+    return n.make<nn::SiluOp>(x);
+  Value inner = n.make<nn::MulOp>(x, n.number(alpha, n.elt(x)));
+  return n.make<nn::MulOp>(x, n.make<nn::SigmoidOp>(inner));
+}
+
 void importSwish(Node &n) {
   n.needFloat(n.in(0));
-  double alpha = n.f("alpha", 1);
+  n.out(0, swish(n, n.in(0), n.f("alpha", 1)));
+}
+
+void importSwiGLU(Node &n) {
+  n.needFloat(n.in(0));
+  n.needSameType({n.in(0), n.in(1)});
+  n.out(0, n.make<nn::MulOp>(swish(n, n.in(0), n.f("alpha", 1)), n.in(1)));
+}
+
+/// The bits stay; only bool, of which memory holds 0 or 1, cannot take them all.
+void importBitCast(Node &n) {
+  int64_t to = n.i("to");
+  Type type = elementType(n.ctx(), to);
+  if (!type)
+    n.unsupported("attribute 'to'", "element type " + dataTypeName(to) + " is not supported");
   Value x = n.in(0);
-  if (alpha == 1) {
-    n.out(0, n.make<nn::SiluOp>(x));
-    return;
-  }
-  Value inner = n.make<nn::MulOp>(x, n.number(alpha, n.elt(x)));
-  n.out(0, n.make<nn::MulOp>(x, n.make<nn::SigmoidOp>(inner)));
+  if (nn::elementBytes(type) != nn::elementBytes(n.elt(x)))
+    n.invalid("element types of different widths");
+  if (type == n.elt(x))
+    n.out(0, x);
+  else if (type.isInteger(1))
+    n.out(0, n.convert(x, type));
+  else
+    n.out(0, n.make<nn::BitCastOp>(x, TypeAttr::get(type)));
 }
 
 void importIsInf(Node &n) {
@@ -237,6 +259,8 @@ void registerElementwise(Registry &r) {
   r.add("Selu", 1, 1, importSelu);
   r.add("Shrink", 1, 1, importShrink, 1, 9);
   r.add("Swish", 1, 1, importSwish, 1, 24);
+  r.add("SwiGLU", 2, 2, importSwiGLU, 1, 28);
+  r.add("BitCast", 1, 1, importBitCast, 1, 26);
   r.add("Cast", 1, 1, importCast);
   r.add("CastLike", 2, 2, importCastLike, 1, 15);
 

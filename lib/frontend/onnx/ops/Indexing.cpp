@@ -60,6 +60,19 @@ void importScatterND(Node &n) {
   n.out(0, n.make<nn::ScatterNDOp>(n.in(0), n.in(1), n.in(2), reductionOf(n)));
 }
 
+void importTensorScatter(Node &n) {
+  Value x = n.in(0), update = n.in(1), indices = n.optIn(2);
+  n.needRank(x, 2);
+  n.needSameType({x, update});
+  if (indices)
+    n.needInt(indices);
+  std::string mode = n.s("mode", "linear");
+  if (mode != "linear" && mode != "circular")
+    n.invalid("unknown mode '" + mode + "'");
+  int64_t axis = n.axis(n.i("axis", -2), n.rank(x));
+  n.out(0, n.make<nn::TensorScatterOp>(x, update, indices, n.i64(axis), n.flag(mode == "circular")));
+}
+
 /// Indices and depth may be of any numeric type.
 void importOneHot(Node &n) {
   Type i64 = n.b().getI64Type();
@@ -116,6 +129,7 @@ void registerIndexing(Registry &r) {
   r.add("Scatter", 3, 3, importScatterElements, 1, 9, 10);
   r.add("ScatterElements", 3, 3, importScatterElements, 1, 11);
   r.add("ScatterND", 3, 3, importScatterND, 1, 11);
+  r.add("TensorScatter", 2, 3, importTensorScatter, 1, 24);
   r.add("OneHot", 3, 3, importOneHot, 1, 9);
   r.add("NonZero", 1, 1, importNonZero, 1, 9);
   r.add("Compress", 2, 2, importCompress, 1, 9);

@@ -57,7 +57,7 @@ template <bool max> void importArgReduce(Node &n) {
                                    n.flag(last)));
 }
 
-void importCumSum(Node &n) {
+template <typename OpTy> void importScan(Node &n) {
   Value x = n.in(0), axis = n.scalar(n.in(1));
   n.needInt(axis);
   n.needRank(x, 1);
@@ -66,7 +66,7 @@ void importCumSum(Node &n) {
     if (positive != (*known)[0] || n.rank(n.in(1)) != 0)
       axis = n.intConstant(positive);
   }
-  n.out(0, n.make<nn::CumSumOp>(x, axis, n.flag(n.i("exclusive", 0)), n.flag(n.i("reverse", 0))));
+  n.out(0, n.make<OpTy>(x, axis, n.flag(n.i("exclusive", 0)), n.flag(n.i("reverse", 0))));
 }
 
 } // namespace
@@ -84,7 +84,8 @@ void registerReduction(Registry &r) {
   r.add("ReduceLogSumExp", 1, 2, importReduce<nn::ReduceKind::log_sum_exp>);
   r.add("ArgMax", 1, 1, importArgReduce<true>);
   r.add("ArgMin", 1, 1, importArgReduce<false>);
-  r.add("CumSum", 2, 2, importCumSum, 1, 11);
+  r.add("CumSum", 2, 2, importScan<nn::CumSumOp>, 1, 11);
+  r.add("CumProd", 2, 2, importScan<nn::CumProdOp>, 1, 26);
 }
 
 } // namespace nnopt::onnx

@@ -1,6 +1,8 @@
 //===- Resize.cpp - import rules of Resize and Upsample -------------------===//
 #include "lib/frontend/onnx/Importer.h"
 
+#include <cmath>
+
 using namespace llvm;
 using namespace mlir;
 
@@ -12,14 +14,15 @@ struct Modes {
   nn::CoordinateMode coordinates = nn::CoordinateMode::asymmetric;
   nn::NearestMode nearest = nn::NearestMode::floor;
   double cubic = -0.75, extrapolation = 0;
-  bool excludeOutside = false;
+  bool excludeOutside = false, antialias = false;
+  Value roi;
 };
 
 Value resize(Node &n, Value x, Value scales, Value sizes, const Modes &m) {
-  return n.make<nn::ResizeOp>(x, scales, sizes, nn::ResizeModeAttr::get(n.ctx(), m.mode),
+  return n.make<nn::ResizeOp>(x, scales, sizes, m.roi, nn::ResizeModeAttr::get(n.ctx(), m.mode),
                               nn::CoordinateModeAttr::get(n.ctx(), m.coordinates),
-                              nn::NearestModeAttr::get(n.ctx(), m.nearest), n.f64(m.cubic),
-                              n.flag(m.excludeOutside), n.f64(m.extrapolation));
+                              nn::NearestModeAttr::get(n.ctx(), m.nearest), n.f64(m.cubic), n.flag(m.excludeOutside),
+                              n.f64(m.extrapolation), n.flag(m.antialias));
 }
 
 nn::ResizeMode interpolation(Node &n) {
@@ -32,43 +35,83 @@ nn::ResizeMode interpolation(Node &n) {
   return *kind;
 }
 
-/// One number for each dimension from numbers for `axes`: the others do not change.
-Value expandScales(Node &n, Value scales, ArrayRef<int64_t> axes, unsigned rank) {
-  auto known = n.numbers(scales);
-  if (!known)
-    n.unsupported("scales", "must be known when compiling, because attribute 'axes' is used");
-  if (known->size() != axes.size())
-    n.invalid("scales and axes have different lengths");
-  SmallVector<double> all(rank, 1);
-  for (auto [axis, scale] : zip(axes, *known))
-    all[axis] = scale;
-  return n.numbersConstant(all, n.elt(scales));
+/// One number for each dimension from numbers for `axes`, from entry `first` on; the others are `otherwise`.
+Value expandNumbers(Node &n, Value v, ArrayRef<int64_t> axes, unsigned rank, int64_t first = 0, double otherwise = 1) {
+  if (auto known = n.numbers(v); known && known->size() >= first + axes.size()) {
+    SmallVector<double> all(rank, otherwise);
+    for (auto [i, axis] : enumerate(axes))
+      all[axis] = (*known)[first + i];
+    return n.numbersConstant(all, n.elt(v));
+  }
+  Values parts;
+  for (int64_t d = 0; d < int64_t(rank); ++d) {
+    int64_t at = first + (llvm::find(axes, d) - axes.begin());
+    parts.push_back(is_contained(axes, d) ? n.slice(v, 0, at, at + 1) : n.number(otherwise, n.elt(v), {1}));
+  }
+  return n.make<nn::ConcatOp>(parts, n.i64(0));
+}
+
+/// Fails unless the vector has `count` elements, as far as that is known.
+void needLength(Node &n, Value v, int64_t count, const char *name) {
+  n.needRank(v, 1, 1);
+  if (Dim d = n.dim(v, 0); d.isConst() && !d.isConst(count))
+    n.invalid(Twine(name) + " has " + Twine(d.value()) + " elements, not " + Twine(count));
 }
 
 Value expandSizes(Node &n, Value x, Value sizes, ArrayRef<int64_t> axes) {
-  n.needRank(sizes, 1, 1);
-  if (!n.dim(sizes, 0).isConst(axes.size()))
-    n.invalid("sizes and axes have different lengths");
   sizes = n.convert(sizes, n.b().getI64Type());
   Values parts;
   for (int64_t d = 0; d < int64_t(n.rank(x)); ++d) {
     auto it = llvm::find(axes, d);
     int64_t at = it - axes.begin();
-    parts.push_back(it == axes.end() ? n.make<nn::ShapeOp>(x, n.i64(d), n.i64(d + 1))
-                                     : n.slice(sizes, 0, at, at + 1));
+    parts.push_back(it == axes.end() ? n.make<nn::ShapeOp>(x, n.i64(d), n.i64(d + 1)) : n.slice(sizes, 0, at, at + 1));
   }
   return n.make<nn::ConcatOp>(parts, n.i64(0));
+}
+
+/// One factor for all of `axes`, and the sizes that follow from it: the smallest (not_larger) or the largest
+/// (not_smaller) of those that the wanted sizes ask for.
+void keepAspectRatio(Node &n, Value x, Value &scales, Value &sizes, ArrayRef<int64_t> axes, bool smallest) {
+  unsigned rank = n.rank(x);
+  auto known = n.content(sizes);
+  if (known && all_of(axes, [&](int64_t a) { return n.dim(x, a).isConst() && !n.dim(x, a).isConst(0); })) {
+    double factor = smallest ? HUGE_VAL : 0;
+    for (int64_t a : axes) {
+      double wanted = double((*known)[a]) / n.dim(x, a).value();
+      factor = smallest ? std::min(factor, wanted) : std::max(factor, wanted);
+    }
+    SmallVector<double> factors(rank, 1);
+    for (int64_t a : axes) {
+      factors[a] = factor;
+      (*known)[a] = int64_t(factor * n.dim(x, a).value() + 0.5);
+    }
+    sizes = n.intsConstant(*known);
+    scales = n.numbersConstant(factors, n.b().getF32Type());
+    return;
+  }
+  Type f64 = n.b().getF64Type(), i64 = n.b().getI64Type();
+  Value own = n.make<nn::ShapeOp>(x, n.i64(0), IntegerAttr()), where = n.intsConstant(axes);
+  auto chosen = [&](Value v) { return n.convert(n.make<nn::GatherOp>(v, where, n.i64(0)), f64); };
+  Value wanted = n.make<nn::DivOp>(chosen(sizes), chosen(own));
+  Value factor = n.reduce(wanted, smallest ? nn::ReduceKind::min : nn::ReduceKind::max, {0}, true);
+  Value rounded = n.make<nn::AddOp>(n.make<nn::MulOp>(factor, n.convert(own, f64)), n.number(0.5, f64));
+  Value scaled = n.convert(n.make<nn::FloorOp>(rounded), i64);
+  Values newSizes, factors;
+  for (int64_t d = 0; d < int64_t(rank); ++d) {
+    newSizes.push_back(n.slice(is_contained(axes, d) ? scaled : own, 0, d, d + 1));
+    factors.push_back(is_contained(axes, d) ? factor : n.number(1, f64, {1}));
+  }
+  sizes = n.make<nn::ConcatOp>(newSizes, n.i64(0));
+  scales = n.convert(n.make<nn::ConcatOp>(factors, n.i64(0)), n.b().getF32Type());
 }
 
 /// Positive, one for each dimension.
 void checkScales(Node &n, Value x, Value scales) {
   n.needFloat(scales);
-  n.needRank(scales, 1, 1);
+  needLength(n, scales, n.rank(x), "scales");
   auto known = n.numbers(scales);
   if (!known)
     return;
-  if (known->size() != n.rank(x))
-    n.invalid("scales has " + Twine(known->size()) + " elements for rank " + Twine(n.rank(x)));
   for (double s : *known)
     if (!(s > 0) || !(s < 1e9))
       n.invalid("scales must be positive");
@@ -89,9 +132,6 @@ void importResize(Node &n) {
   std::string nearest = n.s("nearest_mode", "round_prefer_floor");
   auto coordinateKind = nn::symbolizeCoordinateMode(coordinates);
   auto nearestKind = nn::symbolizeNearestMode(nearest);
-  if (coordinates == "tf_crop_and_resize" || coordinates == "tf_half_pixel_for_nn")
-    n.unsupported("attribute 'coordinate_transformation_mode'",
-                  "'" + coordinates + "' is not supported");
   if (!coordinateKind)
     n.invalid("unknown coordinate_transformation_mode '" + coordinates + "'");
   if (!nearestKind)
@@ -102,28 +142,38 @@ void importResize(Node &n) {
   m.excludeOutside = n.i("exclude_outside", 0);
   m.extrapolation = n.f("extrapolation_value", 0);
   std::string policy = n.s("keep_aspect_ratio_policy", "stretch");
-  if (policy != "stretch" && sizes)
-    n.unsupported("attribute 'keep_aspect_ratio_policy'", "'" + policy + "' is not supported");
-  if (n.i("antialias", 0) != 0 && m.mode != nn::ResizeMode::nearest) {
-    // Antialiasing only changes what shrinks.
-    auto known = scales ? n.numbers(scales) : std::nullopt;
-    if (!known || any_of(*known, [](double s) { return s < 1; }))
-      n.unsupported("attribute 'antialias'", "not supported");
-  }
-  if (auto given = n.ints("axes")) {
-    Ints axes = n.axes(*given, n.rank(x));
-    if (scales)
-      scales = expandScales(n, scales, axes, n.rank(x));
-    else
-      sizes = expandSizes(n, x, sizes, axes);
+  if (policy != "stretch" && policy != "not_larger" && policy != "not_smaller")
+    n.invalid("unknown keep_aspect_ratio_policy '" + policy + "'");
+  m.antialias = n.i("antialias", 0) != 0;
+  unsigned rank = n.rank(x);
+  Ints axes;
+  for (unsigned a = 0; a < rank; ++a)
+    axes.push_back(a);
+  bool some = n.hasAttr("axes");
+  if (some)
+    axes = n.axes(*n.ints("axes"), rank);
+  if (m.coordinates == nn::CoordinateMode::tf_crop_and_resize) {
+    m.roi = n.in(1);
+    n.needFloat(m.roi);
+    needLength(n, m.roi, 2 * axes.size(), "roi");
+    // Starts, then ends: the other dimensions are whole.
+    if (some)
+      m.roi = n.make<nn::ConcatOp>(
+          ValueRange{expandNumbers(n, m.roi, axes, rank, 0, 0), expandNumbers(n, m.roi, axes, rank, axes.size(), 1)},
+          n.i64(0));
   }
   if (scales) {
+    needLength(n, scales, axes.size(), "scales");
+    if (some)
+      scales = expandNumbers(n, scales, axes, rank);
     checkScales(n, x, scales);
   } else {
     n.needInt(sizes);
-    n.needRank(sizes, 1, 1);
-    if (Dim count = n.dim(sizes, 0); count.isConst() && !count.isConst(n.rank(x)))
-      n.invalid("sizes has " + Twine(count.value()) + " elements for rank " + Twine(n.rank(x)));
+    needLength(n, sizes, axes.size(), "sizes");
+    if (some)
+      sizes = expandSizes(n, x, sizes, axes);
+    if (policy != "stretch")
+      keepAspectRatio(n, x, scales, sizes, axes, policy == "not_larger");
   }
   n.out(0, resize(n, x, scales, sizes, m));
 }
@@ -148,9 +198,14 @@ void importUpsample(Node &n) {
     if (auto known = n.numbers(scales)) {
       bool grows = any_of(*known, [](double s) { return s > 1; }),
            shrinks = any_of(*known, [](double s) { return s < 1; });
-      if (grows && shrinks)
-        n.unsupported("scales",
-                      "nearest that grows one dimension and shrinks another is not supported");
+      if (grows && shrinks) {
+        // One after the other.
+        SmallVector<double> growing(*known), shrinking(*known);
+        for (auto [g, s] : zip(growing, shrinking))
+          (g > 1 ? s : g) = 1;
+        x = resize(n, x, n.numbersConstant(growing, n.elt(scales)), Value(), m);
+        scales = n.numbersConstant(shrinking, n.elt(scales));
+      }
       if (shrinks)
         m.nearest = nn::NearestMode::ceil;
     }
