@@ -77,6 +77,21 @@ script_counts() {
   return $status
 }
 
+# pytest_counts FOLDER: tests of pytest against the package in the build tree.
+pytest_counts() {
+  local output status=0
+  output=$("$python" -m pytest -q -p no:cacheprovider -p no:warnings "$1" 2>&1) || status=$?
+  printf '%s\n' "$output"
+  # "1 failed, 53 passed, 2 errors in 37.48s"
+  printf '%s\n' "$output" | tail -n 1 | awk '{
+    for (i = 2; i <= NF; i++) {
+      if ($i ~ /^passed/) p += $(i - 1)
+      if ($i ~ /^(failed|error)/) f += $(i - 1)
+    }
+    printf "%d passed, %d failed\n", p, f}'
+  return $status
+}
+
 # size_limit FILE BYTES: the static runtime stays small.
 size_limit() {
   local bytes
@@ -132,7 +147,7 @@ if [ -z "$list$no_build" ]; then
   "$root/tools/setup.sh" "$([ -n "$full" ] && echo full || echo test)" || { failed=1 && failures+=(setup) && finish; }
   printf '     %-22s done  [%d s]\n' set-up $((SECONDS - begin))
   begin=$SECONDS
-  quietly configure configure "$build" -DNNOPT_BUILD_TESTS=ON && quietly build ninja -C "$build" -j "$jobs" || { failed=1 && failures+=(build) && finish; }
+  quietly configure configure "$build" -DNNOPT_BUILD_TESTS=ON -DNNOPT_BUILD_PYTHON=ON -DPython_EXECUTABLE="$python" && quietly build ninja -C "$build" -j "$jobs" || { failed=1 && failures+=(build) && finish; }
   printf '     %-22s done  [%d s]\n' build $((SECONDS - begin))
 fi
 
@@ -146,6 +161,7 @@ step "passes" script_counts test/passes/*.py
 step "kernels" script_counts test/codegen/*.py test/conformance/irregular.py test/conformance/sampling.py
 step "conformance" script_counts "test/conformance/backend.py --sample=4 --jobs=$jobs"
 step "report" script_counts test/report/data.py
+step "Python package" pytest_counts test/python
 step "installed tree" test/install/run.sh
 step "models" script_counts "test/models/run.py --set=default"
 
@@ -153,6 +169,7 @@ full_step "all models" script_counts "test/models/run.py --set=full"
 full_step "all of conformance" script_counts "test/conformance/backend.py --jobs=$jobs" \
   "test/conformance/backend.py --dynamic --jobs=$jobs"
 full_step "report page" script_counts test/report/page.py
+full_step "wheel" test/full/wheel.sh
 full_step "sanitizers" test/full/sanitizers.sh
 full_step "fuzzers" test/full/fuzzers.sh
 full_step "bare Debian" test/full/fresh-root.sh

@@ -18,8 +18,8 @@ pypi=("onnx==1.23.2" numpy)
 case $what in
 build) ;;
 test | full | bench)
-  debian+=(libgtest-dev)
-  pypi+=(pytest onnxruntime)
+  debian+=(libgtest-dev python3-dev)
+  pypi+=(pytest onnxruntime nanobind)
   ;;
 *) die "tools/setup.sh $what: expected build, test, full or bench" ;;
 esac

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FOLDERS = ("cmake", "dialects", "docs", "examples", "include", "lib", "passes", "runtime", "test", "tools")
+FOLDERS = ("cmake", "dialects", "docs", "examples", "include", "lib", "passes", "python", "runtime", "test", "tools")
 # Examples of passes that do not exist.
 EXAMPLES = re.compile(r"merge-relus|<")
 
