@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-static int64_t now(void) {
+int64_t nni_now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
@@ -40,9 +40,9 @@ static void profiledLaunch(nnopt_session *s, const nni_launch *l) {
   const nni_meta *m = &s->model->meta;
   const nnopt_launch_meta *meta = &m->launches[l->number];
   nnopt_profile_record r = {0};
-  r.start_ns = now();
+  r.start_ns = nni_now();
   launch(s, l);
-  r.duration_ns = now() - r.start_ns;
+  r.duration_ns = nni_now() - r.start_ns;
   r.run = s->run;
   r.launch = l->number;
   r.threads = l->parts;
@@ -62,14 +62,14 @@ static int copy(nnopt_session *s, const nnopt_instruction *n, nnopt_error *error
     code = need(s, n->b, bytes, error);
   if (code)
     return code;
-  int64_t start = s->profiler ? now() : 0;
+  int64_t start = s->profiler ? nni_now() : 0;
   if (bytes > 0)
     memmove(s->pointers[n->a], s->pointers[n->b], (size_t)bytes);
   if (!s->profiler)
     return NNOPT_OK;
   nnopt_profile_record r = {0};
   r.start_ns = start;
-  r.duration_ns = now() - start;
+  r.duration_ns = nni_now() - start;
   r.run = s->run;
   r.launch = NNOPT_NONE;
   r.threads = 1;
@@ -82,17 +82,20 @@ static int copy(nnopt_session *s, const nnopt_instruction *n, nnopt_error *error
   return NNOPT_OK;
 }
 
+int nni_set_symbol(nnopt_session *s, uint32_t symbol, int64_t value, nnopt_error *error) {
+  int code = nni_check_symbol(&s->model->meta, symbol, value, error);
+  if (code || value == s->symbols[symbol])
+    return code;
+  s->symbols[symbol] = value;
+  return nni_refresh_dynamic(s, error);
+}
+
 static int readSymbol(nnopt_session *s, const nnopt_instruction *n, nnopt_error *error) {
   /* The buffer may hold data of the caller: its value is checked like an input's dimension. */
   int code = need(s, n->b, 8, error);
   if (code)
     return code;
-  int64_t value = readI64(s, n->b);
-  code = nni_check_symbol(&s->model->meta, n->a, value, error);
-  if (code || value == s->symbols[n->a])
-    return code;
-  s->symbols[n->a] = value;
-  return nni_refresh_dynamic(s, error);
+  return nni_set_symbol(s, n->a, readI64(s, n->b), error);
 }
 
 static int runBlock(nnopt_session *s, uint32_t block, nnopt_error *error);
@@ -144,6 +147,8 @@ static int runBlock(nnopt_session *s, uint32_t block, nnopt_error *error) {
     case NNOPT_I_READ_SYMBOL:
       code = readSymbol(s, n, error);
       break;
+    default:
+      code = nni_host_instruction(s, n, error);
     }
     if (code)
       return code;

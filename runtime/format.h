@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-#define NNOPT_FORMAT_VERSION 1u
+#define NNOPT_FORMAT_VERSION 2u
 #define NNOPT_TRAILER_MAGIC "NNOPTEND"
 #define NNOPT_META_MAGIC "NNOPTMET"
 #define NNOPT_DESCRIPTOR_SYMBOL "nnopt_descriptor"
@@ -113,6 +113,7 @@ typedef struct nnopt_meta_header {
   nnopt_table inputs;        /* uint32_t: tensor of each model input */
   nnopt_table outputs;       /* uint32_t: tensor of each model output */
   nnopt_table properties;    /* nnopt_property: key/value strings (producer, target, model hash, ...) */
+  nnopt_table host_calls;    /* nnopt_host_call */
 } nnopt_meta_header;
 
 /* A named size. low <= value <= high (high < 0: unbounded); values of other sizes are refused. */
@@ -146,6 +147,9 @@ typedef struct nnopt_tensor_meta {
   uint32_t dims;   /* first of `rank` entries in indices: value numbers */
   uint32_t buffer;
   uint32_t dim_names; /* first of `rank` entries in indices: symbol number, or NNOPT_NONE for a fixed size */
+  uint32_t kind;      /* nnopt_kind: all but tensors of numbers are in host buffers; sequences, optionals and
+                         maps have rank 0 and the element type of the tensors inside */
+  uint32_t type;      /* text: "seq(tensor(float))" */
 } nnopt_tensor_meta;
 
 enum {
@@ -155,8 +159,9 @@ enum {
   NNOPT_B_OUTPUT,  /* the caller's output number `index` */
   NNOPT_B_VIEW,    /* inside buffer `index`, at the byte offset given by value `size` */
   NNOPT_B_SCRATCH, /* in the arena, num_threads areas of `size` bytes each (kernels get the first) */
-  NNOPT_B_STATE    /* like ARENA, but allocated separately as its size is known only while running
+  NNOPT_B_STATE,   /* like ARENA, but allocated separately as its size is known only while running
                       (depends on a data-dependent symbol) */
+  NNOPT_B_HOST     /* no memory: holds a reference to an nnopt_value (or none yet) */
 };
 typedef struct nnopt_buffer_meta {
   uint32_t kind;
@@ -171,6 +176,17 @@ typedef struct nnopt_buffer_meta {
 typedef struct nnopt_operand {
   uint32_t number; /* buffer or value */
 } nnopt_operand;
+
+/* A call of an operation of the host library. Operands are host buffers; results are tensors (with
+ * host buffers), whose kind, element type and rank are checked after the call, or NNOPT_NONE. */
+typedef struct nnopt_host_call {
+  uint32_t operation;               /* name in the library */
+  uint32_t nodes;                   /* ONNX node names, comma separated */
+  uint32_t inputs, input_count;     /* first and number in operands: buffers */
+  uint32_t outputs, output_count;   /* first and number in operands: tensors */
+  uint32_t attributes;              /* WEIGHT buffer: see nnopt_attribute in nnopt/ops.h; or NNOPT_NONE */
+  uint32_t reserved;
+} nnopt_host_call;
 
 typedef struct nnopt_launch_meta {
   uint32_t kernel;
@@ -194,6 +210,12 @@ enum {
                           itself updates condition and carried buffers (by copies). */
   NNOPT_I_COPY,        /* a: destination buffer, b: source buffer, c: value: bytes */
   NNOPT_I_READ_SYMBOL, /* a: symbol, b: i64 buffer with its value; values are re-evaluated */
+  NNOPT_I_HOST_CALL,   /* a: host call */
+  NNOPT_I_HOST_COPY,   /* a: destination, b: source: host buffers */
+  NNOPT_I_BOX,         /* a: host buffer that becomes a copy of b: a tensor with memory */
+  NNOPT_I_UNBOX,       /* a: a tensor with memory, whose content becomes that of b: a host buffer;
+                          c: string: nodes */
+  NNOPT_I_READ_DIM,    /* a: symbol that becomes dimension c of b: a host buffer */
   NNOPT_I_COUNT_
 };
 typedef struct nnopt_instruction {

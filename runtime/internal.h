@@ -94,8 +94,9 @@ typedef struct nni_meta {
   const nnopt_block *blocks;
   const uint32_t *indices, *inputs, *outputs;
   const nnopt_property *properties;
+  const nnopt_host_call *host_calls;
   uint32_t symbol_count, value_count, tensor_count, buffer_count, operand_count, launch_count;
-  uint32_t instruction_count, block_count, input_count, output_count, property_count;
+  uint32_t instruction_count, block_count, input_count, output_count, property_count, host_call_count;
 
   /* Derived. */
   uint8_t *value_dynamic;  /* 1: depends on a data-dependent symbol */
@@ -131,6 +132,22 @@ int nni_plan_sizes(const nni_meta *meta, const int64_t *values, int threads, int
 /* Checks a symbol's value against its bounds. */
 int nni_check_symbol(const nni_meta *meta, uint32_t symbol, int64_t value, nnopt_error *error);
 
+/* ---- host.c: host values, see also value.c -------------------------------------------------- */
+
+/* The prepared host calls of a model. */
+typedef struct nni_host nni_host;
+int nni_host_open(nnopt_model *model, const char *where, nnopt_error *error);
+void nni_host_close(nni_host *host);
+/* Memory of a session for host values. */
+int nni_host_session(nnopt_session *s, nnopt_error *error);
+/* Puts the inputs into their buffers before a run. */
+void nni_host_before(nnopt_session *s);
+/* Keeps the outputs of a run (or drops them, with `clear`) and empties all host buffers. */
+int nni_host_after(nnopt_session *s, bool clear, nnopt_error *error);
+int nni_host_instruction(nnopt_session *s, const nnopt_instruction *n, nnopt_error *error);
+/* Whether a value fits an input. */
+int nni_check_value(const nnopt_tensor_info *info, const nnopt_value *value, nnopt_error *error);
+
 /* ---- model.c -------------------------------------------------------------------------------- */
 
 struct nnopt_model {
@@ -142,6 +159,7 @@ struct nnopt_model {
   nnopt_symbol_info *symbols;
   int64_t *info_dims;
   const char **info_names;
+  nni_host *host; /* NULL: no host calls */
 };
 
 /* ---- tensor.c ------------------------------------------------------------------------------- */
@@ -194,7 +212,8 @@ typedef struct nni_port {
   const nnopt_tensor_info *info;
   int width;
   uint32_t align;  /* that kernels need */
-  bool has_buffer; /* the program refers to it */
+  nnopt_value *value; /* of one that is no tensor of numbers: what was set, the last run's result */
+  bool has_buffer;    /* the program refers to it */
   bool direct;     /* outputs: the program writes into the caller's memory */
 } nni_port;
 
@@ -233,6 +252,8 @@ struct nnopt_session {
   void **slots;       /* buffer operands of all launches */
   int64_t *slot_dims; /* value operands of all launches */
 
+  nnopt_value **host;          /* content of each host buffer */
+  nnopt_value **host_operands; /* of the call that runs */
   nni_port *inputs, *outputs;
   nni_state *states;
   uint32_t state_count;
@@ -250,6 +271,9 @@ void nni_place_ports(nnopt_session *s);
 /* plan.c: recomputes what depends on data-dependent symbols. */
 int nni_refresh_dynamic(nnopt_session *s, nnopt_error *error);
 /* executor.c: runs the program. */
+int64_t nni_now(void); /* nanoseconds */
+/* Sets a data-dependent symbol, and what depends on it. */
+int nni_set_symbol(nnopt_session *s, uint32_t symbol, int64_t value, nnopt_error *error);
 int nni_execute(nnopt_session *s, nnopt_error *error);
 /* state.c: gives the states' memory to the ports before a run; exchanges past and present after. */
 int nni_states_before(nnopt_session *s, nnopt_error *error);

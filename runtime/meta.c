@@ -68,7 +68,8 @@ static int openTables(checker *c) {
       !table(c, h->indices, sizeof *m->indices, &m->indices, NULL) ||
       !table(c, h->inputs, sizeof *m->inputs, &m->inputs, &m->input_count) ||
       !table(c, h->outputs, sizeof *m->outputs, &m->outputs, &m->output_count) ||
-      !table(c, h->properties, sizeof *m->properties, &m->properties, &m->property_count))
+      !table(c, h->properties, sizeof *m->properties, &m->properties, &m->property_count) ||
+      !table(c, h->host_calls, sizeof *m->host_calls, &m->host_calls, &m->host_call_count))
     return nni_fail(c->error, NNOPT_INVALID,
                     "%s: damaged metadata: a table is outside; compile the model again", c->where);
   if (!strings || m->strings[0] || m->strings[strings - 1])
@@ -129,6 +130,14 @@ static int checkTensors(checker *c) {
     }
     if (t->buffer != NNOPT_NONE && t->buffer >= m->buffer_count)
       return bad(c, "tensor", i, "buffer");
+    /* Tensors of numbers have memory, everything else is in host buffers. */
+    if (t->kind > NNOPT_KIND_MAP || t->type >= h->strings.count ||
+        (t->kind == NNOPT_KIND_STRINGS) != (t->dtype == 8 && t->kind < NNOPT_KIND_SEQUENCE) ||
+        (t->kind > NNOPT_KIND_STRINGS && t->rank))
+      return bad(c, "tensor", i, "kind");
+    bool inHost = t->buffer != NNOPT_NONE && m->buffers[t->buffer].kind == NNOPT_B_HOST;
+    if (t->kind == NNOPT_KIND_TENSOR ? inHost && !width : t->buffer != NNOPT_NONE && !inHost)
+      return bad(c, "tensor", i, "buffer");
   }
   for (uint32_t i = 0; i < m->input_count; ++i) {
     if (m->inputs[i] >= m->tensor_count)
@@ -178,6 +187,7 @@ static int checkBuffers(checker *c, uint64_t weightsSize) {
         return bad(c, "buffer", i, "lifetime");
       break;
     case NNOPT_B_STATE:
+    case NNOPT_B_HOST:
       break;
     case NNOPT_B_WEIGHT: {
       const nnopt_value_expr *size = &m->values[b->size];
@@ -195,7 +205,7 @@ static int checkBuffers(checker *c, uint64_t weightsSize) {
         return bad(c, "buffer", i, "output");
       break;
     case NNOPT_B_VIEW:
-      if (b->index >= m->buffer_count)
+      if (b->index >= m->buffer_count || m->buffers[b->index].kind == NNOPT_B_HOST)
         return bad(c, "buffer", i, "parent");
       break;
     default:
@@ -245,6 +255,45 @@ static int orderBuffers(checker *c) {
   return NNOPT_OK;
 }
 
+/* Whether a buffer exists and has memory (a host buffer has none). */
+static bool isMemory(const nni_meta *m, uint32_t buffer) {
+  return buffer < m->buffer_count && m->buffers[buffer].kind != NNOPT_B_HOST;
+}
+
+static bool isHost(const nni_meta *m, uint32_t buffer) {
+  return buffer < m->buffer_count && m->buffers[buffer].kind == NNOPT_B_HOST;
+}
+
+/* Whether a tensor is one of numbers in memory. */
+static bool inMemory(const nni_meta *m, uint32_t tensor) {
+  return tensor < m->tensor_count && m->tensors[tensor].kind == NNOPT_KIND_TENSOR &&
+         isMemory(m, m->tensors[tensor].buffer);
+}
+
+static int checkHostCalls(checker *c) {
+  const nni_meta *m = c->m;
+  uint32_t strings = m->header->strings.count;
+  for (uint32_t i = 0; i < m->host_call_count; ++i) {
+    const nnopt_host_call *h = &m->host_calls[i];
+    if (h->operation >= strings || h->nodes >= strings)
+      return bad(c, "host call", i, "name");
+    if (!inside(h->inputs, h->input_count, m->operand_count) || !inside(h->outputs, h->output_count, m->operand_count))
+      return bad(c, "host call", i, "operands");
+    for (uint32_t k = 0; k < h->input_count; ++k)
+      if (!isHost(m, m->operands[h->inputs + k].number))
+        return bad(c, "host call", i, "input");
+    for (uint32_t k = 0; k < h->output_count; ++k) {
+      uint32_t t = m->operands[h->outputs + k].number;
+      if (t != NNOPT_NONE && (t >= m->tensor_count || !isHost(m, m->tensors[t].buffer)))
+        return bad(c, "host call", i, "output");
+    }
+    if (h->attributes != NNOPT_NONE &&
+        (!isMemory(m, h->attributes) || m->buffers[h->attributes].kind != NNOPT_B_WEIGHT))
+      return bad(c, "host call", i, "attributes");
+  }
+  return NNOPT_OK;
+}
+
 static int checkLaunches(checker *c) {
   nni_meta *m = c->m;
   uint32_t strings = m->header->strings.count;
@@ -263,7 +312,7 @@ static int checkLaunches(checker *c) {
     m->launch_dynamic[i] = m->value_dynamic[l->tasks];
     for (uint32_t k = 0; k < l->buffer_count; ++k) {
       uint32_t b = m->operands[l->buffers + k].number;
-      if (b >= m->buffer_count)
+      if (!isMemory(m, b))
         return bad(c, "launch", i, "buffer");
       m->launch_io[i] |= m->buffer_io[b];
       m->launch_dynamic[i] |= m->buffer_dynamic[b];
@@ -289,21 +338,36 @@ static int checkInstructions(checker *c) {
       ok = n->a < m->launch_count;
       break;
     case NNOPT_I_IF:
-      ok = n->a < m->buffer_count && n->b < m->block_count && n->c < m->block_count;
+      ok = isMemory(m, n->a) && n->b < m->block_count && n->c < m->block_count;
       break;
     case NNOPT_I_LOOP:
       ok = inside(n->a, 4, indices);
       if (!ok)
         break;
       const uint32_t *record = m->indices + n->a;
-      ok = record[0] < m->buffer_count && record[1] < m->buffer_count &&
-           (record[2] == NNOPT_NONE || record[2] < m->buffer_count) && record[3] < m->block_count;
+      ok = isMemory(m, record[0]) && isMemory(m, record[1]) &&
+           (record[2] == NNOPT_NONE || isMemory(m, record[2])) && record[3] < m->block_count;
       break;
     case NNOPT_I_COPY:
-      ok = n->a < m->buffer_count && n->b < m->buffer_count && n->c < m->value_count;
+      ok = isMemory(m, n->a) && isMemory(m, n->b) && n->c < m->value_count;
       break;
     case NNOPT_I_READ_SYMBOL:
-      ok = n->a < m->symbol_count && m->symbols[n->a].data_dependent && n->b < m->buffer_count;
+      ok = n->a < m->symbol_count && m->symbols[n->a].data_dependent && isMemory(m, n->b);
+      break;
+    case NNOPT_I_HOST_CALL:
+      ok = n->a < m->host_call_count;
+      break;
+    case NNOPT_I_HOST_COPY:
+      ok = isHost(m, n->a) && isHost(m, n->b);
+      break;
+    case NNOPT_I_BOX:
+      ok = isHost(m, n->a) && inMemory(m, n->b);
+      break;
+    case NNOPT_I_UNBOX:
+      ok = inMemory(m, n->a) && isHost(m, n->b) && n->c < m->header->strings.count;
+      break;
+    case NNOPT_I_READ_DIM:
+      ok = n->a < m->symbol_count && m->symbols[n->a].data_dependent && isHost(m, n->b) && n->c < NNOPT_MAX_RANK;
       break;
     }
     if (!ok)
@@ -392,6 +456,8 @@ static int check(checker *c, uint64_t weightsSize) {
     code = orderBuffers(c);
   if (!code)
     code = checkLaunches(c);
+  if (!code)
+    code = checkHostCalls(c);
   if (!code)
     code = checkInstructions(c);
   if (!code)

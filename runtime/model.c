@@ -29,6 +29,8 @@ static int describe(nnopt_model *model, nnopt_error *error) {
     info->name = m->strings + t->name;
     nni_dtype(t->dtype, &info->dtype, &width);
     info->onnx_type = (int32_t)t->dtype;
+    info->kind = (int32_t)t->kind;
+    info->type = m->strings + t->type;
     info->rank = (int32_t)t->rank;
     info->dims = model->info_dims + used;
     info->dim_names = model->info_names + used;
@@ -54,6 +56,7 @@ static int describe(nnopt_model *model, nnopt_error *error) {
 }
 
 static void destroy(nnopt_model *model) {
+  nni_host_close(model->host);
   nni_meta_close(&model->meta);
   nni_artifact_close(&model->artifact, &model->options);
   free(model->inputs);
@@ -82,6 +85,8 @@ static int finish(nnopt_model *model, const char *where, nnopt_model **out, nnop
                            where, error);
   if (!code)
     code = describe(model, error);
+  if (!code)
+    code = nni_host_open(model, where, error);
   if (code)
     destroy(model);
   else

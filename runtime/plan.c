@@ -126,6 +126,9 @@ static int setBuffer(nnopt_session *s, uint32_t buffer, nnopt_error *error) {
     return reserveDynamic(s, buffer, error);
   int64_t size = s->values[b->size];
   switch (b->kind) {
+  case NNOPT_B_HOST:
+    s->pointers[buffer] = nni_empty;
+    break;
   case NNOPT_B_WEIGHT:
     s->pointers[buffer] = size ? (char *)s->model->artifact.weights + b->offset : nni_empty;
     s->extent[buffer] = size;

@@ -19,6 +19,8 @@ static int openPorts(nnopt_session *s, nnopt_error *error) {
     port->state = -1;
     port->pointer = nni_empty;
     nni_dtype(port->tensor->dtype, &dtype, &port->width);
+    if (port->tensor->kind != NNOPT_KIND_TENSOR)
+      continue;
     if (port->width == 0)
       return nni_fail(error, NNOPT_UNSUPPORTED,
                       "%s '%s' holds %ss, which this version of the runtime cannot pass",
@@ -32,12 +34,17 @@ static int openPorts(nnopt_session *s, nnopt_error *error) {
     if (b->kind != NNOPT_B_INPUT && b->kind != NNOPT_B_OUTPUT)
       continue;
     nni_port *port = b->kind == NNOPT_B_INPUT ? &s->inputs[b->index] : &s->outputs[b->index];
+    if (port->tensor->kind != NNOPT_KIND_TENSOR)
+      return nni_fail(error, NNOPT_INVALID, "damaged metadata: buffer %u is memory of '%s', which has none; compile again",
+                      i, port->info->name);
     port->has_buffer = true;
     if (b->align > port->align)
       port->align = b->align;
   }
   for (uint32_t i = 0; i < m->output_count; ++i) {
     uint32_t buffer = s->outputs[i].tensor->buffer;
+    if (s->outputs[i].tensor->kind != NNOPT_KIND_TENSOR)
+      continue;
     s->outputs[i].direct = m->buffers[buffer].kind == NNOPT_B_OUTPUT &&
                            m->buffers[buffer].index == i && !m->buffer_dynamic[buffer];
   }
@@ -85,7 +92,9 @@ static int openSession(nnopt_session *s, nnopt_error *error) {
   if (!s->symbols || !s->next_symbols || !s->symbol_known || !s->values || !s->plan_size ||
       !s->plan_work || !s->dynamic || !s->pointers || !s->extent || !s->inputs || !s->outputs)
     return nni_fail(error, NNOPT_FAILED, "out of memory");
-  int code = openPorts(s, error);
+  int code = nni_host_session(s, error);
+  if (!code)
+    code = openPorts(s, error);
   if (!code)
     code = openLaunches(s, error);
   if (code)
@@ -121,6 +130,10 @@ void nnopt_session_destroy(nnopt_session *s) {
   const nni_meta *m = &s->model->meta;
   nni_pool_destroy(s->pool);
   nni_states_destroy(s);
+  if (s->inputs && s->outputs)
+    nni_host_after(s, true, NULL);
+  for (uint32_t i = 0; s->inputs && i < m->input_count; ++i)
+    nnopt_value_release(s->inputs[i].value);
   for (uint32_t i = 0; s->inputs && i < m->input_count; ++i)
     nni_release(&s->options, &s->inputs[i].temp);
   for (uint32_t i = 0; s->outputs && i < m->output_count; ++i)
@@ -139,6 +152,8 @@ void nnopt_session_destroy(nnopt_session *s) {
   free(s->dynamic);
   free(s->pointers);
   free(s->extent);
+  free(s->host);
+  free(s->host_operands);
   free(s->inputs);
   free(s->outputs);
   free(s->launches);
@@ -295,15 +310,23 @@ static int run(nnopt_session *s, DLTensor *const *inputs, size_t input_count,
   for (uint32_t i = 0; !code && i < m->input_count; ++i)
     if (inputs[i])
       code = placeInput(s, &s->inputs[i], inputs[i], error);
-  for (uint32_t i = 0; !code && i < m->output_count; ++i)
-    code = placeOutput(s, &s->outputs[i], outputs[i], error);
+  for (uint32_t i = 0; !code && i < m->output_count; ++i) {
+    if (s->outputs[i].tensor->kind == NNOPT_KIND_TENSOR)
+      code = placeOutput(s, &s->outputs[i], outputs[i], error);
+    else if (outputs[i])
+      code = nni_fail(error, NNOPT_INVALID, "output '%s' is no tensor of numbers (%s): pass NULL and take it with "
+                      "nnopt_session_take_value", s->outputs[i].info->name, s->outputs[i].info->type);
+  }
   if (code)
     return code;
   nni_place_ports(s);
-  if ((code = nni_execute(s, error)))
+  nni_host_before(s);
+  code = nni_execute(s, error);
+  int taken = nni_host_after(s, code != 0, error);
+  if (code || (code = taken))
     return code;
   for (uint32_t i = 0; i < m->output_count; ++i)
-    if ((code = finishOutput(s, &s->outputs[i], outputs[i] != NULL, error)))
+    if (s->outputs[i].tensor->kind == NNOPT_KIND_TENSOR && (code = finishOutput(s, &s->outputs[i], outputs[i] != NULL, error)))
       return code;
   nni_states_after(s);
   s->ran = true;
@@ -343,6 +366,9 @@ static int takeOutput(nnopt_session *s, size_t index, DLManagedTensorVersioned *
     return nni_fail(error, NNOPT_INVALID, "output %zu asked for, the model has %u", index,
                     s->model->meta.output_count);
   const nni_port *port = &s->outputs[index];
+  if (port->info->kind != NNOPT_KIND_TENSOR)
+    return nni_fail(error, NNOPT_INVALID, "output '%s' is no tensor of numbers (%s): take it with "
+                    "nnopt_session_take_value", port->info->name, port->info->type);
   if (!s->ran || !port->held)
     return nni_fail(
         error, NNOPT_INVALID,

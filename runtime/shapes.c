@@ -103,6 +103,18 @@ int nni_bind_inputs(nnopt_session *s, DLTensor *const *inputs, size_t count, boo
     const nni_port *port = &s->inputs[i];
     const DLTensor *tensor = inputs[i];
     const nni_state *state = port->state >= 0 ? &s->states[port->state] : NULL;
+    if (port->info->kind != NNOPT_KIND_TENSOR) {
+      if (tensor)
+        return nni_fail(error, NNOPT_INVALID, "input '%s' is no tensor of numbers (%s): set it with "
+                        "nnopt_session_set_input and pass NULL", port->info->name, port->info->type);
+      int32_t rank;
+      int code = nni_check_value(port->info, port->value, error);
+      if (!code)
+        code = bindShape(s, port, nnopt_value_shape(port->value, &rank), error);
+      if (code)
+        return code;
+      continue;
+    }
     if (state && tensor)
       return nni_fail(error, NNOPT_INVALID, "input '%s' is a bound state: pass NULL for it",
                       port->info->name);

@@ -49,6 +49,9 @@ static int bindState(nnopt_session *s, const char *past, const char *present, in
   if (!in || !out)
     return nni_fail(error, NNOPT_INVALID, "the model has no %s '%s'", in ? "output" : "input",
                     in ? (present ? present : "(NULL)") : (past ? past : "(NULL)"));
+  if (in->info->kind != NNOPT_KIND_TENSOR || out->info->kind != NNOPT_KIND_TENSOR)
+    return nni_fail(error, NNOPT_INVALID, "'%s' or '%s' is no tensor of numbers: it cannot be a state", past,
+                    present);
   if (in->state >= 0 || out->state >= 0)
     return nni_fail(error, NNOPT_INVALID, "'%s' or '%s' is bound already", past, present);
   int axis;

@@ -158,7 +158,7 @@ step "command lines" script_counts test/cli/run.py
 step "documents" script_counts test/docs/links.py "tools/gen-docs.py --check"
 step "importer" script_counts test/frontend/*.py
 step "passes" script_counts test/passes/*.py
-step "kernels" script_counts test/codegen/*.py test/conformance/irregular.py test/conformance/sampling.py
+step "kernels" script_counts test/codegen/*.py test/conformance/{classical,irregular,sampling}.py
 step "conformance" script_counts "test/conformance/backend.py --sample=4 --jobs=$jobs"
 step "report" script_counts test/report/data.py
 step "Python package" pytest_counts test/python

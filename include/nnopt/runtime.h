@@ -169,10 +169,10 @@ typedef struct nnopt_error {
 
 typedef struct nnopt_model nnopt_model;
 typedef struct nnopt_session nnopt_session;
-/* A string tensor, sequence or optional. No function of this version makes one: models that have
- * such inputs or outputs are refused by nnopt_session_create with NNOPT_UNSUPPORTED. */
+/* A string tensor, sequence, optional or map; see "Host values" below. */
 typedef struct nnopt_value nnopt_value;
 struct nnopt_descriptor;
+struct nnopt_ops;
 
 enum { NNOPT_LOG_WARNING = 1, NNOPT_LOG_INFO = 2 };
 
@@ -210,6 +210,10 @@ typedef struct nnopt_options {
   /* If set, receives warnings and information; default: warnings go to stderr. */
   void (*log)(void *context, int32_t level, const char *message);
   void *log_context;
+  /* Models with strings, sequences and the like need the library of host operations,
+   * libnnopt_ops.so. If set, its path; else $NNOPT_OPS_LIBRARY, then the folder of this library (or
+   * of the program that it is linked into) and the lib folder beside that, then the system's path. */
+  const char *ops_library;
 } nnopt_options;
 
 NNOPT_API int32_t nnopt_abi_version(void);
@@ -219,6 +223,61 @@ NNOPT_API int32_t nnopt_default_threads(void);
 /* Instruction sets of this machine that artifacts may use, as text ("x86-64-v4 avx512-vnni ...").
  */
 NNOPT_API const char *nnopt_host_cpu(void);
+
+/* ---- Host values ---------------------------------------------------------------------------
+ *
+ * Tensors, string tensors, sequences, optionals and maps as objects with a count of references. They
+ * belong to no model or session, and never change once they are shared; so several threads may use
+ * one. Each function that gives a value in **value gives a reference, which the caller releases. */
+
+typedef enum nnopt_kind {
+  NNOPT_KIND_TENSOR = 0,  /* numbers */
+  NNOPT_KIND_STRINGS = 1, /* tensor of byte strings (UTF-8 by ONNX's convention) */
+  NNOPT_KIND_SEQUENCE = 2,
+  NNOPT_KIND_OPTIONAL = 3, /* no element, or one */
+  NNOPT_KIND_MAP = 4       /* two elements: a vector of keys (int64 or strings), a vector of values */
+} nnopt_kind;
+
+/* A tensor of that ONNX element type. `from` gives rank, shape (compact or strided) and elements;
+ * its dtype is not looked at; where its data is NULL the elements are zeros. */
+NNOPT_API int nnopt_value_tensor(int32_t onnx_type, const DLTensor *from, nnopt_value **value,
+                                 nnopt_error *error);
+/* A tensor of strings, copied. `lengths` may be NULL: the strings then end in a NUL. */
+NNOPT_API int nnopt_value_strings(int32_t rank, const int64_t *shape, const char *const *strings,
+                                  const size_t *lengths, nnopt_value **value, nnopt_error *error);
+/* The elements are retained; all must be of one kind and element type. `onnx_type` is that of the
+ * (tensors in the) elements, for sequences that are empty. */
+NNOPT_API int nnopt_value_sequence(int32_t onnx_type, nnopt_value *const *elements, size_t count,
+                                   nnopt_value **value, nnopt_error *error);
+/* `element` is retained; NULL makes an optional without value. `onnx_type` as above. */
+NNOPT_API int nnopt_value_optional(int32_t onnx_type, nnopt_value *element, nnopt_value **value,
+                                   nnopt_error *error);
+/* Keys and values are vectors of one length; both are retained. */
+NNOPT_API int nnopt_value_map(nnopt_value *keys, nnopt_value *values, nnopt_value **value,
+                              nnopt_error *error);
+
+NNOPT_API nnopt_value *nnopt_value_retain(nnopt_value *value);
+NNOPT_API void nnopt_value_release(nnopt_value *value); /* NULL is allowed */
+
+NNOPT_API int32_t nnopt_value_kind(const nnopt_value *value);
+/* Element type of a tensor; of the tensors inside for others. */
+NNOPT_API int32_t nnopt_value_type(const nnopt_value *value);
+/* Shape of a tensor (of strings); *rank is set to 0 for others. */
+NNOPT_API const int64_t *nnopt_value_shape(const nnopt_value *value, int32_t *rank);
+/* Number of elements: of a tensor the product of its shape. */
+NNOPT_API size_t nnopt_value_count(const nnopt_value *value);
+/* Elements of a tensor of numbers, row-major, aligned to 64 bytes; NULL for others. They may be
+ * written until the value is first given to somebody else. */
+NNOPT_API void *nnopt_value_data(nnopt_value *value);
+/* String `index` of a tensor of strings: `*length` bytes, then a NUL. */
+NNOPT_API const char *nnopt_value_string(const nnopt_value *value, size_t index, size_t *length);
+/* Element `index` of a sequence, optional or map, which keeps its reference; NULL when out of
+ * range. */
+NNOPT_API nnopt_value *nnopt_value_element(const nnopt_value *value, size_t index);
+
+/* Uses host operations that are linked into the program (see nnopt/ops.h) rather than
+ * libnnopt_ops.so, for all models that are opened from now on. */
+NNOPT_API void nnopt_use_ops(const struct nnopt_ops *ops);
 
 /* ---- Models ------------------------------------------------------------------------------- */
 
@@ -244,6 +303,8 @@ typedef struct nnopt_tensor_info {
   int32_t rank;
   const int64_t *dims;          /* -1: not fixed */
   const char *const *dim_names; /* name of the symbolic dimension, or NULL */
+  int32_t kind;                 /* nnopt_kind; NNOPT_KIND_TENSOR travels as DLTensor, others as nnopt_value */
+  const char *type;             /* "tensor(float)", "seq(tensor(string))", "optional(tensor(int64))" */
 } nnopt_tensor_info;
 
 typedef struct nnopt_symbol_info {
@@ -331,6 +392,15 @@ NNOPT_API int nnopt_session_set_state(nnopt_session *session, const char *past,
                                       const DLTensor *value, nnopt_error *error);
 /* Makes all bound states empty (or zeros) again. */
 NNOPT_API void nnopt_session_reset_states(nnopt_session *session);
+
+/* Sets an input that is no tensor of numbers (retained until it is set again; NULL takes it back).
+ * nnopt_session_run and nnopt_session_output_shapes take NULL for such an input. */
+NNOPT_API int nnopt_session_set_input(nnopt_session *session, size_t index, nnopt_value *value,
+                                      nnopt_error *error);
+/* Gives an output of the last run as a value: the way to get outputs that are no tensors of numbers
+ * (nnopt_session_run takes NULL for those). */
+NNOPT_API int nnopt_session_take_value(nnopt_session *session, size_t index, nnopt_value **value,
+                                       nnopt_error *error);
 
 /* Threads that the session uses. */
 NNOPT_API int32_t nnopt_session_threads(const nnopt_session *session);

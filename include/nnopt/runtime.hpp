@@ -160,6 +160,98 @@ private:
   std::unique_ptr<DLManagedTensorVersioned, Delete> tensor;
 };
 
+/// A tensor, tensor of strings, sequence, optional or map: a reference, cheap to copy.
+class Value {
+public:
+  Value() noexcept : value(nullptr) {}
+  /// Takes over a reference.
+  explicit Value(nnopt_value *v) : value(v) {}
+  Value(const Value &o) : value(nnopt_value_retain(o.value)) {}
+  Value(Value &&o) noexcept : value(o.value) { o.value = nullptr; }
+  Value &operator=(Value o) noexcept {
+    std::swap(value, o.value);
+    return *this;
+  }
+  ~Value() { nnopt_value_release(value); }
+  nnopt_value *get() const { return value; }
+  explicit operator bool() const { return value != nullptr; }
+
+  /// A copy of a tensor of that onnx.TensorProto.DataType.
+  static Value tensor(int32_t onnxType, const TensorView &view) {
+    DLTensor tensor = view.dl();
+    nnopt_error error;
+    nnopt_value *v = nullptr;
+    detail::check(nnopt_value_tensor(onnxType, &tensor, &v, &error), error);
+    return Value(v);
+  }
+  static Value strings(const std::vector<int64_t> &shape, const std::vector<std::string> &list) {
+    if (detail::product(shape) != static_cast<int64_t>(list.size()))
+      throw Error(NNOPT_INVALID, "Value: there are not as many strings as the shape says");
+    std::vector<const char *> pointers;
+    std::vector<size_t> lengths;
+    for (const std::string &s : list) {
+      pointers.push_back(s.data());
+      lengths.push_back(s.size());
+    }
+    nnopt_error error;
+    nnopt_value *v = nullptr;
+    detail::check(nnopt_value_strings(static_cast<int32_t>(shape.size()), shape.data(), pointers.data(),
+                                      lengths.data(), &v, &error),
+                  error);
+    return Value(v);
+  }
+  static Value sequence(int32_t onnxType, const std::vector<Value> &elements) {
+    std::vector<nnopt_value *> list;
+    for (const Value &e : elements)
+      list.push_back(e.get());
+    nnopt_error error;
+    nnopt_value *v = nullptr;
+    detail::check(nnopt_value_sequence(onnxType, list.data(), list.size(), &v, &error), error);
+    return Value(v);
+  }
+  /// An absent optional where `element` is empty.
+  static Value optional(int32_t onnxType, const Value &element = Value()) {
+    nnopt_error error;
+    nnopt_value *v = nullptr;
+    detail::check(nnopt_value_optional(onnxType, element.get(), &v, &error), error);
+    return Value(v);
+  }
+  static Value map(const Value &keys, const Value &values) {
+    nnopt_error error;
+    nnopt_value *v = nullptr;
+    detail::check(nnopt_value_map(keys.get(), values.get(), &v, &error), error);
+    return Value(v);
+  }
+
+  nnopt_kind kind() const { return static_cast<nnopt_kind>(nnopt_value_kind(value)); }
+  int32_t type() const { return nnopt_value_type(value); }
+  size_t size() const { return nnopt_value_count(value); }
+  std::vector<int64_t> shape() const {
+    int32_t rank;
+    const int64_t *dims = nnopt_value_shape(value, &rank);
+    return {dims, dims + rank};
+  }
+  /// Element of a sequence, optional (0) or map (0: keys, 1: values).
+  Value operator[](size_t i) const {
+    nnopt_value *element = nnopt_value_element(value, i);
+    if (!element)
+      throw Error(NNOPT_INVALID, "Value: no such element");
+    return Value(nnopt_value_retain(element));
+  }
+  std::string string(size_t i) const {
+    size_t length = 0;
+    const char *text = nnopt_value_string(value, i, &length);
+    if (!text)
+      throw Error(NNOPT_INVALID, "Value: no such string");
+    return {text, length};
+  }
+  /// The elements of a tensor of numbers.
+  template <typename T> const T *data() const { return static_cast<const T *>(nnopt_value_data(value)); }
+
+private:
+  nnopt_value *value;
+};
+
 /// Options with their defaults; set the members of the C struct.
 struct Options : nnopt_options {
   Options() { nnopt_options_init(this); }
@@ -251,6 +343,45 @@ public:
     for (size_t i = 0; i < count; ++i)
       results.push_back(takeOutput(i));
     return results;
+  }
+  /// Runs on values of any kind, in graph order, and returns all outputs as values.
+  std::vector<Value> runValues(const std::vector<Value> &inputs) {
+    std::vector<DLTensor> tensors(inputs.size());
+    std::vector<DLTensor *> pointers(inputs.size(), nullptr);
+    std::vector<std::vector<int64_t>> shapes;
+    shapes.reserve(inputs.size());
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const nnopt_tensor_info *info = nnopt_model_input(model.get(), i);
+      shapes.push_back(inputs[i].shape());
+      if (!info || info->kind != NNOPT_KIND_TENSOR || inputs[i].kind() != NNOPT_KIND_TENSOR) {
+        setInput(i, inputs[i]);
+        continue;
+      }
+      if (inputs[i].type() != info->onnx_type)
+        throw Error(NNOPT_INVALID, std::string("input '") + info->name + "': the value is not of the model's type, " + info->type);
+      TensorView view(nnopt_value_data(inputs[i].get()), info->dtype, shapes[i]);
+      tensors[i] = view.dl();
+      tensors[i].shape = shapes[i].data();
+      pointers[i] = &tensors[i];
+    }
+    std::vector<DLTensor *> none(nnopt_model_output_count(model.get()), nullptr);
+    run(pointers.data(), pointers.size(), none.data(), none.size());
+    std::vector<Value> results;
+    for (size_t i = 0; i < none.size(); ++i)
+      results.push_back(takeValue(i));
+    return results;
+  }
+  /// Sets an input that is no tensor of numbers, for all runs from now on.
+  void setInput(size_t index, const Value &value) {
+    nnopt_error error;
+    detail::check(nnopt_session_set_input(get(), index, value.get(), &error), error);
+  }
+  /// An output of the last run that was not given memory for, of any kind.
+  Value takeValue(size_t index) {
+    nnopt_error error;
+    nnopt_value *value = nullptr;
+    detail::check(nnopt_session_take_value(get(), index, &value, &error), error);
+    return Value(value);
   }
   /// Runs into memory of the caller.
   void run(const std::vector<TensorView> &inputs, const std::vector<TensorView> &outputs) {

@@ -129,7 +129,7 @@ TEST_F(Artifact, TrailerThatLies) {
     setTrailer(broken, t);
     return broken;
   };
-  refused(with([](nnopt_trailer &t) { t.format_version = 2; }), "format version 2");
+  refused(with([](nnopt_trailer &t) { t.format_version = 99; }), "format version 99");
   refused(with([](nnopt_trailer &t) { t.file_size += 1; }), "truncated or extended");
   refused(with([](nnopt_trailer &t) { t.elf_size = ~0ull; }), "damaged");
   refused(with([](nnopt_trailer &t) { t.elf_size -= 8; }), "damaged");

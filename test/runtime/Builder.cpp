@@ -1,6 +1,7 @@
 //===- Builder.cpp - models of the runtime's tests --------------------------===//
 
 #include "test/runtime/Builder.h"
+#include "nnopt/ops.h"
 
 #include <stdexcept>
 
@@ -80,6 +81,44 @@ Builder appendModel() {
   uint32_t x = b.input("x", Float, {one, two}, eight);
   uint32_t y = b.output("present", Float, {longer, two}, b.mul(longer, eight));
   b.launch(KernelAppend, {past, x, y}, {l, two}, one);
+  return b;
+}
+
+/// A record of nnopt/ops.h with one integer or one string.
+static std::string attribute(const std::string &name, const std::string *text, int64_t number) {
+  std::string padded = name, content;
+  padded.resize((name.size() + 7) / 8 * 8);
+  uint64_t offsets[2] = {0, text ? text->size() : 0};
+  content = text ? std::string(reinterpret_cast<char *>(offsets), 16) + *text
+                 : std::string(reinterpret_cast<char *>(&number), 8);
+  content.resize((content.size() + 7) / 8 * 8);
+  nnopt_attribute header{static_cast<uint32_t>(sizeof header + padded.size() + content.size()),
+                         text ? uint32_t('s') : uint32_t('i'), static_cast<uint32_t>(name.size()), 1};
+  return std::string(reinterpret_cast<char *>(&header), sizeof header) + padded + content;
+}
+
+Builder wordsModel() {
+  Builder b;
+  uint32_t n = b.ofSymbol(b.symbol("n")), m = b.ofSymbol(b.symbol("m"));
+  uint32_t k = b.symbol("k", 0, -1, true), kv = b.ofSymbol(k);
+  uint32_t words = b.hostTensor("words", NNOPT_KIND_STRINGS, 8, {n}, "tensor(string)");
+  b.inputs.push_back(words);
+  uint32_t y = b.input("y", Float, {m}, b.mul(m, b.constant(4)));
+  uint32_t parts = b.hostTensor("parts", NNOPT_KIND_STRINGS, 8, {n, kv}, "tensor(string)");
+  uint32_t boxedCounts = b.tensor("", Int64, {n}, b.buffer(NNOPT_B_HOST, b.constant(0)));
+  uint32_t pair = b.hostTensor("pair", NNOPT_KIND_SEQUENCE, Float, {}, "seq(tensor(float))");
+  b.outputs.push_back(parts);
+  uint32_t counts = b.output("counts", Int64, {n}, b.mul(n, b.constant(8)));
+  b.outputs.push_back(pair);
+  uint32_t boxedY = b.buffer(NNOPT_B_HOST, b.constant(0)), countsTensor = b.outputs[1];
+  std::string comma = ",";
+  b.hostCall("string_split", {b.tensors[words].buffer}, {parts, boxedCounts}, attribute("delimiter", &comma, 0));
+  b.instruction(NNOPT_I_READ_DIM, k, b.tensors[parts].buffer, 1);
+  b.instruction(NNOPT_I_UNBOX, countsTensor, b.tensors[boxedCounts].buffer, b.string("split"));
+  b.instruction(NNOPT_I_BOX, boxedY, b.inputs[1]);
+  b.hostCall("sequence_construct", {boxedY, boxedY}, {pair}, attribute("element", nullptr, Float));
+  (void)counts;
+  (void)y;
   return b;
 }
 

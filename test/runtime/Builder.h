@@ -27,6 +27,7 @@ public:
   std::vector<nnopt_block> blocks{{0, 0}};
   std::vector<uint32_t> indices, inputs, outputs;
   std::vector<nnopt_property> properties;
+  std::vector<nnopt_host_call> hostCalls;
   std::vector<char> weights;
   std::string strings = std::string(1, '\0');
 
@@ -69,7 +70,7 @@ public:
     uint32_t names = static_cast<uint32_t>(indices.size());
     for (uint32_t d : dims)
       indices.push_back(values[d].op == NNOPT_V_SYMBOL ? values[d].a : NNOPT_NONE);
-    tensors.push_back({string(name), dtype, static_cast<uint32_t>(dims.size()), at, buffer, names});
+    tensors.push_back({string(name), dtype, static_cast<uint32_t>(dims.size()), at, buffer, names, 0, 0});
     return static_cast<uint32_t>(tensors.size() - 1);
   }
   /// An input or output with a buffer of `bytes` (a value); returns the buffer.
@@ -84,6 +85,32 @@ public:
     uint32_t b = buffer(NNOPT_B_OUTPUT, bytes, static_cast<uint32_t>(outputs.size()));
     outputs.push_back(tensor(name, dtype, dims, b));
     return b;
+  }
+  /// A host value: tensor of strings, sequence, ...; returns the tensor.
+  uint32_t hostTensor(const std::string &name, uint32_t kind, uint32_t dtype, std::vector<uint32_t> dims,
+                      const std::string &type) {
+    uint32_t t = tensor(name, dtype, dims, buffer(NNOPT_B_HOST, constant(0)));
+    tensors[t].kind = kind;
+    tensors[t].type = string(type);
+    return t;
+  }
+  /// A call with attributes (empty: none), which are a blob of nnopt/ops.h.
+  void hostCall(const std::string &operation, std::vector<uint32_t> buffers, std::vector<uint32_t> results,
+                const std::string &attributes = "") {
+    nnopt_host_call c{};
+    c.operation = string(operation);
+    c.nodes = string("node_" + operation);
+    c.inputs = static_cast<uint32_t>(operands.size());
+    c.input_count = static_cast<uint32_t>(buffers.size());
+    for (uint32_t b : buffers)
+      operands.push_back({b});
+    c.outputs = static_cast<uint32_t>(operands.size());
+    c.output_count = static_cast<uint32_t>(results.size());
+    for (uint32_t t : results)
+      operands.push_back({t});
+    c.attributes = attributes.empty() ? NNOPT_NONE : weight(attributes.data(), attributes.size());
+    hostCalls.push_back(c);
+    instruction(NNOPT_I_HOST_CALL, static_cast<uint32_t>(hostCalls.size() - 1));
   }
   void instruction(uint32_t op, uint32_t a, uint32_t b = 0, uint32_t c = 0) {
     instructions.push_back({op, a, b, c});
@@ -144,6 +171,7 @@ public:
     h.inputs = table(inputs);
     h.outputs = table(outputs);
     h.properties = table(properties);
+    h.host_calls = table(hostCalls);
     std::memcpy(blob.data(), &h, sizeof h);
     std::vector<uint64_t> words((blob.size() + 7) / 8);
     std::memcpy(words.data(), blob.data(), blob.size());
@@ -160,6 +188,9 @@ Builder controlModel();
 Builder positivesModel();
 /// past f32[l,2], x f32[1,2] -> present f32[l+1,2].
 Builder appendModel();
+/// words strings[n], y f32[m] -> parts strings[n,k] (words split at commas), counts i64[n], pair: a sequence of y
+/// twice.
+Builder wordsModel();
 /// Model of that name; throws for unknown ones.
 Builder modelNamed(const std::string &name);
 

@@ -349,7 +349,7 @@ TEST(Outputs, OfEveryKind) {
   EXPECT_EQ(elements(o3), (std::vector<float>{6, 4}));
 }
 
-TEST(Types, BoolAsUint8AndStringsRefused) {
+TEST(Types, BoolAsUint8) {
   Linked linked(controlModel());
   Session session(linked.open());
   Array<uint8_t> flag({});
@@ -357,12 +357,6 @@ TEST(Types, BoolAsUint8AndStringsRefused) {
   Array<int64_t> trips({});
   EXPECT_EQ(elements<float>(session.run({counting({4}), flag, trips})[0]),
             (std::vector<float>{0, 2, 4, 6}));
-  Builder b;
-  uint32_t one = b.constant(1), bytes = b.constant(8);
-  b.input("text", 8, {one}, bytes);
-  Linked strings(b);
-  Model model = strings.open();
-  expectError(NNOPT_UNSUPPORTED, "input 'text' holds strings", [&] { Session s(model); });
 }
 
 TEST(Fork, IdleSessionsWorkInTheChild) {

@@ -1,5 +1,6 @@
 //===- TensorProtoTest.cpp - ONNX test data, and element types --------------===//
 
+#include "tools/common/hostvalue.h"
 #include "tools/common/tensorproto.h"
 #include "test/runtime/Helpers.h"
 
@@ -91,8 +92,32 @@ TEST(TensorProto, Refusals) {
   refused(3, "another element type", scalar(1, 1) + scalar(2, OnnxFloat) + bytes(5, varint(1)));
   refused(3, "absurd shape", scalar(1, static_cast<uint64_t>(-1)) + scalar(2, OnnxFloat));
   refused(3, "absurd shape", scalar(1, 1ull << 40) + scalar(1, 1ull << 40) + scalar(2, OnnxFloat));
-  refused(4, "strings", scalar(2, OnnxString));
+  refused(3, "0 strings, the shape needs 2", scalar(1, 2) + scalar(2, OnnxString));
   refused(4, "external", scalar(2, OnnxFloat) + bytes(13, "x"));
+}
+
+TEST(TensorProto, StringsSequencesOptionals) {
+  std::string strings = scalar(1, 2) + scalar(2, OnnxString) + bytes(6, "a") + bytes(6, std::string("b\0c", 3));
+  HostTensor t = parse(strings);
+  ASSERT_TRUE(t.value);
+  EXPECT_EQ(t.value->string(1), std::string("b\0c", 3));
+  std::string one = scalar(1, 1) + scalar(2, OnnxFloat) + bytes(4, raw<float>({5}));
+  std::string sequence = scalar(2, 1) + bytes(3, one) + bytes(3, one);
+  nnopt_tensor_info info{};
+  info.name = "s";
+  info.onnx_type = OnnxFloat;
+  info.kind = NNOPT_KIND_SEQUENCE;
+  EXPECT_EQ(parseValueProto(sequence.data(), sequence.size(), "t", info).value->count(), 2u);
+  info.kind = NNOPT_KIND_OPTIONAL;
+  std::string optional = bytes(5, sequence);
+  EXPECT_EQ(parseValueProto(optional.data(), optional.size(), "t", info).value->element(0).count(), 2u);
+  EXPECT_EQ(parseValueProto("", 0, "t", info).value->count(), 0u);
+  // Cut anywhere: a value or a message.
+  for (size_t size = 0; size < optional.size(); ++size)
+    try {
+      parseValueProto(optional.data(), size, "t", info);
+    } catch (const ToolError &) {
+    }
 }
 
 TEST(TensorProto, MutationsNeverCrash) {

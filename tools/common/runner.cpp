@@ -1,6 +1,7 @@
 //===- runner.cpp - an artifact with inputs, ready to run -------------------===//
 
 #include "tools/common/runner.h"
+#include "tools/common/hostvalue.h"
 #include "tools/common/npz.h"
 #include "tools/common/replacement.h"
 
@@ -70,16 +71,11 @@ Runner::~Runner() {
   nnopt_model_close(model);
 }
 
-/// Whether an array of a file can be an input of that type: numpy's name for it, or raw bytes of
-/// the right width for types that numpy lacks.
-static bool typeFits(const npz::Array &array, const TypeInfo &info) {
-  if (array.width != info.width)
-    return false;
-  if (info.kind == 'V')
-    return array.kind == 'V' || array.kind == 'u' || array.kind == 'i';
-  if (info.dl.bits < 8)
-    return array.kind == 'i' || array.kind == 'u';
-  return array.kind == info.kind;
+/// A stand-in that holds a value.
+static HostTensor hostTensor(const nnopt_tensor_info &info, HostValue value) {
+  HostTensor tensor(info.name, info.onnx_type, {0});
+  tensor.value = std::make_shared<HostValue>(std::move(value));
+  return tensor;
 }
 
 void Runner::loadInputs(const std::string &file) {
@@ -93,6 +89,10 @@ void Runner::loadInputs(const std::string &file) {
   std::vector<HostTensor> tensors;
   for (size_t i = 0; i < nnopt_model_input_count(model); ++i) {
     const nnopt_tensor_info *input = nnopt_model_input(model, i);
+    if (input->kind != NNOPT_KIND_TENSOR) {
+      tensors.push_back(hostTensor(*input, takeInput(*input, arrays, file)));
+      continue;
+    }
     auto found = arrays.find(input->name);
     if (found == arrays.end())
       throw ToolError(3,
@@ -192,6 +192,13 @@ void Runner::randomInputs(const std::map<std::string, int64_t> &dims, unsigned s
   std::vector<HostTensor> tensors;
   for (size_t i = 0; i < nnopt_model_input_count(model); ++i) {
     const nnopt_tensor_info *input = nnopt_model_input(model, i);
+    if (input->kind == NNOPT_KIND_OPTIONAL) {
+      tensors.push_back(hostTensor(*input, HostValue::optional(input->onnx_type, nullptr)));
+      continue;
+    }
+    if (input->kind != NNOPT_KIND_TENSOR)
+      throw ToolError(2, "input '" + std::string(input->name) + "' is " + input->type +
+                             ", for which there are no random values: give the inputs with --inputs");
     std::vector<int64_t> shape(input->dims, input->dims + input->rank);
     for (int d = 0; d < input->rank; ++d)
       if (shape[d] < 0)
@@ -206,8 +213,12 @@ void Runner::randomInputs(const std::map<std::string, int64_t> &dims, unsigned s
 void Runner::setInputs(std::vector<HostTensor> tensors) {
   inputs = std::move(tensors);
   inputPointers.clear();
-  for (HostTensor &tensor : inputs)
-    inputPointers.push_back(tensor.dl());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    inputPointers.push_back(inputs[i].value ? nullptr : inputs[i].dl());
+    nnopt_error error;
+    if (inputs[i].value)
+      check(nnopt_session_set_input(session, i, inputs[i].value->get(), &error), path, error);
+  }
 }
 
 void Runner::prepare() {
@@ -223,12 +234,12 @@ void Runner::prepare() {
     const nnopt_tensor_info *output = nnopt_model_output(model, i);
     std::vector<int64_t> shape(shapes[i].dims, shapes[i].dims + shapes[i].rank);
     // Outputs whose shape depends on data are taken after the run.
-    bool known = std::count(shape.begin(), shape.end(), -1) == 0;
+    bool known = output->kind == NNOPT_KIND_TENSOR && std::count(shape.begin(), shape.end(), -1) == 0;
     results.emplace_back(output->name, output->onnx_type, known ? shape : std::vector<int64_t>{0});
     outputPointers.push_back(nullptr);
   }
   for (size_t i = 0; i < count; ++i)
-    if (std::count(shapes[i].dims, shapes[i].dims + shapes[i].rank, -1) == 0)
+    if (nnopt_model_output(model, i)->kind == NNOPT_KIND_TENSOR && std::count(shapes[i].dims, shapes[i].dims + shapes[i].rank, -1) == 0)
       outputPointers[i] = results[i].dl();
 }
 
@@ -247,6 +258,12 @@ std::vector<HostTensor> &Runner::outputs() {
   for (size_t i = 0; i < results.size(); ++i) {
     if (outputPointers[i])
       continue;
+    if (nnopt_model_output(model, i)->kind != NNOPT_KIND_TENSOR) {
+      nnopt_value *value = nullptr;
+      check(nnopt_session_take_value(session, i, &value, &error), path, error);
+      results[i] = hostTensor(*nnopt_model_output(model, i), HostValue(value));
+      continue;
+    }
     DLManagedTensorVersioned *tensor;
     check(nnopt_session_take_output(session, i, &tensor, &error), path, error);
     const DLTensor &dl = tensor->dl_tensor;

@@ -66,11 +66,15 @@ struct TypeInfo {
 /// Null for numbers that are no type.
 const TypeInfo *typeInfo(int onnxType);
 
+class HostValue;
+
 /// A compact tensor with memory aligned to 64 bytes.
 struct HostTensor {
   std::string name;
   int type = OnnxFloat;
   std::vector<int64_t> shape;
+  /// Of what is no tensor of numbers: the value; there are no elements then.
+  std::shared_ptr<HostValue> value;
 
   HostTensor() = default;
   /// Zeros. Throws ToolError when out of memory.

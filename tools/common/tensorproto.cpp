@@ -1,6 +1,7 @@
 //===- tensorproto.cpp - reading ONNX test data -----------------------------===//
 
 #include "tools/common/tensorproto.h"
+#include "tools/common/hostvalue.h"
 
 #include <cerrno>
 #include <cstring>
@@ -113,6 +114,15 @@ void unpack(HostTensor &tensor, const unsigned char *packed) {
   }
 }
 
+/// A stand-in for a value that is no tensor of numbers.
+HostTensor holding(const std::string &name, HostValue value) {
+  HostTensor tensor(name, value.type(), {0});
+  tensor.value = std::make_shared<HostValue>(std::move(value));
+  return tensor;
+}
+
+HostValue valueOf(HostTensor tensor) { return tensor.value ? *tensor.value : HostValue::tensor(tensor); }
+
 } // namespace
 
 HostTensor parseTensorProto(const char *data, size_t size, const std::string &name) {
@@ -124,7 +134,8 @@ HostTensor parseTensorProto(const char *data, size_t size, const std::string &na
   std::string tensorName;
   const char *raw = nullptr;
   size_t rawSize = 0, valueWidth = 0; // width of the field that values came from (0: varint)
-  bool ok = true, strings = false;
+  bool ok = true;
+  std::vector<std::string> strings;
   Fields f(data, data + size);
   while (!f.done()) {
     if (!f.next())
@@ -150,7 +161,9 @@ HostTensor parseTensorProto(const char *data, size_t size, const std::string &na
       appendScalars(f, 0, values, ok);
       break;
     case 6: // string_data
-      strings = true;
+      ok &= f.wire == 2;
+      if (ok)
+        strings.emplace_back(f.begin, f.size);
       break;
     case 8: // name
       if (f.wire == 2)
@@ -165,8 +178,6 @@ HostTensor parseTensorProto(const char *data, size_t size, const std::string &na
       throw ToolError(4, name + ": external data is not supported in test data");
     }
   }
-  if (strings || type == OnnxString)
-    throw ToolError(4, name + ": strings are not supported");
   const TypeInfo *info = typeInfo(type);
   if (!ok || !info || dims.size() > NNOPT_MAX_RANK)
     throw damaged("element type, rank or data");
@@ -177,6 +188,11 @@ HostTensor parseTensorProto(const char *data, size_t size, const std::string &na
     if (shape.back() < 0 || __builtin_mul_overflow(count, shape.back(), &count) ||
         count > int64_t(1) << 40)
       throw damaged("absurd shape " + shapeText(shape));
+  }
+  if (type == OnnxString) {
+    if (static_cast<int64_t>(strings.size()) != count)
+      throw damaged(std::to_string(strings.size()) + " strings, the shape needs " + std::to_string(count));
+    return holding(tensorName, HostValue::strings(shape, strings));
   }
   int bits = elementBits(type);
   bool packed = bits < 8;
@@ -214,7 +230,44 @@ HostTensor parseTensorProto(const char *data, size_t size, const std::string &na
   return tensor;
 }
 
-HostTensor readTensorProto(const std::string &path) {
+/// An onnx.SequenceProto of tensors.
+static HostValue parseSequence(const char *data, size_t size, const std::string &name, int type) {
+  std::vector<HostValue> elements;
+  Fields f(data, data + size);
+  while (!f.done()) {
+    if (!f.next())
+      throw ToolError(3, name + ": not a valid onnx.SequenceProto: the message is malformed");
+    if (f.field == 3 && f.wire == 2)
+      elements.push_back(valueOf(parseTensorProto(f.begin, f.size, name)));
+    else if (f.field > 3)
+      throw ToolError(4, name + ": only sequences of tensors are supported in test data");
+  }
+  return HostValue::sequence(type, elements);
+}
+
+HostTensor parseValueProto(const char *data, size_t size, const std::string &name, const nnopt_tensor_info &info) {
+  if (info.kind == NNOPT_KIND_SEQUENCE)
+    return holding(info.name, parseSequence(data, size, name, info.onnx_type));
+  if (info.kind == NNOPT_KIND_MAP)
+    throw ToolError(4, name + ": maps are not supported in test data");
+  if (info.kind != NNOPT_KIND_OPTIONAL)
+    return parseTensorProto(data, size, name);
+  HostValue element;
+  Fields f(data, data + size);
+  while (!f.done()) {
+    if (!f.next())
+      throw ToolError(3, name + ": not a valid onnx.OptionalProto: the message is malformed");
+    if (f.field == 3 && f.wire == 2)
+      element = valueOf(parseTensorProto(f.begin, f.size, name));
+    else if (f.field == 5 && f.wire == 2)
+      element = parseSequence(f.begin, f.size, name, info.onnx_type);
+    else if (f.field > 3)
+      throw ToolError(4, name + ": only optional tensors and sequences are supported in test data");
+  }
+  return holding(info.name, HostValue::optional(info.onnx_type, element ? &element : nullptr));
+}
+
+static std::vector<char> readBytes(const std::string &path) {
   struct stat status;
   if (stat(path.c_str(), &status) || !S_ISREG(status.st_mode))
     throw ToolError(3, path + ": cannot be read: " + (errno ? std::strerror(errno) : "not a file"));
@@ -222,7 +275,17 @@ HostTensor readTensorProto(const std::string &path) {
   std::vector<char> bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   if (!file && !file.eof())
     throw ToolError(3, path + ": cannot be read");
+  return bytes;
+}
+
+HostTensor readTensorProto(const std::string &path) {
+  std::vector<char> bytes = readBytes(path);
   return parseTensorProto(bytes.data(), bytes.size(), path);
+}
+
+HostTensor readValueProto(const std::string &path, const nnopt_tensor_info &info) {
+  std::vector<char> bytes = readBytes(path);
+  return parseValueProto(bytes.data(), bytes.size(), path, info);
 }
 
 } // namespace nnopt

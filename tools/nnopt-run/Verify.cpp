@@ -1,25 +1,31 @@
 //===- Verify.cpp - comparing with ONNX test data ---------------------------===//
 
 #include "tools/nnopt-run/Verify.h"
+#include "tools/common/hostvalue.h"
 #include "tools/common/tensorproto.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 
 namespace nnopt {
 
 namespace fs = std::filesystem;
 
+using InfoFn = const nnopt_tensor_info *(*)(const nnopt_model *, size_t);
+
 /// PREFIX0.pb, PREFIX1.pb, ... as far as they go.
-static std::vector<HostTensor> readNumbered(const fs::path &folder, const std::string &prefix) {
+static std::vector<HostTensor> readNumbered(const fs::path &folder, const std::string &prefix,
+                                            const nnopt_model *model, InfoFn info) {
   std::vector<HostTensor> tensors;
   for (int n = 0;; ++n) {
     fs::path file = folder / (prefix + std::to_string(n) + ".pb");
     if (!fs::exists(file))
       return tensors;
-    tensors.push_back(readTensorProto(file.string()));
+    const nnopt_tensor_info *what = info(model, static_cast<size_t>(n));
+    tensors.push_back(what ? readValueProto(file.string(), *what) : readTensorProto(file.string()));
   }
 }
 
@@ -91,10 +97,33 @@ static bool compare(const std::string &set, const HostTensor &got, const HostTen
   return !wrong;
 }
 
+/// The same for values that are no tensors of numbers, element by element.
+static bool compareValues(const std::string &set, const std::string &name, const HostValue &got,
+                          const HostValue &expected, double rtol, double atol) {
+  if (got.kind() == expected.kind() && got.kind() == NNOPT_KIND_TENSOR) {
+    auto tensor = [&](const HostValue &v) {
+      HostTensor t(name, v.type(), v.shape());
+      if (t.bytes())
+        std::memcpy(t.data(), nnopt_value_data(v.get()), t.bytes());
+      return t;
+    };
+    return compare(set, tensor(got), tensor(expected), rtol, atol);
+  }
+  bool strings = got.kind() == NNOPT_KIND_STRINGS;
+  bool ok = got.kind() == expected.kind() && got.type() == expected.type() && got.count() == expected.count() &&
+            got.shape() == expected.shape();
+  for (size_t i = 0; ok && i < got.count(); ++i)
+    ok = strings ? got.string(i) == expected.string(i)
+                 : compareValues(set, name + "/" + std::to_string(i), got.element(i), expected.element(i), rtol, atol);
+  std::printf("%s %s: output '%s' %s%s%s\n", ok ? "ok  " : "FAIL", set.c_str(), name.c_str(), describe(got).c_str(),
+              ok ? "" : ", expected ", ok ? "" : describe(expected).c_str());
+  return ok;
+}
+
 static bool verifySet(Runner &runner, const fs::path &folder, double rtol, double atol) {
   std::string set = folder.string();
-  std::vector<HostTensor> inputs = readNumbered(folder, "input_"),
-                          expected = readNumbered(folder, "output_");
+  std::vector<HostTensor> inputs = readNumbered(folder, "input_", runner.model, nnopt_model_input),
+                          expected = readNumbered(folder, "output_", runner.model, nnopt_model_output);
   size_t want = nnopt_model_input_count(runner.model);
   if (inputs.size() != want)
     throw ToolError(3, set + ": " + std::to_string(inputs.size()) + " input files, the model has " +
@@ -107,8 +136,13 @@ static bool verifySet(Runner &runner, const fs::path &folder, double rtol, doubl
   runner.prepare();
   runner.run();
   bool ok = true;
-  for (size_t i = 0; i < expected.size(); ++i)
-    ok &= compare(set, runner.outputs()[i], expected[i], rtol, atol);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const HostTensor &got = runner.outputs()[i];
+    if (got.value && expected[i].value)
+      ok &= compareValues(set, got.name, *got.value, *expected[i].value, rtol, atol);
+    else
+      ok &= !got.value && !expected[i].value && compare(set, got, expected[i], rtol, atol);
+  }
   return ok;
 }
 

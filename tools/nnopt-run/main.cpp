@@ -1,6 +1,7 @@
 //===- main.cpp - nnopt-run: runs an artifact -------------------------------===//
 
 #include "tools/common/args.h"
+#include "tools/common/hostvalue.h"
 #include "tools/common/npz.h"
 #include "tools/common/runner.h"
 #include "tools/nnopt-run/Profile.h"
@@ -47,6 +48,13 @@ struct Settings {
 
 /// "output 'y' float32[1,1000]: min -2.1, max 9.3, mean 0.01 | 0.1 0.2 ..."
 static void printOutput(const HostTensor &tensor) {
+  if (tensor.value) {
+    std::printf("output '%s' %s", tensor.name.c_str(), describe(*tensor.value).c_str());
+    for (size_t i = 0; tensor.value->kind() == NNOPT_KIND_STRINGS && i < std::min<size_t>(tensor.value->count(), 6); ++i)
+      std::printf(" '%s'", tensor.value->string(i).c_str());
+    std::printf("\n");
+    return;
+  }
   double low = INFINITY, high = -INFINITY, sum = 0;
   int64_t count = tensor.count(), nans = 0;
   for (int64_t i = 0; i < count; ++i) {
@@ -74,8 +82,15 @@ static void printOutput(const HostTensor &tensor) {
 
 static void writeOutputs(const std::string &path, const std::vector<HostTensor> &outputs) {
   std::vector<npz::Entry> entries;
+  npz::Arrays arrays; // of host values, whose names are in the order of the file
   for (const HostTensor &t : outputs)
-    entries.push_back({t.name, typeInfo(t.type)->kind, typeInfo(t.type)->width, t.shape, t.data()});
+    if (t.value)
+      addArrays(t.name, *t.value, arrays);
+  for (const auto &a : arrays)
+    entries.push_back({a.first, a.second.kind, a.second.width, a.second.shape, a.second.data.data()});
+  for (const HostTensor &t : outputs)
+    if (!t.value)
+      entries.push_back({t.name, typeInfo(t.type)->kind, typeInfo(t.type)->width, t.shape, t.data()});
   std::string error;
   if (!npz::write(path, entries, error))
     throw ToolError(1, error);
@@ -84,7 +99,9 @@ static void writeOutputs(const std::string &path, const std::vector<HostTensor> 
 static nlohmann::json describe(const std::vector<HostTensor> &tensors) {
   nlohmann::json list = nlohmann::json::array();
   for (const HostTensor &t : tensors)
-    list.push_back({{"name", t.name}, {"type", typeInfo(t.type)->name}, {"shape", t.shape}});
+    list.push_back({{"name", t.name},
+                    {"type", t.value ? describe(*t.value) : typeInfo(t.type)->name},
+                    {"shape", t.value ? t.value->shape() : t.shape}});
   return list;
 }
 
