@@ -16,6 +16,8 @@ namespace nnopt::nn {
 static constexpr int64_t kMaxDense = 64;
 
 int64_t elementBytes(Type type) {
+  if (isHostType(type))
+    return 0; // Not in memory that kernels see.
   return std::max<int64_t>(1, (type.getIntOrFloatBitWidth() + 7) / 8);
 }
 

@@ -11,7 +11,7 @@
 
 namespace nnopt::nn {
 
-/// Bytes of one element in memory: the ONNX width, 1 for bool.
+/// Bytes of one element in memory: the ONNX width, 1 for bool, 0 for host values.
 int64_t elementBytes(mlir::Type type);
 
 /// The bytes of a constant tensor, row-major, little endian, bool one byte each: a view into the

@@ -4,6 +4,7 @@
 
 include "mlir/IR/OpBase.td"
 include "mlir/IR/EnumAttr.td"
+include "mlir/IR/AttrTypeBase.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "mlir/Interfaces/ControlFlowInterfaces.td"
 include "dialects/nn/NNInterfaces.td"
@@ -19,9 +20,13 @@ def NN_Dialect : Dialect {
     operation holds the names of the ONNX nodes it came from.
 
     Element types: `f64 f32 f16 bf16`, the 8-bit floats, `i1` (bool, one byte each in memory),
-    signless `i8 i16 i32 i64` (ONNX signed integers) and `ui8 ui16 ui32 ui64`.
+    signless `i8 i16 i32 i64` (ONNX signed integers) and `ui8 ui16 ui32 ui64`, and `!nn.string`.
+
+    Strings, sequences, optionals and maps are *host values*: the runtime keeps them as opaque objects and
+    library operations (NNHostOps.td) work on them; no kernel sees them.
   }];
   let useDefaultAttributePrinterParser = 1;
+  let useDefaultTypePrinterParser = 1;
   let hasConstantMaterializer = 1;
 }
 
@@ -31,6 +36,39 @@ def NN_ShapeTensor : Type<CPred<"::llvm::isa<::mlir::RankedTensorType>($_self) &
     "::llvm::cast<::mlir::RankedTensorType>($_self).getElementType().isSignlessInteger()">,
     "ranked tensor of signed integers", "::mlir::RankedTensorType">;
 
+//===----------------------------------------------------------------------===//
+// Host values
+//===----------------------------------------------------------------------===//
+
+class NN_Type<string name, string typeMnemonic> : TypeDef<NN_Dialect, name> { let mnemonic = typeMnemonic; }
+def NN_StringType : NN_Type<"String", "string"> {
+  let summary = "Element type of tensors of byte strings (UTF-8 as ONNX says).";
+}
+def NN_SequenceType : NN_Type<"Sequence", "sequence"> {
+  let summary = "A list of tensors (or maps) of one element type.";
+  let description = [{
+    The element is a ranked tensor type, or an unranked one where the ranks are not known or differ.
+  }];
+  let parameters = (ins "::mlir::Type":$element);
+  let assemblyFormat = "`<` $element `>`";
+}
+def NN_OptionalType : NN_Type<"Optional", "optional"> {
+  let summary = "A tensor or sequence that may be absent.";
+  let parameters = (ins "::mlir::Type":$element);
+  let assemblyFormat = "`<` $element `>`";
+}
+def NN_MapType : NN_Type<"Map", "map"> {
+  let summary = "A dictionary from i64 or string keys to numbers.";
+  let parameters = (ins "::mlir::Type":$key, "::mlir::Type":$value);
+  let assemblyFormat = "`<` $key `,` $value `>`";
+}
+
+def NN_StringTensor : Type<CPred<"::llvm::isa<::mlir::RankedTensorType>($_self) && "
+    "::llvm::isa<::nnopt::nn::StringType>(::llvm::cast<::mlir::RankedTensorType>($_self).getElementType())">,
+    "ranked tensor of strings", "::mlir::RankedTensorType">;
+/// What results of control flow, and values in sequences, may be.
+def NN_Value : Type<CPred<"::llvm::isa<::mlir::RankedTensorType, ::nnopt::nn::SequenceType, "
+    "::nnopt::nn::OptionalType, ::nnopt::nn::MapType>($_self)">, "tensor, sequence, optional or map">;
 
 class NN_Enum<string name, string summary, list<string> cases>
     : I32EnumAttr<name, summary, !foreach(i, !range(!size(cases)), I32EnumAttrCase<cases[i], i>)> {
@@ -59,6 +97,11 @@ class NN_Op<string mnemonic, list<Trait> traits = []>
     : Op<NN_Dialect, mnemonic, !listconcat([Pure, DeclareOpInterfaceMethods<NN_ShapeFunction>], traits)> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
+
+/// An operation of the host library (runtime/ops): called by its mnemonic with its attributes. Numbers among the
+/// operands and results are tensors as everywhere.
+class NN_HostOp<string mnemonic, list<Trait> traits = []>
+    : NN_Op<mnemonic, !listconcat([NN_HostCall], traits)>;
 
 /// One result whose elements depend on the operands' elements at the same broadcast position. The
 /// shape function (broadcast of all operands) and the result's element type come from

@@ -100,4 +100,9 @@ def NN_LinearOp : OpInterface<"LinearOp"> {
   ];
 }
 
+/// An operation that the runtime calls in its library of host operations, by the operation's mnemonic.
+def NN_HostCall : OpInterface<"HostCall"> {
+  let cppNamespace = "::nnopt::nn";
+}
+
 #endif

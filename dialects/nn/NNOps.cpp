@@ -23,7 +23,7 @@ static Type scalarType(Type elementType) {
   return elementType;
 }
 
-static Type elementTypeOf(Value v) { return cast<RankedTensorType>(v.getType()).getElementType(); }
+static Type elementTypeOf(Value v) { return elementTypeOf(v.getType()); }
 
 /// Checks that `block` ends in nn.yield of one scalar for each of `results`.
 static LogicalResult verifyScalarYield(Operation *op, Block &block, ValueRange results) {
@@ -177,7 +177,7 @@ LogicalResult UnsqueezeOp::verify() {
 }
 
 /// Checks that a region of if or loop ends in nn.yield of `first` leading tensors and one tensor
-/// of the right element type for each of `results`.
+/// (or host value) of the right element type for each of `results`.
 static LogicalResult verifyTensorYield(Operation *op, Region &region, StringRef name,
                                        unsigned first, ValueRange results) {
   Block &block = region.front();
@@ -188,8 +188,11 @@ static LogicalResult verifyTensorYield(Operation *op, Region &region, StringRef 
     return op->emitOpError() << name << " yields " << yield.getValues().size()
                              << " values, expected " << first + results.size();
   for (auto [i, result] : llvm::enumerate(results)) {
-    auto type = dyn_cast<RankedTensorType>(yield.getValues()[first + i].getType());
-    if (!type || type.getElementType() != elementTypeOf(result))
+    Type type = yield.getValues()[first + i].getType();
+    bool fits = isa<RankedTensorType>(result.getType())
+                    ? isa<RankedTensorType>(type) && elementTypeOf(type) == elementTypeOf(result)
+                    : bool(joinTypes(type, result.getType()));
+    if (!fits)
       return op->emitOpError() << name << " yields " << yield.getValues()[first + i].getType()
                                << " for result " << i << " of element type "
                                << elementTypeOf(result);
@@ -228,8 +231,11 @@ LogicalResult LoopOp::verify() {
     return emitOpError("has ") << carried << " carried values but " << getNumResults()
                                << " results";
   for (auto [i, value] : llvm::enumerate(getCarried())) {
-    auto type = dyn_cast<RankedTensorType>(block.getArgument(2 + i).getType());
-    if (!type || type.getElementType() != elementTypeOf(value))
+    Type type = block.getArgument(2 + i).getType();
+    bool fits = isa<RankedTensorType>(value.getType())
+                    ? isa<RankedTensorType>(type) && elementTypeOf(type) == elementTypeOf(value)
+                    : bool(joinTypes(type, value.getType()));
+    if (!fits)
       return emitOpError("body argument ") << 2 + i << " is " << block.getArgument(2 + i).getType()
                                            << " for a carried value " << value.getType();
   }

@@ -664,7 +664,7 @@ def NN_RNNOp : NN_RecurrentOp<"rnn"> {
 def NN_IfOp : NN_Op<"if", [RecursiveMemoryEffects]> {
   let summary = "The yielded values of then_branch when the bool scalar holds, else of else_branch.";
   let arguments = (ins NN_Tensor:$condition);
-  let results = (outs Variadic<NN_Tensor>:$results);
+  let results = (outs Variadic<NN_Value>:$results);
   let regions = (region SizedRegion<1>:$then_branch, SizedRegion<1>:$else_branch);
   let assemblyFormat = [{
     $condition attr-dict `:` functional-type(operands, results) $then_branch `else` $else_branch
@@ -678,8 +678,8 @@ def NN_LoopOp : NN_Op<"loop", [AttrSizedOperandSegments, RecursiveMemoryEffects]
     yields the condition, the carried values, then the scan outputs, which are stacked along a new
     first dimension. Results: final carried values, then stacked scan outputs.
   }];
-  let arguments = (ins Optional<NN_Tensor>:$trip_count, Optional<NN_Tensor>:$condition, Variadic<NN_Tensor>:$carried);
-  let results = (outs Variadic<NN_Tensor>:$results);
+  let arguments = (ins Optional<NN_Tensor>:$trip_count, Optional<NN_Tensor>:$condition, Variadic<NN_Value>:$carried);
+  let results = (outs Variadic<NN_Value>:$results);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
     (`trip` $trip_count^)? (`while` $condition^)? `carried` `(` $carried `)` attr-dict `:`
@@ -687,5 +687,8 @@ def NN_LoopOp : NN_Op<"loop", [AttrSizedOperandSegments, RecursiveMemoryEffects]
   }];
   let hasVerifier = 1;
 }
+
+include "dialects/nn/NNClassicalOps.td"
+include "dialects/nn/NNHostOps.td"
 
 #endif

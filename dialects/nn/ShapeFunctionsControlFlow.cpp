@@ -36,6 +36,11 @@ static LogicalResult joinBranches(IfOp op, ShapeContext &ctx, size_t symbolsBefo
     Value thenValue = yieldOf(op.getThenBranch()).getValues()[r];
     Value elseValue = yieldOf(op.getElseBranch()).getValues()[r];
     ValueInfo a = ctx.info(thenValue), b = ctx.info(elseValue);
+    if (!isa<RankedTensorType>(thenValue.getType()))
+      if (Type joined = joinTypes(a.elementType, b.elementType)) {
+        ctx.set(op.getResult(r), joined, {});
+        continue;
+      }
     if (a.elementType != b.elementType)
       return op.emitOpError("branches yield ")
              << a.elementType << " and " << b.elementType << " as result " << r;
@@ -99,11 +104,14 @@ static void forget(Region &region, ShapeContext &ctx) {
 
 static void setArgument(ShapeContext &ctx, Value argument, Type elementType, ArrayRef<Dim> dims) {
   ctx.set(argument, elementType, dims);
+  if (!isa<RankedTensorType>(argument.getType()))
+    return argument.setType(elementType);
   SmallVector<int64_t> shape;
   for (Dim d : dims)
     shape.push_back(d.typeDim());
   argument.setType(RankedTensorType::get(shape, elementType));
 }
+
 
 /// Dimensions of the carried values that hold in every iteration: the initial ones where the body
 /// keeps them, else a symbol. Runs the body's shape functions until that is stable. Bit i of
@@ -112,8 +120,12 @@ static FailureOr<SmallVector<Dims>> inferBody(LoopOp op, ShapeContext &ctx,
                                               SmallVector<SmallVector<bool>> &changes) {
   Block &body = op.getBody().front();
   SmallVector<Dims> carried;
+  // Element types; of values that are no tensors the types.
+  SmallVector<Type> types;
+  SmallVector<int> rounds(op.getCarried().size(), 0);
   for (Value v : op.getCarried()) {
     carried.push_back(Dims(ctx.dims(v)));
+    types.push_back(ctx.info(v).elementType);
     changes.emplace_back(carried.back().size(), false);
   }
   Type i64 = IntegerType::get(op.getContext(), 64), i1 = IntegerType::get(op.getContext(), 1);
@@ -124,7 +136,7 @@ static FailureOr<SmallVector<Dims>> inferBody(LoopOp op, ShapeContext &ctx,
     YieldOp yield = yieldOf(op.getBody());
     for (auto [k, initial] : llvm::enumerate(op.getCarried())) {
       Value argument = body.getArgument(2 + k);
-      setArgument(ctx, argument, ctx.info(initial).elementType, carried[k]);
+      setArgument(ctx, argument, types[k], carried[k]);
       // A value that is only passed on keeps its content.
       if (yield.getValues()[1 + k] == argument && ctx.content(initial))
         ctx.setContent(argument, SmallVector<Dim, 8>(*ctx.content(initial)));
@@ -132,7 +144,18 @@ static FailureOr<SmallVector<Dims>> inferBody(LoopOp op, ShapeContext &ctx,
     if (failed(ctx.inferRegion(op.getBody())))
       return failure();
     for (unsigned k = 0; k < carried.size(); ++k) {
-      ArrayRef<Dim> next = ctx.dims(yield.getValues()[1 + k]);
+      Value nextValue = yield.getValues()[1 + k];
+      if (Type type = ctx.info(nextValue).elementType; type != types[k]) {
+        Type joined = joinTypes(types[k], type);
+        if (!joined || isa<RankedTensorType>(nextValue.getType()))
+          return op.emitOpError("carried value ") << k << " changes its type: " << types[k] << " becomes " << type;
+        // Elements of different ranks make joins go in circles.
+        if (joined != types[k] && ++rounds[k] <= 3) {
+          types[k] = rounds[k] == 3 ? unrankedElements(joined) : joined;
+          stable = false;
+        }
+      }
+      ArrayRef<Dim> next = ctx.dims(nextValue);
       if (next.size() != carried[k].size())
         return op.emitOpError("carried value ")
                << k << " changes its rank: " << shape::str(carried[k]) << " becomes "
@@ -193,7 +216,7 @@ LogicalResult LoopOp::inferShapes(ShapeContext &ctx) {
       dims[i] =
           isSteady && trips ? ctx.dims(getCarried()[k])[i] + growth * trips : ctx.unknown("loop");
     }
-    ctx.set(getResult(k), ctx.info(getCarried()[k]).elementType, dims);
+    ctx.set(getResult(k), ctx.info(getBody().front().getArgument(2 + k)).elementType, dims);
     Value argument = getBody().front().getArgument(2 + k);
     if (yield.getValues()[1 + k] == argument && ctx.content(argument))
       ctx.setContent(getResult(k), SmallVector<Dim, 8>(*ctx.content(argument)));

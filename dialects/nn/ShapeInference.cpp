@@ -96,7 +96,9 @@ void ShapeContext::setContent(Value v, ArrayRef<Dim> content) {
 }
 
 /// The type that the facts amount to.
-static RankedTensorType typeOf(const ValueInfo &info) {
+static Type typeOf(const ValueInfo &info) {
+  if (isa<SequenceType, OptionalType, MapType>(info.elementType))
+    return info.elementType;
   SmallVector<int64_t> shape;
   for (Dim d : info.dims)
     shape.push_back(d.typeDim());

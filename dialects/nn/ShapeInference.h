@@ -12,7 +12,8 @@ namespace nnopt::nn {
 using Dims = llvm::SmallVector<Dim, 6>;
 
 /// What is known of a value: its element type, its dimensions, and for integer (or bool) tensors
-/// of at most 1024 elements with known element count the elements in row-major order.
+/// of at most 1024 elements with known element count the elements in row-major order. Of a value that
+/// is no tensor (sequence, optional, map) `elementType` is the type, and there are no dimensions.
 struct ValueInfo {
   mlir::Type elementType;
   Dims dims;

@@ -50,9 +50,8 @@ private:
 inline mlir::RankedTensorType untyped(mlir::Type elementType) {
   return mlir::RankedTensorType::get({}, elementType);
 }
-inline mlir::Type elementTypeOf(mlir::Value v) {
-  return mlir::cast<mlir::RankedTensorType>(v.getType()).getElementType();
-}
+/// The type itself of a value that is no tensor.
+inline mlir::Type elementTypeOf(mlir::Value v) { return nn::elementTypeOf(v.getType()); }
 inline int64_t rankOf(mlir::Value v) {
   return mlir::cast<mlir::RankedTensorType>(v.getType()).getRank();
 }

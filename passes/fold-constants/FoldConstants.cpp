@@ -47,7 +47,7 @@ private:
 /// Whether `op` can be computed at compile time; notes what it is computed from.
 bool ConstantFolder::isFoldable(Operation *op) {
   if (!isa<nn::ShapeFunction>(op) || isa<nn::IfOp, nn::LoopOp>(op) || op->getNumOperands() == 0 ||
-      op->use_empty())
+      op->use_empty() || isa<nn::HostCall>(op) || nn::touchesHostValues(op))
     return false;
   int64_t leaves = 0;
   for (Value v : op->getOperands()) {
@@ -77,7 +77,7 @@ bool ConstantFolder::isFoldable(Operation *op) {
 void ConstantFolder::foldDirectly() {
   func.walk([&](Operation *op) {
     if (op->getNumResults() != 1 || op->getNumOperands() == 0 || !isa<nn::ShapeFunction>(op) ||
-        isa<nn::ConstantOp>(op))
+        isa<nn::ConstantOp>(op) || nn::touchesHostValues(op))
       return;
     SmallVector<ElementsAttr> values;
     for (Value v : op->getOperands()) {

@@ -85,8 +85,8 @@ void ShapeFolder::foldContents() {
   });
   for (Operation *op : ops)
     for (Value result : op->getResults()) {
-      auto type = cast<RankedTensorType>(result.getType());
-      if (result.use_empty() || !isa<IntegerType>(type.getElementType()) || !type.hasStaticShape())
+      auto type = dyn_cast<RankedTensorType>(result.getType());
+      if (!type || result.use_empty() || !isa<IntegerType>(type.getElementType()) || !type.hasStaticShape())
         continue;
       auto content = shapes.ctx.constantContent(result);
       if (!content)
