@@ -2,6 +2,8 @@
 
 #include "lib/codegen/Program.h"
 #include "dialects/nn/Constants.h"
+#include "dialects/nn/NN.h"
+#include "nnopt/runtime.h"
 #include "llvm/Support/xxhash.h"
 
 using namespace nnopt;
@@ -154,6 +156,19 @@ void Program::computeLiveness(std::vector<uint32_t> &first, std::vector<uint32_t
         use(in.b);
         ++now;
         break;
+      case NNOPT_I_BOX:
+        use(tensors[in.b].buffer);
+        ++now;
+        break;
+      case NNOPT_I_UNBOX:
+        use(tensors[in.a].buffer);
+        ++now;
+        break;
+      case NNOPT_I_HOST_CALL:
+      case NNOPT_I_HOST_COPY:
+      case NNOPT_I_READ_DIM:
+        ++now;
+        break;
       case NNOPT_I_IF:
         use(in.a);
         ++now;
@@ -278,6 +293,11 @@ llvm::SmallVector<llvm::StringRef> nnopt::nodeNames(mlir::Location loc) {
 }
 
 uint32_t nnopt::onnxDataType(mlir::Type type) {
+  if (auto optional = llvm::dyn_cast<nn::OptionalType>(type)) return onnxDataType(optional.getElement());
+  if (auto sequence = llvm::dyn_cast<nn::SequenceType>(type)) return onnxDataType(sequence.getElement());
+  if (auto map = llvm::dyn_cast<nn::MapType>(type)) return onnxDataType(map.getValue());
+  type = nn::elementTypeOf(type);
+  if (llvm::isa<nn::StringType>(type)) return 8;
   if (type.isF32()) return 1;
   if (type.isUnsignedInteger(8)) return 2;
   if (type.isSignlessInteger(8)) return 3;
@@ -296,6 +316,35 @@ uint32_t nnopt::onnxDataType(mlir::Type type) {
   if (llvm::isa<mlir::Float8E5M2Type>(type)) return 19;
   if (llvm::isa<mlir::Float8E5M2FNUZType>(type)) return 20;
   return 0;
+}
+
+std::string nnopt::onnxTypeText(mlir::Type type) {
+  if (auto optional = llvm::dyn_cast<nn::OptionalType>(type))
+    return "optional(" + onnxTypeText(optional.getElement()) + ")";
+  if (auto sequence = llvm::dyn_cast<nn::SequenceType>(type))
+    return "seq(" + onnxTypeText(sequence.getElement()) + ")";
+  static const char *const names[] = {
+      "undefined", "float",  "uint8",   "int8",   "uint16", "int16",     "int32",      "int64",
+      "string",    "bool",   "float16", "double", "uint32", "uint64",    "complex64",  "complex128",
+      "bfloat16",  "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "uint4", "int4",
+      "float4e2m1", "float8e8m0", "uint2", "int2"};
+  auto name = [&](mlir::Type t) {
+    uint32_t number = onnxDataType(t);
+    return std::string(number < std::size(names) ? names[number] : "undefined");
+  };
+  if (auto map = llvm::dyn_cast<nn::MapType>(type))
+    return "map(" + name(map.getKey()) + ",tensor(" + name(map.getValue()) + "))";
+  return "tensor(" + name(type) + ")";
+}
+
+uint32_t nnopt::hostKind(mlir::Type type) {
+  if (llvm::isa<nn::SequenceType>(type))
+    return NNOPT_KIND_SEQUENCE;
+  if (llvm::isa<nn::OptionalType>(type))
+    return NNOPT_KIND_OPTIONAL;
+  if (llvm::isa<nn::MapType>(type))
+    return NNOPT_KIND_MAP;
+  return nn::isHostType(type) ? NNOPT_KIND_STRINGS : NNOPT_KIND_TENSOR;
 }
 
 namespace {
@@ -332,10 +381,11 @@ std::vector<char> Program::serialize() {
   };
 
   std::vector<uint32_t> pool = indices;
-  std::vector<nnopt_tensor_meta> tensors;
+  std::vector<nnopt_tensor_meta> tensorMetas;
   std::vector<uint32_t> inputTensors, outputTensors;
   auto addTensor = [&](const ProgramTensor &t) -> uint32_t {
-    nnopt_tensor_meta meta = {string(t.name), t.dtype, uint32_t(t.dims.size()), 0, t.buffer, 0};
+    nnopt_tensor_meta meta = {string(t.name), onnxDataType(t.type), uint32_t(t.dims.size()), 0, t.buffer, 0,
+                              hostKind(t.type), string(onnxTypeText(t.type))};
     std::vector<uint32_t> dims, names;
     for (Dim d : t.dims) {
       dims.push_back(value(d));
@@ -345,9 +395,11 @@ std::vector<char> Program::serialize() {
     pool.insert(pool.end(), dims.begin(), dims.end());
     meta.dim_names = pool.size();
     pool.insert(pool.end(), names.begin(), names.end());
-    tensors.push_back(meta);
-    return tensors.size() - 1;
+    tensorMetas.push_back(meta);
+    return tensorMetas.size() - 1;
   };
+  for (const ProgramTensor &t : tensors)
+    addTensor(t);
   for (const ProgramTensor &t : inputs)
     inputTensors.push_back(addTensor(t));
   for (const ProgramTensor &t : outputs)
@@ -389,6 +441,23 @@ std::vector<char> Program::serialize() {
     launchMetas.push_back(m);
   }
 
+  std::vector<nnopt_host_call> callMetas;
+  for (const ProgramHostCall &call : hostCalls) {
+    nnopt_host_call m = {string(call.operation), string(call.nodes), 0, uint32_t(call.inputs.size()), 0,
+                         uint32_t(call.outputs.size()), call.attributes, 0};
+    m.inputs = operands.size();
+    for (uint32_t b : call.inputs)
+      operands.push_back({b});
+    m.outputs = operands.size();
+    for (uint32_t t : call.outputs)
+      operands.push_back({t});
+    callMetas.push_back(m);
+  }
+  std::vector<nnopt_instruction> code = instructions;
+  for (nnopt_instruction &in : code)
+    if (in.op == NNOPT_I_UNBOX)
+      in.c = string(unboxNodes[in.c]);
+
   std::vector<nnopt_property> props;
   for (auto &[key, v] : properties)
     props.push_back({string(key), string(v)});
@@ -407,16 +476,17 @@ std::vector<char> Program::serialize() {
   header.strings = w.table(strings);
   header.symbols = w.table(symbolMetas);
   header.values = w.table(values);
-  header.tensors = w.table(tensors);
+  header.tensors = w.table(tensorMetas);
   header.buffers = w.table(bufferMetas);
   header.operands = w.table(operands);
   header.launches = w.table(launchMetas);
-  header.instructions = w.table(instructions);
+  header.instructions = w.table(code);
   header.blocks = w.table(blocks);
   header.indices = w.table(pool);
   header.inputs = w.table(inputTensors);
   header.outputs = w.table(outputTensors);
   header.properties = w.table(props);
+  header.host_calls = w.table(callMetas);
   memcpy(w.bytes.data(), &header, sizeof(header));
   return std::move(w.bytes);
 }
@@ -444,7 +514,7 @@ void Program::print(llvm::raw_ostream &os) {
   auto tensor = [&](llvm::StringRef what, const ProgramTensor &t) {
     os << what << " " << t.name << ": [";
     llvm::interleaveComma(t.dims, os, [&](Dim d) { os << d.str(); });
-    os << "] dtype " << t.dtype << " in " << bufferText(t.buffer) << "\n";
+    os << "] " << onnxTypeText(t.type) << " in " << bufferText(t.buffer) << "\n";
   };
   for (const ProgramTensor &t : inputs)
     tensor("input", t);
@@ -475,6 +545,22 @@ void Program::print(llvm::raw_ostream &os) {
       case NNOPT_I_IF: os << "if " << bufferText(in.a) << " block " << in.b << " else block " << in.c; break;
       case NNOPT_I_LOOP: os << "loop block " << indices[in.a + 3]; break;
       case NNOPT_I_COPY: os << "copy " << bufferText(in.a) << " <- " << bufferText(in.b); break;
+      case NNOPT_I_HOST_CALL: {
+        const ProgramHostCall &call = hostCalls[in.a];
+        os << "call " << call.operation << "(";
+        llvm::interleaveComma(call.inputs, os, [&](uint32_t b) { os << bufferText(b); });
+        os << ") -> (";
+        llvm::interleaveComma(call.outputs, os,
+                              [&](uint32_t t) { os << (t == NNOPT_NONE ? "unused" : bufferText(tensors[t].buffer)); });
+        os << ") // " << call.nodes;
+        break;
+      }
+      case NNOPT_I_HOST_COPY: os << "share " << bufferText(in.a) << " <- " << bufferText(in.b); break;
+      case NNOPT_I_BOX: os << "box " << bufferText(in.a) << " <- " << bufferText(tensors[in.b].buffer); break;
+      case NNOPT_I_UNBOX: os << "unbox " << bufferText(tensors[in.a].buffer) << " <- " << bufferText(in.b); break;
+      case NNOPT_I_READ_DIM:
+        os << "read " << symbols[in.a].symbol().str() << " from dimension " << in.c << " of " << bufferText(in.b);
+        break;
       case NNOPT_I_READ_SYMBOL: os << "read " << symbols[in.a].symbol().str() << " from " << bufferText(in.b); break;
       }
       os << "\n";

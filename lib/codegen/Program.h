@@ -50,9 +50,17 @@ struct ProgramLaunch {
 
 struct ProgramTensor {
   std::string name;
-  uint32_t dtype;
+  mlir::Type type; // of the value: a tensor type, or that of a host value
   nn::Dims dims;
   uint32_t buffer;
+};
+
+/// A call of an operation of the host library.
+struct ProgramHostCall {
+  std::string operation, nodes;
+  std::vector<uint32_t> inputs;  // host buffers
+  std::vector<uint32_t> outputs; // numbers in Program::tensors, or NNOPT_NONE
+  uint32_t attributes = NNOPT_NONE; // weights
 };
 
 /// Memory figures of a program for given symbol values.
@@ -71,6 +79,9 @@ public:
   std::vector<nnopt_block> blocks;
   std::vector<uint32_t> indices; // loop records
   std::vector<ProgramTensor> inputs, outputs;
+  std::vector<ProgramTensor> tensors; // that instructions about host values refer to
+  std::vector<ProgramHostCall> hostCalls;
+  std::vector<std::string> unboxNodes; // operand c of NNOPT_I_UNBOX until it becomes a string
   std::vector<std::string> kernelNames;
   std::vector<std::pair<std::string, std::string>> properties;
   /// Symbols in program numbering.
@@ -121,8 +132,12 @@ private:
 /// The names of the ONNX nodes in a location, each once.
 llvm::SmallVector<llvm::StringRef> nodeNames(mlir::Location loc);
 
-/// onnx.TensorProto.DataType of an element type.
+/// onnx.TensorProto.DataType of an element type; of host values that of the tensors inside.
 uint32_t onnxDataType(mlir::Type type);
+/// "seq(tensor(float))".
+std::string onnxTypeText(mlir::Type type);
+/// nnopt_kind of a value of that type.
+uint32_t hostKind(mlir::Type type);
 
 } // namespace nnopt
 

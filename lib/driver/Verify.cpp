@@ -2,6 +2,7 @@
 
 #include "lib/driver/Verify.h"
 #include "nnopt/runtime.h"
+#include "tools/common/hostvalue.h"
 #include "tools/common/npz.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
@@ -20,6 +21,7 @@ struct Tensor {
   std::vector<int64_t> shape;
   DLDataType dtype;
   std::vector<char> bytes;
+  HostValue value; // of what is no tensor of numbers, which has no bytes
   int64_t count() const {
     int64_t n = 1;
     for (int64_t d : shape)
@@ -72,13 +74,23 @@ bool Runner::run(std::vector<Tensor> &inputs, std::vector<Tensor> &outputs) {
   for (Tensor &t : inputs)
     views.push_back(t.view());
   std::vector<DLTensor *> in;
-  for (DLTensor &t : views)
-    in.push_back(&t);
+  for (size_t i = 0; i < views.size(); ++i) {
+    in.push_back(inputs[i].value ? nullptr : &views[i]);
+    if (inputs[i].value && nnopt_session_set_input(session, i, inputs[i].value.get(), &error) != 0)
+      return false;
+  }
   // Outputs are taken from the session, so that shapes that depend on data work too.
   std::vector<DLTensor *> none(nnopt_model_output_count(model), nullptr);
   if (nnopt_session_run(session, in.data(), in.size(), none.data(), none.size(), &error) != 0)
     return false;
   for (size_t i = 0; i < none.size(); ++i) {
+    if (nnopt_model_output(model, i)->kind != NNOPT_KIND_TENSOR) {
+      nnopt_value *value = nullptr;
+      if (nnopt_session_take_value(session, i, &value, &error) != 0)
+        return false;
+      outputs.push_back({{}, {}, {}, HostValue(value)});
+      continue;
+    }
     DLManagedTensorVersioned *t = nullptr;
     if (nnopt_session_take_output(session, i, &t, &error) != 0)
       return false;
@@ -165,6 +177,26 @@ static bool compare(StringRef name, const Tensor &got, const Tensor &expected) {
   return bad == 0;
 }
 
+static Tensor fromValue(const HostValue &v) {
+  const char *data = static_cast<const char *>(nnopt_value_data(v.get()));
+  const TypeInfo &info = *typeInfo(v.type());
+  return {v.shape(), info.dl, std::vector<char>(data, data + v.count() * info.width), {}};
+}
+
+/// The same for values that are no tensors of numbers, element by element.
+static bool compareValues(const std::string &name, const HostValue &got, const HostValue &expected) {
+  bool same = got.kind() == expected.kind() && got.type() == expected.type() && got.count() == expected.count() &&
+              got.shape() == expected.shape();
+  if (same && got.kind() == NNOPT_KIND_TENSOR)
+    return compare(name, fromValue(got), fromValue(expected));
+  for (size_t i = 0; same && i < got.count(); ++i)
+    same = got.kind() == NNOPT_KIND_STRINGS ? got.string(i) == expected.string(i)
+                                            : compareValues(name + "/" + std::to_string(i), got.element(i), expected.element(i));
+  errs() << "verify: output '" << name << "': " << describe(got) << (same ? ": equal" : ", expected " + describe(expected))
+         << "\n";
+  return same;
+}
+
 int verifyArtifact(const DriverOptions &options, StringRef artifact) {
   SmallString<128> reference;
   int fd;
@@ -201,6 +233,20 @@ int verifyArtifact(const DriverOptions &options, StringRef artifact) {
   }
   for (size_t i = 0; i < nnopt_model_input_count(oracle.model); ++i) {
     const nnopt_tensor_info *info = nnopt_model_input(oracle.model, i);
+    if (info->kind != NNOPT_KIND_TENSOR) {
+      if (options.verifyInputs.empty() && info->kind != NNOPT_KIND_OPTIONAL) {
+        errs() << "verify: input '" << info->name << "' is " << info->type
+               << ", for which there are no random values: give the inputs with --verify=in.npz\n";
+        return ExitUsage;
+      }
+      try {
+        inputs.push_back({{}, {}, {}, takeInput(*info, arrays, options.verifyInputs)});
+      } catch (const ToolError &e) {
+        errs() << e.what() << "\n";
+        return e.status();
+      }
+      continue;
+    }
     if (options.verifyInputs.empty()) {
       inputs.push_back(randomInput(*info, oracle.model, rng));
       continue;
@@ -211,7 +257,7 @@ int verifyArtifact(const DriverOptions &options, StringRef artifact) {
              << (it == arrays.end() ? "no array for input '" : "wrong element width of input '") << info->name << "'\n";
       return ExitInvalid;
     }
-    inputs.push_back({it->second.shape, info->dtype, it->second.data});
+    inputs.push_back({it->second.shape, info->dtype, it->second.data, {}});
   }
   if (!optimized.run(inputs, got) || !oracle.run(inputs, expected)) {
     errs() << "verify: " << (optimized.error.code ? optimized.error.message : oracle.error.message) << "\n";
@@ -219,7 +265,9 @@ int verifyArtifact(const DriverOptions &options, StringRef artifact) {
   }
   bool ok = true;
   for (size_t i = 0; i < got.size(); ++i)
-    ok &= compare(nnopt_model_output(oracle.model, i)->name, got[i], expected[i]);
+    ok &= got[i].value && expected[i].value
+              ? compareValues(nnopt_model_output(oracle.model, i)->name, got[i].value, expected[i].value)
+              : compare(nnopt_model_output(oracle.model, i)->name, got[i], expected[i]);
   return ok ? ExitDone : ExitFailure;
 }
 

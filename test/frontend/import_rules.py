@@ -252,6 +252,34 @@ case("scan", node("Scan", "i x", "y z", num_scan_inputs=1, scan_input_directions
      ["nn.slice", "nn.shape", "nn.loop trip", "nn.gather", "nn.add", "nn.transpose", "tensor<3x2xf32>"],
      [value("i", [3]), value("x")], [value("y", None), value("z", None)])
 
+# --------------------------------------------------------------------- strings, sequences, optionals
+STR = TensorProto.STRING
+case("strings-move-as-positions", node("Gather", "x i", "y", axis=0),
+     ["nn.range", "nn.gather", "tensor<2xi64>", "nn.string_take %arg0"], [value("x", ["n"], STR)], [value("y", None, STR)], [ints("i", 1, 0)])
+case("strings-of-two", node("Concat", "x z", "y", axis=0), ["nn.string_pool %arg0, %arg1", "nn.concat", "nn.string_take"],
+     [value("x", [2], STR), value("z", ["n"], STR)], [value("y", None, STR)])
+case("string-constant", node("Constant", "", "y", value_strings=["a", "b"]), ['nn.constant dense<["a", "b"]> : tensor<2x!nn.string>'],
+     [], [value("y", None, STR)])
+case("string-shape", node("Shape", "x", "y"), ["nn.shape", "!string_take"], [value("x", ["n"], STR)], [value("y", None, I64)])
+case("string-to-half", node("Cast", "x", "y", to=TensorProto.FLOAT16), ["nn.string_to_number", "to = f32", "nn.cast", "to = f16"],
+     [value("x", [2], STR)], [value("y", None, TensorProto.FLOAT16)])
+case("sequence-at", [node("SequenceConstruct", "x z", "s"), node("SequenceAt", "s i", "y")], ["return %arg1", "!nn.sequence_at"],
+     [value("x"), value("z")], init=[tensor("i", np.int64(-1))])
+case("sequence-concat", [node("SequenceConstruct", "x z", "s"), node("SequenceInsert", "s x i", "t"),
+                         node("ConcatFromSequence", "t", "y", axis=1)], ["nn.concat %arg0, %arg0, %arg1", "axis = 1", "!concat_from"],
+     [value("x"), value("z")], init=[tensor("i", np.int64(0))])
+case("sequence-split", [node("SplitToSequence", "x", "s", axis=1, keepdims=0), node("SequenceAt", "s i", "y")],
+     ["nn.split", "nn.squeeze", "!nn.split_to_sequence"], init=[tensor("i", np.int64(1))])
+case("sequence-length", [node("SequenceConstruct", "x x", "s"), node("SequenceLength", "s", "y")], ["dense<2>", "!sequence_length"],
+     outputs=[value("y", None, I64)])
+case("sequence-input", node("SequenceLength", "x", "y"), ["%arg0: !nn.sequence<tensor<2x?xf32>>", "nn.sequence_length"],
+     [helper.make_tensor_sequence_value_info("x", F, [2, "n"])], [value("y", None, I64)])
+case("optional-of-tensor", [node("Optional", "x", "o"), node("OptionalGetElement", "o", "z"), node("Relu", "z", "y")],
+     ["nn.relu %arg0", "!nn.optional_get"])
+case("optional-has", [node("Optional", "x", "o"), node("OptionalHasElement", "o", "y")], ["dense<true>", "!nn.optional_has"],
+     outputs=[value("y", None, BOOL)])
+case("has-of-tensor", node("OptionalHasElement", "x", "y"), ["dense<true>"], outputs=[value("y", None, BOOL)])
+
 # --------------------------------------------------------------------- functions, names, dimensions
 SCALED = function("Scaled", [onnx.NodeProto(op_type="LeakyRelu", input=["a"], output=["h"], attribute=[
     onnx.AttributeProto(name="alpha", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT)]), node("Add", "h h", "r")], attributes=["slope"])

@@ -78,7 +78,8 @@ class _Error(C.Structure):
 
 class _TensorInfo(C.Structure):
     _fields_ = [("name", C.c_char_p), ("dtype", _DLDataType), ("onnx_type", C.c_int32), ("rank", C.c_int32),
-                ("dims", C.POINTER(C.c_int64)), ("dim_names", C.POINTER(C.c_char_p))]
+                ("dims", C.POINTER(C.c_int64)), ("dim_names", C.POINTER(C.c_char_p)), ("kind", C.c_int32),
+                ("type", C.c_char_p)]
 
 
 class _Shape(C.Structure):
@@ -94,7 +95,7 @@ class _Options(C.Structure):
     _fields_ = [("struct_size", C.c_size_t), ("num_threads", C.c_int32), ("spin_us", C.c_int32), ("flags", C.c_uint32),
                 ("reserved", C.c_uint32)] + [(name, C.c_void_p) for name in (
                     "parallel_for", "parallel_context", "allocate", "deallocate", "allocator_context", "log",
-                    "log_context")]
+                    "log_context", "ops_library")]
 
 
 _PROFILE = C.CFUNCTYPE(None, C.c_void_p, C.c_void_p)
@@ -145,6 +146,24 @@ def library():
         lib.nnopt_session_memory.restype = None
         lib.nnopt_session_set_profiler.argtypes = [C.c_void_p, _PROFILE, C.c_void_p]
         lib.nnopt_session_set_profiler.restype = None
+        lib.nnopt_session_set_input.argtypes = [C.c_void_p, C.c_size_t, C.c_void_p, C.c_void_p]
+        lib.nnopt_session_take_value.argtypes = [C.c_void_p, C.c_size_t, C.c_void_p, C.c_void_p]
+        lib.nnopt_value_tensor.argtypes = [C.c_int32, C.c_void_p, C.c_void_p, C.c_void_p]
+        lib.nnopt_value_strings.argtypes = [C.c_int32, C.c_void_p, C.c_void_p, C.c_void_p, C.c_void_p, C.c_void_p]
+        lib.nnopt_value_sequence.argtypes = [C.c_int32, C.c_void_p, C.c_size_t, C.c_void_p, C.c_void_p]
+        lib.nnopt_value_optional.argtypes = [C.c_int32, C.c_void_p, C.c_void_p, C.c_void_p]
+        lib.nnopt_value_map.argtypes = [C.c_void_p, C.c_void_p, C.c_void_p, C.c_void_p]
+        lib.nnopt_value_release.argtypes = lib.nnopt_value_kind.argtypes = lib.nnopt_value_type.argtypes = [C.c_void_p]
+        lib.nnopt_value_release.restype = None
+        lib.nnopt_value_shape.argtypes = [C.c_void_p, C.c_void_p]
+        lib.nnopt_value_shape.restype = C.POINTER(C.c_int64)
+        lib.nnopt_value_count.argtypes = lib.nnopt_value_data.argtypes = [C.c_void_p]
+        lib.nnopt_value_count.restype = C.c_size_t
+        lib.nnopt_value_data.restype = C.c_void_p
+        lib.nnopt_value_string.argtypes = [C.c_void_p, C.c_size_t, C.c_void_p]
+        lib.nnopt_value_string.restype = C.c_void_p
+        lib.nnopt_value_element.argtypes = [C.c_void_p, C.c_size_t]
+        lib.nnopt_value_element.restype = C.c_void_p
         _library = lib
     return _library
 
@@ -160,13 +179,93 @@ def _describe(array):
     return tensor, (array, shape)
 
 
+# nnopt_kind
+_TENSOR, _STRINGS, _SEQUENCE, _OPTIONAL, _MAP = range(5)
+
+
+class _Values:
+    """Python values as nnopt_value and back: arrays (of str for strings), lists, None or the value of an optional,
+    dicts. References that were made are released by close()."""
+
+    def __init__(self, lib, check, error):
+        self.lib, self.check, self.error, self.held = lib, check, error, []
+
+    def close(self):
+        for value in self.held:
+            self.lib.nnopt_value_release(value)
+        self.held = []
+
+    def make(self, value, kind, onnx_type, type_text):
+        out = C.c_void_p()
+        call = (C.byref(out), C.byref(self.error))
+        if kind == _OPTIONAL:
+            inner = type_text[len("optional("):-1]
+            element = None
+            if value is not None:
+                element = self.make(value, _SEQUENCE if inner.startswith("seq") else _kind_of(onnx_type), onnx_type, inner)
+            code = self.lib.nnopt_value_optional(onnx_type, element, *call)
+        elif kind == _SEQUENCE:
+            inner = type_text[len("seq("):-1]
+            inner_kind = _MAP if inner.startswith("map") else _kind_of(onnx_type)
+            elements = [self.make(v, inner_kind, onnx_type, inner) for v in value]
+            code = self.lib.nnopt_value_sequence(onnx_type, (C.c_void_p * max(1, len(elements)))(*elements),
+                                                 len(elements), *call)
+        elif kind == _MAP:
+            words = "map(string" in type_text
+            keys = np.array(list(value.keys()), object if words else np.int64)
+            values = np.array(list(value.values()), object if onnx_type == 8 else numpy_type(onnx_type))
+            code = self.lib.nnopt_value_map(self.make(keys, _STRINGS if words else _TENSOR, 8 if words else 7, ""),
+                                            self.make(values, _kind_of(onnx_type), onnx_type, ""), *call)
+        elif kind == _STRINGS:
+            array = np.asarray(value)
+            texts = [v if isinstance(v, bytes) else str(v).encode() for v in array.reshape(-1).tolist()]
+            code = self.lib.nnopt_value_strings(
+                array.ndim, (C.c_int64 * max(1, array.ndim))(*array.shape), (C.c_char_p * max(1, len(texts)))(*texts),
+                (C.c_size_t * max(1, len(texts)))(*map(len, texts)), *call)
+        else:
+            tensor, alive = _describe(np.asarray(value, numpy_type(onnx_type)))
+            code = self.lib.nnopt_value_tensor(onnx_type, C.byref(tensor), *call)
+            del alive
+        self.check(code)
+        self.held.append(out)
+        return out
+
+    def read(self, value):
+        lib, kind, count = self.lib, self.lib.nnopt_value_kind(value), self.lib.nnopt_value_count(value)
+        if kind == _OPTIONAL:
+            return self.read(lib.nnopt_value_element(value, 0)) if count else None
+        if kind == _SEQUENCE:
+            return [self.read(lib.nnopt_value_element(value, i)) for i in range(count)]
+        if kind == _MAP:
+            keys, values = (self.read(lib.nnopt_value_element(value, i)) for i in range(2))
+            return dict(zip(keys.tolist(), values.tolist()))
+        rank = C.c_int32()
+        dims = lib.nnopt_value_shape(value, C.byref(rank))
+        shape = dims[:rank.value]
+        if kind == _STRINGS:
+            length = C.c_size_t()
+            texts = [C.string_at(lib.nnopt_value_string(value, i, C.byref(length)), length.value).decode()
+                     for i in range(count)]
+            array = np.empty(count, object)
+            array[:] = texts
+            return array.reshape(shape)
+        array = np.empty(shape, numpy_type(lib.nnopt_value_type(value)))
+        if array.nbytes:
+            C.memmove(array.ctypes.data, lib.nnopt_value_data(value), array.nbytes)
+        return array
+
+
+def _kind_of(onnx_type):
+    return _STRINGS if onnx_type == 8 else _TENSOR
+
+
 class TensorInfo:
     """As onnxruntime's NodeArg: shape has ints, and names (or None) of symbolic dimensions."""
 
     def __init__(self, info):
         self.name = info.name.decode()
-        self.dtype = numpy_type(info.onnx_type)
-        self.type = f"tensor({_ONNX_TYPES[info.onnx_type][1]})"
+        self.kind, self.onnx_type, self.type = info.kind, info.onnx_type, info.type.decode()
+        self.dtype = numpy_type(info.onnx_type) if info.onnx_type != 8 else np.dtype(object)
         self.shape = [info.dims[i] if info.dims[i] >= 0 else (info.dim_names[i] or b"").decode() or None
                       for i in range(info.rank)]
 
@@ -215,14 +314,22 @@ class Session:
         missing = [i.name for i in self.inputs if i.name not in feeds]
         if missing:
             raise RuntimeError(f"no input named {', '.join(missing)}")
-        described = [_describe(feeds[i.name]) for i in self.inputs]
-        pointers = (C.POINTER(_DLTensor) * max(1, len(described)))(*[C.pointer(t) for t, _ in described])
+        described = [_describe(feeds[i.name]) if i.kind == _TENSOR else None for i in self.inputs]
+        pointers = (C.POINTER(_DLTensor) * max(1, len(described)))(*[C.pointer(d[0]) if d else None for d in described])
+        values = _Values(self.lib, self._check, self.error)
+        try:
+            for index, i in enumerate(self.inputs):
+                if i.kind != _TENSOR:
+                    value = values.make(feeds[i.name], i.kind, i.onnx_type, i.type)
+                    self._check(self.lib.nnopt_session_set_input(self.session, index, value, C.byref(self.error)))
+        finally:
+            values.close()
         shapes = (_Shape * max(1, len(self.outputs)))()
         self._check(self.lib.nnopt_session_output_shapes(self.session, pointers, len(described), shapes,
                                                          len(self.outputs), C.byref(self.error)))
         self.results, results = [], []
         for info, shape in zip(self.outputs, shapes):
-            dims = list(shape.dims[:shape.rank])
+            dims = list(shape.dims[:shape.rank]) if info.kind == _TENSOR else [-1]
             self.results.append(None if -1 in dims else np.empty(dims, info.dtype))
             results.append(None if -1 in dims else _describe(self.results[-1]))
         out = (C.POINTER(_DLTensor) * max(1, len(results)))(*[C.pointer(r[0]) if r else None for r in results])
@@ -235,6 +342,14 @@ class Session:
             self._check(code)
 
     def _take(self, index):
+        if self.outputs[index].kind != _TENSOR:
+            values, value = _Values(self.lib, self._check, self.error), C.c_void_p()
+            self._check(self.lib.nnopt_session_take_value(self.session, index, C.byref(value), C.byref(self.error)))
+            values.held.append(value)
+            try:
+                return values.read(value)
+            finally:
+                values.close()
         managed = C.POINTER(_DLManaged)()
         self._check(self.lib.nnopt_session_take_output(self.session, index, C.byref(managed), C.byref(self.error)))
         tensor = managed.contents.tensor
@@ -247,7 +362,7 @@ class Session:
     def run(self, names, feeds):
         self.prepare(feeds)
         self.step()
-        results = [self._take(i) if r is None else r for i, r in enumerate(self.results)]
+        results = [self._take(i) if r is None else r for i, r in enumerate(self.results)]  # None: absent optional
         self._alive = self._arguments = None
         if names is None:
             return results

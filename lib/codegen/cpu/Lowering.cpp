@@ -3,6 +3,7 @@
 #include "lib/codegen/cpu/Lowering.h"
 #include "lib/codegen/cpu/irregular/DataSizes.h"
 #include "lib/codegen/cpu/irregular/Helpers.h"
+#include "lib/codegen/cpu/irregular/Host.h"
 #include "llvm/Support/SaveAndRestore.h"
 
 using namespace mlir;
@@ -50,7 +51,12 @@ uint32_t Lowering::bufferOf(Value v) {
   if (it != buffers.end())
     return it->second;
   uint32_t number;
-  if (auto data = constant(v)) {
+  if (nn::isHostValue(v)) {
+    ProgramBuffer buffer;
+    buffer.kind = NNOPT_B_HOST;
+    buffer.size = c(0);
+    number = program.addBuffer(buffer);
+  } else if (auto data = constant(v)) {
     number = data->bytes().size() >= 1024 && !isa<DenseElementsAttr>(cast<nn::ConstantOp>(v.getDefiningOp()).getValue())
                  ? program.addWeightsView(data->bytes())
                  : program.addWeights(data->bytes());
@@ -106,8 +112,7 @@ void Lowering::emitCopy(uint32_t to, uint32_t from, nn::Dim byteOffset, const nn
     view.size = byteOffset;
     from = program.addBuffer(view);
   }
-  nn::Dim bytes = nn::product(dimContext(), info.dims) * nn::elementBytes(info.elementType);
-  addInstruction({NNOPT_I_COPY, to, from, program.value(bytes)});
+  appendCopy(*this, to, from, nn::product(dimContext(), info.dims) * nn::elementBytes(info.elementType));
 }
 
 void Lowering::copy(Value result, Value source) {
@@ -290,6 +295,8 @@ static nn::Dim contiguousSliceOffset(nn::SliceOp op, Lowering &l) {
 }
 
 LogicalResult Lowering::lowerOp(Operation *op) {
+  if (isa<nn::ConstantOp>(op) && nn::isHostValue(op->getResult(0)))
+    return emitStringConstant(cast<nn::ConstantOp>(op), *this);
   if (isa<nn::ConstantOp>(op)) {
     if (!constant(op->getResult(0)))
       return op->emitError("the constant has no data: this text elides it; use bytecode (.mlirbc) to keep weights");
@@ -300,6 +307,8 @@ LogicalResult Lowering::lowerOp(Operation *op) {
   if (op->getNumResults() == 1 && op->getNumRegions() == 0)
     if (auto *content = shapes.content(op->getResult(0)); content && isa<IntegerType>(shapes.info(op->getResult(0)).elementType))
       return materialize(op, *content);
+  if (isa<nn::HostCall>(op))
+    return emitHostCall(op, *this);
   if (failed(defineDataSizes(op, *this)))
     return failure();
   if (isView(op) || isViewTranspose(op, *this)) {
@@ -377,8 +386,24 @@ LogicalResult Lowering::lowerRange(Block &block) {
 //===----------------------------------------------------------------------===//
 
 /// Marks the operations whose results are read at run time. Operands that only determine shapes
-/// are not read when the analysis knows their contents.
+/// are not read when the analysis knows their contents from the sizes of the inputs; a size that
+/// depends on data is known only when the operation that decides it has run.
 void Lowering::markNeeded(func::FuncOp main) {
+  llvm::DenseSet<const void *> inputSymbols;
+  std::function<bool(nn::Dim, bool)> visit = [&](nn::Dim d, bool collect) {
+    if (d.isConst())
+      return true;
+    if (d.kind() == nn::Dim::Kind::Symbol)
+      return collect ? (inputSymbols.insert(d.opaque()), true) : inputSymbols.contains(d.opaque());
+    return llvm::all_of(d.operands(), [&](nn::Dim o) { return visit(o, collect); });
+  };
+  for (Value argument : main.getArguments())
+    for (nn::Dim d : dims(argument))
+      visit(d, true);
+  auto isKnown = [&](Value v) {
+    auto *content = shapes.content(v);
+    return content && llvm::all_of(*content, [&](nn::Dim d) { return visit(d, false); });
+  };
   SmallVector<Value> work;
   auto need = [&](Value v) { work.push_back(v); };
   for (Value v : main.getBody().front().getTerminator()->getOperands())
@@ -395,12 +420,12 @@ void Lowering::markNeeded(func::FuncOp main) {
     if (!first)
       continue;
     // A known small integer tensor is written from its expressions.
-    if (op->getNumRegions() == 0 && op->getNumResults() == 1 && shapes.content(op->getResult(0)) &&
+    if (op->getNumRegions() == 0 && op->getNumResults() == 1 && isKnown(op->getResult(0)) &&
         isa<IntegerType>(shapes.info(op->getResult(0)).elementType))
       continue;
     auto shaped = dyn_cast<nn::ShapeFunction>(op);
     for (OpOperand &operand : op->getOpOperands()) {
-      if (shaped && shaped.isShapeOperand(operand.getOperandNumber()) && shapes.content(operand.get()))
+      if (shaped && shaped.isShapeOperand(operand.getOperandNumber()) && isKnown(operand.get()))
         continue;
       need(operand.get());
     }
@@ -474,13 +499,13 @@ LogicalResult Lowering::run(func::FuncOp main) {
     buffer.kind = NNOPT_B_INPUT;
     buffer.index = arg.getArgNumber();
     buffer.size = nn::product(dimContext(), info.dims) * nn::elementBytes(info.elementType);
-    uint32_t number = buffers[arg] = program.addBuffer(buffer);
+    uint32_t number = nn::isHostValue(arg) ? bufferOf(arg) : (buffers[arg] = program.addBuffer(buffer));
     auto name = main.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "nn.name");
     for (nn::Dim d : info.dims)
       if (d.kind() == nn::Dim::Kind::Symbol)
         program.symbolNumber(d);
     program.inputs.push_back({name ? name.str() : "input" + std::to_string(arg.getArgNumber()),
-                              onnxDataType(info.elementType), info.dims, number});
+                              arg.getType(), info.dims, number});
   }
 
   markNeeded(main);
@@ -490,6 +515,10 @@ LogicalResult Lowering::run(func::FuncOp main) {
   std::vector<uint32_t> outputBuffers;
   for (auto [i, v] : llvm::enumerate(terminator->getOperands())) {
     const nn::ValueInfo &info = shapes.info(v);
+    if (nn::isHostValue(v)) {
+      outputBuffers.push_back(bufferOf(v));
+      continue;
+    }
     ProgramBuffer buffer;
     buffer.kind = NNOPT_B_OUTPUT;
     buffer.index = i;
@@ -515,7 +544,7 @@ LogicalResult Lowering::run(func::FuncOp main) {
     if (bufferOf(v) != outputBuffers[i])
       emitCopy(outputBuffers[i], bufferOf(v), {}, info);
     auto name = main.getResultAttrOfType<StringAttr>(i, "nn.name");
-    program.outputs.push_back({name ? name.str() : "output" + std::to_string(i), onnxDataType(info.elementType), info.dims,
+    program.outputs.push_back({name ? name.str() : "output" + std::to_string(i), v.getType(), info.dims,
                                outputBuffers[i]});
   }
   finishBlock(0);

@@ -35,7 +35,27 @@ void collectReads(const pb::GraphProto &graph, StringSet<> &reads) {
     reads.insert(out.name());
 }
 
+/// Whether a rule has to be run on the indices of strings; refuses operands that it does not take.
+bool hasHostOperands(Node &n, const Rule &rule) {
+  bool strings = false;
+  for (unsigned i = 0; i < n.numInputs() && rule.operands != Operands::Any; ++i) {
+    if (!n.hasIn(i) || !nn::isHostValue(n.in(i)))
+      continue;
+    if (!n.isString(n.in(i)))
+      throw Invalid{formatv("input {0} is a sequence, optional or map; the operator takes tensors", i)};
+    if (rule.operands == Operands::Numbers)
+      throw Unsupported{"type", "strings are not supported by this operator"};
+    strings = true;
+  }
+  return strings;
+}
+
 } // namespace
+
+std::string operatorKey(const pb::NodeProto &node) {
+  StringRef domain = normalizedDomain(node.domain());
+  return (domain.empty() ? "" : domain + ".").str() + node.op_type();
+}
 
 //===----------------------------------------------------------------------===//
 // Names
@@ -170,6 +190,15 @@ void Importer::checkDeclared(Scope &scope, StringRef name, Value value) {
   const pb::ValueInfoProto *info = scope.declared.lookup(name);
   if (!info || info->type().value_case() == pb::TypeProto::VALUE_NOT_SET)
     return;
+  if (!isa<RankedTensorType>(value.getType())) {
+    Type declared = valueType(&ctx, info->type());
+    if (declared && !nn::joinTypes(declared, value.getType())) {
+      std::string have;
+      raw_string_ostream(have) << value.getType() << ", but is declared as " << declared;
+      throw Invalid{formatv("value '{0}' is {1}", name, have), true};
+    }
+    return;
+  }
   if (!info->type().has_tensor_type())
     throw Invalid{formatv("value '{0}' is a tensor, but declared as something else", name), true};
   const auto &declared = info->type().tensor_type();
@@ -301,14 +330,15 @@ bool Importer::checkOperators(Scope &scope, const pb::NodeProto &node, StringRef
     return true;
   std::optional<int64_t> version = versionOf(scope, node.domain());
   std::string opset = version ? std::to_string(*version) : "none";
-  if (!normalizedDomain(node.domain()).empty()) {
+  StringRef domain = normalizedDomain(node.domain());
+  if (!domain.empty() && domain != "ai.onnx.ml") {
     problem(node, opset, "operator", "unknown domain '" + node.domain() + "'", name);
     return false;
   }
   if (!version)
     throw Invalid{"the model does not import an operator set for it (opset_import)"};
   bool known;
-  if (!Registry::get().find(node.op_type(), *version, known)) {
+  if (!Registry::get().find(operatorKey(node), *version, known)) {
     problem(node, opset, "operator", known ? "not supported in this opset" : "not supported", name);
     return false;
   }
@@ -347,7 +377,7 @@ void Importer::importNode(Scope &scope, const pb::NodeProto &proto, int64_t inde
       return importCall(scope, proto, *function, bindings, name);
 
     bool known;
-    const Rule *rule = Registry::get().find(proto.op_type(), *version, known);
+    const Rule *rule = Registry::get().find(operatorKey(proto), *version, known);
     while (!inputs.empty() && !inputs.back())
       inputs.pop_back();
     if (inputs.size() < rule->minInputs || unsigned(proto.input_size()) > rule->maxInputs)
@@ -360,7 +390,10 @@ void Importer::importNode(Scope &scope, const pb::NodeProto &proto, int64_t inde
     for (const std::string &out : proto.output())
       used.push_back(!out.empty() && needed.contains(out));
     Node node(*this, scope, proto, *version, loc, name, inputs, used);
-    rule->import(node);
+    if (hasHostOperands(node, *rule))
+      importMoved(node, *rule);
+    else
+      rule->import(node);
     for (const std::string &attribute : node.unreadAttributes())
       warn(formatv("node '{0}' ({1}): attribute '{2}' is not known and ignored", name,
                    proto.op_type(), attribute));
@@ -444,7 +477,7 @@ Values Importer::importSubgraph(Node &node, const pb::GraphProto &graph, ArrayRe
     if (info.type().has_tensor_type()) {
       int32_t declared = info.type().tensor_type().elem_type();
       if (declared != pb::TensorProto::UNDEFINED &&
-          elementType(&ctx, declared) != cast<RankedTensorType>(value.getType()).getElementType())
+          elementType(&ctx, declared) != nn::elementTypeOf(value.getType()))
         throw Invalid{formatv(
             "input '{0}' of its subgraph is declared with another element type ({1}) than it gets",
             info.name(), dataTypeName(declared))};

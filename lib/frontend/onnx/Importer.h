@@ -95,6 +95,9 @@ public:
        llvm::ArrayRef<bool> used)
       : importer(importer), scope(scope), proto(proto), version_(version), loc(loc),
         name(std::move(name)), inputs(inputs), used(used), results(proto.output_size()) {}
+  /// The same node with other operands.
+  Node(const Node &node, llvm::ArrayRef<Value> inputs)
+      : Node(node.importer, node.scope, node.proto, node.version_, node.loc, node.name, inputs, node.used) {}
 
   llvm::StringRef op() const { return proto.op_type(); }
   /// Version of the operator set.
@@ -131,6 +134,9 @@ public:
   std::string s(llvm::StringRef name, llvm::StringRef otherwise);
   std::optional<Ints> ints(llvm::StringRef name);
   std::optional<std::vector<std::string>> strings(llvm::StringRef name);
+  std::optional<std::vector<double>> floats(llvm::StringRef name);
+  /// The constant of a tensor attribute, or null.
+  mlir::ElementsAttr tensor(llvm::StringRef name);
   const pb::GraphProto &graph(llvm::StringRef name);
   /// Names a rule deliberately does not read.
   void ignore(std::initializer_list<llvm::StringRef> names) {
@@ -145,9 +151,11 @@ public:
   unsigned rank(Value v) { return shapes().rank(v); }
   llvm::ArrayRef<Dim> dims(Value v) { return shapes().dims(v); }
   Dim dim(Value v, unsigned i) { return shapes().dims(v)[i]; }
-  mlir::Type elt(Value v) {
-    return mlir::cast<mlir::RankedTensorType>(v.getType()).getElementType();
-  }
+  /// The element type of a tensor, the type of a sequence, optional or map.
+  mlir::Type elt(Value v) { return nn::elementTypeOf(v.getType()); }
+  bool isString(Value v) { return mlir::isa<nn::StringType>(elt(v)); }
+  /// The type that output i is declared with in the file, or null.
+  mlir::Type declaredType(unsigned i);
   /// The elements of an integer operand where known; rules turn such operands into attributes.
   std::optional<Ints> content(Value v);
   /// content(), or Unsupported naming `what`.
@@ -239,25 +247,36 @@ private:
   llvm::StringSet<> consumed;
 };
 
+/// What the operands of a rule may be besides tensors of numbers.
+enum class Operands {
+  Numbers, ///< nothing else
+  Moved,   ///< strings, which the operator only moves: the rule then moves their indices
+  Any,     ///< strings, sequences, optionals and maps; the rule looks at what it gets
+};
+
 /// An import rule and what the operator's schema says of it.
 struct Rule {
   int64_t since, until; ///< versions of the operator set, both included
   unsigned minInputs, maxInputs;
   unsigned maxOutputs;
   void (*import)(Node &);
+  Operands operands = Operands::Numbers;
 };
 
-/// Rules by operator of the standard domain.
+/// Rules by operator: `Add`, and `ai.onnx.ml.Scaler` outside of the standard domain.
 class Registry {
 public:
   static constexpr unsigned any = ~0u;
   static constexpr int64_t newest = 28; ///< newest opset the rules were checked against
   static constexpr int64_t oldest = 7;
 
-  void add(llvm::StringRef op, unsigned minInputs, unsigned maxInputs, void (*import)(Node &),
-           unsigned maxOutputs = 1, int64_t since = 1, int64_t until = newest) {
+  Rule &add(llvm::StringRef op, unsigned minInputs, unsigned maxInputs, void (*import)(Node &),
+            unsigned maxOutputs = 1, int64_t since = 1, int64_t until = newest) {
     rules[op].push_back({since, until, minInputs, maxInputs, maxOutputs, import});
+    return rules[op].back();
   }
+  /// Says what else the operands of all rules of some operators may be.
+  void accept(Operands operands, llvm::ArrayRef<llvm::StringRef> ops);
   /// Null where there is none for that version; `known` tells whether another version has one.
   const Rule *find(llvm::StringRef op, int64_t version, bool &known) const;
   /// All rules, made once.
@@ -284,6 +303,36 @@ void registerVision(Registry &r);
 void registerSignal(Registry &r);
 void registerControlFlow(Registry &r);
 void registerQuantization(Registry &r);
+void registerStrings(Registry &r);
+void registerSequences(Registry &r);
+void registerEncoders(Registry &r);
+void registerTrees(Registry &r);
+void registerLinearModels(Registry &r);
+void registerFeatures(Registry &r);
+
+/// The key of an operator's rules.
+std::string operatorKey(const pb::NodeProto &node);
+
+// Strings.cpp
+/// Runs a rule that only moves elements on the indices of strings, and takes the strings at the end.
+void importMoved(Node &n, const Rule &rule);
+/// Strings as numbers or numbers as strings.
+Value convertString(Node &n, Value v, mlir::Type type);
+Value stringsConstant(Node &n, llvm::ArrayRef<std::string> values);
+
+// Sequences.cpp
+Value sequenceAt(Node &n, Value sequence, Value position, mlir::Type declared);
+Value sequenceInsert(Node &n, Value sequence, Value x, Value position);
+Value optionalOf(Node &n, Value v);
+Value optionalGet(Node &n, Value optional, mlir::Type declared);
+
+// Classifiers.cpp
+/// Scores after `post_transform` (NONE, SOFTMAX, LOGISTIC, SOFTMAX_ZERO, PROBIT).
+Value postTransform(Node &n, Value scores, llvm::StringRef transform);
+/// Class labels (attributes classlabels_strings and `integers`) at i64 indices.
+Value labelsAt(Node &n, Value indices, llvm::StringRef integers);
+/// The number of class labels.
+int64_t countLabels(Node &n, llvm::StringRef integers);
 
 /// Imports one model.
 class Importer {

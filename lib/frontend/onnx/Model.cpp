@@ -92,8 +92,17 @@ void Importer::importInputs(Scope &scope, const pb::GraphProto &graph,
     if (!input.type().has_tensor_type()) {
       if (!input.has_type() || input.type().value_case() == pb::TypeProto::VALUE_NOT_SET)
         throw Fatal{formatv("graph input '{0}' has no type", name)};
-      unsupportedInput(
-          "type", "only tensors are supported, not sequences, maps, optionals or sparse tensors");
+      Type type = valueType(&ctx, input.type());
+      if (!type) {
+        unsupportedInput("type", "sparse tensors, sequences of sequences and element types that tensors do not have "
+                                 "are not supported");
+        continue;
+      }
+      Value argument = scope.home->addArgument(type, NameLoc::get(builder.getStringAttr(name)));
+      shapes.set(argument, type, {});
+      scope.values[name] = Binding{Binding::Bound, argument};
+      argAttrs.push_back(
+          builder.getDictionaryAttr(builder.getNamedAttr("nn.name", builder.getStringAttr(name))));
       continue;
     }
     int32_t dataType = input.type().tensor_type().elem_type();

@@ -82,6 +82,31 @@ std::optional<std::vector<std::string>> Node::strings(StringRef wanted) {
            : std::nullopt;
 }
 
+std::optional<std::vector<double>> Node::floats(StringRef wanted) {
+  const pb::AttributeProto *a = attrOf(wanted, pb::AttributeProto::FLOATS);
+  return a ? std::optional<std::vector<double>>({a->floats().begin(), a->floats().end()}) : std::nullopt;
+}
+
+ElementsAttr Node::tensor(StringRef wanted) {
+  const pb::AttributeProto *a = attrOf(wanted, pb::AttributeProto::TENSOR);
+  if (!a)
+    return {};
+  TensorError error;
+  ElementsAttr value = makeTensor(ctx(), importer.file, a->t(), wanted, error);
+  if (!value && error.unsupported)
+    unsupported("attribute '" + wanted + "'", error.text);
+  if (!value)
+    invalid("attribute '" + wanted + "': " + error.text);
+  return value;
+}
+
+Type Node::declaredType(unsigned i) {
+  if (int(i) >= proto.output_size())
+    return {};
+  const pb::ValueInfoProto *info = scope.declared.lookup(proto.output(i));
+  return info ? valueType(ctx(), info->type()) : Type();
+}
+
 const pb::GraphProto &Node::graph(StringRef wanted) {
   const pb::AttributeProto *a = attrOf(wanted, pb::AttributeProto::GRAPH);
   if (!a || !a->has_g())
@@ -210,8 +235,11 @@ void Node::infer(Operation *op) {
                 ? "shapes or types of its operands contradict each other"
                 : importer.lastDiagnostic);
   for (Value result : op->getResults()) {
+    auto type = dyn_cast<RankedTensorType>(result.getType());
+    if (!type)
+      continue;
     Ints dims;
-    for (int64_t d : cast<RankedTensorType>(result.getType()).getShape())
+    for (int64_t d : type.getShape())
       dims.push_back(ShapedType::isDynamic(d) ? 1 : d);
     if (!elementCount(dims))
       invalid("its result would have the impossible type " + typeText(result.getType()));
@@ -282,6 +310,15 @@ Value Node::reduce(Value v, nn::ReduceKind kind, ArrayRef<int64_t> axes, bool ke
 // Registry
 //===----------------------------------------------------------------------===//
 
+void Registry::accept(Operands operands, ArrayRef<StringRef> ops) {
+  for (StringRef op : ops) {
+    auto it = rules.find(op);
+    assert(it != rules.end() && "no such operator");
+    for (Rule &rule : it->second)
+      rule.operands = operands;
+  }
+}
+
 const Rule *Registry::find(StringRef op, int64_t version, bool &known) const {
   auto it = rules.find(op);
   known = it != rules.end();
@@ -312,6 +349,12 @@ const Registry &Registry::get() {
     registerSignal(r);
     registerControlFlow(r);
     registerQuantization(r);
+    registerStrings(r);
+    registerSequences(r);
+    registerEncoders(r);
+    registerTrees(r);
+    registerLinearModels(r);
+    registerFeatures(r);
     return r;
   }();
   return all;

@@ -1,6 +1,7 @@
 //===- Tensors.cpp - ONNX element types and tensors -----------------------===//
 #include "lib/frontend/onnx/Tensors.h"
 #include "dialects/nn/Constants.h"
+#include "dialects/nn/NN.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace llvm;
@@ -106,9 +107,40 @@ Type elementType(MLIRContext *ctx, int32_t dataType) {
     return Float8E5M2Type::get(ctx);
   case DataType::FLOAT8E5M2FNUZ:
     return Float8E5M2FNUZType::get(ctx);
+  case DataType::STRING:
+    return nn::StringType::get(ctx);
   default:
     return {};
   }
+}
+
+Type valueType(MLIRContext *ctx, const pb::TypeProto &type) {
+  if (type.has_optional_type()) {
+    Type element = valueType(ctx, type.optional_type().elem_type());
+    return element ? nn::OptionalType::get(ctx, element) : Type();
+  }
+  if (type.has_sequence_type()) {
+    Type element = valueType(ctx, type.sequence_type().elem_type());
+    return element && !isa<nn::SequenceType, nn::OptionalType>(element) ? nn::SequenceType::get(ctx, element) : Type();
+  }
+  if (type.has_map_type()) {
+    Type key = elementType(ctx, type.map_type().key_type()), value = valueType(ctx, type.map_type().value_type());
+    auto tensor = dyn_cast_or_null<TensorType>(value);
+    bool goodKey = key && (key.isSignlessInteger(64) || isa<nn::StringType>(key));
+    return goodKey && tensor ? nn::MapType::get(ctx, key, tensor.getElementType()) : Type();
+  }
+  Type element = type.has_tensor_type() ? elementType(ctx, type.tensor_type().elem_type()) : Type();
+  if (!element || !type.tensor_type().has_shape())
+    return element ? UnrankedTensorType::get(element) : Type();
+  SmallVector<int64_t> shape;
+  for (const auto &d : type.tensor_type().shape().dim())
+    shape.push_back(d.has_dim_value() && d.dim_value() >= 0 ? d.dim_value() : ShapedType::kDynamic);
+  return RankedTensorType::get(shape, element);
+}
+
+ElementsAttr makeStrings(MLIRContext *ctx, ArrayRef<int64_t> shape, ArrayRef<std::string> values) {
+  SmallVector<StringRef> list(values.begin(), values.end());
+  return DenseStringElementsAttr::get(RankedTensorType::get(shape, nn::StringType::get(ctx)), list);
 }
 
 std::string dataTypeName(int32_t dataType) {
@@ -155,6 +187,14 @@ ElementsAttr makeTensor(MLIRContext *ctx, ModelFile &file, const pb::TensorProto
   std::optional<int64_t> count = elementCount(dims);
   if (!count)
     return invalid(error, "its dimensions " + dimsText(dims) + " are impossible");
+  if (isa<nn::StringType>(element)) {
+    std::vector<std::string> values(tensor.string_data().begin(), tensor.string_data().end());
+    if (int64_t(values.size()) != *count || tensor.has_raw_data())
+      return invalid(error, formatv("its dimensions {0} need {1} strings, but there are {2}", dimsText(dims), *count,
+                                    values.size())
+                                .str());
+    return makeStrings(ctx, dims, values);
+  }
   auto type = RankedTensorType::get(dims, element);
   uint64_t wanted = uint64_t(*count) * nn::elementBytes(element);
 
@@ -195,6 +235,10 @@ ElementsAttr makeTensor(MLIRContext *ctx, ModelFile &file, const pb::SparseTenso
   ElementsAttr values = makeTensor(ctx, file, sparse.values(), name, error);
   if (!values)
     return {};
+  if (nn::isHostType(values.getElementType())) {
+    error.unsupported = true;
+    return invalid(error, "sparse tensors of strings are not supported");
+  }
   ElementsAttr indices = makeTensor(ctx, file, sparse.indices(), name, error);
   if (!indices)
     return {};

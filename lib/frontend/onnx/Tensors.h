@@ -10,8 +10,14 @@ namespace nnopt::onnx {
 
 using mlir::Type;
 
-/// The element type for a TensorProto.DataType; null for strings, complex and sub-byte types.
+/// The element type for a TensorProto.DataType; null for complex and sub-byte types.
 mlir::Type elementType(mlir::MLIRContext *ctx, int32_t dataType);
+/// The type that a value of the graph is declared with: a tensor type (unranked without a shape) or that of a
+/// host value; null for types that are not supported.
+mlir::Type valueType(mlir::MLIRContext *ctx, const pb::TypeProto &type);
+/// A constant of strings.
+mlir::ElementsAttr makeStrings(mlir::MLIRContext *ctx, llvm::ArrayRef<int64_t> shape,
+                               llvm::ArrayRef<std::string> values);
 /// The name ONNX gives a data type: `float16`, or `type 99`.
 std::string dataTypeName(int32_t dataType);
 

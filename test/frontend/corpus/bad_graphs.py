@@ -263,14 +263,16 @@ one("unsupported/domain", UNSUPPORTED, call("Fused", domain="com.example"))
 one("unsupported/many", UNSUPPORTED, [node("NoSuch1", "x", "a"), node("NoSuch2", "a", "b"), node("Unique", "b", "y")])
 one("unsupported/thousands", UNSUPPORTED, [node("NoSuch", "x" if i == 0 else f"v{i - 1}", f"v{i}" if i < 4999 else "y")
                                            for i in range(5000)])
-one("unsupported/string", UNSUPPORTED, node("Identity", "x", "y"), [value("x", [2], TensorProto.STRING)])
+one("unsupported/string-operator", UNSUPPORTED, node("Relu", "x", "y"), [value("x", [2], TensorProto.STRING)])
 one("unsupported/complex", UNSUPPORTED, node("Identity", "x", "y"), [value("x", [2], TensorProto.COMPLEX64)])
 one("unsupported/int4", UNSUPPORTED, node("Identity", "x", "y"), [value("x", [2], TensorProto.INT4)])
-one("unsupported/sequence", UNSUPPORTED, node("Identity", "x", "y"),
-    [helper.make_tensor_sequence_value_info("x", F, [2])])
+one("unsupported/sequence-of-sequences", UNSUPPORTED, node("Identity", "x", "y"),
+    [helper.make_value_info("x", helper.make_sequence_type_proto(helper.make_sequence_type_proto(
+        helper.make_tensor_type_proto(F, [2]))))])
+one("unsupported/element-rank", UNSUPPORTED, node("SequenceAt", "x i", "y"),
+    [helper.make_tensor_sequence_value_info("x", F, None), value("i", [], I64)])
 one("unsupported/no-rank", UNSUPPORTED, RELU, [value("x", None)])
 one("unsupported/dead-node", DONE, [RELU, node("NoSuchOperator", "x", "z")])
-one("unsupported/string-constant", UNSUPPORTED, node("Constant", "", "y", value_string="text"), [])
 one("unsupported/training", UNSUPPORTED, node("BatchNormalization", "x s s s s", "y", training_mode=1),
     init=[tensor("s", np.ones(3, np.float32))])
 one("unsupported/empty-op", UNSUPPORTED, node("", "x", "y"))
@@ -380,7 +382,64 @@ one("types/declared-shape", DONE, RELU, outputs=[value("y", [7, 7])])
 one("types/declared-rank", DONE, RELU, outputs=[value("y", [6])])
 one("types/declared-sequence", INVALID, RELU, outputs=[helper.make_tensor_sequence_value_info("y", F, [2])])
 one("types/cast-99", UNSUPPORTED, node("Cast", "x", "y", to=99))
-one("types/cast-string", UNSUPPORTED, node("Cast", "x", "y", to=TensorProto.STRING))
+one("types/sequence-operand", INVALID, node("Relu", "x", "y"), [helper.make_tensor_sequence_value_info("x", F, [2])])
+one("types/sequence-of-both", INVALID, node("SequenceConstruct", "x z", "y"), [value("x"), value("z", type=I64)])
+one("types/no-sequence", INVALID, node("SequenceLength", "x", "y"))
+one("types/sequence-position", INVALID, [node("SequenceConstruct", "x x", "s"), node("SequenceAt", "s i", "y")],
+    init=[tensor("i", np.int64(2))])
+one("types/optional-of-optional", INVALID, [node("Optional", "x", "o"), node("Optional", "o", "y")])
+one("types/optional-without-type", INVALID, node("Optional", "", "y"))
+one("types/string-and-number", INVALID, node("Concat", "x z", "y", axis=0), [value("x", [2], TensorProto.STRING), value("z", [2], I64)])
+one("types/equal-string-and-number", INVALID, node("Equal", "x z", "y"), [value("x", [2], TensorProto.STRING), value("z", [2], I64)],
+    outputs=[value("y", None, BOOL)], opset=19)
+one("types/split-number", INVALID, node("StringSplit", "x", "y z"), opset=20)
+one("types/sequence-insert", INVALID, node("SequenceInsert", "s m", "y"),
+    [value("m", [], I64), helper.make_tensor_sequence_value_info("s", F, [2])])
+
+
+# --------------------------------------------------------------------- ai.onnx.ml
+def ml(name, allowed, op, inputs=None, **attributes):
+    add("ml/" + name, (allowed,), lambda: model(
+        [helper.make_node(op, ["x"], ["y"], domain="ai.onnx.ml", **attributes)], inputs,
+        [helper.make_empty_tensor_value_info("y")], imports=[helper.make_opsetid("ai.onnx.ml", 3)]))
+
+
+def tree(**changes):
+    return {**dict(nodes_treeids=[0, 0, 0], nodes_nodeids=[0, 1, 2], nodes_featureids=[0, 0, 0],
+                   nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0], nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"],
+                   nodes_values=[0.0, 0.0, 0.0], target_treeids=[0, 0], target_nodeids=[1, 2], target_ids=[0, 0],
+                   target_weights=[1.0, 2.0], n_targets=1), **changes}
+
+
+ml("tree", DONE, "TreeEnsembleRegressor", **tree())
+ml("tree-cycle", INVALID, "TreeEnsembleRegressor", **tree(
+    nodes_treeids=[0] * 4, nodes_nodeids=[0, 1, 2, 3], nodes_featureids=[0] * 4, nodes_truenodeids=[1, 3, 0, 1],
+    nodes_falsenodeids=[2, 2, 0, 2], nodes_modes=["BRANCH_LEQ", "BRANCH_LT", "LEAF", "BRANCH_GT"], nodes_values=[0.0] * 4))
+ml("tree-without-root", INVALID, "TreeEnsembleRegressor", **tree(nodes_truenodeids=[0, 0, 0]))
+ml("tree-child", INVALID, "TreeEnsembleRegressor", **tree(nodes_truenodeids=[7, 0, 0]))
+ml("tree-feature", INVALID, "TreeEnsembleRegressor", **tree(nodes_featureids=[3, 0, 0]))
+ml("tree-negative-feature", INVALID, "TreeEnsembleRegressor", **tree(nodes_featureids=[-1, 0, 0]))
+ml("tree-target", INVALID, "TreeEnsembleRegressor", **tree(target_ids=[0, 1]))
+ml("tree-lengths", INVALID, "TreeEnsembleRegressor", **tree(nodes_values=[0.0]))
+ml("tree-twice", INVALID, "TreeEnsembleRegressor", **tree(nodes_nodeids=[0, 1, 1]))
+ml("tree-mode", UNSUPPORTED, "TreeEnsembleRegressor", **tree(nodes_modes=["BRANCH_ODD", "LEAF", "LEAF"]))
+ml("tree-targets-huge", INVALID, "TreeEnsembleRegressor", **tree(n_targets=0))
+ml("labels-lengths", INVALID, "LabelEncoder", keys_floats=[1.0, 2.0], values_floats=[1.0])
+ml("labels-type", INVALID, "LabelEncoder", keys_strings=["a"], values_floats=[1.0])
+ml("labels-missing", INVALID, "LabelEncoder", keys_floats=[1.0])
+ml("linear-lengths", INVALID, "LinearRegressor", coefficients=[1.0, 2.0, 3.0, 4.0], targets=3)
+ml("svm-lengths", INVALID, "SVMClassifier", coefficients=[1.0], vectors_per_class=[1, 1], rho=[0.0], support_vectors=[1.0])
+ml("svm-negative", INVALID, "SVMClassifier", coefficients=[1.0], vectors_per_class=[-1, 1], rho=[0.0], support_vectors=[1.0])
+ml("svm-kernel", INVALID, "SVMRegressor", coefficients=[1.0], n_supports=1, support_vectors=[1.0, 2.0, 3.0], rho=[0.0], kernel_type="ODD")
+ml("scaler-lengths", INVALID, "Scaler", offset=[1.0, 2.0])
+ml("imputer-type", INVALID, "Imputer", imputed_value_int64s=[1])
+ml("map-of-tensor", INVALID, "DictVectorizer", string_vocabulary=["a"])
+ml("nothing", UNSUPPORTED, "NoSuchModel")
+ngrams = dict(max_gram_length=2, min_gram_length=1, max_skip_count=0, mode="TF", ngram_indexes=[0, 1])
+for wrong in (dict(ngram_counts=[0, 9]), dict(ngram_counts=[0, 2], ngram_indexes=[0]), dict(ngram_counts=[-1, 1]),
+              dict(ngram_counts=[0, 1], ngram_indexes=[0, -4]), dict(ngram_counts=[0])):
+    one(f"ngrams/{wrong}".replace(" ", "").replace("/{", "/").replace("'", "").rstrip("}"), INVALID,
+        node("TfIdfVectorizer", "x", "y", pool_int64s=[1, 2, 3], **{**ngrams, **wrong}), [value("x", [4], I64)])
 one("types/cast-missing", INVALID, node("Cast", "x", "y"))
 one("types/einsum-mixed", INVALID, node("Einsum", "x z", "y", equation="ij,ij->i"), [value("x"), value("z", type=I64)])
 
@@ -428,7 +487,7 @@ with_tensor("dims-zero", INVALID, setter(dims=[0]))
 with_tensor("dims-zero-empty", (DONE, INVALID), setter(dims=[0], raw_data=b""))
 with_tensor("type-0", INVALID, setter(data_type=0))
 with_tensor("type-99", INVALID, setter(data_type=99))
-with_tensor("type-string", UNSUPPORTED, setter(data_type=TensorProto.STRING))
+with_tensor("type-string", INVALID, setter(data_type=TensorProto.STRING))
 with_tensor("type-int4", UNSUPPORTED, setter(data_type=TensorProto.INT4))
 with_tensor("type-double", INVALID, setter(data_type=TensorProto.DOUBLE))
 with_tensor("segment", UNSUPPORTED, lambda t: t.segment.MergeFrom(TensorProto.Segment(begin=0, end=1)))

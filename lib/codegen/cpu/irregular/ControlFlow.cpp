@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "lib/codegen/cpu/irregular/Helpers.h"
+#include "lib/codegen/cpu/irregular/Host.h"
 
 using namespace mlir;
 namespace nnopt::cpu {
@@ -38,6 +39,8 @@ LogicalResult emitIf(Operation *operation, Lowering &lowering) {
       ValueRange yielded = region.front().getTerminator()->getOperands();
       for (auto [result, value] : llvm::zip(op.getResults(), yielded)) {
         const nn::ValueInfo &to = lowering.shapes.info(result), &from = lowering.shapes.info(value);
+        if (!isa<RankedTensorType>(result.getType()))
+          continue;
         if (to.dims.size() != from.dims.size() || to.elementType != from.elementType)
           return op.emitOpError("has branches that give tensors of different types or ranks");
       }
@@ -284,6 +287,12 @@ private:
   /// Copies what `move` reads into memory of its own, whose size does not depend on the symbols
   /// that change at the end of an iteration.
   LogicalResult copyAside(Move &move) {
+    if (nn::isHostValue(move.from) && !move.resizes) {
+      uint32_t temp = newHostBuffer(lowering);
+      appendCopy(lowering, temp, move.source, {});
+      move.source = temp;
+      return success();
+    }
     nn::Dims dims = move.dims;
     if (move.resizes)
       for (auto [d, target] : llvm::zip(dims, lowering.dims(move.to)))
@@ -291,9 +300,10 @@ private:
           d = lowering.dimContext().freshSymbol("loop_next");
     if (failed(defineSizes(dims, move.dims)))
       return failure();
-    TempTensor temp = lowering.temp(lowering.shapes.info(move.from).elementType, dims);
-    appendCopy(lowering, temp.buffer, move.source, bytesOf(move.from, move.dims));
-    move.source = temp.buffer;
+    uint32_t temp = nn::isHostValue(move.from) ? newHostBuffer(lowering)
+                                               : lowering.temp(lowering.shapes.info(move.from).elementType, dims).buffer;
+    appendCopy(lowering, temp, move.source, bytesOf(move.from, move.dims));
+    move.source = temp;
     move.dims = dims;
     return success();
   }

@@ -170,7 +170,10 @@ LogicalResult defineSymbol(Lowering &lowering, Operation *op, nn::Dim symbol, Va
 }
 
 void appendCopy(Lowering &lowering, uint32_t to, uint32_t from, nn::Dim bytes) {
-  lowering.addInstruction({NNOPT_I_COPY, to, from, lowering.value(bytes)});
+  if (lowering.program.buffers[to].kind == NNOPT_B_HOST)
+    lowering.addInstruction({NNOPT_I_HOST_COPY, to, from, 0});
+  else
+    lowering.addInstruction({NNOPT_I_COPY, to, from, lowering.value(bytes)});
 }
 
 nn::Dim tensorBytes(Lowering &lowering, Value v) {

@@ -53,7 +53,7 @@ mlir::LogicalResult defineSymbol(Lowering &lowering, mlir::Operation *op, nn::Di
 /// The same, with the only element of `tensor`.
 mlir::LogicalResult defineSymbol(Lowering &lowering, mlir::Operation *op, nn::Dim symbol, mlir::Value tensor);
 
-/// Appends a copy of `bytes` bytes between two buffers of the program.
+/// Appends a copy of `bytes` bytes between two buffers of the program (a shared reference, for host values).
 void appendCopy(Lowering &lowering, uint32_t to, uint32_t from, nn::Dim bytes);
 /// Bytes of a tensor.
 nn::Dim tensorBytes(Lowering &lowering, mlir::Value v);

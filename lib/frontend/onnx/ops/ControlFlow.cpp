@@ -50,7 +50,8 @@ const pb::GraphProto *onlyBranch(Node &n, nn::IfOp op, const pb::GraphProto &the
   }
   for (auto [a, b] : zip(op.getThenBranch().front().getTerminator()->getOperands(),
                          op.getElseBranch().front().getTerminator()->getOperands())) {
-    if (n.elt(a) != n.elt(b))
+    bool host = !isa<RankedTensorType>(a.getType()) || !isa<RankedTensorType>(b.getType());
+    if (host ? !nn::joinTypes(n.elt(a), n.elt(b)) : n.elt(a) != n.elt(b))
       n.invalid("its branches give different element types");
     if (n.rank(a) == n.rank(b))
       continue;
@@ -97,6 +98,7 @@ void importIf(Node &n) {
 /// and the body is imported again, because rules look at shapes. `build` makes the body and returns
 /// what it yields, of which `carried(i)` continues argument `firstCarried + i`.
 struct LoopBody {
+  LoopBody(Node &n, Region &region) : n(n), region(region) {}
   Node &n;
   Region &region;
   SmallVector<nn::Dims> dims;
@@ -133,7 +135,9 @@ struct LoopBody {
     }
   }
 
-  static RankedTensorType typeOf(Type element, ArrayRef<Dim> d) {
+  static Type typeOf(Type element, ArrayRef<Dim> d) {
+    if (isa<nn::SequenceType, nn::OptionalType, nn::MapType>(element))
+      return element;
     SmallVector<int64_t> shape;
     for (Dim x : d)
       shape.push_back(x.typeDim());
@@ -142,6 +146,8 @@ struct LoopBody {
 
   /// Makes dimensions of argument i that differ from the next iteration's value unknown.
   bool widen(unsigned i, Value next) {
+    if (!isa<RankedTensorType>(next.getType()))
+      return widenHost(i, n.elt(next));
     if (n.elt(next) != elements[i])
       n.invalid("a carried value changes its element type");
     if (n.rank(next) != dims[i].size())
@@ -156,8 +162,19 @@ struct LoopBody {
     }
     return changed;
   }
+  /// The type that holds in all iterations. Elements of different ranks would make joins go in circles.
+  bool widenHost(unsigned i, Type next) {
+    Type joined = nn::joinTypes(elements[i], next);
+    if (!joined)
+      n.invalid("a carried value changes its type");
+    if (joined == elements[i] || ++rounds[i] > 3)
+      return false;
+    elements[i] = rounds[i] == 3 ? nn::unrankedElements(joined) : joined;
+    return true;
+  }
   bool isWide(unsigned i, unsigned axis) const { return is_contained(wide, std::pair(i, axis)); }
   SmallVector<std::pair<unsigned, unsigned>> wide;
+  std::map<unsigned, int> rounds;
 };
 
 void importLoop(Node &n) {
@@ -165,8 +182,11 @@ void importLoop(Node &n) {
   const pb::GraphProto &graph = n.graph("body");
   unsigned carried = n.proto.input_size() < 2 ? 0 : n.proto.input_size() - 2;
   Values initial;
-  for (unsigned i = 0; i < carried; ++i)
-    initial.push_back(n.in(i + 2));
+  for (unsigned i = 0; i < carried; ++i) {
+    bool wrap = graph.input_size() > int(i) + 2 && graph.input(i + 2).type().has_optional_type() &&
+                !isa<nn::OptionalType>(n.in(i + 2).getType());
+    initial.push_back(wrap ? optionalOf(n, n.in(i + 2)) : n.in(i + 2));
+  }
   if (n.numOutputs() < carried || graph.output_size() != int(n.numOutputs()) + 1)
     n.invalid("its body and it have different numbers of outputs");
   if (trip) {
@@ -179,17 +199,67 @@ void importLoop(Node &n) {
   }
   SmallVector<Type> types(n.numOutputs(), n.placeholder());
   auto op = nn::LoopOp::create(n.b(), n.location(), types, trip, condition, initial);
-  LoopBody body{n, op.getBody(), {}, {}, {}};
+  LoopBody body{n, op.getBody()};
   body.addArgument(n.b().getI64Type(), {});
   body.addArgument(n.b().getI1Type(), {});
   for (Value v : initial)
     body.addArgument(n.elt(v), n.dims(v));
+  // A body may take an optional and give its value: the next iteration's optional has one.
+  SmallVector<bool> unwrap(carried, false);
   body.import(2, 1, [&](Block *block) {
     Values outputs =
         n.importer.importSubgraph(n, graph, Values(block->args_begin(), block->args_end()));
     n.needBool(outputs[0]);
     outputs[0] = n.scalar(outputs[0]);
+    for (unsigned i = 0; i < carried; ++i) {
+      unwrap[i] = isa<nn::OptionalType>(initial[i].getType()) && !isa<nn::OptionalType>(outputs[i + 1].getType());
+      if (unwrap[i])
+        outputs[i + 1] = optionalOf(n, outputs[i + 1]);
+    }
+    for (Value v : ArrayRef<Value>(outputs).drop_front(carried + 1))
+      if (nn::isHostValue(v))
+        n.unsupported("body", "scan outputs must be tensors of numbers");
     return outputs;
+  });
+  n.infer(op);
+  for (auto [i, v] : enumerate(op->getResults()))
+    n.out(i, i < carried && unwrap[i] ? optionalGet(n, v, n.declaredType(i)) : v);
+}
+
+/// SequenceMap is a Loop over the positions that appends what its body gives to sequences.
+void importSequenceMap(Node &n) {
+  Value first = n.in(0);
+  const pb::GraphProto &graph = n.graph("body");
+  if (!isa<nn::SequenceType>(first.getType()))
+    n.invalid("input 0 is no sequence");
+  if (graph.input_size() != int(n.numInputs()) || graph.output_size() != int(n.numOutputs()))
+    n.invalid("its body and it have different numbers of inputs or outputs");
+  Values initial, all = n.allIn();
+  for (const pb::ValueInfoProto &out : graph.output()) {
+    Type element = valueType(n.ctx(), out.type());
+    if (!isa_and_nonnull<TensorType>(element))
+      n.unsupported("body", "the type of output '" + out.name() + "' must be declared");
+    initial.push_back(n.make<nn::SequenceConstructOp>(
+        ValueRange{}, TypeAttr::get(UnrankedTensorType::get(nn::elementTypeOf(element)))));
+  }
+  Value length = n.make<nn::SequenceLengthOp>(first);
+  SmallVector<Type> types(n.numOutputs(), n.placeholder());
+  auto op = nn::LoopOp::create(n.b(), n.location(), types, length, Value(), initial);
+  LoopBody body{n, op.getBody()};
+  body.addArgument(n.b().getI64Type(), {});
+  body.addArgument(n.b().getI1Type(), {});
+  for (Value v : initial)
+    body.addArgument(n.elt(v), {});
+  body.import(2, 1, [&](Block *block) {
+    Values inputs, yielded = {block->getArgument(1)};
+    for (auto [i, v] : enumerate(all)) {
+      bool each = isa<nn::SequenceType>(v.getType());
+      inputs.push_back(each ? sequenceAt(n, v, block->getArgument(0), valueType(n.ctx(), graph.input(i).type())) : v);
+    }
+    Values outputs = n.importer.importSubgraph(n, graph, inputs);
+    for (auto [i, v] : enumerate(outputs))
+      yielded.push_back(sequenceInsert(n, block->getArgument(2 + i), v, {}));
+    return yielded;
   });
   n.infer(op);
   n.outs(op->getResults());
@@ -232,7 +302,7 @@ void importScan(Node &n) {
   Value length = n.make<nn::ShapeOp>(sources[0], n.i64(inAxes[0]), n.i64(inAxes[0] + 1));
   SmallVector<Type> types(n.numOutputs(), n.placeholder());
   auto op = nn::LoopOp::create(n.b(), n.location(), types, n.scalar(length), Value(), initial);
-  LoopBody body{n, op.getBody(), {}, {}, {}};
+  LoopBody body{n, op.getBody()};
   body.addArgument(n.b().getI64Type(), {});
   body.addArgument(n.b().getI1Type(), {});
   for (Value v : initial)
@@ -270,6 +340,8 @@ void registerControlFlow(Registry &r) {
   r.add("If", 1, 1, importIf, Registry::any);
   r.add("Loop", 1, Registry::any, importLoop, Registry::any);
   r.add("Scan", 1, Registry::any, importScan, Registry::any, 9);
+  r.add("SequenceMap", 1, Registry::any, importSequenceMap, Registry::any, 17);
+  r.accept(Operands::Any, {"If", "Loop", "SequenceMap"});
 }
 
 } // namespace nnopt::onnx

@@ -124,6 +124,8 @@ Value castTo(Node &n, Type type) {
   Value x = n.in(0);
   if (n.elt(x) == type)
     return x;
+  if (n.isString(x) || isa<nn::StringType>(type))
+    return convertString(n, x, type);
   return n.make<nn::CastOp>(x, TypeAttr::get(type), n.b().getBoolAttr(saturate));
 }
 
@@ -136,6 +138,13 @@ void importCast(Node &n) {
 }
 
 void importCastLike(Node &n) { n.out(0, castTo(n, n.elt(n.in(1)))); }
+
+void importEqual(Node &n) {
+  if (!n.isString(n.in(0)) && !n.isString(n.in(1)))
+    return importBinary<nn::EqualOp>(n);
+  n.needSameType({n.in(0), n.in(1)});
+  n.out(0, n.make<nn::StringEqualOp>(n.in(0), n.in(1)));
+}
 
 void importGelu(Node &n) {
   std::string approximate = n.s("approximate", "none");
@@ -278,7 +287,7 @@ void registerElementwise(Registry &r) {
   r.add("And", 2, 2, importLogical<nn::LogicalAndOp>);
   r.add("Or", 2, 2, importLogical<nn::LogicalOrOp>);
   r.add("Xor", 2, 2, importLogical<nn::LogicalXorOp>);
-  r.add("Equal", 2, 2, importBinary<nn::EqualOp>);
+  r.add("Equal", 2, 2, importEqual);
   r.add("Less", 2, 2, importBinary<nn::LessOp>);
   r.add("LessOrEqual", 2, 2, importBinary<nn::LessOrEqualOp>, 1, 12);
   r.add("Greater", 2, 2, importBinary<nn::GreaterOp>);

@@ -32,8 +32,10 @@ void importConstant(Node &n) {
     n.out(0, n.intConstant(n.i("value_int")));
   } else if (auto v = n.ints("value_ints")) {
     n.out(0, n.intsConstant(*v));
-  } else if (n.hasAttr("value_string") || n.hasAttr("value_strings")) {
-    n.unsupported("attribute 'value_string'", "strings are not supported");
+  } else if (n.hasAttr("value_string")) {
+    n.out(0, n.constant(makeStrings(n.ctx(), {}, {n.s("value_string", "")})));
+  } else if (auto list = n.strings("value_strings")) {
+    n.out(0, stringsConstant(n, *list));
   } else {
     n.invalid("it has no value");
   }
