@@ -41,6 +41,8 @@ struct ImportResult {
   /// every constant made from it. Declared first so that it is destroyed last.
   std::shared_ptr<void> storage;
   mlir::OwningOpRef<mlir::ModuleOp> module;
+  /// Paths of the model and of the external data it uses.
+  std::vector<std::string> files;
   std::vector<Problem> unsupported;
   /// 0 done, 2 wrong options (unknown dimension name), 3 invalid or unreadable model,
   /// 4 something is unsupported.

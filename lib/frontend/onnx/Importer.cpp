@@ -1,5 +1,6 @@
 //===- Importer.cpp - nodes, names, functions, subgraphs ------------------===//
 #include "lib/frontend/onnx/Importer.h"
+#include "lib/frontend/onnx/ModelFile.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace llvm;
@@ -51,11 +52,6 @@ bool hasHostOperands(Node &n, const Rule &rule) {
 }
 
 } // namespace
-
-std::string operatorKey(const pb::NodeProto &node) {
-  StringRef domain = normalizedDomain(node.domain());
-  return (domain.empty() ? "" : domain + ".").str() + node.op_type();
-}
 
 //===----------------------------------------------------------------------===//
 // Names
@@ -331,14 +327,14 @@ bool Importer::checkOperators(Scope &scope, const pb::NodeProto &node, StringRef
   std::optional<int64_t> version = versionOf(scope, node.domain());
   std::string opset = version ? std::to_string(*version) : "none";
   StringRef domain = normalizedDomain(node.domain());
-  if (!domain.empty() && domain != "ai.onnx.ml") {
+  if (!Registry::get().knowsDomain(domain)) {
     problem(node, opset, "operator", "unknown domain '" + node.domain() + "'", name);
     return false;
   }
   if (!version)
     throw Invalid{"the model does not import an operator set for it (opset_import)"};
   bool known;
-  if (!Registry::get().find(operatorKey(node), *version, known)) {
+  if (!Registry::get().find(domain, node.op_type(), *version, known)) {
     problem(node, opset, "operator", known ? "not supported in this opset" : "not supported", name);
     return false;
   }
@@ -377,7 +373,7 @@ void Importer::importNode(Scope &scope, const pb::NodeProto &proto, int64_t inde
       return importCall(scope, proto, *function, bindings, name);
 
     bool known;
-    const Rule *rule = Registry::get().find(operatorKey(proto), *version, known);
+    const Rule *rule = Registry::get().find(normalizedDomain(proto.domain()), proto.op_type(), *version, known);
     while (!inputs.empty() && !inputs.back())
       inputs.pop_back();
     if (inputs.size() < rule->minInputs || unsigned(proto.input_size()) > rule->maxInputs)

@@ -12,7 +12,7 @@
 #include "dialects/nn/Constants.h"
 #include "dialects/nn/NN.h"
 #include "lib/frontend/onnx/Import.h"
-#include "lib/frontend/onnx/ModelFile.h"
+#include "lib/frontend/onnx/Proto.h"
 #include "lib/frontend/onnx/Tensors.h"
 #include "llvm/ADT/StringSet.h"
 
@@ -92,14 +92,12 @@ class Node {
 public:
   Node(Importer &importer, Scope &scope, const pb::NodeProto &proto, int64_t version,
        mlir::Location loc, std::string name, llvm::ArrayRef<Value> inputs,
-       llvm::ArrayRef<bool> used)
-      : importer(importer), scope(scope), proto(proto), version_(version), loc(loc),
-        name(std::move(name)), inputs(inputs), used(used), results(proto.output_size()) {}
+       llvm::ArrayRef<bool> used);
   /// The same node with other operands.
   Node(const Node &node, llvm::ArrayRef<Value> inputs)
       : Node(node.importer, node.scope, node.proto, node.version_, node.loc, node.name, inputs, node.used) {}
 
-  llvm::StringRef op() const { return proto.op_type(); }
+  llvm::StringRef op() const;
   /// Version of the operator set.
   int64_t version() const { return version_; }
 
@@ -236,7 +234,8 @@ public:
   const pb::NodeProto &proto;
 
 private:
-  const pb::AttributeProto *attrOf(llvm::StringRef name, pb::AttributeProto::AttributeType type);
+  /// `type` is an AttributeProto::AttributeType.
+  const pb::AttributeProto *attrOf(llvm::StringRef name, int type);
 
   int64_t version_;
   mlir::Location loc;
@@ -263,7 +262,7 @@ struct Rule {
   Operands operands = Operands::Numbers;
 };
 
-/// Rules by operator: `Add`, and `ai.onnx.ml.Scaler` outside of the standard domain.
+/// Rules by operator: `Add`, and `ai.onnx.ml.Scaler` outside of the standard domain. Plugins add more.
 class Registry {
 public:
   static constexpr unsigned any = ~0u;
@@ -272,19 +271,30 @@ public:
 
   Rule &add(llvm::StringRef op, unsigned minInputs, unsigned maxInputs, void (*import)(Node &),
             unsigned maxOutputs = 1, int64_t since = 1, int64_t until = newest) {
+    domains.insert(op.rsplit('.').second.empty() ? "" : op.rsplit('.').first);
     rules[op].push_back({since, until, minInputs, maxInputs, maxOutputs, import});
     return rules[op].back();
   }
   /// Says what else the operands of all rules of some operators may be.
   void accept(Operands operands, llvm::ArrayRef<llvm::StringRef> ops);
+  /// A rule of another domain, for every version of its operator set.
+  void addCustom(llvm::StringRef domain, llvm::StringRef op, Rule rule);
   /// Null where there is none for that version; `known` tells whether another version has one.
-  const Rule *find(llvm::StringRef op, int64_t version, bool &known) const;
+  const Rule *find(llvm::StringRef domain, llvm::StringRef op, int64_t version, bool &known) const;
+  bool knowsDomain(llvm::StringRef domain) const { return domains.contains(domain); }
   /// All rules, made once.
-  static const Registry &get();
+  static const Registry &get() { return instance(); }
 
 private:
+  friend void registerImportRule(llvm::StringRef, llvm::StringRef, unsigned, unsigned, unsigned, void (*)(Node &));
+  static Registry &instance();
+  llvm::StringSet<> domains; ///< that have rules
   llvm::StringMap<llvm::SmallVector<Rule, 2>> rules;
 };
+
+/// Adds the rule of an operator of a domain of its own: for plugins, which call it when they are loaded.
+void registerImportRule(llvm::StringRef domain, llvm::StringRef op, unsigned minInputs, unsigned maxInputs,
+                        unsigned maxOutputs, void (*import)(Node &));
 
 // One function for each file in ops/.
 void registerElementwise(Registry &r);
@@ -309,9 +319,6 @@ void registerEncoders(Registry &r);
 void registerTrees(Registry &r);
 void registerLinearModels(Registry &r);
 void registerFeatures(Registry &r);
-
-/// The key of an operator's rules.
-std::string operatorKey(const pb::NodeProto &node);
 
 // Strings.cpp
 /// Runs a rule that only moves elements on the indices of strings, and takes the strings at the end.

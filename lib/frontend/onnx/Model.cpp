@@ -1,5 +1,6 @@
 //===- Model.cpp - the model around the graph -----------------------------===//
 #include "lib/frontend/onnx/Importer.h"
+#include "lib/frontend/onnx/ModelFile.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
@@ -269,6 +270,7 @@ static ImportResult importFrom(ModelFile &file, bool opened, std::string error, 
     result.exitCode = 3;
     result.error = std::move(error);
   }
+  result.files = file.paths();
   // One line, whatever names the file holds.
   auto printable = [](std::string &text) {
     for (char &c : text)

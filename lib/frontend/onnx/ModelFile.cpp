@@ -185,6 +185,13 @@ bool ModelFile::open(StringRef path, std::string &error) {
   return parse(error);
 }
 
+std::vector<std::string> ModelFile::paths() const {
+  std::vector<std::string> all;
+  for (const std::unique_ptr<MemoryBuffer> &file : *files)
+    all.push_back(file->getBufferIdentifier().str());
+  return all;
+}
+
 bool ModelFile::openBytes(StringRef data, std::string &error) {
   bytes = data;
   return parse(error);

@@ -28,6 +28,8 @@ public:
   /// the tensor has neither.
   std::optional<llvm::ArrayRef<char>> bytesOf(const pb::TensorProto &tensor, std::string &error);
 
+  /// Paths of all files that were opened.
+  std::vector<std::string> paths() const;
   /// Keeps the mapped files alive.
   std::shared_ptr<void> storage() const { return files; }
 

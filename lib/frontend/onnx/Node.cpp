@@ -1,5 +1,6 @@
 //===- Node.cpp - what import rules see -----------------------------------===//
 #include "lib/frontend/onnx/Importer.h"
+#include "lib/frontend/onnx/ModelFile.h"
 #include "llvm/ADT/SmallBitVector.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -11,6 +12,13 @@ namespace nnopt::onnx {
 //===----------------------------------------------------------------------===//
 // Operands and attributes
 //===----------------------------------------------------------------------===//
+
+Node::Node(Importer &importer, Scope &scope, const pb::NodeProto &proto, int64_t version,
+           Location loc, std::string name, ArrayRef<Value> inputs, ArrayRef<bool> used)
+    : importer(importer), scope(scope), proto(proto), version_(version), loc(loc),
+      name(std::move(name)), inputs(inputs), used(used), results(proto.output_size()) {}
+
+StringRef Node::op() const { return proto.op_type(); }
 
 Value Node::in(unsigned i) const {
   if (!hasIn(i))
@@ -40,7 +48,7 @@ const pb::AttributeProto *Node::attr(StringRef wanted) {
   return nullptr;
 }
 
-const pb::AttributeProto *Node::attrOf(StringRef wanted, pb::AttributeProto::AttributeType type) {
+const pb::AttributeProto *Node::attrOf(StringRef wanted, int type) {
   const pb::AttributeProto *a = attr(wanted);
   // Old files leave the type out.
   if (a && a->type() != pb::AttributeProto::UNDEFINED && a->type() != type)
@@ -319,8 +327,25 @@ void Registry::accept(Operands operands, ArrayRef<StringRef> ops) {
   }
 }
 
-const Rule *Registry::find(StringRef op, int64_t version, bool &known) const {
-  auto it = rules.find(op);
+/// The key of a rule: the operator, with its domain where that is not the standard one.
+static std::string ruleKey(StringRef domain, StringRef op) {
+  return domain.empty() ? op.str() : (domain + "." + op).str();
+}
+
+void Registry::addCustom(StringRef domain, StringRef op, Rule rule) {
+  domains.insert(domain);
+  rules[ruleKey(domain, op)] = {rule};
+}
+
+void registerImportRule(StringRef domain, StringRef op, unsigned minInputs, unsigned maxInputs,
+                        unsigned maxOutputs, void (*import)(Node &)) {
+  Registry::instance().addCustom(
+      normalizedDomain(domain), op,
+      {0, std::numeric_limits<int64_t>::max(), minInputs, maxInputs, maxOutputs, import});
+}
+
+const Rule *Registry::find(StringRef domain, StringRef op, int64_t version, bool &known) const {
+  auto it = rules.find(ruleKey(domain, op));
   known = it != rules.end();
   if (!known)
     return nullptr;
@@ -330,8 +355,8 @@ const Rule *Registry::find(StringRef op, int64_t version, bool &known) const {
   return nullptr;
 }
 
-const Registry &Registry::get() {
-  static const Registry all = [] {
+Registry &Registry::instance() {
+  static Registry all = [] {
     Registry r;
     registerElementwise(r);
     registerDataMovement(r);

@@ -1,5 +1,6 @@
 //===- Tensors.cpp - ONNX element types and tensors -----------------------===//
 #include "lib/frontend/onnx/Tensors.h"
+#include "lib/frontend/onnx/ModelFile.h"
 #include "dialects/nn/Constants.h"
 #include "dialects/nn/NN.h"
 #include "llvm/Support/FormatVariadic.h"

@@ -2,13 +2,16 @@
 #ifndef NNOPT_FRONTEND_ONNX_TENSORS_H
 #define NNOPT_FRONTEND_ONNX_TENSORS_H
 
-#include "lib/frontend/onnx/ModelFile.h"
+#include "lib/frontend/onnx/Proto.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
+#include <optional>
+#include <string>
 
 namespace nnopt::onnx {
 
 using mlir::Type;
+class ModelFile;
 
 /// The element type for a TensorProto.DataType; null for complex and sub-byte types.
 mlir::Type elementType(mlir::MLIRContext *ctx, int32_t dataType);

@@ -1,5 +1,6 @@
 //===- ControlFlow.cpp - import rules of If, Loop, Scan -------------------===//
 #include "lib/frontend/onnx/Importer.h"
+#include "lib/frontend/onnx/ModelFile.h"
 
 using namespace llvm;
 using namespace mlir;

@@ -1,5 +1,6 @@
 //===- Resize.cpp - import rules of Resize and Upsample -------------------===//
 #include "lib/frontend/onnx/Importer.h"
+#include "lib/frontend/onnx/ModelFile.h"
 
 #include <cmath>
 

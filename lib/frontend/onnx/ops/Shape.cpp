@@ -1,5 +1,6 @@
 //===- Shape.cpp - import rules of constants and shape operators ----------===//
 #include "lib/frontend/onnx/Importer.h"
+#include "lib/frontend/onnx/ModelFile.h"
 
 using namespace llvm;
 using namespace mlir;
