@@ -688,6 +688,20 @@ def NN_LoopOp : NN_Op<"loop", [AttrSizedOperandSegments, RecursiveMemoryEffects]
   let hasVerifier = 1;
 }
 
+//===----------------------------------------------------------------------===//
+// Kernels from outside
+//===----------------------------------------------------------------------===//
+
+def NN_CustomOp : NN_Op<"custom"> {
+  let summary = "A call of a C kernel that is linked into the artifact (include/nnopt/kernel.h).";
+  let description = [{
+    `kernel` is the symbol of the function. A plugin registers it with its shape function
+    (`nn::registerCustomKernel`, CustomKernels.h). Attributes of the ONNX operator are constant operands.
+  }];
+  let arguments = (ins Variadic<NN_Tensor>:$inputs, StrAttr:$kernel);
+  let results = (outs Variadic<NN_Tensor>:$outputs);
+}
+
 include "dialects/nn/NNClassicalOps.td"
 include "dialects/nn/NNHostOps.td"
 

@@ -83,6 +83,8 @@ public:
   std::vector<ProgramHostCall> hostCalls;
   std::vector<std::string> unboxNodes; // operand c of NNOPT_I_UNBOX until it becomes a string
   std::vector<std::string> kernelNames;
+  /// Functions that kernels call and that are not among them (nn.custom).
+  std::vector<std::string> outsideFunctions;
   std::vector<std::pair<std::string, std::string>> properties;
   /// Symbols in program numbering.
   std::vector<nn::Dim> symbols;

@@ -46,7 +46,7 @@ private:
 
 /// Whether `op` can be computed at compile time; notes what it is computed from.
 bool ConstantFolder::isFoldable(Operation *op) {
-  if (!isa<nn::ShapeFunction>(op) || isa<nn::IfOp, nn::LoopOp>(op) || op->getNumOperands() == 0 ||
+  if (!isa<nn::ShapeFunction>(op) || isa<nn::IfOp, nn::LoopOp, nn::CustomOp>(op) || op->getNumOperands() == 0 ||
       op->use_empty() || isa<nn::HostCall>(op) || nn::touchesHostValues(op))
     return false;
   int64_t leaves = 0;

@@ -201,6 +201,14 @@ void Lowering::launch(Kernel &k, nn::Dim tasks) {
   program.launches.push_back(std::move(launch));
 }
 
+void Lowering::declareFunction(StringRef name, FunctionType type) {
+  if (kernels.lookupSymbol(name))
+    return;
+  OpBuilder b = OpBuilder::atBlockEnd(kernels.getBody());
+  func::FuncOp::create(b, UnknownLoc::get(kernels.getContext()), name, type).setPrivate();
+  program.outsideFunctions.push_back(name.str());
+}
+
 void Lowering::addInstruction(nnopt_instruction instruction) { blockStack.back().push_back(instruction); }
 
 FailureOr<uint32_t> Lowering::lowerBlock(Region &region, function_ref<LogicalResult()> after) {

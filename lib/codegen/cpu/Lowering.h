@@ -76,6 +76,8 @@ public:
   /// Program buffer of a value (made on first use).
   uint32_t bufferOf(mlir::Value v);
   uint32_t value(nn::Dim d) { return program.value(d); }
+  /// Declares a function from outside for kernels to call; the artifact must be linked with it.
+  void declareFunction(llvm::StringRef name, mlir::FunctionType type);
   /// Appends to the block that is being lowered.
   void addInstruction(nnopt_instruction instruction);
   Program &program;
