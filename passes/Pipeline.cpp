@@ -9,7 +9,7 @@ using namespace mlir;
 
 namespace nnopt {
 
-void buildOptimizationPipeline(OpPassManager &pm, int optLevel) {
+void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end) {
   OpPassManager &func = pm.nest<func::FuncOp>();
   if (optLevel == 0) {
     func.addPass(createInferShapes());
@@ -36,6 +36,11 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel) {
   func.addPass(createMergeParallelConvs());
   func.addPass(createMergeSequentialLinear());
   func.addPass(createFoldLinearBias());
+  if (end == PipelineEnd::Graph) {
+    func.addPass(createCanonicalizerPass());
+    func.addPass(createCSEPass());
+    return;
+  }
   func.addPass(createConvertLayout());
   func.addPass(createCSEPass());
   func.addPass(createCleanupTransposes());
@@ -49,6 +54,8 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel) {
 void registerPipelines() {
   PassPipelineRegistration<>("nnopt-default", "The passes of --opt=2",
                              [](OpPassManager &pm) { buildOptimizationPipeline(pm, 2); });
+  PassPipelineRegistration<>("nnopt-graph", "The passes of --opt=2 before layouts and fusion: those of --emit=onnx",
+                             [](OpPassManager &pm) { buildOptimizationPipeline(pm, 2, PipelineEnd::Graph); });
 }
 
 } // namespace nnopt

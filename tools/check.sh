@@ -154,18 +154,20 @@ fi
 step "runtime size" size_limit "$build/lib/libnnopt_runtime.a" 200000
 step "unit tests" ctest_counts "$build"
 step "lit" lit_counts
-step "command lines" script_counts test/cli/run.py
-step "documents" script_counts test/docs/links.py "tools/gen-docs.py --check"
+step "command lines" script_counts test/cli/*.py
+step "documents" script_counts test/docs/*.py "tools/gen-docs.py --check"
 step "importer" script_counts test/frontend/*.py
 step "passes" script_counts test/passes/*.py
 step "kernels" script_counts test/codegen/*.py test/conformance/{classical,irregular,sampling}.py
 step "conformance" script_counts "test/conformance/backend.py --sample=4 --jobs=$jobs"
+step "export to ONNX" script_counts "test/export/run.py --jobs=$jobs"
 step "report" script_counts test/report/data.py
 step "Python package" pytest_counts test/python
 step "installed tree" test/install/run.sh
 step "models" script_counts "test/models/run.py --set=default"
 
 full_step "all models" script_counts "test/models/run.py --set=full"
+full_step "all exports" script_counts "test/export/run.py --set=full --graphs=200 --nodes=1 --huge --jobs=$jobs"
 full_step "all of conformance" script_counts "test/conformance/backend.py --jobs=$jobs" \
   "test/conformance/backend.py --dynamic --jobs=$jobs"
 full_step "report page" script_counts test/report/page.py

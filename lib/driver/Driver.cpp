@@ -1,14 +1,18 @@
 //===- Driver.cpp - the compiler from option to file ------------------------===//
 
 #include "lib/driver/Driver.h"
+#include "lib/backend/onnx/Export.h"
 #include "lib/driver/Artifact.h"
+#include "lib/driver/Bisect.h"
+#include "lib/driver/PassList.h"
 #include "lib/driver/Verify.h"
 #include "lib/report/Report.h"
-#include "passes/Pipeline.h"
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassInstrumentation.h"
 #include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Support/CrashRecoveryContext.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -109,8 +113,11 @@ private:
     progress.stage(name);
   }
   int emitModule(ModuleOp module);
+  int emitOnnx(ModuleOp module);
+  int refuseInputFile(StringRef path);
   int writeText(llvm::function_ref<bool(llvm::raw_ostream &)> write);
   int emitObject(CompiledModel &compiled);
+  int linkObjects(CompiledModel &compiled);
   void summary(CompiledModel &compiled, StringRef path);
 
   /// Keeps the graph as text (weights elided) in case the next stage crashes.
@@ -123,6 +130,7 @@ private:
   const DriverOptions &options;
   Progress progress;
   std::string stageName, snapshot;
+  std::vector<std::string> inputFiles; // the model and its external data
 };
 
 } // namespace
@@ -167,6 +175,53 @@ int Compilation::emitModule(ModuleOp module) {
   });
 }
 
+/// An output must not be one of the files that are being read.
+int Compilation::refuseInputFile(StringRef path) {
+  for (const std::string &input : inputFiles)
+    if (!path.empty() && sameFile(path, input))
+      return fail(path + ": the output is a file of the input model; name another one with -o", ExitUsage);
+  return ExitDone;
+}
+
+int Compilation::emitOnnx(ModuleOp module) {
+  stage("export");
+  onnx::ExportResult exported = onnx::exportModel(module);
+  progress.finish();
+  if (!exported.unsupported.empty())
+    onnx::printUnsupportedTable(llvm::errs(), exported.unsupported);
+  if (exported.exitCode)
+    return fail(options.model + ": error: " +
+                    (exported.exitCode == ExitUnsupported ? llvm::Twine("the graph has operations without ONNX form")
+                                                          : llvm::Twine("export failed")),
+                exported.exitCode);
+  const onnx::ExportedModel &model = *exported.model;
+  StringRef output = options.output;
+  bool toFile = !output.empty() && output != "-", apart = options.externalData || model.needsDataFile();
+  if (!toFile && (apart || options.verify || llvm::outs().is_displayed()))
+    return fail("--emit=onnx: name the file to write with -o", ExitUsage);
+  std::string data = apart ? (output + ".data").str() : "";
+  if (int code = refuseInputFile(data))
+    return code;
+  int code = ExitDone;
+  std::string error;
+  if (!apart) {
+    code = writeText([&](llvm::raw_ostream &os) { return model.write(os), true; });
+  } else if (!writeFileAtomically(
+                 output,
+                 [&](llvm::raw_fd_ostream &os) {
+                   model.write(os, llvm::sys::path::filename(data));
+                   os.flush();
+                   // Weights get their name before the model does: there is none without its weights.
+                   return os.has_error() ||
+                          writeFileAtomically(
+                              data, [&](llvm::raw_fd_ostream &weights) { return model.writeData(weights), true; }, error);
+                 },
+                 error)) {
+    code = fail(error, ExitFailure);
+  }
+  return code == ExitDone && options.verify ? verifyExport(options) : code;
+}
+
 int Compilation::emitObject(CompiledModel &compiled) {
   std::string stem = options.output.empty() ? llvm::sys::path::stem(options.model).str() + ".o" : options.output;
   std::string base = stem;
@@ -205,6 +260,33 @@ int Compilation::emitObject(CompiledModel &compiled) {
   return ExitDone;
 }
 
+/// Adds the objects of --link, which must define the functions of nn.custom operations.
+int Compilation::linkObjects(CompiledModel &compiled) {
+  llvm::StringSet<> defined;
+  for (const std::string &path : options.link) {
+    auto buffer = llvm::MemoryBuffer::getFile(path);
+    if (!buffer)
+      return fail("--link=" + path + ": " + buffer.getError().message(), ExitUsage);
+    auto object = llvm::object::ObjectFile::createELFObjectFile(**buffer);
+    if (!object)
+      return fail("--link=" + path + ": not an object file: " + llvm::toString(object.takeError()), ExitUsage);
+    for (const llvm::object::SymbolRef &symbol : (*object)->symbols()) {
+      llvm::Expected<uint32_t> flags = symbol.getFlags();
+      llvm::Expected<StringRef> name = symbol.getName();
+      if (flags && name && !(*flags & llvm::object::SymbolRef::SF_Undefined) && (*flags & llvm::object::SymbolRef::SF_Global))
+        defined.insert(*name);
+      llvm::consumeError(flags.takeError());
+      llvm::consumeError(name.takeError());
+    }
+    compiled.objects.emplace_back((*buffer)->getBufferStart(), (*buffer)->getBufferEnd());
+  }
+  for (const std::string &name : compiled.program->outsideFunctions)
+    if (!defined.contains(name))
+      return fail(options.model + ": error: no object defines kernel '" + name + "'; name the one that does with --link=FILE.o",
+                  ExitUsage);
+  return ExitDone;
+}
+
 void Compilation::summary(CompiledModel &compiled, StringRef path) {
   progress.finish();
   if (options.timing)
@@ -228,10 +310,11 @@ int Compilation::run() {
   cpu::Target target;
   if (!cpu::Target::get(options.target, target, error))
     return fail("--target=" + options.target + ": " + error, ExitUsage);
-  if (!options.output.empty() && sameFile(options.output, options.model))
-    return fail(options.output + ": the output is the input file; name another one with -o", ExitUsage);
   if (error = report::whyInvalid(options); !error.empty())
     return fail(error, ExitUsage);
+  inputFiles = {options.model};
+  if (int code = refuseInputFile(options.output))
+    return code;
 
   DialectRegistry registry;
   registerAllDialects(registry);
@@ -274,6 +357,9 @@ int Compilation::run() {
       llvm::errs() << imported.error << "\n";
     return imported.exitCode;
   }
+  inputFiles.insert(inputFiles.end(), imported.files.begin(), imported.files.end());
+  if (int code = refuseInputFile(options.output))
+    return code;
   if (options.check) {
     progress.finish();
     if (!options.quiet)
@@ -286,10 +372,11 @@ int Compilation::run() {
 
   stage("optimization");
   remember(module);
-  PassManager pm(&ctx);
+  PassManager pm(&ctx, ModuleOp::getOperationName(), PassManager::Nesting::Implicit);
   if (!options.printAfter.empty())
     pm.addInstrumentation(std::make_unique<PrintAfter>(options.printAfter));
-  buildOptimizationPipeline(pm, options.optLevel);
+  if (!addPasses(pm, options, error))
+    return fail(error, ExitUsage);
   if (options.timing)
     pm.enableTiming();
   if (report)
@@ -302,6 +389,8 @@ int Compilation::run() {
     progress.finish();
     return writeReport(emitModule(module));
   }
+  if (options.emit == EmitKind::ONNX)
+    return emitOnnx(module);
 
   CodegenOptions codegen;
   codegen.lowering.optLevel = options.optLevel;
@@ -328,8 +417,13 @@ int Compilation::run() {
   if (report)
     report->compiled(compiled);
 
+  if (options.emit == EmitKind::Lib || options.emit == EmitKind::Obj)
+    if (int code = linkObjects(compiled))
+      return code;
+
   switch (options.emit) {
   case EmitKind::NN:
+  case EmitKind::ONNX:
     break;
   case EmitKind::Exec:
     progress.finish();
@@ -356,8 +450,8 @@ int Compilation::run() {
   stage("writing");
   if (output.empty())
     output = llvm::sys::path::stem(options.model).str() + ".so";
-  if (sameFile(output, options.model))
-    return fail(output + ": the output is the input file; name another one with -o", ExitUsage);
+  if (int code = refuseInputFile(output))
+    return code;
   if (!writeArtifact(output, compiled.objects, *compiled.program, target.required, error))
     return fail(error, ExitFailure);
   if (report) {
@@ -390,6 +484,8 @@ int Compilation::reportCrash() {
 }
 
 int compileModel(const DriverOptions &options) {
+  if (options.bisect)
+    return bisectPasses(options);
   // LLVM aborts on some internal errors; these become exit code 1 and a message.
   llvm::CrashRecoveryContext::Enable();
   llvm::CrashRecoveryContext recovery;

@@ -18,7 +18,7 @@ namespace nnopt {
 /// Exit codes of every tool (DESIGN 1.2).
 enum ExitCode { ExitDone = 0, ExitFailure = 1, ExitUsage = 2, ExitInvalid = 3, ExitUnsupported = 4 };
 
-enum class EmitKind { Lib, Obj, NN, Exec, LLVM, Asm };
+enum class EmitKind { Lib, Obj, NN, ONNX, Exec, LLVM, Asm };
 
 struct DriverOptions {
   std::string model;
@@ -30,7 +30,11 @@ struct DriverOptions {
   bool winograd = true;
   bool check = false;
   bool verify = false;
-  std::string verifyInputs; // npz, empty: seeded random inputs
+  bool bisect = false;
+  std::string verifyInputs; // npz of --verify and --bisect, empty: seeded random inputs
+  std::optional<std::string> passes; // a pipeline in place of the default one
+  bool externalData = false;         // --emit=onnx: weights in a file of their own
+  std::vector<std::string> link;     // objects with the kernels of nn.custom operations
   bool timing = false;
   std::vector<std::string> printAfter; // pass names
   bool quiet = false;                  // no progress, no summary

@@ -4,7 +4,6 @@
 #include "nnopt/runtime.h"
 #include "tools/common/hostvalue.h"
 #include "tools/common/npz.h"
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
@@ -58,6 +57,32 @@ public:
 };
 
 } // namespace
+
+TemporaryArtifact::TemporaryArtifact(StringRef stem) {
+  int fd;
+  if (std::error_code ec = sys::fs::createTemporaryFile(stem, "so", fd, file)) {
+    errs() << "verify: cannot make a temporary file: " << ec.message() << "\n";
+    file.clear();
+    return;
+  }
+  sys::Process::SafelyCloseFileDescriptor(fd);
+}
+TemporaryArtifact::~TemporaryArtifact() {
+  if (ok())
+    sys::fs::remove(file);
+}
+
+DriverOptions quietOptions(const DriverOptions &options, StringRef output) {
+  DriverOptions result = options;
+  result.output = output.str();
+  result.emit = EmitKind::Lib;
+  result.verify = result.bisect = result.timing = false;
+  result.printAfter.clear();
+  result.reports.clear();
+  result.reportProfile = false;
+  result.quiet = true;
+  return result;
+}
 
 static Tensor fromDLTensor(const DLTensor &t) {
   Tensor result;
@@ -152,10 +177,10 @@ static Tensor randomInput(const nnopt_tensor_info &info, const nnopt_model *mode
   return t;
 }
 
-/// Prints one line about an output; whether it is within tolerance.
-static bool compare(StringRef name, const Tensor &got, const Tensor &expected) {
+/// Prints one line about an output to `log`; whether it is within tolerance.
+static bool compare(StringRef name, const Tensor &got, const Tensor &expected, raw_ostream &log) {
   if (got.shape != expected.shape) {
-    errs() << "verify: output '" << name << "': shapes differ\n";
+    log << "verify: output '" << name << "': shapes differ\n";
     return false;
   }
   double scale = 0, worst = 0;
@@ -172,8 +197,8 @@ static bool compare(StringRef name, const Tensor &got, const Tensor &expected) {
     if (!(error <= 1e-3 * std::fabs(b) + 1e-5 * scale))
       ++bad;
   }
-  errs() << formatv("verify: output '{0}': max error {1:e2} of scale {2:e2}{3}\n", name, worst, scale,
-                    bad ? formatv(", {0} of {1} elements differ", bad, n).str() : std::string(": equal within tolerance"));
+  log << formatv("verify: output '{0}': max error {1:e2} of scale {2:e2}{3}\n", name, worst, scale,
+                 bad ? formatv(", {0} of {1} elements differ", bad, n).str() : std::string(": equal within tolerance"));
   return bad == 0;
 }
 
@@ -184,46 +209,44 @@ static Tensor fromValue(const HostValue &v) {
 }
 
 /// The same for values that are no tensors of numbers, element by element.
-static bool compareValues(const std::string &name, const HostValue &got, const HostValue &expected) {
+static bool compareValues(const std::string &name, const HostValue &got, const HostValue &expected,
+                          raw_ostream &log) {
   bool same = got.kind() == expected.kind() && got.type() == expected.type() && got.count() == expected.count() &&
               got.shape() == expected.shape();
   if (same && got.kind() == NNOPT_KIND_TENSOR)
-    return compare(name, fromValue(got), fromValue(expected));
+    return compare(name, fromValue(got), fromValue(expected), log);
   for (size_t i = 0; same && i < got.count(); ++i)
     same = got.kind() == NNOPT_KIND_STRINGS ? got.string(i) == expected.string(i)
-                                            : compareValues(name + "/" + std::to_string(i), got.element(i), expected.element(i));
-  errs() << "verify: output '" << name << "': " << describe(got) << (same ? ": equal" : ", expected " + describe(expected))
+                                            : compareValues(name + "/" + std::to_string(i), got.element(i), expected.element(i), log);
+  log << "verify: output '" << name << "': " << describe(got) << (same ? ": equal" : ", expected " + describe(expected))
          << "\n";
   return same;
 }
 
-int verifyArtifact(const DriverOptions &options, StringRef artifact) {
-  SmallString<128> reference;
-  int fd;
-  if (std::error_code ec = sys::fs::createTemporaryFile("nnopt-reference", "so", fd, reference)) {
-    errs() << "verify: cannot make a temporary file: " << ec.message() << "\n";
+struct Oracle::Impl {
+  Runner reference;
+  std::vector<Tensor> inputs, expected;
+};
+
+Oracle::Oracle() : impl(std::make_unique<Impl>()) {}
+Oracle::~Oracle() = default;
+
+int Oracle::prepare(const DriverOptions &options) {
+  TemporaryArtifact artifact("nnopt-reference");
+  if (!artifact.ok())
     return ExitFailure;
-  }
-  sys::Process::SafelyCloseFileDescriptor(fd);
-  auto cleanup = make_scope_exit([&] { sys::fs::remove(reference); });
-  DriverOptions plain = options;
-  plain.output = reference.str().str();
+  DriverOptions plain = quietOptions(options, artifact.path());
   plain.optLevel = 0;
-  plain.verify = false;
-  plain.quiet = true;
+  plain.passes.reset();
   if (int code = compileModel(plain)) {
     errs() << "verify: the model cannot be compiled at --opt=0\n";
     return code;
   }
-  Runner optimized, oracle;
-  std::string path = artifact.str();
-  if (!StringRef(path).contains('/'))
-    path = "./" + path;
-  if (!optimized.open(path) || !oracle.open(reference)) {
-    errs() << "verify: " << (optimized.error.code ? optimized.error.message : oracle.error.message) << "\n";
+  Runner &oracle = impl->reference;
+  if (!oracle.open(artifact.path())) {
+    errs() << "verify: " << oracle.error.message << "\n";
     return ExitFailure;
   }
-  std::vector<Tensor> inputs, got, expected;
   std::mt19937 rng(1);
   npz::Arrays arrays;
   std::string error;
@@ -240,7 +263,7 @@ int verifyArtifact(const DriverOptions &options, StringRef artifact) {
         return ExitUsage;
       }
       try {
-        inputs.push_back({{}, {}, {}, takeInput(*info, arrays, options.verifyInputs)});
+        impl->inputs.push_back({{}, {}, {}, takeInput(*info, arrays, options.verifyInputs)});
       } catch (const ToolError &e) {
         errs() << e.what() << "\n";
         return e.status();
@@ -248,7 +271,7 @@ int verifyArtifact(const DriverOptions &options, StringRef artifact) {
       continue;
     }
     if (options.verifyInputs.empty()) {
-      inputs.push_back(randomInput(*info, oracle.model, rng));
+      impl->inputs.push_back(randomInput(*info, oracle.model, rng));
       continue;
     }
     auto it = arrays.find(info->name);
@@ -257,18 +280,58 @@ int verifyArtifact(const DriverOptions &options, StringRef artifact) {
              << (it == arrays.end() ? "no array for input '" : "wrong element width of input '") << info->name << "'\n";
       return ExitInvalid;
     }
-    inputs.push_back({it->second.shape, info->dtype, it->second.data, {}});
+    impl->inputs.push_back({it->second.shape, info->dtype, it->second.data, {}});
   }
-  if (!optimized.run(inputs, got) || !oracle.run(inputs, expected)) {
-    errs() << "verify: " << (optimized.error.code ? optimized.error.message : oracle.error.message) << "\n";
+  if (!oracle.run(impl->inputs, impl->expected)) {
+    errs() << "verify: " << oracle.error.message << "\n";
+    return ExitInvalid;
+  }
+  return ExitDone;
+}
+
+int Oracle::compare(StringRef artifact, raw_ostream &log) {
+  Runner optimized;
+  std::vector<Tensor> got;
+  std::string path = artifact.str();
+  if (!StringRef(path).contains('/'))
+    path = "./" + path;
+  if (!optimized.open(path)) {
+    log << "verify: " << optimized.error.message << "\n";
+    return ExitFailure;
+  }
+  if (!optimized.run(impl->inputs, got)) {
+    log << "verify: " << optimized.error.message << "\n";
     return ExitInvalid;
   }
   bool ok = true;
   for (size_t i = 0; i < got.size(); ++i)
-    ok &= got[i].value && expected[i].value
-              ? compareValues(nnopt_model_output(oracle.model, i)->name, got[i].value, expected[i].value)
-              : compare(nnopt_model_output(oracle.model, i)->name, got[i], expected[i]);
+    ok &= got[i].value && impl->expected[i].value
+              ? compareValues(nnopt_model_output(impl->reference.model, i)->name, got[i].value, impl->expected[i].value, log)
+              : nnopt::compare(nnopt_model_output(impl->reference.model, i)->name, got[i], impl->expected[i], log);
   return ok ? ExitDone : ExitFailure;
+}
+
+int verifyArtifact(const DriverOptions &options, StringRef artifact) {
+  Oracle oracle;
+  if (int code = oracle.prepare(options))
+    return code;
+  return oracle.compare(artifact, errs());
+}
+
+int verifyExport(const DriverOptions &options) {
+  TemporaryArtifact artifact("nnopt-export");
+  if (!artifact.ok())
+    return ExitFailure;
+  DriverOptions again = quietOptions(options, artifact.path());
+  again.model = options.output;
+  again.optLevel = 0;
+  again.passes.reset();
+  again.dims.clear(); // the exported model has what they say
+  if (int code = compileModel(again)) {
+    errs() << "verify: the exported model cannot be compiled\n";
+    return code;
+  }
+  return verifyArtifact(options, artifact.path());
 }
 
 } // namespace nnopt

@@ -1,6 +1,6 @@
 //===- main.cpp - nnopt-compile ---------------------------------------------===//
 
-#include "lib/driver/Driver.h"
+#include "lib/driver/PassList.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 
@@ -28,13 +28,28 @@ static cl::opt<bool> check("check", cl::desc("Only check: lists everything that 
 static cl::opt<std::string> verify("verify", cl::ValueOptional,
                                    cl::desc("Also compile at --opt=0, run both (on FILE.npz or random inputs) and compare"),
                                    cl::value_desc("FILE.npz"), cl::cat(category));
+static cl::opt<std::string> bisect("bisect", cl::ValueOptional,
+                                   cl::desc("Find the first pass that changes the outputs (on FILE.npz or random inputs); "
+                                            "writes no artifact"),
+                                   cl::value_desc("FILE.npz"), cl::cat(category));
 static cl::opt<EmitKind> emit("emit", cl::desc("What to write (default: lib)"), cl::init(EmitKind::Lib), cl::cat(category),
                               cl::values(clEnumValN(EmitKind::Lib, "lib", "shared object with weights: the artifact"),
                                          clEnumValN(EmitKind::Obj, "obj", "object, weights file and C header, for static linking"),
                                          clEnumValN(EmitKind::NN, "nn", "the optimized graph as MLIR (-o X.mlirbc: with weights)"),
+                                         clEnumValN(EmitKind::ONNX, "onnx", "the optimized model as a standard ONNX file"),
                                          clEnumValN(EmitKind::Exec, "exec", "buffers and kernel launches"),
                                          clEnumValN(EmitKind::LLVM, "llvm", "LLVM IR"),
                                          clEnumValN(EmitKind::Asm, "asm", "assembly")));
+static cl::opt<bool> externalData("external-data",
+                                  cl::desc("With --emit=onnx: weights in OUT.onnx.data (always so above 2 GB)"), cl::cat(category));
+static cl::opt<std::string> passes("passes",
+                                   cl::desc("Run these passes instead of the default ones, as nnopt-default,my-pass; see "
+                                            "docs/reference/passes.md"),
+                                   cl::value_desc("PASS,..."), cl::cat(category));
+static cl::list<std::string> plugins("load-pass-plugin", cl::desc("Load passes, import rules and kernels from a plugin"),
+                                     cl::value_desc("FILE.so"), cl::cat(category));
+static cl::list<std::string> objects("link", cl::desc("Link an object with C kernels of custom operators into the artifact"),
+                                     cl::value_desc("FILE.o"), cl::cat(category));
 static cl::opt<bool> exactConv("exact-conv", cl::desc("No Winograd convolutions: smaller rounding errors, slower 3x3 layers"),
                                cl::cat(category));
 static cl::list<std::string> reports("report",
@@ -69,6 +84,7 @@ int main(int argc, char **argv) {
           "  nnopt-compile resnet50.onnx                      # writes resnet50.so for this machine\n"
           "  nnopt-compile bert.onnx --dim batch=1 --dim sequence=128 -o bert.so\n"
           "  nnopt-compile model.onnx --check                 # what is unsupported, if anything\n"
+          "  nnopt-compile model.onnx --emit=onnx -o out.onnx # the optimized model, for any runtime\n"
           "  nnopt-run model.so --inputs=in.npz --outputs=out.npz\n\n"
           "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid model, 4 unsupported operators (listed).\n",
           &errors)) {
@@ -83,6 +99,13 @@ int main(int argc, char **argv) {
     errs() << "--opt=" << int(optLevel) << ": expected 0, 1 or 2\n";
     return ExitUsage;
   }
+  registerAllPasses();
+  std::string error;
+  for (const std::string &plugin : plugins)
+    if (!loadPlugin(plugin, error)) {
+      errs() << error << "\n";
+      return ExitUsage;
+    }
   DriverOptions options;
   options.model = model;
   options.output = output;
@@ -98,6 +121,13 @@ int main(int argc, char **argv) {
   options.reportProfile = reportProfile.getNumOccurrences() > 0;
   options.reportInputs = reportProfile;
   options.reportDims.assign(reportDims.begin(), reportDims.end());
+  options.bisect = bisect.getNumOccurrences() > 0;
+  if (options.bisect)
+    options.verifyInputs = bisect;
+  options.externalData = externalData;
+  if (passes.getNumOccurrences())
+    options.passes = passes;
+  options.link.assign(objects.begin(), objects.end());
   options.timing = timing;
   options.printAfter.assign(printAfter.begin(), printAfter.end());
   options.quiet = quiet;

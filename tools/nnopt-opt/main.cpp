@@ -1,11 +1,8 @@
 //===- main.cpp - nnopt-opt: passes on .mlir or .onnx files -----------------===//
 
-#include "lib/driver/Driver.h"
-#include "passes/Passes.h"
-#include "passes/Pipeline.h"
+#include "lib/driver/PassList.h"
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
-#include "mlir/Transforms/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/ToolOutputFile.h"
 
@@ -72,9 +69,7 @@ int main(int argc, char **argv) {
     }
   mlir::DialectRegistry registry;
   registerAllDialects(registry);
-  registerNnoptPasses();
-  registerPipelines();
-  mlir::registerTransformsPasses();
+  registerAllPasses();
   std::string header = mlir::registerCLIOptions("nnopt-opt: runs passes on a .mlir file or an ONNX model\n", registry);
   if (const char *unknown = findUnknownOption(argc, argv)) {
     llvm::errs() << "nnopt-opt: unknown option " << unknown << "; see nnopt-opt --help\n";

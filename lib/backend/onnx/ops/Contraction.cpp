@@ -1,0 +1,113 @@
+//===- Contraction.cpp - export rules of convolutions and matrix products -===//
+//
+// ONNX knows channels first only, and no epilogues: both are undone here, by transposes around the
+// node and by elementwise nodes behind it.
+//
+//===----------------------------------------------------------------------===//
+#include "lib/backend/onnx/ops/Layout.h"
+
+using namespace mlir;
+
+namespace nnopt::onnx {
+namespace {
+
+/// The node of a contraction: the result itself where nothing follows it.
+template <typename OpTy>
+void finishContraction(OpExport &e, OpTy op, StringRef type, ArrayRef<std::string> inputs, Attrs attrs, bool channelsAreLast) {
+  bool epilogue = !op.getEpilogue().empty();
+  if (!epilogue && !channelsAreLast) {
+    e.finish(type, inputs, std::move(attrs));
+    return;
+  }
+  std::string y = e.step(type, inputs, std::move(attrs));
+  int64_t rank = rankOf(op.getResult());
+  if (channelsAreLast && !epilogue) {
+    e.finish("Transpose", {y}, {intsAttr("perm", toChannelsLast(rank))});
+    return;
+  }
+  if (channelsAreLast)
+    y = e.transpose(y, toChannelsLast(rank));
+  Names args = {y};
+  SmallVector<Type> types = {elementTypeOf(op.getResult())};
+  // The accumulator may be wider or narrower than the result (integers).
+  Block &block = op.getEpilogue().front();
+  if (types[0] != block.getArgument(0).getType() && !types[0].isUnsignedInteger())
+    e.unsupported("epilogue", "its accumulator has another type than the result");
+  for (Value v : op.getEpilogueArgs()) {
+    args.push_back(e.name(v));
+    types.push_back(elementTypeOf(v));
+  }
+  e.finishAs(exportScalarRegion(e, block, args, types, elementTypeOf(op.getResult())));
+}
+
+template <typename OpTy> Attrs windowAttrs(OpTy op) {
+  Ints kernel(tensorType(op.getW()).getShape().drop_front(2));
+  return {intsAttr("kernel_shape", kernel), intsAttr("strides", op.getStrides()), intsAttr("pads", op.getPads()),
+          intsAttr("dilations", op.getDilations()), intAttr("group", op.getGroup())};
+}
+
+template <typename OpTy> void exportConvolution(OpExport &e, OpTy op, StringRef type, Attrs attrs) {
+  std::string x = e.name(op.getX());
+  if (op.getChannelsLast())
+    x = e.transpose(x, toChannelsFirst(rankOf(op.getX())));
+  finishContraction(e, op, type, {x, e.name(op.getW()), e.name(op.getBias())}, std::move(attrs), op.getChannelsLast());
+}
+
+void exportConv(OpExport &e, nn::ConvOp op) { exportConvolution(e, op, "Conv", windowAttrs(op)); }
+
+void exportConvTranspose(OpExport &e, nn::ConvTransposeOp op) {
+  Attrs attrs = windowAttrs(op);
+  attrs.push_back(intsAttr("output_padding", op.getOutputPadding()));
+  exportConvolution(e, op, "ConvTranspose", std::move(attrs));
+}
+
+/// x with its last two dimensions swapped.
+std::string swapped(OpExport &e, Value x) {
+  int64_t rank = rankOf(x);
+  if (rank < 2)
+    return e.name(x);
+  Ints perm;
+  for (int64_t i = 0; i < rank - 2; ++i)
+    perm.push_back(i);
+  perm.append({rank - 1, rank - 2});
+  return e.transpose(e.name(x), perm);
+}
+
+/// Matrices with a bias or a transposed operand are Gemm; a batch is MatMul, with what it lacks around it.
+void exportMatMul(OpExport &e, nn::MatMulOp op) {
+  Value a = op.getA(), b = op.getB(), bias = op.getBias();
+  bool transposes = op.getTransposeA() || op.getTransposeB();
+  Type type = elementTypeOf(a);
+  bool gemm = rankOf(a) == 2 && rankOf(b) == 2 && (bias || transposes) &&
+              (isa<FloatType>(type) || type.isInteger(32) || type.isInteger(64)) && (bias || e.opset() >= 11);
+  if (gemm) {
+    Attrs attrs;
+    if (op.getTransposeA())
+      attrs.push_back(intAttr("transA", 1));
+    if (op.getTransposeB())
+      attrs.push_back(intAttr("transB", 1));
+    finishContraction(e, op, "Gemm", {e.name(a), e.name(b), e.name(bias)}, std::move(attrs), false);
+    return;
+  }
+  Names inputs = {op.getTransposeA() ? swapped(e, a) : e.name(a), op.getTransposeB() ? swapped(e, b) : e.name(b)};
+  if (bias)
+    finishContraction(e, op, "Add", {e.step("MatMul", inputs), e.name(bias)}, {}, false);
+  else
+    finishContraction(e, op, "MatMul", inputs, {}, false);
+}
+
+void exportEinsum(OpExport &e, nn::EinsumOp op) {
+  e.need(12);
+  e.finish("Einsum", e.allIn(), {stringAttr("equation", op.getEquation())});
+}
+
+} // namespace
+
+void addContractions(ExportRegistry &r) {
+  r.add<nn::ConvOp>(exportConv);
+  r.add<nn::ConvTransposeOp>(exportConvTranspose);
+  r.add<nn::MatMulOp>(exportMatMul);
+  r.add<nn::EinsumOp>(exportEinsum);
+}
+
+} // namespace nnopt::onnx

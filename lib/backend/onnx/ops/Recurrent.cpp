@@ -1,0 +1,56 @@
+//===- Recurrent.cpp - export rules of LSTM, GRU, RNN ---------------------===//
+#include "lib/backend/onnx/Exporter.h"
+
+using namespace mlir;
+
+namespace nnopt::onnx {
+namespace {
+
+template <typename OpTy> Attrs cellAttrs(OpTy op) {
+  std::vector<std::string> names;
+  for (auto name : op.getActivations().template getAsValueRange<StringAttr>()) {
+    names.push_back(name.str());
+    names.back()[0] = llvm::toUpper(names.back()[0]);
+  }
+  Attrs attrs = {intAttr("hidden_size", tensorType(op.getR()).getDimSize(2)),
+                 stringAttr("direction", nn::stringifyDirection(op.getDirection())), stringsAttr("activations", names)};
+  if (op.getClip())
+    attrs.push_back(floatAttr("clip", op.getClip()->convertToDouble()));
+  if (ShapedType::isDynamic(tensorType(op.getR()).getDimSize(2)))
+    attrs.erase(attrs.begin());
+  return attrs;
+}
+
+template <typename OpTy> Names cellInputs(OpExport &e, OpTy op) {
+  return {e.name(op.getX()), e.name(op.getW()), e.name(op.getR()), e.name(op.getBias()), e.name(op.getSequenceLens()),
+          e.name(op.getInitialH())};
+}
+
+void exportLSTM(OpExport &e, nn::LSTMOp op) {
+  Names inputs = cellInputs(e, op);
+  inputs.push_back(e.name(op.getInitialC()));
+  inputs.push_back(e.name(op.getPeephole()));
+  Attrs attrs = cellAttrs(op);
+  if (op.getInputForget())
+    attrs.push_back(intAttr("input_forget", 1));
+  e.finishOptional("LSTM", inputs, std::move(attrs));
+}
+
+void exportGRU(OpExport &e, nn::GRUOp op) {
+  Attrs attrs = cellAttrs(op);
+  if (op.getLinearBeforeReset())
+    attrs.push_back(intAttr("linear_before_reset", 1));
+  e.finishOptional("GRU", cellInputs(e, op), std::move(attrs));
+}
+
+void exportRNN(OpExport &e, nn::RNNOp op) { e.finishOptional("RNN", cellInputs(e, op), cellAttrs(op)); }
+
+} // namespace
+
+void addRecurrent(ExportRegistry &r) {
+  r.add<nn::LSTMOp>(exportLSTM);
+  r.add<nn::GRUOp>(exportGRU);
+  r.add<nn::RNNOp>(exportRNN);
+}
+
+} // namespace nnopt::onnx
