@@ -145,6 +145,12 @@ def keep_old(folder):
         stream.write("old")
 
 
+def own_weights(folder):
+    """A model whose weights are in apart.bin."""
+    make_model(os.path.join(folder, "apart.onnx"), external={"location": "apart.bin", "offset": 0, "length": 32})
+    np.linspace(-1, 1, 8, dtype=np.float32).tofile(os.path.join(folder, "apart.bin"))
+
+
 def cases():
     compile_ok = "nnopt-compile {m}/model.onnx"
     for name in TOOLS:
@@ -200,6 +206,24 @@ def cases():
         yield Case(compile_ok + f" --emit={emit} -o text", DONE, makes=["text"])
         yield Case(compile_ok + f" --emit={emit} -o nowhere/text", FAILED, r"nowhere/text")
     yield Case(compile_ok + " --emit=nn -o graph.mlirbc", DONE, makes=["graph.mlirbc"])
+    yield Case(compile_ok + " --emit=onnx -o out.onnx", DONE, makes=["out.onnx"])
+    yield Case(compile_ok + " --emit=onnx --opt=0 --verify -o out.onnx", DONE, makes=["out.onnx"])
+    yield Case(compile_ok + " --emit=onnx --external-data -o out.onnx", DONE, makes=["out.onnx", "out.onnx.data"])
+    yield Case(compile_ok + " --emit=onnx --external-data", USAGE, r"-o")
+    yield Case(compile_ok + " --emit=onnx --verify", USAGE, r"-o")
+    yield Case(compile_ok + " --emit=onnx -o nowhere/out.onnx", FAILED, r"nowhere/out\.onnx")
+    yield Case(compile_ok + " --emit=onnx -o /dev/full", FAILED, r"/dev/full")
+    yield Case("nnopt-compile copy.onnx --emit=onnx -o copy.onnx", USAGE, r"copy\.onnx", makes=["copy.onnx"], prepare="copy.onnx")
+    yield Case("nnopt-compile apart.onnx --emit=onnx -o apart.bin", USAGE, r"apart\.bin", makes=["apart.bin", "apart.onnx"],
+               prepare=own_weights)
+    yield Case(compile_ok + " --passes=fold-shapes,cse --emit=nn", DONE, out=r"nn\.")
+    yield Case(compile_ok + " --passes=fold-sheep", USAGE, r"fold-sheep")
+    yield Case(compile_ok + " --load-pass-plugin=absent.so", USAGE, r"absent\.so")
+    yield Case(compile_ok + " --link=absent.o", USAGE, r"absent\.o")
+    yield Case(compile_ok + " --link={m}/text.onnx", USAGE, r"text\.onnx")
+    yield Case(compile_ok + " --bisect", DONE, out=r"nothing differs")
+    yield Case(compile_ok + " --bisect={m}/in.npz", DONE, out=r"nothing differs")
+    yield Case(compile_ok + " --bisect={m}/absent.npz", INVALID, r"absent\.npz")
     yield Case(compile_ok + " --emit=obj -o part.o", DONE, makes=["part.h", "part.o", "part.weights"])
     yield Case(compile_ok + " --emit=obj -o nowhere/part.o", FAILED, r"nowhere/part")
     yield Case(compile_ok + " -o nowhere/out.so", FAILED, r"nowhere/out\.so")
@@ -240,6 +264,11 @@ def cases():
         yield Case(f"nnopt-run {{m}}/{bad}.so", INVALID, rf"{bad}\.so")
     yield Case("nnopt-run {m}/folder", INVALID, r"folder")
     yield Case("nnopt-run {m}/model.onnx", INVALID, r"model\.onnx")
+
+    # nnopt-reduce, nnopt-lsp-server
+    for name in ("nnopt-reduce", "nnopt-lsp-server"):
+        yield Case(f"{name} --version", DONE, out=r"nnopt \d+\.\d+")
+        yield Case(f"{name} --help", DONE, out=r"(?i)usage")
 
     # nnopt-bench, nnopt-opt
     yield Case("nnopt-bench {m}/model.so", DONE, out=r"\d")

@@ -1,0 +1,16 @@
+//===- main.cpp - nnopt-lsp-server: the language server of .mlir files with nn operations ---===//
+
+#include "lib/driver/Driver.h"
+#include "mlir/Tools/mlir-lsp-server/MlirLspServerMain.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+
+int main(int argc, char **argv) {
+  for (int i = 1; i < argc; ++i)
+    if (llvm::StringRef(argv[i]) == "--version") {
+      nnopt::printVersion(llvm::outs());
+      return nnopt::ExitDone;
+    }
+  mlir::DialectRegistry registry;
+  nnopt::registerAllDialects(registry);
+  return mlir::asMainReturnCode(mlir::MlirLspServerMain(argc, argv, registry));
+}
