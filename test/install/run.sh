@@ -26,7 +26,7 @@ build_example() {
 
 expect "install" cmake --install "$build" --prefix "$prefix"
 # The build's own libraries must not be needed: installed ones are found beside the tools.
-for tool in nnopt-compile nnopt-opt nnopt-run nnopt-bench; do
+for tool in nnopt-compile nnopt-opt nnopt-run nnopt-bench nnopt-reduce nnopt-lsp-server; do
   expect "$tool --version" "$prefix/bin/$tool" --version
 done
 uses_own_library() { ldd "$prefix/bin/nnopt-compile" | grep -F "libnnoptc.so" | grep -F "$(realpath "$prefix")"; }
@@ -67,6 +67,38 @@ plugin() {
   PATH=$prefix/bin:/usr/lib/llvm-22/bin:$PATH bash -o pipefail -c "$command"
 }
 expect "run the example pass" plugin
+
+# The last command of docs/writing-a-pass.md, as it stands there.
+guide() {
+  local command
+  command=$(grep -F 'nnopt-opt --load-pass-plugin=libMergeRelus.so' "$root/docs/writing-a-pass.md") &&
+    ln -sf "$work/pass/libMergeRelus.so" "$model.onnx" "$work/" && ln -sf fashion.onnx "$work/model.onnx" &&
+    (cd "$work" && PATH=$prefix/bin:$PATH LD_LIBRARY_PATH=. bash -c "$command" | grep -F nn.relu)
+}
+expect "the plugin command of docs/writing-a-pass.md" guide
+
+# An operator of a domain of its own: an import rule in a plugin, a kernel in C.
+expect "build the example operator" build_example custom-op
+custom=$work/custom-op
+compile_custom() { "$prefix/bin/nnopt-compile" "$custom/model.onnx" -o "$custom/model.so" "$@"; }
+rule=--load-pass-plugin=$custom/libClampedCube.so
+# refused CODE PATTERN COMMAND...
+refused() {
+  local code=$1 pattern=$2 status=0 output
+  shift 2
+  output=$("$@" 2>&1) || status=$?
+  say "$output" && [ "$status" -eq "$code" ] && grep -qE "$pattern" <<<"$output"
+}
+expect "make the model of the example operator" "$python" "$root/examples/custom-op/make_model.py" "$custom/model.onnx" "$custom/in.npz" "$custom/expected.npz"
+expect "the operator is unknown without the plugin" refused 4 "com.example.ClampedCube" compile_custom
+expect "its kernel is missing without the object" refused 2 "clamped_cube" compile_custom "$rule"
+expect "it is not written back to ONNX" refused 4 "nn.custom" compile_custom "$rule" --emit=onnx
+expect "compile the example operator" compile_custom "$rule" --link="$custom/clamped_cube.o" --verify
+same() {
+  "$prefix/bin/nnopt-run" "$custom/model.so" --inputs="$custom/in.npz" --outputs="$custom/out.npz" &&
+    "$python" -c "import numpy as np, sys; a, b = (np.load(f)['y'] for f in sys.argv[1:]); np.testing.assert_allclose(a, b, rtol=1e-6)" "$custom/out.npz" "$custom/expected.npz"
+}
+expect "the example operator's answers are right" same
 
 say "$passed passed, $failed failed"
 [ $failed -eq 0 ]
