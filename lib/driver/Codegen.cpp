@@ -3,8 +3,8 @@
 #include "lib/codegen/Evaluate.h"
 #include "lib/driver/Artifact.h"
 #include "lib/driver/Driver.h"
-#include "nnopt/runtime.h"
 #include "mlir/IR/IRMapping.h"
+#include "nnopt/runtime.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
 #include <unistd.h>
@@ -13,8 +13,9 @@ using namespace mlir;
 
 namespace nnopt {
 
-LogicalResult generateCode(ModuleOp module, const cpu::Target &target, const CodegenOptions &options,
-                           CompiledModel &result, Progress *progress) {
+LogicalResult generateCode(ModuleOp module, const cpu::Target &target,
+                           const CodegenOptions &options, CompiledModel &result,
+                           Progress *progress) {
   auto main = module.lookupSymbol<func::FuncOp>("main");
   if (!main)
     return module.emitError("no function @main");
@@ -30,8 +31,10 @@ LogicalResult generateCode(ModuleOp module, const cpu::Target &target, const Cod
   if (auto bounds = module->getAttrOfType<DictionaryAttr>("nn.dim_bounds"))
     for (NamedAttribute bound : bounds) {
       auto range = cast<ArrayAttr>(bound.getValue());
-      int64_t low = cast<IntegerAttr>(range[0]).getInt(), high = cast<IntegerAttr>(range[1]).getInt();
-      result.dims->setBounds(result.dims->symbol(bound.getName()), low, high < 0 ? std::nullopt : std::optional(high));
+      int64_t low = cast<IntegerAttr>(range[0]).getInt(),
+              high = cast<IntegerAttr>(range[1]).getInt();
+      result.dims->setBounds(result.dims->symbol(bound.getName()), low,
+                             high < 0 ? std::nullopt : std::optional(high));
     }
   nn::ShapeContext shapes(*result.dims);
   if (failed(shapes.inferRegion(main.getBody())))
@@ -110,10 +113,59 @@ static OwningOpRef<ModuleOp> extractSlice(ArrayRef<Value> values) {
   return module;
 }
 
-LogicalResult evaluate(ArrayRef<Value> values, SmallVectorImpl<ElementsAttr> &results) {
+bool canBeWidened(Operation *op) {
+  auto isFloat = [](Value v) {
+    return isa<FloatType>(cast<RankedTensorType>(v.getType()).getElementType());
+  };
+  if (llvm::any_of(op->getOperands(), isFloat) && !llvm::all_of(op->getResults(), isFloat))
+    return false;
+  return isa<nn::Elementwise, nn::LinearOp, nn::ConstantOp, nn::ReshapeOp, nn::FlattenOp,
+             nn::SqueezeOp, nn::UnsqueezeOp, nn::TransposeOp, nn::ExpandOp, nn::ConcatOp,
+             nn::SplitOp, nn::SliceOp, nn::PadOp, nn::TileOp, nn::GatherOp, nn::GatherElementsOp,
+             nn::ReduceOp, nn::EinsumOp, nn::ShapeOp, nn::ConstantOfShapeOp>(op);
+}
+
+/// Makes `main` compute in f64 what it computes in f32. Types of results follow when shapes are
+/// inferred.
+static void widen(func::FuncOp main) {
+  MLIRContext *ctx = main.getContext();
+  Type f32 = Float32Type::get(ctx), f64 = Float64Type::get(ctx);
+  OpBuilder b(ctx);
+  auto cast = [&](Value v, Type to) -> Value {
+    auto type = mlir::cast<RankedTensorType>(v.getType());
+    return nn::CastOp::create(b, v.getLoc(), type.clone(to), v, to, /*saturate=*/true);
+  };
+  auto isF32 = [&](Value v) {
+    return mlir::cast<RankedTensorType>(v.getType()).getElementType() == f32;
+  };
+  for (Operation &op : llvm::make_early_inc_range(main.getBody().front())) {
+    if (auto constant = dyn_cast<nn::ConstantOp>(op); constant && isF32(constant)) {
+      b.setInsertionPointAfter(constant);
+      Value wide = cast(constant, f64);
+      constant.getResult().replaceAllUsesExcept(wide, wide.getDefiningOp());
+    } else if (auto fill = dyn_cast<nn::ConstantOfShapeOp>(op); fill && isF32(fill)) {
+      b.setInsertionPointAfter(fill);
+      Value wide = cast(fill, f64);
+      fill.getResult().replaceAllUsesExcept(wide, wide.getDefiningOp());
+    } else if (auto conversion = dyn_cast<nn::CastOp>(op);
+               conversion && conversion.getTo() == f32) {
+      conversion.setTo(f64);
+    } else if (auto end = dyn_cast<func::ReturnOp>(op)) {
+      b.setInsertionPoint(end);
+      for (OpOperand &operand : end->getOpOperands())
+        if (isF32(operand.get()))
+          operand.set(cast(operand.get(), f32));
+    }
+  }
+}
+
+LogicalResult evaluate(ArrayRef<Value> values, SmallVectorImpl<ElementsAttr> &results,
+                       bool inDouble) {
   if (values.empty())
     return success();
   OwningOpRef<ModuleOp> module = extractSlice(values);
+  if (inDouble)
+    widen(module->lookupSymbol<func::FuncOp>("main"));
   Operation *where = values.front().getDefiningOp();
   cpu::Target target;
   std::string error;
@@ -173,7 +225,8 @@ LogicalResult evaluate(ArrayRef<Value> values, SmallVectorImpl<ElementsAttr> &re
     return where->emitError("constant folding: ") << failureReason.message;
   for (auto [i, v] : llvm::enumerate(values)) {
     auto type = cast<RankedTensorType>(v.getType());
-    results.push_back(nn::makeConstant(type, ArrayRef<char>(data[i].data(), data[i].size() - 64), "folded"));
+    results.push_back(
+        nn::makeConstant(type, ArrayRef<char>(data[i].data(), data[i].size() - 64), "folded"));
   }
   return success();
 }

@@ -35,7 +35,8 @@ private:
   bool isFoldable(Operation *op);
   void foldDirectly();
   void evaluateRest();
-  void evaluateTogether(ArrayRef<Value> values);
+  bool buildsWeight(Value v, const DenseSet<Operation *> &foldable);
+  LogicalResult evaluateTogether(ArrayRef<Value> values, bool inDouble);
 
   func::FuncOp func;
   int64_t maxGrowth;
@@ -95,7 +96,32 @@ void ConstantFolder::foldDirectly() {
   });
 }
 
-void ConstantFolder::evaluateTogether(ArrayRef<Value> values) {
+/// Whether weights or the parameters of a normalization are what the value is for, and all it is
+/// computed by can be done in f64: it is rounded once then.
+bool ConstantFolder::buildsWeight(Value v, const DenseSet<Operation *> &foldable) {
+  bool isWeight = llvm::any_of(v.getUses(), [](OpOperand &use) {
+    auto linear = dyn_cast<nn::LinearOp>(use.getOwner());
+    return (linear && &use != &linear.getActivationMutable()) ||
+           (isa<nn::BatchNormOp>(use.getOwner()) && use.getOperandNumber() > 0);
+  });
+  if (!isWeight || !elementTypeOf(v).isF32())
+    return false;
+  SmallVector<Operation *> work = {v.getDefiningOp()};
+  DenseSet<Operation *> seen;
+  while (!work.empty()) {
+    Operation *op = work.pop_back_val();
+    if (!seen.insert(op).second)
+      continue;
+    if (!canBeWidened(op))
+      return false;
+    for (Value operand : op->getOperands())
+      if (foldable.contains(operand.getDefiningOp()))
+        work.push_back(operand.getDefiningOp());
+  }
+  return true;
+}
+
+LogicalResult ConstantFolder::evaluateTogether(ArrayRef<Value> values, bool inDouble) {
   SmallVector<ElementsAttr> results;
   std::string why;
   LogicalResult done = success();
@@ -106,11 +132,13 @@ void ConstantFolder::evaluateTogether(ArrayRef<Value> values) {
         why = d.str();
       return success();
     });
-    done = evaluate(values, results);
+    done = evaluate(values, results, inDouble);
   }
+  if (failed(done) && inDouble)
+    return failure();
   if (failed(done)) {
     missedRemark(values.front().getLoc(), kPass, "not-evaluated") << remark::reason("{0}", why);
-    return;
+    return failure();
   }
   for (auto [v, result] : llvm::zip(values, results)) {
     rewriter.setInsertionPointAfterValue(v);
@@ -119,9 +147,10 @@ void ConstantFolder::evaluateTogether(ArrayRef<Value> values) {
     passedRemark(v.getLoc(), kPass, "evaluated") << remark::metric("Bytes", bytesOf(constant));
     ++evaluated;
   }
+  return success();
 }
 
-/// All values that leave the constant part of the graph, in one compilation.
+/// All values that leave the constant part of the graph, in one compilation; weights in another.
 void ConstantFolder::evaluateRest() {
   SmallVector<Operation *> foldable;
   DenseSet<Operation *> set;
@@ -133,13 +162,16 @@ void ConstantFolder::evaluateRest() {
     }
     return WalkResult::advance();
   });
-  SmallVector<Value> values;
+  SmallVector<Value> values, weights;
   for (Operation *op : foldable)
     for (Value v : op->getResults())
       if (llvm::any_of(v.getUsers(), [&](Operation *user) { return !set.contains(user); }))
-        values.push_back(v);
+        (buildsWeight(v, set) ? weights : values).push_back(v);
+  // Where some operation has no kernel for f64, with the others.
+  if (!weights.empty() && failed(evaluateTogether(weights, /*inDouble=*/true)))
+    values.append(weights);
   if (!values.empty())
-    evaluateTogether(values);
+    (void)evaluateTogether(values, /*inDouble=*/false);
 }
 
 void ConstantFolder::fold(bool compile) {

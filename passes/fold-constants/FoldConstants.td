@@ -4,6 +4,8 @@ def FoldConstants : Pass<"fold-constants", "::mlir::func::FuncOp"> {
     An operation all of whose operands are constants, or computed from constants, is replaced by its
     value. Small elementwise operations, reshapes and transposes are computed directly; all others
     together, by one call of `nnopt::evaluate`, which compiles them for this machine and runs them.
+    What ends in a weight, a bias or the parameters of a normalization (standardized weights, masks,
+    kernels made of coordinates, sums of adapters) is computed in f64 and rounded once.
 
     Not folded: results above `max-growth-bytes` that are more than four times larger than the
     constants they come from (expand, tile, range, ...), because the artifact would carry them;

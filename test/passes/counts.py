@@ -54,7 +54,7 @@ def counts_of(name):
     model = corpus.Model(name, "complete" if complete else "skeleton")
     model.prepare()
     try:
-        once, twice = [operations([nnopt.tool("nnopt-opt"), model.path, "--elide-resource-strings-if-larger=10",
+        once, twice = [operations([nnopt.tool("nnopt-opt"), model.path, "--mlir-elide-resource-strings-if-larger=10",
                                    f"--pass-pipeline=builtin.module(func.func({','.join([BEFORE] + [WEIGHTS] * n)}))"])
                        for n in (1, 2)]
         for counts in (once, twice):

@@ -74,3 +74,20 @@ func.func @pixels(%x: tensor<1x1x8xf32>) -> tensor<1x1x8xf32> {
     : (tensor<1x1x8xf32>, tensor<1x1x1xf32>, tensor<1xf32>) -> tensor<1x1x8xf32>
   return %1 : tensor<1x1x8xf32>
 }
+
+// A scale and a shift of the input channels: W (s x + t) + b = (W s) x + (b + W t).
+// CHECK-LABEL: func @before
+func.func @before(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
+  // CHECK-DAG: %[[W:.*]] = nn.constant dense<{{\[\[}}1.000000e+01], [4.000000e+01]]>
+  // CHECK-DAG: %[[B:.*]] = nn.constant dense<1.110000e+02>
+  // CHECK: %[[Y:.*]] = nn.matmul %arg0, %[[W]] bias %[[B]]
+  // CHECK-NEXT: return %[[Y]]
+  %w = nn.constant dense<[[5.0], [10.0]]> : tensor<2x1xf32>
+  %b = nn.constant dense<1.0> : tensor<1xf32>
+  %s = nn.constant dense<[2.0, 4.0]> : tensor<2xf32>
+  %t = nn.constant dense<[6.0, 8.0]> : tensor<2xf32>
+  %0 = nn.mul %x, %s : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  %1 = nn.add %0, %t : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  %2 = nn.matmul %1, %w bias %b : (tensor<?x2xf32>, tensor<2x1xf32>, tensor<1xf32>) -> tensor<?x1xf32>
+  return %2 : tensor<?x1xf32>
+}
