@@ -20,6 +20,9 @@ static uint32_t detect(void) {
   if (!__get_cpuid(1, &a, &b, &c, &d))
     return features;
   uint32_t leaf1 = c;
+  uint32_t v2 = 1u << 0 | 1u << 9 | 1u << 13 | 1u << 19 | 1u << 20 | 1u << 23; /* SSE3 ... POPCNT */
+  if ((leaf1 & v2) == v2)
+    features |= NNOPT_CPU_X86_64_V2;
   if (!(leaf1 >> 27 & 1))
     return features; /* OSXSAVE */
   uint32_t low, high;
@@ -46,6 +49,8 @@ static uint32_t detect(void) {
   if ((low & 0xe6) != 0xe6 || (b7 & v4) != v4)
     return features;
   features |= NNOPT_CPU_AVX512;
+  if (c7 >> 1 & 1)
+    features |= NNOPT_CPU_AVX512_VBMI;
   if (c7 >> 11 & 1)
     features |= NNOPT_CPU_AVX512_VNNI;
   if (a71 >> 5 & 1)
@@ -93,8 +98,9 @@ const char *nni_cpu_names(uint32_t features, char *text, size_t size) {
   static const struct {
     uint32_t bit;
     const char *name;
-  } names[] = {{NNOPT_CPU_X86_64, "x86-64"},           {NNOPT_CPU_AVX2_FMA, "x86-64-v3"},
-               {NNOPT_CPU_AVX512, "x86-64-v4"},        {NNOPT_CPU_AVX_VNNI, "avx-vnni"},
+  } names[] = {{NNOPT_CPU_X86_64, "x86-64"},           {NNOPT_CPU_X86_64_V2, "x86-64-v2"},
+               {NNOPT_CPU_AVX2_FMA, "x86-64-v3"},      {NNOPT_CPU_AVX512, "x86-64-v4"},
+               {NNOPT_CPU_AVX_VNNI, "avx-vnni"},       {NNOPT_CPU_AVX512_VBMI, "avx512-vbmi"},
                {NNOPT_CPU_AVX512_VNNI, "avx512-vnni"}, {NNOPT_CPU_AVX512_BF16, "avx512-bf16"},
                {NNOPT_CPU_AVX512_FP16, "avx512-fp16"}, {NNOPT_CPU_AMX, "amx"},
                {NNOPT_CPU_AARCH64, "aarch64"},         {NNOPT_CPU_ARM_DOTPROD, "dotprod"}};

@@ -153,6 +153,7 @@ static void setAttributes(llvm::Module &m, const Target &target) {
     if (f.isDeclaration())
       continue;
     f.addFnAttr("target-cpu", target.cpu);
+    f.addFnAttr("tune-cpu", target.tuneCpu);
     if (!target.features.empty())
       f.addFnAttr("target-features", target.features);
     if (target.isX86)

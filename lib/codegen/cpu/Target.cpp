@@ -19,6 +19,51 @@ static int64_t cacheBytes(int name, int64_t fallback) {
   return v > 0 ? v : fallback;
 }
 
+/// Kernels get exactly what the runtime can check for: an x86-64 level and the extensions below. All
+/// that a CPU offers would let LLVM use instructions that no artifact asks for, so that it would be
+/// accepted by another CPU of the same level and fail there. The CPU's name still tunes the code.
+static void chooseX86Features(function_ref<bool(StringRef)> has, Target &t) {
+  static constexpr struct {
+    const char *cpu;
+    uint32_t required;
+    const char *features[12];
+  } levels[] = {
+      {"x86-64-v4", NNOPT_CPU_X86_64_V2 | NNOPT_CPU_AVX2_FMA | NNOPT_CPU_AVX512,
+       {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2", "f16c", "lzcnt", "movbe"}},
+      {"x86-64-v3", NNOPT_CPU_X86_64_V2 | NNOPT_CPU_AVX2_FMA, {"avx2", "fma", "bmi", "bmi2", "f16c", "lzcnt", "movbe"}},
+      {"x86-64-v2", NNOPT_CPU_X86_64_V2, {"sse4.2", "popcnt", "cx16", "sahf"}},
+      {"x86-64", 0, {}}};
+  static constexpr struct {
+    const char *feature;
+    uint32_t required;
+  } extensions[] = {{"avxvnni", NNOPT_CPU_AVX_VNNI},
+                    {"avx512vnni", NNOPT_CPU_AVX512_VNNI},
+                    {"avx512bf16", NNOPT_CPU_AVX512_BF16},
+                    {"avx512vbmi", NNOPT_CPU_AVX512_VBMI}};
+  auto hasAll = [&](auto &level) {
+    return all_of(level.features, [&](const char *feature) { return !feature || has(feature); });
+  };
+  auto &level = *find_if(levels, hasAll);
+  t.cpu = level.cpu;
+  t.required = NNOPT_CPU_X86_64 | level.required;
+  SubtargetFeatures features;
+  for (auto &extension : extensions) {
+    bool wide = StringRef(extension.feature).starts_with("avx512");
+    if (!has(extension.feature) || !(level.required & (wide ? NNOPT_CPU_AVX512 : NNOPT_CPU_AVX2_FMA)))
+      continue;
+    features.AddFeature(extension.feature);
+    t.required |= extension.required;
+  }
+  t.features = features.getString();
+  t.avx512 = t.required & NNOPT_CPU_AVX512;
+  t.avx2 = t.fma = t.required & NNOPT_CPU_AVX2_FMA;
+  t.vnni = t.required & NNOPT_CPU_AVX512_VNNI;
+  t.avxVnni = t.required & NNOPT_CPU_AVX_VNNI;
+  t.bf16 = t.required & NNOPT_CPU_AVX512_BF16;
+  t.vectorBits = t.avx512 ? 512 : t.avx2 ? 256 : 128;
+  t.vectorRegisters = t.avx512 ? 32 : 16;
+}
+
 bool Target::get(StringRef spec, Target &t, std::string &error) {
   static bool initialized = [] {
     InitializeAllTargetInfos();
@@ -62,31 +107,12 @@ bool Target::get(StringRef spec, Target &t, std::string &error) {
 
   t = Target();
   t.triple = parsed.str();
-  t.name = t.cpu = cpuName;
+  t.name = t.cpu = t.tuneCpu = cpuName;
   t.features = features.getString();
   t.isX86 = parsed.isX86();
   t.isAArch64 = parsed.isAArch64();
   if (t.isX86) {
-    t.required = NNOPT_CPU_X86_64;
-    t.avx512 = has("avx512f") && has("avx512bw") && has("avx512dq") && has("avx512vl") && has("avx512cd");
-    t.avx2 = has("avx2");
-    t.fma = has("fma");
-    t.vnni = has("avx512vnni");
-    t.avxVnni = has("avxvnni");
-    t.bf16 = has("avx512bf16");
-    t.vectorBits = t.avx512 ? 512 : t.avx2 ? 256 : 128;
-    t.vectorRegisters = t.avx512 ? 32 : 16;
-    if (t.avx2)
-      t.required |= NNOPT_CPU_AVX2_FMA;
-    if (t.avx512)
-      t.required |= NNOPT_CPU_AVX512;
-    // LLVM may use whatever the CPU has; what it is allowed to use must be there.
-    if (t.vnni)
-      t.required |= NNOPT_CPU_AVX512_VNNI;
-    if (t.bf16)
-      t.required |= NNOPT_CPU_AVX512_BF16;
-    if (t.avxVnni)
-      t.required |= NNOPT_CPU_AVX_VNNI;
+    chooseX86Features(has, t);
   } else if (t.isAArch64) {
     t.required = NNOPT_CPU_AARCH64;
     t.vectorRegisters = 32;

@@ -12,8 +12,9 @@ namespace nnopt::cpu {
 /// A CPU that kernels are generated for.
 struct Target {
   std::string triple;
-  /// LLVM's CPU name and feature string; `name` is what the artifact records.
-  std::string name, cpu, features;
+  /// What the artifact records; LLVM's CPU name and feature string that instructions are chosen for, and
+  /// the CPU that they are scheduled for.
+  std::string name, cpu, features, tuneCpu;
   /// NNOPT_CPU_* bits an artifact needs (runtime/format.h).
   uint32_t required = 0;
   /// Width of the widest vector registers that are worth using, and how many there are.
