@@ -1,13 +1,18 @@
-//===- Winograd.cpp - 3x3 convolution by F(4x4, 3x3) ---------------------------===//
+//===- Winograd.cpp - 3x3 convolution by F(4x4, 3x3) and F(2x2, 3x3) ----------===//
 //
 // S. Winograd, "Arithmetic Complexity of Computations" (1980); A. Lavin and S. Gray, "Fast
-// Algorithms for Convolutional Neural Networks" (CVPR 2016). A tile of 4x4 results comes from 6x6
-// inputs d and 3x3 weights g as A^T [(G g G^T) . (B^T d B)] A: 36 products for 144. Over channels
-// these are 36 matrix products, [tiles, in] x [in, out], by the register tiles of all contractions.
+// Algorithms for Convolutional Neural Networks" (CVPR 2016). A tile of r x r results comes from
+// (r + 2) x (r + 2) inputs d and 3x3 weights g as A^T [(G g G^T) . (B^T d B)] A: 36 products for 144
+// with r = 4, 16 for 36 with r = 2. Over channels these are as many matrix products,
+// [tiles, in] x [in, out], by the register tiles of all contractions.
 //
-// The interpolation points are 0, 3/4, -3/4, 3/2, -3/2 and infinity. They cost as much as the usual
-// 0, 1, -1, 2, -2 and round better: on random data with 256 channels the largest error is 2.2e-6 of
-// the largest result, against 1.1e-5 (and 2e-6 of direct convolution).
+// The interpolation points of F(4, 3) are 0, 3/4, -3/4, 3/2, -3/2 and infinity. They cost as much as the
+// usual 0, 1, -1, 2, -2 and round better: on random data with 256 channels the largest error is
+// 2.2e-6 of the largest result, against 1.1e-5 (and 2e-6 of direct convolution). Those of F(2, 3) are
+// 0, 1, -1 and infinity.
+//
+// F(4, 3) does the least work where tiles are full. Images of few pixels waste its tiles, and its
+// weights are twice those of F(2, 3), which then wins.
 //
 // A task is one panel of output channels for one block of tiles. The transformed inputs V of a block
 // are made once by each thread that enters it and stay in L2; the products M of a panel are
@@ -25,40 +30,47 @@ namespace nnopt::cpu {
 
 namespace {
 
-constexpr int64_t outTile = 4, inTile = 6, products = inTile * inTile;
+/// One of the algorithms, along one dimension: `outTile` results from `inTile` inputs.
+struct Algorithm {
+  int64_t outTile, inTile;
+  double weights[6][3]; // G: for each point p the powers 1, p, p^2 over the product of its distances
+                        // from the other finite points
+  int64_t products() const { return inTile * inTile; }
+};
 
-/// The points other than 0 and infinity: both signs of these.
+/// The points of F(4, 3) other than 0 and infinity: both signs of these.
 constexpr double pointA = 0.75, pointB = 1.5;
 constexpr double a2 = pointA * pointA, b2 = pointB * pointB;
-
-/// G, row-major 6x3: for each point p the powers 1, p, p^2 over the product of its distances from
-/// the other finite points.
 constexpr double scale0 = 1 / (a2 * b2), scaleA = 1 / (2 * a2 * (a2 - b2)), scaleB = 1 / (2 * b2 * (b2 - a2));
-constexpr double weightTransform[inTile][3] = {{scale0, 0, 0},
-                                               {scaleA, scaleA * pointA, scaleA * a2},
-                                               {scaleA, -scaleA * pointA, scaleA * a2},
-                                               {scaleB, scaleB * pointB, scaleB * b2},
-                                               {scaleB, -scaleB * pointB, scaleB * b2},
-                                               {0, 0, 1}};
+
+constexpr Algorithm f43 = {4,
+                           6,
+                           {{scale0, 0, 0},
+                            {scaleA, scaleA * pointA, scaleA * a2},
+                            {scaleA, -scaleA * pointA, scaleA * a2},
+                            {scaleB, scaleB * pointB, scaleB * b2},
+                            {scaleB, -scaleB * pointB, scaleB * b2},
+                            {0, 0, 1}}};
+constexpr Algorithm f23 = {2, 4, {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}}};
 
 /// G g G^T of all weights [out][in][3][3], in double, as [product][out][in].
-std::vector<float> transformWeights(const nn::ConstantData &weights, int64_t out, int64_t in) {
-  std::vector<float> source = weights.asFloats(), result(products * out * in);
+std::vector<float> transformWeights(const Algorithm &f, const nn::ConstantData &weights, int64_t out, int64_t in) {
+  std::vector<float> source = weights.asFloats(), result(f.products() * out * in);
   for (int64_t i = 0; i < out * in; ++i) {
     const float *g = source.data() + i * 9;
-    double half[inTile][3];
-    for (int64_t r = 0; r < inTile; ++r)
+    double half[6][3];
+    for (int64_t r = 0; r < f.inTile; ++r)
       for (int64_t c = 0; c < 3; ++c) {
         half[r][c] = 0;
         for (int64_t j = 0; j < 3; ++j)
-          half[r][c] += weightTransform[r][j] * g[j * 3 + c];
+          half[r][c] += f.weights[r][j] * g[j * 3 + c];
       }
-    for (int64_t r = 0; r < inTile; ++r)
-      for (int64_t c = 0; c < inTile; ++c) {
+    for (int64_t r = 0; r < f.inTile; ++r)
+      for (int64_t c = 0; c < f.inTile; ++c) {
         double sum = 0;
         for (int64_t j = 0; j < 3; ++j)
-          sum += half[r][j] * weightTransform[c][j];
-        result[(r * inTile + c) * out * in + i] = float(sum);
+          sum += half[r][j] * f.weights[c][j];
+        result[(r * f.inTile + c) * out * in + i] = float(sum);
       }
   }
   return result;
@@ -74,9 +86,11 @@ struct Vectors {
   /// a * factor + b.
   Value scaled(double factor, Value a, Value b) { return multiplyAdd(k, a, constant(factor), b); }
 
-  /// B^T d for one column or row of six: for each point the coefficients of the product of (x - q)
+  /// B^T d for one column or row of inputs: for each point the coefficients of the product of (x - q)
   /// over the other finite points q, for infinity over all of them.
-  std::array<Value, inTile> input(ArrayRef<Value> d) {
+  SmallVector<Value, 6> input(ArrayRef<Value> d) {
+    if (d.size() == 4)
+      return {sub(d[0], d[2]), add(d[1], d[2]), sub(d[2], d[1]), sub(d[3], d[1])};
     Value evenA = scaled(-b2, d[2], d[4]), oddA = scaled(-b2, d[1], d[3]);
     Value evenB = scaled(-a2, d[2], d[4]), oddB = scaled(-a2, d[1], d[3]);
     return {scaled(a2 * b2, d[0], scaled(-(a2 + b2), d[2], d[4])),
@@ -87,8 +101,11 @@ struct Vectors {
             scaled(a2 * b2, d[1], scaled(-(a2 + b2), d[3], d[5]))};
   }
   /// A^T m: row i is the i-th powers of the points.
-  std::array<Value, outTile> output(ArrayRef<Value> m) {
-    Value s1 = add(m[1], m[2]), d1 = sub(m[1], m[2]), s2 = add(m[3], m[4]), d2 = sub(m[3], m[4]);
+  SmallVector<Value, 4> output(ArrayRef<Value> m) {
+    Value s1 = add(m[1], m[2]), d1 = sub(m[1], m[2]);
+    if (m.size() == 4)
+      return {add(m[0], s1), add(d1, m[3])};
+    Value s2 = add(m[3], m[4]), d2 = sub(m[3], m[4]);
     return {add(add(m[0], s1), s2), scaled(pointB, d2, times(pointA, d1)), scaled(b2, s2, times(a2, s1)),
             scaled(b2 * pointB, d2, scaled(a2 * pointA, d1, m[5]))};
   }
@@ -106,11 +123,12 @@ struct Sizes {
 
 struct Winograd {
   Kernel &k;
+  const Algorithm &f;
   const ConvShape &shape;
   Sizes sizes;
   Buffer x;
   Finish &finish;
-  Value zeros, inputs, outputs, parked; // V, M, and 16 vectors
+  Value zeros, inputs, outputs, parked; // V, M, and the results of a tile
   Type f32() { return k.b.getF32Type(); }
   Ix tileRows, tileColumns;
 
@@ -124,26 +142,26 @@ void Winograd::transformInput(Ix tile, Ix slot) {
   Ix height = k.dim(h.in), width = k.dim(w.in);
   Ix tx = tile % tileColumns, rest = tile / tileColumns;
   Ix ty = rest % tileRows, image = rest / tileRows;
-  Ix y0 = ty * outTile + h.first, x0 = tx * outTile + w.first;
+  Ix y0 = ty * f.outTile + h.first, x0 = tx * f.outTile + w.first;
   Ix base = image * height * width * sizes.in;
   Ix rowStride = width * sizes.in;
   Vectors v{k, sizes.lanes};
   auto transform = [&](function_ref<Value(int64_t, int64_t, Ix)> load) {
     k.loop(k.c(0), k.c(sizes.in), sizes.lanes, [&](Ix c) {
-      SmallVector<std::array<Value, inTile>> columns;
-      for (int64_t col = 0; col < inTile; ++col) {
+      SmallVector<SmallVector<Value, 6>> columns;
+      for (int64_t col = 0; col < f.inTile; ++col) {
         SmallVector<Value> d;
-        for (int64_t row = 0; row < inTile; ++row)
+        for (int64_t row = 0; row < f.inTile; ++row)
           d.push_back(load(row, col, c));
         columns.push_back(v.input(d));
       }
-      for (int64_t row = 0; row < inTile; ++row) {
+      for (int64_t row = 0; row < f.inTile; ++row) {
         SmallVector<Value> d;
-        for (int64_t col = 0; col < inTile; ++col)
+        for (int64_t col = 0; col < f.inTile; ++col)
           d.push_back(columns[col][row]);
-        std::array<Value, inTile> t = v.input(d);
-        for (int64_t col = 0; col < inTile; ++col)
-          k.storeAt(inputs, slot * sizes.inPitch() + c + (row * inTile + col) * sizes.inMatrix(), t[col],
+        SmallVector<Value, 6> t = v.input(d);
+        for (int64_t col = 0; col < f.inTile; ++col)
+          k.storeAt(inputs, slot * sizes.inPitch() + c + (row * f.inTile + col) * sizes.inMatrix(), t[col],
                     sizes.lanes * 4);
       }
     });
@@ -153,7 +171,7 @@ void Winograd::transformInput(Ix tile, Ix slot) {
       return k.loadAt(pointer, offset, k.vec(sizes.lanes, f32()));
     return k.loadMasked(k.at(pointer, f32()), offset, sizes.lanes, k.mask(k.c(sizes.in) - c, sizes.lanes));
   };
-  Value interior = k.land(k.land(k.c(0) <= y0, (y0 + inTile) <= height), k.land(k.c(0) <= x0, (x0 + inTile) <= width));
+  Value interior = k.land(k.land(k.c(0) <= y0, (y0 + f.inTile) <= height), k.land(k.c(0) <= x0, (x0 + f.inTile) <= width));
   k.ifThen(
       interior,
       [&] {
@@ -164,13 +182,13 @@ void Winograd::transformInput(Ix tile, Ix slot) {
       },
       [&] {
         SmallVector<Value> pointers;
-        for (int64_t row = 0; row < inTile; ++row)
-          for (int64_t col = 0; col < inTile; ++col) {
+        for (int64_t row = 0; row < f.inTile; ++row)
+          for (int64_t col = 0; col < f.inTile; ++col) {
             Ix y = y0 + row, xx = x0 + col;
             Value inside = k.land(y.inRange(height), xx.inRange(width));
             pointers.push_back(k.select(inside, k.ptrAdd(x.ptr, base + y * rowStride + xx * sizes.in, f32()), zeros));
           }
-        transform([&](int64_t row, int64_t col, Ix c) { return loadVector(pointers[row * inTile + col], c, c); });
+        transform([&](int64_t row, int64_t col, Ix c) { return loadVector(pointers[row * f.inTile + col], c, c); });
       });
 }
 
@@ -179,7 +197,7 @@ void Winograd::multiply(const PanelAt &at, Value panel, Ix rowTiles) {
   int64_t width = at.nv * tile.lanes;
   int64_t shift = choosePrefetchShift(tile, sizes.block);
   VectorType vector = k.vec(tile.lanes, f32());
-  k.loop(k.c(0), k.c(products), 1, [&](Ix p) {
+  k.loop(k.c(0), k.c(f.products()), 1, [&](Ix p) {
     k.loop(k.c(0), rowTiles, 1, [&](Ix t) {
       Accumulate inner;
       inner.element = f32();
@@ -208,39 +226,39 @@ void Winograd::transformOutput(const PanelAt &at, Ix tile, Ix slot) {
   Ix height = k.dim(shape.dims[0].out), width = k.dim(shape.dims[1].out);
   Ix tx = tile % tileColumns, rest = tile / tileColumns;
   Ix ty = rest % tileRows, image = rest / tileRows;
-  Ix y0 = ty * outTile, x0 = tx * outTile;
+  Ix y0 = ty * f.outTile, x0 = tx * f.outTile;
   Ix firstRow = (image * height + y0) * width + x0; // as a row of the result
   Vectors v{k, sizes.lanes};
   VectorType vector = k.vec(sizes.lanes, f32());
-  Value whole = k.land((y0 + outTile) <= height, (x0 + outTile) <= width);
-  Ix heightLeft = (height - y0).min(k.c(outTile)), widthLeft = (width - x0).min(k.c(outTile));
+  Value whole = k.land((y0 + f.outTile) <= height, (x0 + f.outTile) <= width);
+  Ix heightLeft = (height - y0).min(k.c(f.outTile)), widthLeft = (width - x0).min(k.c(f.outTile));
   for (int64_t j = 0; j < at.nv; ++j) {
-    SmallVector<std::array<Value, outTile>> columns;
-    for (int64_t col = 0; col < inTile; ++col) {
+    SmallVector<SmallVector<Value, 4>> columns;
+    for (int64_t col = 0; col < f.inTile; ++col) {
       SmallVector<Value> m;
-      for (int64_t row = 0; row < inTile; ++row)
+      for (int64_t row = 0; row < f.inTile; ++row)
         m.push_back(k.loadAt(outputs,
-                             slot * sizes.tile.nr() + (row * inTile + col) * sizes.outMatrix() + j * sizes.lanes,
+                             slot * sizes.tile.nr() + (row * f.inTile + col) * sizes.outMatrix() + j * sizes.lanes,
                              vector, sizes.lanes * 4));
       columns.push_back(v.output(m));
     }
     Ix column = at.column + j * sizes.lanes;
     Value bias = finish.bias(column, 1, sizes.lanes, {at.masks[j]})[0];
     SmallVector<Value> results;
-    for (int64_t row = 0; row < outTile; ++row) {
+    for (int64_t row = 0; row < f.outTile; ++row) {
       SmallVector<Value> m;
-      for (int64_t col = 0; col < inTile; ++col)
+      for (int64_t col = 0; col < f.inTile; ++col)
         m.push_back(columns[col][row]);
       for (Value r : v.output(m))
         results.push_back(v.add(r, bias));
     }
-    // At the border some of the 16 results do not exist; a loop over what does is short code.
+    // At the border some of the results do not exist; a loop over what does is short code.
     auto parkAndLoop = [&] {
-      for (int64_t i = 0; i < outTile * outTile; ++i)
+      for (int64_t i = 0; i < f.outTile * f.outTile; ++i)
         k.storeAt(parked, k.c(i * sizes.lanes), results[i], sizes.lanes * 4);
       k.loop(k.c(0), heightLeft, 1, [&](Ix y) {
         k.loop(k.c(0), widthLeft, 1, [&](Ix xx) {
-          Value r = k.loadAt(parked, (y * outTile + xx) * sizes.lanes, vector, sizes.lanes * 4);
+          Value r = k.loadAt(parked, (y * f.outTile + xx) * sizes.lanes, vector, sizes.lanes * 4);
           finish.storeOne(firstRow + y * width + xx, column, sizes.lanes, at.masks[j], r);
         });
       });
@@ -252,20 +270,46 @@ void Winograd::transformOutput(const PanelAt &at, Ix tile, Ix slot) {
     k.ifThen(
         whole,
         [&] {
-          for (int64_t i = 0; i < outTile * outTile; ++i)
-            finish.storeOne(firstRow + width * (i / outTile) + i % outTile, column, sizes.lanes, at.masks[j], results[i]);
+          for (int64_t i = 0; i < f.outTile * f.outTile; ++i)
+            finish.storeOne(firstRow + width * (i / f.outTile) + i % f.outTile, column, sizes.lanes, at.masks[j], results[i]);
         },
         parkAndLoop);
   }
 }
 
+/// Sizes that are unknown are mostly those of images: large.
+int64_t sizeOf(const ConvDim &d) { return constantDim(d.out).value_or(56); }
+
 /// Estimated cycles of one thread with weights from memory: 32 multiply-adds per cycle, 5 bytes of
 /// weights per cycle.
-bool isFaster(double positions, double tiles, double in, double out) {
-  double direct = std::max(positions * 9 * in * out / 32 / 0.88, 9 * in * out * 4 / 5);
+double directCycles(double positions, double in, double out) {
+  return std::max(positions * 9 * in * out / 32 / 0.88, 9 * in * out * 4 / 5);
+}
+double winogradCycles(const Algorithm &f, double tiles, double in, double out) {
+  double products = f.products();
   double multiply = std::max(tiles * products * in * out / 32 / 0.85, products * in * out * 4 / 5);
-  double transforms = tiles * (in / 16 * 110 + out / 16 * 100);
-  return multiply + transforms < 0.85 * direct;
+  return multiply + tiles * products * (in / 16 * 3 + out / 16 * 2.8);
+}
+
+/// The algorithm that is expected to be faster than direct convolution, or null.
+const Algorithm *choose(const ConvShape &shape) {
+  double positions = constantDim(shape.batch).value_or(1);
+  for (const ConvDim &d : shape.dims)
+    positions *= sizeOf(d);
+  double in = shape.inPerGroup, out = shape.outPerGroup;
+  double best = 0.85 * directCycles(positions, in, out);
+  const Algorithm *chosen = nullptr;
+  for (const Algorithm *f : {&f43, &f23}) {
+    double tiles = constantDim(shape.batch).value_or(1);
+    for (const ConvDim &d : shape.dims)
+      tiles *= llvm::divideCeil(sizeOf(d), f->outTile);
+    double cycles = winogradCycles(*f, tiles, in, out);
+    if (cycles < best) {
+      best = cycles;
+      chosen = f;
+    }
+  }
+  return chosen;
 }
 
 bool match(Operation *operation, Lowering &lowering) {
@@ -280,25 +324,16 @@ bool match(Operation *operation, Lowering &lowering) {
   for (const ConvDim &d : shape.dims)
     if (d.taps != 3 || d.inStep != 1 || d.tapStep != 1)
       return false;
-  double tiles = 1, positions = 1;
-  if (std::optional<int64_t> batch = constantDim(shape.batch)) {
-    tiles *= *batch;
-    positions *= *batch;
-  }
-  for (const ConvDim &d : shape.dims) {
-    // Sizes that are unknown are mostly those of images: large.
-    int64_t size = constantDim(d.out).value_or(56);
-    tiles *= llvm::divideCeil(size, outTile);
-    positions *= size;
-  }
-  return isFaster(positions, tiles, shape.inPerGroup, shape.outPerGroup);
+  return choose(shape);
 }
 
 LogicalResult emit(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ConvOp>(operation);
   ConvShape shape(op, lowering);
-  nn::Dim tileRows = shape.dims[0].out.ceilDiv(lowering.c(outTile));
-  nn::Dim tileColumns = shape.dims[1].out.ceilDiv(lowering.c(outTile));
+  const Algorithm &f = *choose(shape);
+  int64_t products = f.products();
+  nn::Dim tileRows = shape.dims[0].out.ceilDiv(lowering.c(f.outTile));
+  nn::Dim tileColumns = shape.dims[1].out.ceilDiv(lowering.c(f.outTile));
   nn::Dim tiles = shape.batch * tileRows * tileColumns;
 
   Sizes sizes;
@@ -318,7 +353,7 @@ LogicalResult emit(Operation *operation, Lowering &lowering) {
   sizes.tile = chooseTile(lowering.target, query);
   const Tile &tile = sizes.tile;
 
-  std::vector<float> transformed = transformWeights(*lowering.constant(op.getW()), sizes.out, sizes.in);
+  std::vector<float> transformed = transformWeights(f, *lowering.constant(op.getW()), sizes.out, sizes.in);
   PanelSource source;
   source.columns = sizes.out;
   source.channels = sizes.in;
@@ -330,16 +365,16 @@ LogicalResult emit(Operation *operation, Lowering &lowering) {
       packPanels(source, ArrayRef(reinterpret_cast<const char *>(transformed.data()), transformed.size() * 4), 4, tile);
   transformed = {};
 
-  Kernel k(lowering, op, "conv_winograd_" + shape.text());
+  Kernel k(lowering, op, "conv_winograd" + std::to_string(f.outTile) + "_" + shape.text());
   Buffer x = k.read(op.getX());
   Buffer weights = k.weights(packed, k.b.getF32Type(), {int64_t(packed.size()) / 4});
   Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), k.b.getF32Type());
   finish.allowInPlace();
   std::vector<char> zeroBytes(sizes.in * 4);
-  Winograd winograd{k, shape, sizes, x, finish, {}, {}, {}, {}, {}, {}};
+  Winograd winograd{k, f, shape, sizes, x, finish, {}, {}, {}, {}, {}, {}};
   winograd.zeros = k.weights(zeroBytes, k.b.getF32Type(), {sizes.in}).ptr;
   int64_t inputBytes = products * sizes.inMatrix() * 4, outputBytes = products * sizes.outMatrix() * 4;
-  winograd.inputs = k.scratch(lowering.c(inputBytes + outputBytes + outTile * outTile * sizes.lanes * 4));
+  winograd.inputs = k.scratch(lowering.c(inputBytes + outputBytes + f.outTile * f.outTile * sizes.lanes * 4));
   winograd.outputs = k.ptrAdd(winograd.inputs, k.c(inputBytes / 4), k.b.getF32Type());
   winograd.parked = k.ptrAdd(winograd.outputs, k.c(outputBytes / 4), k.b.getF32Type());
   winograd.tileRows = k.dim(tileRows);
