@@ -14,6 +14,7 @@ class GraphProto;
 class NodeProto;
 class SparseTensorProto;
 class TensorProto;
+class TypeProto;
 class ValueInfoProto;
 } // namespace nnopt::pb
 

@@ -1,5 +1,6 @@
 //===- Strings.cpp - import rules of operators on strings -----------------===//
 #include "lib/frontend/onnx/Importer.h"
+#include "lib/frontend/onnx/ModelFile.h"
 
 using namespace llvm;
 using namespace mlir;
