@@ -78,25 +78,30 @@ bool seesNoBorder(nn::LinearOp op) {
 template <typename Visit> static void forEachWeight(nn::LinearOp op, Visit visit) {
   ArrayRef<int64_t> shape = shapeOf(op.getWeight());
   int64_t outAxis = op.getWeightOutAxis(), inAxis = op.getWeightInAxis();
-  int64_t sizeOut = shape[outAxis], sizeIn = shape[inAxis], groups = op.getGroups();
-  int64_t strideOut = 1, strideIn = 1, taps = 1, count = 1;
+  bool outFirst = outAxis < inAxis, alongOut = op.areGroupsAlongWeightOut();
+  int64_t first = std::min(outAxis, inAxis), second = std::max(outAxis, inAxis);
+  int64_t outer = 1, between = 1, taps = 1;
   for (auto [i, d] : llvm::enumerate(shape)) {
-    count *= d;
-    strideOut *= (int64_t)i > outAxis ? d : 1;
-    strideIn *= (int64_t)i > inAxis ? d : 1;
-    taps *= (int64_t)i > std::max(outAxis, inAxis) ? d : 1;
+    outer *= (int64_t)i < first ? d : 1;
+    between *= (int64_t)i > first && (int64_t)i < second ? d : 1;
+    taps *= (int64_t)i > second ? d : 1;
   }
-  bool alongOut = op.areGroupsAlongWeightOut();
-  int64_t outOfGroup = alongOut ? sizeOut / groups : sizeOut;
-  int64_t inOfGroup = alongOut ? sizeIn : sizeIn / groups;
-  for (int64_t at = 0; at < count; ++at) {
-    int64_t out = at / strideOut % sizeOut, in = at / strideIn % sizeIn;
-    if (alongOut)
-      in += out / outOfGroup * inOfGroup;
-    else
-      out += in / inOfGroup * outOfGroup;
-    visit(at, out, in, at % taps);
-  }
+  // The axis that runs over all groups tells where the block of the other one begins.
+  int64_t wide = alongOut ? shape[outAxis] : shape[inAxis];
+  int64_t narrow = alongOut ? shape[inAxis] : shape[outAxis];
+  std::vector<int64_t> begin(wide);
+  for (int64_t i = 0; i < wide; ++i)
+    begin[i] = i / (wide / (int64_t)op.getGroups()) * narrow;
+  int64_t at = 0;
+  for (int64_t o = 0; o < outer; ++o)
+    for (int64_t i = 0; i < shape[first]; ++i)
+      for (int64_t b = 0; b < between; ++b)
+        for (int64_t j = 0; j < shape[second]; ++j) {
+          int64_t out = outFirst ? i : j, in = outFirst ? j : i;
+          (alongOut ? in : out) += begin[alongOut ? out : in];
+          for (int64_t tap = 0; tap < taps; ++tap, ++at)
+            visit(at, out, in, tap);
+        }
 }
 
 template <typename T>
