@@ -46,6 +46,8 @@ static std::string elementName(Type type) {
 /// `f32[batch,3,224,224]`.
 static std::string typeName(Value v, nn::ShapeContext &shapes) {
   const nn::ValueInfo &info = shapes.info(v);
+  if (!isa<RankedTensorType>(v.getType()))
+    return utf8(elementName(info.elementType));
   std::string text = elementName(info.elementType) + "[";
   for (auto [i, d] : llvm::enumerate(info.dims))
     text += (i ? "," : "") + d.str();
@@ -149,7 +151,8 @@ void Graph::addConstant(Operation *op, nn::ShapeContext &shapes) {
     constant["name"] = utf8(names.front());
   auto type = cast<RankedTensorType>(op->getResult(0).getType());
   // Integers of 32 bits and more are shapes and indices.
-  if (isa<FloatType>(type.getElementType()) || type.getElementTypeBitWidth() <= 8)
+  Type element = type.getElementType();
+  if (isa<FloatType>(element) || (element.isIntOrFloat() && element.getIntOrFloatBitWidth() <= 8))
     parameters += type.getNumElements();
   if (type.getNumElements() == 1)
     if (auto data = nn::ConstantData::get(op->getResult(0)); data && std::isfinite(data->asDouble(0)))

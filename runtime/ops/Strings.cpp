@@ -1,5 +1,6 @@
 //===- Strings.cpp - operations on tensors of strings -----------------------===//
 #include "runtime/ops/Operation.h"
+#include "runtime/ops/Utf8.h"
 
 #include <algorithm>
 #include <clocale>
@@ -155,41 +156,20 @@ public:
     std::string out;
     for (size_t i = 0; i < s.size();) {
       size_t length;
-      uint32_t c = decode(s.substr(i), length);
+      uint32_t c = utf8::decode(s.substr(i), length);
       i += length;
-      if (locale && c < 0x110000)
+      if (c == utf8::none) {
+        out.append(s.substr(i - length, length));
+        continue;
+      }
+      if (locale)
         c = upper ? towupper_l(static_cast<wint_t>(c), locale) : towlower_l(static_cast<wint_t>(c), locale);
-      c < 0x110000 ? encode(c, out) : static_cast<void>(out.append(s.substr(i - length, length)));
+      utf8::encode(c, out);
     }
     return out;
   }
 
 private:
-  /// One code point; of bytes that are no UTF-8 one byte and a number that is no code point.
-  static uint32_t decode(std::string_view s, size_t &length) {
-    unsigned char first = static_cast<unsigned char>(s[0]);
-    length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
-    uint32_t c = length == 1 ? first : first & (0x7f >> length);
-    bool good = length && length <= s.size();
-    for (size_t i = 1; good && i < length; ++i) {
-      good = (s[i] & 0xc0) == 0x80;
-      c = c << 6 | (s[i] & 0x3f);
-    }
-    if (good)
-      return c;
-    length = 1;
-    return 0xffffffff;
-  }
-  static void encode(uint32_t c, std::string &out) {
-    if (c < 0x80) {
-      out += static_cast<char>(c);
-      return;
-    }
-    int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-    out += static_cast<char>((0xf00 >> more & 0xff) | c >> 6 * more);
-    while (more-- > 0)
-      out += static_cast<char>(0x80 | (c >> 6 * more & 0x3f));
-  }
   locale_t locale = nullptr;
 };
 

@@ -84,8 +84,7 @@ Builder appendModel() {
   return b;
 }
 
-/// A record of nnopt/ops.h with one integer or one string.
-static std::string attribute(const std::string &name, const std::string *text, int64_t number) {
+std::string attribute(const std::string &name, const std::string *text, int64_t number) {
   std::string padded = name, content;
   padded.resize((name.size() + 7) / 8 * 8);
   uint64_t offsets[2] = {0, text ? text->size() : 0};

@@ -188,6 +188,8 @@ Builder controlModel();
 Builder positivesModel();
 /// past f32[l,2], x f32[1,2] -> present f32[l+1,2].
 Builder appendModel();
+/// A record of nnopt/ops.h with one string, or (without text) one integer.
+std::string attribute(const std::string &name, const std::string *text, int64_t number);
 /// words strings[n], y f32[m] -> parts strings[n,k] (words split at commas), counts i64[n], pair: a sequence of y
 /// twice.
 Builder wordsModel();

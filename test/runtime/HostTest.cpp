@@ -2,6 +2,7 @@
 
 #include "nnopt/ops.h"
 #include "test/runtime/Helpers.h"
+#include "tools/common/hostvalue.h"
 
 #include <functional>
 #include <random>
@@ -200,6 +201,39 @@ TEST(Host, LibraryIsFoundOrMissed) {
   plain.open();
   expectError(NNOPT_FAILED, "/nowhere", [&] { linked.open(); });
   unsetenv("NNOPT_OPS_LIBRARY");
+}
+
+TEST(Host, TextIsUtf8) {
+  // One, two, three and four bytes, there and back as in .npz files.
+  std::vector<std::string> texts = {"a", "\u00e9\u07ff", "\u20ac", "\U0001f600z", ""};
+  npz::Array array = toUnicode("t", {5}, texts);
+  EXPECT_EQ(array.width, 8u);
+  EXPECT_EQ(fromUnicode("t", array), texts);
+  EXPECT_THROW(toUnicode("t", {1}, {"\xff"}), ToolError);
+  EXPECT_THROW(toUnicode("t", {1}, {"\xe2\x82"}), ToolError);
+  std::memset(array.data.data(), 0xff, 4);
+  EXPECT_THROW(fromUnicode("t", array), ToolError);
+}
+
+/// Runs one operation of the library, with string attributes.
+std::vector<std::string> normalized(std::vector<std::string> words, const std::string &change) {
+  WithOps ops;
+  Builder b;
+  uint32_t n = b.ofSymbol(b.symbol("n")), k = b.symbol("k", 0, -1, true), kv = b.ofSymbol(k);
+  b.inputs.push_back(b.hostTensor("x", NNOPT_KIND_STRINGS, 8, {n}, "tensor(string)"));
+  b.outputs.push_back(b.hostTensor("y", NNOPT_KIND_STRINGS, 8, {kv}, "tensor(string)"));
+  b.hostCall("string_normalize", {b.tensors[b.inputs[0]].buffer}, {b.outputs[0]},
+             attribute("case_change", &change, 0));
+  b.instruction(NNOPT_I_READ_DIM, k, b.tensors[b.outputs[0]].buffer, 0);
+  Linked linked(b);
+  Session session(linked.open());
+  return all(session.runValues({Value::strings({static_cast<int64_t>(words.size())}, words)})[0]);
+}
+
+TEST(Host, CaseChangesAllLetters) {
+  EXPECT_EQ(normalized({"\u00e9a", "\u03c3\u0431", "x1"}, "UPPER"),
+            (std::vector<std::string>{"\u00c9A", "\u03a3\u0411", "X1"}));
+  EXPECT_EQ(normalized({"\u00c9A", "\xff" "B"}, "LOWER"), (std::vector<std::string>{"\u00e9a", "\xff" "b"}));
 }
 
 struct Lie {

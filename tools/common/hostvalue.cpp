@@ -1,6 +1,7 @@
 //===- hostvalue.cpp - strings, sequences, optionals in tools ---------------===//
 
 #include "tools/common/hostvalue.h"
+#include "runtime/ops/Utf8.h"
 
 #include <algorithm>
 #include <cstring>
@@ -70,35 +71,14 @@ HostValue HostValue::map(const HostValue &keys, const HostValue &values) {
 // Text
 //===----------------------------------------------------------------------===//
 
-static std::vector<uint32_t> decode(const std::string &name, const std::string &s) {
+static std::vector<uint32_t> decode(const std::string &name, std::string_view s) {
   std::vector<uint32_t> points;
-  auto bad = [&] { return ToolError(1, "'" + name + "': a string is no valid UTF-8; .npz files hold Unicode"); };
-  for (size_t i = 0; i < s.size();) {
-    unsigned char first = static_cast<unsigned char>(s[i]);
-    size_t length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
-    if (!length || i + length > s.size())
-      throw bad();
-    uint32_t c = length == 1 ? first : first & (0x7f >> length);
-    for (size_t k = 1; k < length; ++k) {
-      if ((s[i + k] & 0xc0) != 0x80)
-        throw bad();
-      c = c << 6 | (s[i + k] & 0x3f);
-    }
-    points.push_back(c);
-    i += length;
+  for (size_t length; !s.empty(); s.remove_prefix(length)) {
+    points.push_back(utf8::decode(s, length));
+    if (points.back() == utf8::none)
+      throw ToolError(1, "'" + name + "': a string is no valid UTF-8; .npz files hold Unicode");
   }
   return points;
-}
-
-static void encode(uint32_t c, std::string &out) {
-  if (c < 0x80) {
-    out += static_cast<char>(c);
-    return;
-  }
-  int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-  out += static_cast<char>((0xf00 >> more & 0xff) | c >> 6 * more);
-  while (more-- > 0)
-    out += static_cast<char>(0x80 | (c >> 6 * more & 0x3f));
 }
 
 npz::Array toUnicode(const std::string &name, const std::vector<int64_t> &shape, const std::vector<std::string> &list) {
@@ -135,7 +115,7 @@ std::vector<std::string> fromUnicode(const std::string &name, const npz::Array &
     for (uint32_t c : points) {
       if (c > 0x10ffff)
         throw ToolError(3, "array '" + name + "': a character is no Unicode");
-      encode(c, s);
+      utf8::encode(c, s);
     }
     list.push_back(std::move(s));
   }
