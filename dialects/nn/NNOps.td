@@ -482,9 +482,12 @@ def NN_AttentionOp : NN_Op<"attention"> {
     The heads of q are a multiple of those of k and v (grouped-query attention). The mask is bool
     (true: take part) or added, and broadcasts to [batch, heads, q, k]. `causal` lets position i see
     positions up to i + (keys - queries when `causal_from_end` is set, else 0). `softcap` > 0 applies softcap * tanh(s / softcap).
+    Scores that a bool mask leaves out become `mask_value`, where that is set, instead of -infinity. A row of
+    probabilities that is NaN, as when no key takes part, counts as zeros when `nan_to_zero` is set.
   }];
   let arguments = (ins NN_Tensor:$q, NN_Tensor:$k, NN_Tensor:$v, Optional<NN_Tensor>:$mask,
-                       F64Attr:$scale, UnitAttr:$causal, UnitAttr:$causal_from_end, DefaultValuedAttr<F64Attr, "0.0">:$softcap);
+                       F64Attr:$scale, UnitAttr:$causal, UnitAttr:$causal_from_end, DefaultValuedAttr<F64Attr, "0.0">:$softcap,
+                       OptionalAttr<F64Attr>:$mask_value, UnitAttr:$nan_to_zero);
   let results = (outs NN_Tensor:$result);
 }
 

@@ -1,6 +1,7 @@
 //===- Lowering.cpp - from the nn graph to a program of kernels -------------===//
 
 #include "lib/codegen/cpu/Lowering.h"
+#include "lib/codegen/cpu/StridedView.h"
 #include "lib/codegen/cpu/irregular/DataSizes.h"
 #include "lib/codegen/cpu/irregular/Helpers.h"
 #include "lib/codegen/cpu/irregular/Host.h"
@@ -237,28 +238,6 @@ static bool isView(Operation *op) {
   return isa<nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp, nn::BitCastOp>(op);
 }
 
-/// Whether transposing only moves dimensions of size 1.
-static bool isViewTranspose(Operation *op, Lowering &l) {
-  auto transpose = dyn_cast<nn::TransposeOp>(op);
-  if (!transpose)
-    return false;
-  int64_t last = -1;
-  for (int64_t p : transpose.getPerm()) {
-    if (l.dims(transpose.getX())[p].isConst(1))
-      continue;
-    if (p < last)
-      return false;
-    last = p;
-  }
-  return true;
-}
-
-/// Whether `op`'s parts are contiguous: all dimensions before `axis` are 1.
-static bool isOuterAxis(Lowering &l, Value whole, int64_t axis) {
-  const nn::Dims &dims = l.dims(whole);
-  return llvm::all_of(ArrayRef<nn::Dim>(dims).take_front(axis), [](nn::Dim d) { return d.isConst(1); });
-}
-
 /// A slice of step 1 that cuts only one dimension, with nothing but 1s before it: the byte offset
 /// of its start, else null.
 static nn::Dim contiguousSliceOffset(nn::SliceOp op, Lowering &l) {
@@ -319,6 +298,8 @@ LogicalResult Lowering::lowerOp(Operation *op) {
     return emitHostCall(op, *this);
   if (failed(defineDataSizes(op, *this)))
     return failure();
+  if (absorbed.contains(op))
+    return success();
   if (isView(op) || isViewTranspose(op, *this)) {
     alias(op->getResult(0), op->getOperand(0));
     return success();
@@ -416,10 +397,9 @@ void Lowering::markNeeded(func::FuncOp main) {
   auto need = [&](Value v) { work.push_back(v); };
   for (Value v : main.getBody().front().getTerminator()->getOperands())
     need(v);
-  llvm::DenseSet<Value> seen;
   while (!work.empty()) {
     Value v = work.pop_back_val();
-    if (!seen.insert(v).second)
+    if (!readValues.insert(v).second)
       continue;
     Operation *op = v.getDefiningOp();
     if (!op)
@@ -435,7 +415,7 @@ void Lowering::markNeeded(func::FuncOp main) {
     for (OpOperand &operand : op->getOpOperands()) {
       if (shaped && shaped.isShapeOperand(operand.getOperandNumber()) && isKnown(operand.get()))
         continue;
-      need(operand.get());
+      need(readView(*this, operand).base);
     }
     for (Region &region : op->getRegions())
       for (Block &block : region)

@@ -70,6 +70,10 @@ public:
   void alias(mlir::Value result, mlir::Value source, nn::Dim byteOffset = {});
   /// Emits a contiguous copy of `source` into `result`.
   void copy(mlir::Value result, mlir::Value source);
+  /// Whether some emitter reads `v` itself, and not only what it is a view of.
+  bool isRead(mlir::Value v) const { return readValues.contains(v); }
+  /// `op` needs no code of its own: the emitter of its operand has written its result.
+  void absorb(mlir::Operation *op) { absorbed.insert(op); }
   /// Lowers the operations of a region into a new block of the program and returns its number;
   /// `after` may add instructions at its end.
   mlir::FailureOr<uint32_t> lowerBlock(mlir::Region &region, llvm::function_ref<mlir::LogicalResult()> after = nullptr);
@@ -95,7 +99,8 @@ private:
   mlir::ModuleOp kernels;
   llvm::StringRef emitterName; // the one that is at work
   llvm::DenseMap<mlir::Value, uint32_t> buffers;
-  llvm::DenseSet<mlir::Operation *> needed;
+  llvm::DenseSet<mlir::Operation *> needed, absorbed;
+  llvm::DenseSet<mlir::Value> readValues;
   llvm::StringMap<uint32_t> kernelsByText;
   std::set<std::string> usedNames;
   std::vector<std::vector<nnopt_instruction>> blockStack;

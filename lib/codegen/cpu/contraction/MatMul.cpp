@@ -162,7 +162,7 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
         Value base = k.ptrAdd(b.ptr, shape.batchOffset(k, at.outer, shape.bBatch, shape.depth * shape.n), element);
         int64_t width = at.nv * tile.lanes;
         auto pack = [&] {
-          packPanel(k, base, depth, k.dim(shape.n), shape.transposeB, scratch, at, tile.lanes, element);
+          packPanel(k, base, depth, k.dim(shape.n), k.dim(shape.transposeB ? shape.depth : shape.n), shape.transposeB, scratch, at, tile.lanes, element);
           return SmallVector<Value>{scratch, k.c(width)};
         };
         // Packing pays from a few tiles on.

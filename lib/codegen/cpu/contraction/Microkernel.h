@@ -106,9 +106,9 @@ struct TileAt {
 void emitPanelLoop(Kernel &k, const PanelLoop &loop, llvm::function_ref<llvm::SmallVector<mlir::Value>(PanelAt &)> enter,
                    llvm::function_ref<void(PanelAt &, TileAt &, mlir::ValueRange)> body);
 
-/// Packs columns [at.column, +nv vectors) of the depth x n matrix at `b` (n x depth when transposed)
-/// into `panel`. Columns past the end hold anything; where there are some, at.masks is set.
-void packPanel(Kernel &k, mlir::Value b, Ix depth, Ix n, bool transposed, mlir::Value panel, const PanelAt &at,
+/// Packs columns [at.column, +nv vectors) of the depth x n matrix at `b` (n x depth when transposed), whose
+/// rows in memory are `pitch` elements apart, into `panel`. Columns past the end hold anything; where there are some, at.masks is set.
+void packPanel(Kernel &k, mlir::Value b, Ix depth, Ix n, Ix pitch, bool transposed, mlir::Value panel, const PanelAt &at,
                int64_t lanes, mlir::Type element);
 
 /// Tiles of rows in a block such that a block of the first operand takes half of L2, or 0 (all) when

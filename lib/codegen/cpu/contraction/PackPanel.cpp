@@ -26,15 +26,15 @@ static void transposeRegisters(Kernel &k, SmallVectorImpl<Value> &rows) {
   }
 }
 
-void packPanel(Kernel &k, Value b, Ix depth, Ix n, bool transposed, Value panel, const PanelAt &at, int64_t lanes,
-               Type element) {
+void packPanel(Kernel &k, Value b, Ix depth, Ix n, Ix pitch, bool transposed, Value panel, const PanelAt &at,
+               int64_t lanes, Type element) {
   int64_t width = at.nv * lanes;
   int64_t bytes = element.getIntOrFloatBitWidth() / 8;
   VectorType type = k.vec(lanes, element);
   if (!transposed) {
     k.loop(k.c(0), depth, 1, [&](Ix row) {
       for (int64_t j = 0; j < at.nv; ++j) {
-        Ix from = row * n + at.column + j * lanes;
+        Ix from = row * pitch + at.column + j * lanes;
         Value v = at.masks[j] ? k.loadMasked(k.at(b, element), from, lanes, at.masks[j]) : k.loadAt(b, from, type);
         k.storeAt(panel, row * width + j * lanes, v, lanes * bytes);
       }
@@ -47,7 +47,7 @@ void packPanel(Kernel &k, Value b, Ix depth, Ix n, bool transposed, Value panel,
     SmallVector<Value> columns;
     for (int64_t i = 0; i < lanes; ++i) {
       Ix column = at.column + (j * lanes + i);
-      columns.push_back(k.ptrAdd(b, (ends ? column.min(n - 1) : column) * depth, element));
+      columns.push_back(k.ptrAdd(b, (ends ? column.min(n - 1) : column) * pitch, element));
     }
     Value target = k.ptrAdd(panel, j * lanes, element);
     k.loop(k.c(0), whole, lanes, [&](Ix row) {

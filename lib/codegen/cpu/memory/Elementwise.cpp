@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "lib/codegen/cpu/StridedView.h"
 #include "lib/codegen/cpu/memory/ByteFloat.h"
 #include "lib/codegen/cpu/memory/Space.h"
 #include "lib/codegen/cpu/memory/Vectorize.h"
@@ -165,6 +166,8 @@ struct Fast {
   Kernel k;
   SmallVector<Buffer> in, out;
   SmallVector<Value> folded; // in parallel with `in`: a constant, or null
+  SmallVector<bool> views;   // in parallel with `in`: read through another value
+  SmallVector<uint32_t> viewed;
   Space space;
   VectorShape shape;
   int64_t elementBytes = 0; // read and written for each element
@@ -209,30 +212,41 @@ struct Fast {
 
   LogicalResult emit() {
     const nn::Dims &dims = outputDims(op, l);
-    SmallVector<nn::Dims> shapes;
+    nn::DimContext &ctx = l.dimContext();
     SmallVector<Type> types;
-    for (Value v : scalar.inputs) {
+    for (auto [number, v] : llvm::enumerate(scalar.inputs)) {
       Type element = l.shapes.info(v).elementType;
       Type type = element.isUnsignedInteger() ? Type(k.b.getIntegerType(element.getIntOrFloatBitWidth())) : element;
       folded.push_back(foldedScalar(k, l, v, type));
-      in.push_back(folded.back() ? k.at({}, element) : elements(k, k.read(v)));
-      shapes.push_back(folded.back() ? nn::Dims() : in.back().dims);
-      if (!folded.back())
-        types.push_back(in.back().storageType);
+      if (folded.back()) {
+        in.push_back(k.at({}, element));
+        space.strides.push_back(nn::Dims(dims.size(), l.c(0)));
+        views.push_back(false);
+        continue;
+      }
+      StridedView view = readView(l, op->getOpOperand(number));
+      in.push_back(elements(k, k.read(view.base)));
+      in.back().ptr = k.ptrAdd(in.back().ptr, k.dim(view.offset), in.back().storageType);
+      in.back().dims = l.dims(v);
+      space.strides.push_back(broadcastStrides(ctx, l.dims(v), view.strides, dims));
+      views.push_back(view.base != v);
+      if (views.back())
+        viewed.push_back(l.bufferOf(view.base));
+      types.push_back(in.back().storageType);
     }
     for (Value v : op->getResults()) {
       out.push_back(elements(k, k.write(v)));
       types.push_back(out.back().storageType);
     }
     for (unsigned i = 0; i < in.size(); ++i)
-      if (!folded[i] && in[i].dims == dims)
+      // Not where another operand is read at other positions of the same buffer.
+      if (!folded[i] && !views[i] && in[i].dims == dims && !llvm::is_contained(viewed, l.bufferOf(scalar.inputs[i])))
         for (auto [buf, v] : llvm::zip(out, op->getResults()))
           if (storageBytes(buf) == storageBytes(in[i]))
             k.allowInPlace(scalar.inputs[i], v);
 
-    nn::DimContext &ctx = l.dimContext();
-    shapes.push_back(dims);
-    space = broadcastSpace(ctx, dims, shapes);
+    space.sizes = dims;
+    space.strides.push_back(rowMajor(ctx, dims));
     space.collapse(ctx);
 
     int64_t cost = scalar.cost();

@@ -94,10 +94,22 @@ bool matchFast(Operation *op, Lowering &l) {
   return isRowParameter(l, o.scale, o.x, o.axis) && (!o.bias || isRowParameter(l, o.bias, o.x, o.axis));
 }
 
+/// Whether a parameter is a constant of ones: the scale of a normalization whose scale is in the weights behind.
+bool isOnes(Lowering &l, Value p) {
+  auto data = l.constant(p);
+  if (!data)
+    return false;
+  for (int64_t i = 0; i < data->size(); ++i)
+    if (data->asDouble(i) != 1)
+      return false;
+  return true;
+}
+
 LogicalResult emitFast(Operation *op, Lowering &l) {
   NormOperands o(op);
   Kernel k(l, op, op->getName().stripDialect());
-  Buffer x = k.read(o.x), scale = k.read(o.scale), out = k.write(o.result);
+  bool scaled = !isOnes(l, o.scale);
+  Buffer x = k.read(o.x), out = k.write(o.result), scale = scaled ? k.read(o.scale) : x;
   Buffer bias = o.bias ? k.read(o.bias) : Buffer();
   k.allowInPlace(o.x, o.result);
   unsigned rank = x.rank();
@@ -134,7 +146,9 @@ LogicalResult emitFast(Operation *op, Lowering &l) {
         Value v = value(i, step);
         if (o.centered)
           v = fsub(k, v, like(k, s.mean, step));
-        v = fmul(k, fmul(k, v, like(k, s.scale, step)), parameter(scale, o.scale, i));
+        v = fmul(k, v, like(k, s.scale, step));
+        if (scaled)
+          v = fmul(k, v, parameter(scale, o.scale, i));
         if (o.bias)
           v = fadd(k, v, parameter(bias, o.bias, i));
         storeStep(k, out, base + i, k.fromFloat(v, out.valueType), step);

@@ -1,5 +1,6 @@
 //===- Slice.cpp - slice, split, concat -------------------------------------===//
 
+#include "lib/codegen/cpu/StridedView.h"
 #include "lib/codegen/cpu/memory/Operands.h"
 #include "lib/codegen/cpu/memory/StridedCopy.h"
 
@@ -106,18 +107,17 @@ LogicalResult emitSlice(Operation *op, Lowering &l) {
 // Split and concat: parts of a whole along an axis
 //===----------------------------------------------------------------------===//
 
-/// Copies between `part` and the range of `whole` along `axis` that begins at `position`.
-void emitPart(Operation *op, Lowering &l, Value whole, Value part, int64_t axis, nn::Dim position, bool toWhole) {
+/// Copies the range of `whole` along `axis` that begins at `position` to `part`.
+void emitSplitPart(nn::SplitOp op, Lowering &l, Value part, nn::Dim position) {
   nn::DimContext &ctx = l.dimContext();
-  Kernel k(l, op, op->getName().stripDialect());
+  Kernel k(l, op, "split");
   StridedCopy copy;
-  copy.src = k.read(toWhole ? part : whole);
-  copy.dst = k.write(toWhole ? whole : part);
+  copy.src = k.read(op.getX());
+  copy.dst = k.write(part);
+  nn::Dims strides = rowMajor(ctx, l.dims(op.getX()));
   copy.space.sizes = l.dims(part);
-  nn::Dims own = rowMajor(ctx, l.dims(part)), of = rowMajor(ctx, l.dims(whole));
-  Ix offset = k.dim(position * of[axis]);
-  copy.space.strides = {toWhole ? of : own, toWhole ? own : of};
-  (toWhole ? copy.to : copy.from) = offset;
+  copy.space.strides = {rowMajor(ctx, l.dims(part)), strides};
+  copy.from = k.dim(position * strides[op.getAxis()]);
   launchStridedCopy(l, k, copy);
 }
 
@@ -125,10 +125,28 @@ LogicalResult emitSplit(Operation *op, Lowering &l) {
   auto split = cast<nn::SplitOp>(op);
   nn::Dim position = l.c(0);
   for (Value part : split.getResults()) {
-    emitPart(op, l, split.getX(), part, split.getAxis(), position, false);
+    // Others may be read through x.
+    if (l.isRead(part))
+      emitSplitPart(split, l, part, position);
     position = position + l.dims(part)[split.getAxis()];
   }
   return success();
+}
+
+/// Copies `part` to the range of the result that begins at `position`.
+void emitConcatPart(nn::ConcatOp op, Lowering &l, OpOperand &part, nn::Dim position) {
+  nn::DimContext &ctx = l.dimContext();
+  Kernel k(l, op, "concat");
+  StridedView view = readView(l, part);
+  StridedCopy copy;
+  copy.src = k.read(view.base);
+  copy.dst = k.write(op.getResult());
+  nn::Dims strides = rowMajor(ctx, l.dims(op.getResult()));
+  copy.space.sizes = l.dims(part.get());
+  copy.space.strides = {strides, view.strides};
+  copy.from = k.dim(view.offset);
+  copy.to = k.dim(position * strides[op.getAxis()]);
+  launchStridedCopy(l, k, copy);
 }
 
 /// All parts in one launch of one task: for concats so small that launches would dominate.
@@ -149,19 +167,20 @@ LogicalResult emitSmallConcat(nn::ConcatOp concat, Lowering &l) {
   return success();
 }
 
-bool matchSmallConcat(Operation *op, Lowering &l) {
-  nn::Dim n = l.numElements(op->getResult(0));
-  return n.isConst() && n.value() <= 4096 && op->getNumOperands() <= 16;
+bool matchSmallConcat(nn::ConcatOp op, Lowering &l) {
+  nn::Dim n = l.numElements(op.getResult());
+  auto isWhole = [&](OpOperand &part) { return readView(l, part).base == part.get(); };
+  return n.isConst() && n.value() <= 4096 && op->getNumOperands() <= 16 && llvm::all_of(op->getOpOperands(), isWhole);
 }
 
 LogicalResult emitConcat(Operation *op, Lowering &l) {
   auto concat = cast<nn::ConcatOp>(op);
-  if (l.options.optLevel > 0 && matchSmallConcat(op, l))
+  if (l.options.optLevel > 0 && matchSmallConcat(concat, l))
     return emitSmallConcat(concat, l);
   nn::Dim position = l.c(0);
-  for (Value part : concat.getInputs()) {
-    emitPart(op, l, concat.getResult(), part, concat.getAxis(), position, true);
-    position = position + l.dims(part)[concat.getAxis()];
+  for (OpOperand &part : op->getOpOperands()) {
+    emitConcatPart(concat, l, part, position);
+    position = position + l.dims(part.get())[concat.getAxis()];
   }
   return success();
 }

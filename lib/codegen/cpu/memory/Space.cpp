@@ -18,7 +18,11 @@ nn::Dims rowMajor(nn::DimContext &ctx, ArrayRef<nn::Dim> dims) {
 }
 
 nn::Dims broadcastStrides(nn::DimContext &ctx, ArrayRef<nn::Dim> dims, ArrayRef<nn::Dim> to) {
-  nn::Dims own = rowMajor(ctx, dims), strides(to.size(), ctx.constant(0));
+  return broadcastStrides(ctx, dims, rowMajor(ctx, dims), to);
+}
+
+nn::Dims broadcastStrides(nn::DimContext &ctx, ArrayRef<nn::Dim> dims, ArrayRef<nn::Dim> own, ArrayRef<nn::Dim> to) {
+  nn::Dims strides(to.size(), ctx.constant(0));
   size_t missing = to.size() - dims.size();
   for (size_t d = 0; d < dims.size(); ++d) {
     nn::Dim size = dims[d], result = to[d + missing];

@@ -37,6 +37,9 @@ nn::Dims rowMajor(nn::DimContext &ctx, llvm::ArrayRef<nn::Dim> dims);
 /// its dimension is 1 or missing. Where a dimension is neither known to be 1 nor known to be that
 /// of the result, the stride is an expression that is 0 if the dimension turns out to be 1.
 nn::Dims broadcastStrides(nn::DimContext &ctx, llvm::ArrayRef<nn::Dim> dims, llvm::ArrayRef<nn::Dim> to);
+/// The same for an operand whose own strides are `own`.
+nn::Dims broadcastStrides(nn::DimContext &ctx, llvm::ArrayRef<nn::Dim> dims, llvm::ArrayRef<nn::Dim> own,
+                          llvm::ArrayRef<nn::Dim> to);
 
 /// The space of an elementwise operation: operand 0.. are `operands`, all of shape `to` or
 /// broadcast to it.

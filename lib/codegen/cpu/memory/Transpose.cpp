@@ -1,5 +1,6 @@
 //===- Transpose.cpp - transpose, depth_to_space, space_to_depth ------------===//
 
+#include "lib/codegen/cpu/StridedView.h"
 #include "lib/codegen/cpu/memory/StridedCopy.h"
 
 using namespace mlir;
@@ -26,7 +27,19 @@ LogicalResult emitPermuted(Operation *op, Lowering &l, Value x, ArrayRef<nn::Dim
 
 LogicalResult emitTranspose(Operation *op, Lowering &l) {
   auto transpose = cast<nn::TransposeOp>(op);
-  return emitPermuted(op, l, transpose.getX(), l.dims(transpose.getX()), transpose.getPerm());
+  StridedView view = readView(l, op->getOpOperand(0));
+  Kernel k(l, op, "transpose");
+  StridedCopy copy;
+  copy.src = k.read(view.base);
+  copy.dst = k.write(transpose.getResult());
+  copy.from = k.dim(view.offset);
+  nn::Dims source;
+  for (int64_t p : transpose.getPerm())
+    source.push_back(view.strides[p]);
+  copy.space.sizes = copy.dst.dims;
+  copy.space.strides = {rowMajor(l.dimContext(), copy.dst.dims), source};
+  launchStridedCopy(l, k, copy);
+  return success();
 }
 
 LogicalResult referenceTranspose(Operation *op, Lowering &l) {

@@ -93,7 +93,8 @@ void importAttention(Node &n) {
   // Position i of q sees keys up to i + (number of past keys).
   bool causal = n.i("is_causal", 0);
   Value y = n.make<nn::AttentionOp>(q, k, v, mask, n.f64(factor), n.flag(causal),
-                                    n.flag(causal && pastK), n.f64(n.f("softcap", 0)));
+                                    n.flag(causal && pastK), n.f64(n.f("softcap", 0)),
+                                    FloatAttr(), UnitAttr());
   n.out(0, rank == 3 ? mergeHeads(n, y) : y);
 }
 

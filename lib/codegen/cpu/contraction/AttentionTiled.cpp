@@ -1,0 +1,374 @@
+//===- AttentionTiled.cpp - attention by register tiles ---------------------===//
+//
+// softmax(scale * q k^T + mask) v. The kernel takes a tile of query rows of one head: its scores against all
+// keys the tile may see stay in memory of the thread (L1 for usual lengths), become probabilities there, and
+// multiply the values. Keys are packed once per head and thread. Operands are read through the transposes
+// and splits that make heads of the columns of a matrix, and a transpose that puts heads back is written
+// through.
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/codegen/cpu/StridedView.h"
+#include "lib/codegen/cpu/contraction/Attention.h"
+#include "lib/codegen/cpu/memory/Space.h"
+
+using namespace mlir;
+
+namespace nnopt::cpu {
+
+namespace {
+
+/// Query rows up to which packing the keys does not pay.
+constexpr int64_t fewRows = 2;
+
+/// A [batch, heads, rows, columns] operand or result in memory.
+struct Heads {
+  Value ptr;
+  Ix image, head, row, column; // strides in elements
+
+  Heads() = default;
+  Heads(Kernel &k, Value buffer, nn::Dim offset, ArrayRef<nn::Dim> strides, Type type)
+      : ptr(k.ptrAdd(buffer, k.dim(offset), type)), image(k.dim(strides[0])), head(k.dim(strides[1])),
+        row(k.dim(strides[2])), column(k.dim(strides[3])) {}
+  Ix at(Ix i, Ix h) const { return i * image + h * head; }
+};
+
+struct TiledAttention : Attention {
+  Tile tile;
+  Value packed, scores; // keys as panels; a tile's scores
+  Value copied;         // values with rows one after another, or null
+  Ix pitch;             // of scores
+  int64_t headWidth, valueWidthConst, bytes;
+  Heads queryHeads, keyHeadsAt, valueHeads, outHeads;
+
+  TiledAttention(Kernel &k, nn::AttentionOp op, Tile tile)
+      : Attention(k, op, /*strided=*/true), tile(tile), headWidth(width.value()), valueWidthConst(valueWidth.value()),
+        bytes(type.getIntOrFloatBitWidth() / 8) {
+    queryHeads = read(0);
+    keyHeadsAt = read(1);
+    valueHeads = read(2);
+    outHeads = write();
+  }
+
+  Heads read(unsigned operand) {
+    StridedView view = readView(k.lowering, op->getOpOperand(operand));
+    return Heads(k, k.read(view.base).ptr, view.offset, view.strides, type);
+  }
+  Heads write();
+
+  int64_t lanes() const { return tile.lanes; }
+  VectorType vector() { return k.vec(lanes(), type); }
+  /// A row's results: sums over keys times its factor, 0 where that is no number and NaN counts as 0.
+  Value finish(Value acc, Value factor) {
+    Value y = arith::MulFOp::create(k.b, k.loc, acc, factor);
+    if (!op.getNanToZero())
+      return y;
+    Value valid = arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OLT, factor, number(infinity, lanes()));
+    return k.select(valid, y, number(0, lanes()));
+  }
+  void store(Ix at, Value y, Value mask) {
+    Buffer buffer = k.at(outHeads.ptr, type);
+    if (mask)
+      k.storeMasked(buffer, at, y, mask);
+    else
+      k.store(buffer, at, y);
+  }
+
+  Value maskVector(const MaskRow &row, Ix column, Value inside);
+  void storeScores(ValueRange acc, ArrayRef<MaskRow> maskRows, ArrayRef<Ix> limits, Ix column, bool checked);
+  Value softmaxRow(Ix row, Ix width);
+  Accumulate valueSums(Ix depth, Value values, Ix rowPitch, int64_t d, SmallVectorImpl<Value> &masks);
+  void packKeys(Value keysAt, nn::Dim paddedKeys);
+  Value copyValues(Value values);
+  void run(Ix image, Ix head, Ix firstRow, Value values, Ix rowPitch);
+  void runFew(Ix image, Ix head, Ix row, Value keysAt, Value values);
+};
+
+/// Where results go.
+Heads TiledAttention::write() {
+  nn::DimContext &ctx = k.lowering.dimContext();
+  Value result = op.getResult();
+  nn::TransposeOp transpose = transposeWrittenBy(k.lowering, op);
+  if (!transpose)
+    return Heads(k, k.write(result).ptr, k.lowering.c(0), rowMajor(ctx, k.lowering.dims(result)), type);
+  k.lowering.absorb(transpose);
+  nn::Dims own = rowMajor(ctx, k.lowering.dims(transpose.getResult())), strides(4);
+  for (auto [i, p] : llvm::enumerate(transpose.getPerm()))
+    strides[p] = own[i];
+  return Heads(k, k.write(transpose.getResult()).ptr, k.lowering.c(0), strides, type);
+}
+
+/// Mask elements of `lanes` keys from `column`; `inside`: keys that exist (null: all).
+Value TiledAttention::maskVector(const MaskRow &row, Ix column, Value inside) {
+  auto all = [&] {
+    return inside ? k.loadMasked(*mask, row.offset + column, lanes(), inside)
+                  : k.load(*mask, row.offset + column, lanes());
+  };
+  auto one = [&] { return k.splat(k.load(*mask, row.offset), lanes()); };
+  if (std::optional<int64_t> step = row.step.constant())
+    return *step ? all() : one();
+  return k.ifElse(
+      row.step == 0, {k.vec(lanes(), mask->valueType)}, [&] { return SmallVector<Value>{one()}; },
+      [&] { return SmallVector<Value>{all()}; })[0];
+}
+
+/// Writes a tile of scores from key `column` on; keys that a row may not see get -infinity.
+void TiledAttention::storeScores(ValueRange acc, ArrayRef<MaskRow> maskRows, ArrayRef<Ix> limits, Ix column,
+                                 bool checked) {
+  for (size_t i = 0; i < limits.size(); ++i) {
+    for (int64_t j = 0; j < tile.nv; ++j) {
+      Ix at = column + j * lanes();
+      Value inside = checked ? k.mask(limits[i] - at, lanes()) : Value();
+      Value s = adjust(acc[i * tile.nv + j], mask ? maskVector(maskRows[i], at, inside) : Value());
+      if (inside)
+        s = k.select(inside, s, number(-infinity, lanes()));
+      k.storeAt(scores, pitch * int64_t(i) + at, s);
+    }
+  }
+}
+
+/// Turns `width` scores of a row, a multiple of the vector width, into e^(s - max); returns their sum.
+Value TiledAttention::softmaxRow(Ix row, Ix width) {
+  Value start = k.ptrAdd(scores, pitch * row, type);
+  Value largest = k.loop(k.c(0), width, lanes(), {number(-infinity, lanes())}, [&](Ix j, ValueRange in) {
+    Value s = k.loadAt(start, j, vector());
+    return SmallVector<Value>{arith::MaxNumFOp::create(k.b, k.loc, in[0], s)};
+  })[0];
+  Value top = vector::ReductionOp::create(k.b, k.loc, vector::CombiningKind::MAXNUMF, largest);
+  Value shift = k.splat(top, lanes());
+  Value sums = k.loop(k.c(0), width, lanes(), {number(0, lanes())}, [&](Ix j, ValueRange in) {
+    Value s = arith::SubFOp::create(k.b, k.loc, k.loadAt(start, j, vector()), shift);
+    Value e = math::ExpOp::create(k.b, k.loc, s);
+    k.storeAt(start, j, e);
+    return SmallVector<Value>{arith::AddFOp::create(k.b, k.loc, in[0], e)};
+  })[0];
+  return vector::ReductionOp::create(k.b, k.loc, vector::CombiningKind::ADD, sums, number(0, 0),
+                                     arith::FastMathFlags::reassoc);
+}
+
+/// The sums over `depth` keys of probabilities times columns [d, d + nr) of the values.
+Accumulate TiledAttention::valueSums(Ix depth, Value values, Ix rowPitch, int64_t d, SmallVectorImpl<Value> &masks) {
+  Accumulate sums;
+  sums.element = type;
+  sums.lanes = lanes();
+  sums.nv = std::min<int64_t>(tile.nv, llvm::divideCeil(valueWidthConst - d, lanes()));
+  sums.depth = depth;
+  sums.panel = k.ptrAdd(values, k.c(d), type);
+  sums.pitch = rowPitch;
+  sums.aligned = false;
+  masks.assign(sums.nv, Value());
+  if (int64_t rest = valueWidthConst - d; rest < sums.nv * lanes())
+    masks.back() = k.mask(k.c(rest % lanes()), lanes());
+  sums.masks = masks;
+  return sums;
+}
+
+/// A tile of query rows. Past the last row the last one is computed again and not stored.
+void TiledAttention::run(Ix image, Ix head, Ix firstRow, Value values, Ix rowPitch) {
+  Ix rowCount = k.dim(queries), nr = k.c(tile.nr());
+  SmallVector<Ix> limits;
+  SmallVector<MaskRow> maskRows;
+  Accumulate scoreTile;
+  for (int64_t i = 0; i < tile.mr; ++i) {
+    Ix row = (firstRow + i).min(rowCount - 1);
+    scoreTile.rows.push_back(k.ptrAdd(queryHeads.ptr, queryHeads.at(image, head) + row * queryHeads.row, type));
+    limits.push_back(visible(row));
+    if (mask)
+      maskRows.push_back(maskRow(image, head, row));
+  }
+  // Later rows see more keys.
+  Ix least = limits.front(), most = limits.back();
+  Ix panels = (most + (tile.nr() - 1)) / tile.nr();
+  scoreTile.element = type;
+  scoreTile.rowStep = queryHeads.column;
+  scoreTile.nv = tile.nv;
+  scoreTile.lanes = lanes();
+  scoreTile.depth = k.c(headWidth);
+  k.loop(k.c(0), panels, 1, [&](Ix panel) {
+    Accumulate inner = scoreTile;
+    inner.panel = k.ptrAdd(packed, panel * (headWidth * tile.nr()), type);
+    SmallVector<Value> acc(tile.mr * tile.nv, number(0, lanes()));
+    acc = emitAccumulate(k, inner, acc);
+    Ix column = panel * tile.nr();
+    k.ifThen((column + nr) <= least, [&] { storeScores(acc, maskRows, limits, column, false); },
+             [&] { storeScores(acc, maskRows, limits, column, true); });
+  });
+  Ix padded = panels * tile.nr();
+  Value sums = k.ptrAdd(scores, pitch * tile.mr, type);
+  k.loop(k.c(0), k.c(tile.mr), 1, [&](Ix i) {
+    Value inverse = arith::DivFOp::create(k.b, k.loc, number(1, 0), softmaxRow(i, padded));
+    k.storeAt(sums, i, inverse);
+  });
+
+  for (int64_t d = 0; d < valueWidthConst; d += tile.nr()) {
+    SmallVector<Value> masks;
+    Accumulate inner = valueSums(most, values, rowPitch, d, masks);
+    for (int64_t i = 0; i < tile.mr; ++i)
+      inner.rows.push_back(k.ptrAdd(scores, pitch * i, type));
+    SmallVector<Value> acc(tile.mr * inner.nv, number(0, lanes()));
+    acc = emitAccumulate(k, inner, acc);
+    for (int64_t i = 0; i < tile.mr; ++i) {
+      auto storeRow = [&] {
+        Value factor = k.splat(k.loadAt(sums, k.c(i), type), lanes());
+        Ix at = outHeads.at(image, head) + (firstRow + i) * outHeads.row + d;
+        for (int64_t j = 0; j < inner.nv; ++j)
+          store(at + j * lanes(), finish(acc[i * inner.nv + j], factor), masks[j]);
+      };
+      if (i == 0)
+        storeRow();
+      else
+        k.ifThen((firstRow + i) < rowCount, storeRow);
+    }
+  }
+}
+
+/// One query row without packed keys: a decoding step reads keys and values once.
+void TiledAttention::runFew(Ix image, Ix head, Ix row, Value keysAt, Value values) {
+  Ix limit = visible(row);
+  MaskRow masked{k.c(0), k.c(0)};
+  if (mask)
+    masked = maskRow(image, head, row);
+  Buffer keyRows = k.at(keysAt, type), queryRows = k.at(queryHeads.ptr, type);
+  Ix queryRow = queryHeads.at(image, head) + row * queryHeads.row;
+  k.loop(k.c(0), limit, 1, [&](Ix j) {
+    Value s = dotProduct(k, queryRows, queryRow, queryHeads.column, keyRows, j * keyHeadsAt.row, keyHeadsAt.column,
+                         k.c(headWidth), number(0, 0));
+    k.storeAt(scores, j, adjust(s, mask ? k.load(*mask, masked.offset + j * masked.step) : Value()));
+  });
+  Ix padded = (limit + (lanes() - 1)) / lanes() * lanes();
+  k.loop(limit, padded, 1, [&](Ix j) { k.storeAt(scores, j, number(-infinity, 0)); });
+  Value inverse = arith::DivFOp::create(k.b, k.loc, number(1, 0), softmaxRow(k.c(0), padded));
+  for (int64_t d = 0; d < valueWidthConst; d += tile.nr()) {
+    SmallVector<Value> masks;
+    Accumulate inner = valueSums(limit, values, valueHeads.row, d, masks);
+    inner.rows = {scores};
+    SmallVector<Value> acc(inner.nv, number(0, lanes()));
+    acc = emitAccumulate(k, inner, acc);
+    Ix at = outHeads.at(image, head) + row * outHeads.row + d;
+    for (int64_t j = 0; j < inner.nv; ++j)
+      store(at + j * lanes(), finish(acc[j], k.splat(inverse, lanes())), masks[j]);
+  }
+}
+
+/// The keys of a head as panels of columns.
+void TiledAttention::packKeys(Value keysAt, nn::Dim paddedKeys) {
+  bool columns = keyHeadsAt.column.constant() != 1;
+  k.loop(k.c(0), k.dim(paddedKeys) / tile.nr(), 1, [&](Ix panel) {
+    PanelAt at;
+    at.column = panel * tile.nr();
+    at.nv = tile.nv;
+    // Rows past the end are clamped: any mask says that there are some. Columns are not read there.
+    at.masks.assign(at.nv, Value());
+    if (paddedKeys != keys)
+      for (int64_t j = 0; j < at.nv; ++j)
+        at.masks[j] = k.mask(columns ? k.dim(keys) - at.column - j * lanes() : k.c(1), lanes());
+    packPanel(k, keysAt, k.c(headWidth), k.dim(keys), columns ? keyHeadsAt.column : keyHeadsAt.row, !columns,
+              k.ptrAdd(packed, panel * (headWidth * tile.nr()), type), at, lanes(), type);
+  });
+}
+
+/// Copies the values of a head so that every tile of queries finds them in one piece.
+Value TiledAttention::copyValues(Value values) {
+  int64_t whole = valueWidthConst / lanes() * lanes();
+  k.loop(k.c(0), k.dim(keys), 1, [&](Ix row) {
+    Value from = k.ptrAdd(values, row * valueHeads.row, type), to = k.ptrAdd(copied, row * valueWidthConst, type);
+    for (int64_t d = 0; d < whole; d += lanes())
+      k.storeAt(to, k.c(d), k.loadAt(from, k.c(d), vector(), bytes), bytes);
+    for (int64_t d = whole; d < valueWidthConst; ++d)
+      k.storeAt(to, k.c(d), k.loadAt(from, k.c(d), type));
+  });
+  return copied;
+}
+
+} // namespace
+
+bool isTiledAttention(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::AttentionOp>(operation);
+  for (Value v : {op.getQ(), op.getK(), op.getV()}) {
+    Type type = lowering.shapes.info(v).elementType;
+    if ((!type.isF32() && !type.isF64()) || type != lowering.shapes.info(op.getQ()).elementType ||
+        !lowering.dims(v)[3].isConst())
+      return false;
+  }
+  // The number of query heads per key head has to be known to be exact.
+  nn::Dim heads = lowering.dims(op.getQ())[1], keyHeads = lowering.dims(op.getK())[1];
+  return lowering.dims(op.getQ())[3].value() > 0 && (heads == keyHeads || (heads.isConst() && keyHeads.isConst()));
+}
+
+static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::AttentionOp>(operation);
+  const nn::Dims q = lowering.dims(op.getQ()), keysDims = lowering.dims(op.getK());
+  TileQuery query;
+  query.rows = constantDim(q[2]);
+  query.columns = constantDim(keysDims[2]);
+  query.depth = q[3].value();
+  query.elementBytes = lowering.shapes.info(op.getQ()).elementType.getIntOrFloatBitWidth() / 8;
+  query.maxRows = 8;
+  Tile tile = chooseTile(lowering.target, query);
+  // Both products use the tile; the second is as wide as a head.
+  if (lowering.target.vectorRegisters >= 32) {
+    tile.nv = std::max<int64_t>(tile.nv, std::min<int64_t>(4, llvm::divideCeil(*query.depth, tile.lanes)));
+    while (tile.mr > 1 && tile.mr * tile.nv + tile.nv + 1 > lowering.target.vectorRegisters)
+      --tile.mr;
+  }
+
+  Kernel k(lowering, op, "attention_" + dimText(q[1]) + "x" + dimText(q[2]) + "x" + dimText(keysDims[2]) + "x" + dimText(q[3]));
+  TiledAttention a(k, op, tile);
+  nn::Dim paddedKeys = a.keys.ceilDiv(lowering.c(tile.nr())) * tile.nr();
+  nn::Dim pitch = paddedKeys + tile.lanes; // a line more: rows do not share cache sets
+  a.packed = k.scratch(paddedKeys * (a.headWidth * a.bytes));
+  a.scores = k.scratch((pitch * tile.mr + tile.lanes) * a.bytes);
+  // A copy of values that are rows of a wider matrix pays from a few tiles of queries on.
+  bool copies = a.valueHeads.row.constant() != a.valueWidthConst &&
+                !(a.queries.isConst() && a.queries.value() < 3 * tile.mr);
+  if (copies)
+    a.copied = k.scratch(a.keys * (a.valueWidthConst * a.bytes));
+  a.pitch = k.dim(pitch);
+
+  // Task: (image, key head, query head of the group, tile of rows).
+  int64_t group = a.heads == a.keyHeads ? 1 : a.heads.value() / a.keyHeads.value();
+  nn::Dim rowTiles = a.queries.ceilDiv(lowering.c(tile.mr)), perHead = rowTiles * group;
+  Ix tasks = k.dim(perHead), keyHeads = k.dim(a.keyHeads);
+  bool maybeFew = !a.queries.isAtLeast(fewRows + 1), alwaysFew = a.queries.isConst() && a.queries.value() <= fewRows;
+  k.loop(k.begin / tasks, (k.end - 1).max(k.begin) / tasks + 1, 1, [&](Ix segment) {
+    Ix image = segment / keyHeads, keyHead = segment % keyHeads;
+    Ix low = (k.begin - segment * tasks).max(k.c(0)), high = (k.end - segment * tasks).min(tasks);
+    Value keysAt = k.ptrAdd(a.keyHeadsAt.ptr, a.keyHeadsAt.at(image, keyHead), a.type);
+    Value values = k.ptrAdd(a.valueHeads.ptr, a.valueHeads.at(image, keyHead), a.type);
+    auto forTasks = [&](function_ref<void(Ix, Ix)> body) {
+      k.loop(low, high, 1, [&](Ix task) {
+        Ix head = keyHead * group + (group == 1 ? k.c(0) : task / k.dim(rowTiles));
+        body(head, (group == 1 ? task : task % k.dim(rowTiles)) * tile.mr);
+      });
+    };
+    auto few = [&] {
+      forTasks([&](Ix head, Ix firstRow) {
+        k.loop(firstRow, (firstRow + tile.mr).min(k.dim(a.queries)), 1,
+               [&](Ix row) { a.runFew(image, head, row, keysAt, values); });
+      });
+    };
+    auto many = [&] {
+      a.packKeys(keysAt, paddedKeys);
+      Value rows = copies ? a.copyValues(values) : values;
+      Ix rowPitch = copies ? k.c(a.valueWidthConst) : a.valueHeads.row;
+      forTasks([&](Ix head, Ix firstRow) { a.run(image, head, firstRow, rows, rowPitch); });
+    };
+    if (alwaysFew)
+      few();
+    else if (!maybeFew)
+      many();
+    else
+      k.ifThen(k.dim(a.queries) <= k.c(fewRows), few, many);
+  });
+
+  k.flops = a.batch * a.heads * a.queries * a.keys * (a.width + a.valueWidth) * 2;
+  k.bytes = (a.batch * a.heads * a.queries + a.batch * a.keyHeads * a.keys) * (a.width + a.valueWidth) * a.bytes;
+  double keyEstimate = constantDim(a.keys).value_or(256);
+  k.grain = taskGrain(2.0 * tile.mr * keyEstimate * (a.headWidth + a.valueWidthConst + 40), 0);
+  lowering.launch(k, a.batch * a.keyHeads * perHead);
+  return success();
+}
+
+static RegisterEmitter tiled({"nn.attention", "attention-tiled", 10, isTiledAttention, emitTiled});
+
+} // namespace nnopt::cpu
