@@ -21,39 +21,6 @@ template <typename OpTy> struct ShapePattern : OpRewritePattern<OpTy> {
   FuncShapes &shapes;
 };
 
-/// The shape operand of a reshape of a value of dimensions `from` to `to`, as reshape's -1 and 0.
-static std::optional<SmallVector<int64_t>> targetOf(ArrayRef<nn::Dim> from, ArrayRef<nn::Dim> to) {
-  SmallVector<int64_t> target;
-  bool inferred = false;
-  for (auto [i, d] : llvm::enumerate(to)) {
-    if (d.isConst() && d.value() != 0)
-      target.push_back(d.value());
-    else if (i < from.size() && from[i] == d)
-      target.push_back(0);
-    else if (!inferred && !d.isConst()) {
-      target.push_back(-1);
-      inferred = true;
-    } else {
-      return std::nullopt;
-    }
-  }
-  return target;
-}
-
-/// A reshape of x to dimensions `to`; null where its target has no constant form.
-static Value reshapeTo(Value x, ArrayRef<nn::Dim> to, PatternRewriter &rewriter, FuncShapes &shapes,
-                       Location loc) {
-  if (shapes.dims(x) == to)
-    return x;
-  auto target = targetOf(shapes.dims(x), to);
-  if (!target)
-    return {};
-  Value operand = makeIntsOp(rewriter, loc, *target);
-  Value result =
-      nn::ReshapeOp::create(rewriter, loc, untyped(elementTypeOf(x)), x, operand, UnitAttr());
-  return shapes.dims(result) == to ? result : Value();
-}
-
 //===----------------------------------------------------------------------===//
 // Transposes
 //===----------------------------------------------------------------------===//
@@ -111,6 +78,40 @@ struct TransposeIntoMatMul : OpRewritePattern<nn::MatMulOp> {
         op.setTransposeB(!op.getTransposeB());
       }
     });
+    return success();
+  }
+};
+
+/// reshape(transpose(x)) where the transpose swaps the last two dimensions and the reshape keeps them:
+/// transpose(reshape(x)). The transpose comes next to the matrix product that can absorb it (exporters merge
+/// batch and heads for the transpose of the keys alone).
+struct ReshapeOfSwapped : ShapePattern<nn::ReshapeOp> {
+  using ShapePattern::ShapePattern;
+  LogicalResult matchAndRewrite(nn::ReshapeOp op, PatternRewriter &rewriter) const override {
+    auto transpose = op.getX().getDefiningOp<nn::TransposeOp>();
+    auto to = shapes.dims(op.getResult());
+    if (!transpose || !transpose->hasOneUse() || transpose.getPerm().size() < 2 || to.size() < 2 ||
+        shapes.dims(op.getX()).take_back(2) != to.take_back(2))
+      return failure();
+    SmallVector<int64_t> perm(transpose.getPerm());
+    std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
+    if (!isIdentity(perm))
+      return failure();
+    nn::Dims before(to);
+    std::swap(before[before.size() - 1], before[before.size() - 2]);
+    Value reshaped = reshapeTo(transpose.getX(), before, rewriter, shapes, op.getLoc());
+    SmallVector<int64_t> swap = llvm::to_vector(llvm::seq<int64_t>(0, to.size()));
+    std::swap(swap[swap.size() - 1], swap[swap.size() - 2]);
+    if (!reshaped && op.getAllowZero()) {
+      // The same sizes in the other order.
+      Value sizes = nn::GatherOp::create(rewriter, op.getLoc(), untyped(elementTypeOf(op.getShape())), op.getShape(),
+                                         makeIntsOp(rewriter, op.getLoc(), swap), rewriter.getI64IntegerAttr(0));
+      reshaped = nn::ReshapeOp::create(rewriter, op.getLoc(), untyped(elementTypeOf(op.getX())), transpose.getX(),
+                                       sizes, op.getAllowZeroAttr());
+    }
+    if (!reshaped || shapes.dims(reshaped) != ArrayRef<nn::Dim>(before))
+      return failure();
+    rewriter.replaceOpWithNewOp<nn::TransposeOp>(op, op.getType(), reshaped, rewriter.getDenseI64ArrayAttr(swap));
     return success();
   }
 };
@@ -286,7 +287,7 @@ struct CleanupTransposesPass : impl::CleanupTransposesBase<CleanupTransposesPass
       return signalPassFailure();
     MLIRContext *ctx = &getContext();
     RewritePatternSet patterns(ctx);
-    patterns.add<TransposeToReshape, MatMulOfRows, MergeReshapes, ElementwiseBeforeReshape,
+    patterns.add<TransposeToReshape, ReshapeOfSwapped, MatMulOfRows, MergeReshapes, ElementwiseBeforeReshape,
                  DropNeutral>(ctx, shapes);
     patterns.add<TransposeIntoMatMul, DropRoundTrip>(ctx);
     GreedyRewriteConfig config;

@@ -81,6 +81,42 @@ int64_t eraseDeadOps(func::FuncOp func, RewriterBase &rewriter) {
 }
 
 //===----------------------------------------------------------------------===//
+// Reshapes
+//===----------------------------------------------------------------------===//
+
+/// The shape operand of a reshape of a value of dimensions `from` to `to`, as reshape's -1 and 0.
+static std::optional<SmallVector<int64_t>> targetOf(ArrayRef<nn::Dim> from, ArrayRef<nn::Dim> to) {
+  SmallVector<int64_t> target;
+  bool inferred = false;
+  for (auto [i, d] : llvm::enumerate(to)) {
+    if (d.isConst() && d.value() != 0)
+      target.push_back(d.value());
+    else if (i < from.size() && from[i] == d)
+      target.push_back(0);
+    else if (!inferred && !d.isConst()) {
+      target.push_back(-1);
+      inferred = true;
+    } else {
+      return std::nullopt;
+    }
+  }
+  return target;
+}
+
+Value reshapeTo(Value x, ArrayRef<nn::Dim> to, OpBuilder &rewriter, FuncShapes &shapes,
+                       Location loc) {
+  if (shapes.dims(x) == to)
+    return x;
+  auto target = targetOf(shapes.dims(x), to);
+  if (!target)
+    return {};
+  Value operand = makeIntsOp(rewriter, loc, *target);
+  Value result =
+      nn::ReshapeOp::create(rewriter, loc, untyped(elementTypeOf(x)), x, operand, UnitAttr());
+  return shapes.dims(result) == to ? result : Value();
+}
+
+//===----------------------------------------------------------------------===//
 // Constants
 //===----------------------------------------------------------------------===//
 

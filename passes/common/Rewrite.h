@@ -62,6 +62,11 @@ inline llvm::ArrayRef<int64_t> shapeOf(mlir::Value v) {
 /// The location of an operation that stands for all of `ops`.
 mlir::Location fusedLoc(llvm::ArrayRef<mlir::Operation *> ops);
 
+/// A reshape of x to dimensions `to` (x itself where it has them); null where the target has no constant
+/// form.
+mlir::Value reshapeTo(mlir::Value x, llvm::ArrayRef<nn::Dim> to, mlir::OpBuilder &rewriter, FuncShapes &shapes,
+                      mlir::Location loc);
+
 /// Whether `op` maps elements at equal (broadcast) positions: Elementwise or nn.map.
 inline bool isElementwise(mlir::Operation *op) {
   return mlir::isa_and_nonnull<nn::Elementwise, nn::MapOp>(op);

@@ -210,10 +210,24 @@ template <typename OpTy> struct RaiseProduct : RaisePattern<OpTy> {
   }
 };
 
+/// log(1 + e^x).
+struct RaiseSoftplus : RaisePattern<nn::LogOp> {
+  using RaisePattern::RaisePattern;
+  LogicalResult matchAndRewrite(nn::LogOp op, PatternRewriter &rewriter) const override {
+    Value e = minusNumber(op.getX(), 1);
+    auto exp = e ? e.getDefiningOp<nn::ExpOp>() : nn::ExpOp();
+    if (!exp || !isFloat(exp.getX()) || !shapes.sameDims(exp.getX(), op.getResult()))
+      return failure();
+    Value raised = nn::SoftplusOp::create(rewriter, fusedLoc({exp, op.getX().getDefiningOp(), op}), op.getType(), exp.getX());
+    replaceRaised(rewriter, op, raised);
+    return success();
+  }
+};
+
 } // namespace
 
 void addActivationPatterns(RewritePatternSet &patterns, FuncShapes &shapes) {
-  patterns.add<RaiseProduct<nn::MulOp>, RaiseProduct<nn::DivOp>>(patterns.getContext(), shapes);
+  patterns.add<RaiseProduct<nn::MulOp>, RaiseProduct<nn::DivOp>, RaiseSoftplus>(patterns.getContext(), shapes);
 }
 
 } // namespace nnopt

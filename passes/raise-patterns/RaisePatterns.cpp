@@ -22,6 +22,8 @@ struct RaisePatternsPass : impl::RaisePatternsBase<RaisePatternsPass> {
     RewritePatternSet patterns(&getContext());
     addActivationPatterns(patterns, shapes);
     addNormalizationPatterns(patterns, shapes);
+    addGroupNormPatterns(patterns, shapes);
+    addRearrangementPatterns(patterns, shapes);
     GreedyRewriteConfig config;
     config.setListener(&shapes);
     config.setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled);
@@ -29,6 +31,8 @@ struct RaisePatternsPass : impl::RaisePatternsBase<RaisePatternsPass> {
     // at.
     config.setUseTopDownTraversal(true);
     (void)applyPatternsGreedily(getOperation(), std::move(patterns), config);
+    // Of a softmax and products that are recognized by now.
+    numAttentions += raiseAttention(getOperation(), shapes);
   }
 };
 

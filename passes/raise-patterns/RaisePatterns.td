@@ -1,5 +1,5 @@
 def RaisePatterns : Pass<"raise-patterns", "::mlir::func::FuncOp"> {
-  let summary = "Recognize activations and normalizations that are written out";
+  let summary = "Recognize activations, normalizations, attention and pixel shuffles that are written out";
   let description = [{
     Exporters spell one function as several operations. Recognized, in any order of factors and
     summands and with division or multiplication by the inverse:
@@ -8,10 +8,22 @@ def RaisePatterns : Pass<"raise-patterns", "::mlir::func::FuncOp"> {
     - `softmax` as exponentials over their sum;
     - `layer_norm` and `rms_norm` over trailing dimensions, with scale and shift by vectors behind
       them.
+    - `softplus` as log(1 + e^x);
+    - `group_norm` as an instance normalization between reshapes to one channel a group, with scale and
+      shift of each channel behind it;
+    - `depth_to_space` (both orders of channels) as a transpose between reshapes;
+    - `attention` as `softmax(scale * q k^T + mask) v`: the scale on q, k, both or the scores, by mul or div
+      and through transposes; a soft cap; masks that are added, or chosen by `where`; key heads repeated by
+      expand and reshape (grouped queries); `where(is_nan(p), 0, p)` behind the softmax. A constant mask, or
+      a slice of one, that is 0 up to a diagonal and -infinity (or the lowest f32) behind it is `causal`.
+
+    Attention keeps its form where scores or probabilities have other users, where the head size is not
+    static, or where the operands of a product broadcast other than one key head to all query heads.
 
     Each is the same function of real numbers; the constants must agree to 1e-6.
 
     Doctest: test/passes/raise-patterns/doctest.mlir
   }];
+  let statistics = [Statistic<"numAttentions", "attentions", "Attentions recognized">];
   let dependentDialects = ["::nnopt::nn::NNDialect"];
 }

@@ -115,3 +115,67 @@ func.func @softmax(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   %4 = nn.div %2, %3 : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
   return %4 : tensor<?x4xf32>
 }
+
+// -----
+
+// CHECK-LABEL: func @attention
+func.func @attention(%q: tensor<1x2x?x8xf32>, %k: tensor<1x2x5x8xf32>, %v: tensor<1x2x5x8xf32>, %m: tensor<1x1x1x5xf32>) -> tensor<1x2x?x8xf32> {
+  // CHECK-NEXT: nn.attention %arg0, %arg1, %arg2, %arg3 {scale = 5.000000e-01 : f64}
+  // CHECK-NEXT: return
+  %c = nn.constant dense<0.5> : tensor<f32>
+  %0 = nn.matmul %q, %k {transpose_b} : (tensor<1x2x?x8xf32>, tensor<1x2x5x8xf32>) -> tensor<1x2x?x5xf32>
+  %1 = nn.mul %0, %c : (tensor<1x2x?x5xf32>, tensor<f32>) -> tensor<1x2x?x5xf32>
+  %2 = nn.add %1, %m : (tensor<1x2x?x5xf32>, tensor<1x1x1x5xf32>) -> tensor<1x2x?x5xf32>
+  %3 = nn.softmax %2 {axis = 3 : i64} : (tensor<1x2x?x5xf32>) -> tensor<1x2x?x5xf32>
+  %4 = nn.matmul %3, %v : (tensor<1x2x?x5xf32>, tensor<1x2x5x8xf32>) -> tensor<1x2x?x8xf32>
+  return %4 : tensor<1x2x?x8xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @softplus
+func.func @softplus(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // CHECK-NEXT: nn.softplus %arg0
+  // CHECK-NEXT: return
+  %one = nn.constant dense<1.0> : tensor<f32>
+  %0 = nn.exp %x : (tensor<4xf32>) -> tensor<4xf32>
+  %1 = nn.add %0, %one : (tensor<4xf32>, tensor<f32>) -> tensor<4xf32>
+  %2 = nn.log %1 : (tensor<4xf32>) -> tensor<4xf32>
+  return %2 : tensor<4xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @group_norm
+func.func @group_norm(%x: tensor<?x4x5x5xf32>) -> tensor<?x4x5x5xf32> {
+  // CHECK-DAG: %[[S:.*]] = nn.constant dense<[1.000000e+00, 2.000000e+00, 3.000000e+00, 4.000000e+00]>
+  // CHECK-DAG: %[[B:.*]] = nn.constant dense<5.000000e-01> : tensor<4xf32>
+  // CHECK-NEXT: nn.group_norm %arg0, %[[S]], %[[B]] {epsilon = 1.000000e-05 : f64, num_groups = 2 : i64}
+  // CHECK-NEXT: return
+  %a = nn.constant dense<[0, 2, -1]> : tensor<3xi64>
+  %b = nn.constant dense<[-1, 4, 5, 5]> : tensor<4xi64>
+  %ones = nn.constant dense<1.0> : tensor<2xf32>
+  %zeros = nn.constant dense<0.0> : tensor<2xf32>
+  %w = nn.constant dense<[[[1.0]], [[2.0]], [[3.0]], [[4.0]]]> : tensor<4x1x1xf32>
+  %t = nn.constant dense<0.5> : tensor<1x4x1x1xf32>
+  %0 = nn.reshape %x, %a : (tensor<?x4x5x5xf32>, tensor<3xi64>) -> tensor<?x2x50xf32>
+  %1 = nn.group_norm %0, %ones, %zeros {num_groups = 2 : i64, epsilon = 1.0e-5 : f64} : (tensor<?x2x50xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2x50xf32>
+  %2 = nn.reshape %1, %b : (tensor<?x2x50xf32>, tensor<4xi64>) -> tensor<?x4x5x5xf32>
+  %3 = nn.mul %2, %w : (tensor<?x4x5x5xf32>, tensor<4x1x1xf32>) -> tensor<?x4x5x5xf32>
+  %4 = nn.add %3, %t : (tensor<?x4x5x5xf32>, tensor<1x4x1x1xf32>) -> tensor<?x4x5x5xf32>
+  return %4 : tensor<?x4x5x5xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @pixel_shuffle
+func.func @pixel_shuffle(%x: tensor<1x12x4x5xf32>) -> tensor<1x3x8x10xf32> {
+  // CHECK-NEXT: nn.depth_to_space %arg0 {blocksize = 2 : i64, crd}
+  // CHECK-NEXT: return
+  %a = nn.constant dense<[1, 3, 2, 2, 4, 5]> : tensor<6xi64>
+  %b = nn.constant dense<[1, 3, 8, 10]> : tensor<4xi64>
+  %0 = nn.reshape %x, %a : (tensor<1x12x4x5xf32>, tensor<6xi64>) -> tensor<1x3x2x2x4x5xf32>
+  %1 = nn.transpose %0 {perm = array<i64: 0, 1, 4, 2, 5, 3>} : (tensor<1x3x2x2x4x5xf32>) -> tensor<1x3x4x2x5x2xf32>
+  %2 = nn.reshape %1, %b : (tensor<1x3x4x2x5x2xf32>, tensor<4xi64>) -> tensor<1x3x8x10xf32>
+  return %2 : tensor<1x3x8x10xf32>
+}

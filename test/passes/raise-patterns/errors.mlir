@@ -90,3 +90,47 @@ func.func @no_softmax(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
   %4 = nn.div %2, %3 : (tensor<2x4xf32>, tensor<1x1xf32>) -> tensor<2x4xf32>
   return %4 : tensor<2x4xf32>
 }
+
+// -----
+
+// Twice the shift: not log(1 + e^x).
+// CHECK-LABEL: func @softplus_of_two
+// CHECK-NOT: nn.softplus
+func.func @softplus_of_two(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %two = nn.constant dense<2.0> : tensor<f32>
+  %0 = nn.exp %x : (tensor<4xf32>) -> tensor<4xf32>
+  %1 = nn.add %0, %two : (tensor<4xf32>, tensor<f32>) -> tensor<4xf32>
+  %2 = nn.log %1 : (tensor<4xf32>) -> tensor<4xf32>
+  return %2 : tensor<4xf32>
+}
+
+// -----
+
+// The groups run over half an image and half a batch.
+// CHECK-LABEL: func @groups_across_images
+// CHECK: num_groups = 2
+// CHECK: nn.reshape
+func.func @groups_across_images(%x: tensor<4x4x6xf32>) -> tensor<4x4x6xf32> {
+  %a = nn.constant dense<[2, 2, 24]> : tensor<3xi64>
+  %b = nn.constant dense<[4, 4, 6]> : tensor<3xi64>
+  %ones = nn.constant dense<1.0> : tensor<2xf32>
+  %zeros = nn.constant dense<0.0> : tensor<2xf32>
+  %0 = nn.reshape %x, %a : (tensor<4x4x6xf32>, tensor<3xi64>) -> tensor<2x2x24xf32>
+  %1 = nn.group_norm %0, %ones, %zeros {num_groups = 2 : i64, epsilon = 1.0e-5 : f64} : (tensor<2x2x24xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<2x2x24xf32>
+  %2 = nn.reshape %1, %b : (tensor<2x2x24xf32>, tensor<3xi64>) -> tensor<4x4x6xf32>
+  return %2 : tensor<4x4x6xf32>
+}
+
+// -----
+
+// Rows and columns of a block exchanged.
+// CHECK-LABEL: func @transposed_blocks
+// CHECK-NOT: nn.depth_to_space
+func.func @transposed_blocks(%x: tensor<1x12x4x5xf32>) -> tensor<1x3x8x10xf32> {
+  %a = nn.constant dense<[1, 3, 2, 2, 4, 5]> : tensor<6xi64>
+  %b = nn.constant dense<[1, 3, 8, 10]> : tensor<4xi64>
+  %0 = nn.reshape %x, %a : (tensor<1x12x4x5xf32>, tensor<6xi64>) -> tensor<1x3x2x2x4x5xf32>
+  %1 = nn.transpose %0 {perm = array<i64: 0, 1, 4, 3, 5, 2>} : (tensor<1x3x2x2x4x5xf32>) -> tensor<1x3x4x2x5x2xf32>
+  %2 = nn.reshape %1, %b : (tensor<1x3x4x2x5x2xf32>, tensor<4xi64>) -> tensor<1x3x8x10xf32>
+  return %2 : tensor<1x3x8x10xf32>
+}
