@@ -36,11 +36,16 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end)
   func.addPass(createMergeParallelConvs());
   func.addPass(createMergeSequentialLinear());
   func.addPass(createFoldLinearBias());
+  func.addPass(createFoldPad());
+  func.addPass(createFoldNormAffine());
+  func.addPass(createMergeConstants());
+  func.addPass(createCSEPass());
   if (end == PipelineEnd::Graph) {
     func.addPass(createCanonicalizerPass());
     func.addPass(createCSEPass());
     return;
   }
+  func.addPass(createMergeSharedInput());
   func.addPass(createConvertLayout());
   func.addPass(createCSEPass());
   func.addPass(createCleanupTransposes());

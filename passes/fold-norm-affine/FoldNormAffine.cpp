@@ -1,0 +1,94 @@
+//===- FoldNormAffine.cpp - scale and shift of norms into weights ---------===//
+#include "passes/Passes.h"
+#include "passes/common/Affine.h"
+
+using namespace mlir;
+
+namespace nnopt {
+#define GEN_PASS_DEF_FOLDNORMAFFINE
+#include "passes/Passes.h.inc"
+
+namespace {
+
+constexpr StringLiteral kPass = "fold-norm-affine";
+
+/// Collects the products that use `v`; says why there is something else.
+std::string collectProducts(Value v, SmallVectorImpl<nn::MatMulOp> &products) {
+  for (OpOperand &use : v.getUses()) {
+    Operation *user = use.getOwner();
+    if (isa<nn::ReshapeOp, nn::FlattenOp>(user)) {
+      ArrayRef<int64_t> before = shapeOf(v), after = shapeOf(user->getResult(0));
+      if (use.getOperandNumber() != 0 || after.empty() || before.back() != after.back())
+        return "a reshape that takes rows apart uses it";
+      if (std::string why = collectProducts(user->getResult(0), products); !why.empty())
+        return why;
+      continue;
+    }
+    auto product = dyn_cast<nn::MatMulOp>(user);
+    if (!product)
+      return user->hasTrait<OpTrait::IsTerminator>() ? "it is an output"
+                                                     : (user->getName().getStringRef() + " uses it too").str();
+    Value w = product.getB();
+    if (use.getOperandNumber() != 0 || product.getTransposeA() || rankOf(w) != 2 || !isConstant(w))
+      return "a product uses it otherwise than as rows times constant weights";
+    if (!w.hasOneUse())
+      return "the weights of a product are used elsewhere too";
+    if (std::string why = whyNotAffineBefore(product, /*scaled=*/true, /*shifted=*/true); !why.empty())
+      return "of a product behind it: " + why;
+    products.push_back(product);
+  }
+  return products.empty() ? "nothing uses it" : "";
+}
+
+struct FoldNormAffinePass : impl::FoldNormAffineBase<FoldNormAffinePass> {
+  void runOnOperation() override {
+    IRRewriter rewriter(&getContext());
+    SmallVector<Operation *> norms;
+    getOperation().walk([&](Operation *op) {
+      if (isa<nn::LayerNormOp, nn::RMSNormOp>(op))
+        norms.push_back(op);
+    });
+    for (Operation *norm : norms)
+      if (std::string why = fold(rewriter, norm); !why.empty())
+        missedRemark(norm->getLoc(), kPass, "not-folded") << remark::reason("{0}", why);
+  }
+
+  std::string fold(IRRewriter &rewriter, Operation *op) {
+    auto layer = dyn_cast<nn::LayerNormOp>(op);
+    auto rms = dyn_cast<nn::RMSNormOp>(op);
+    Value x = op->getOperand(0), scaleValue = op->getOperand(1), biasValue = layer ? layer.getBias() : Value();
+    Type type = elementTypeOf(x);
+    int64_t axis = layer ? layer.getAxis() : rms.getAxis(), width = shapeOf(x).back();
+    if ((!type.isF32() && !type.isF64()) || ShapedType::isDynamic(width))
+      return "the element type is not f32 or f64, or the size of a row is not static";
+    if (axis != rankOf(x) - 1)
+      return "it normalizes over more than the last dimension";
+    auto scale = vectorAlong(scaleValue, rankOf(x) - 1, rankOf(x), width);
+    std::optional<std::vector<double>> shift = std::vector<double>();
+    if (biasValue)
+      shift = vectorAlong(biasValue, rankOf(x) - 1, rankOf(x), width);
+    if (!scale || !shift)
+      return "its scale or shift is not constant";
+    if (!biasValue && llvm::all_of(*scale, [](double s) { return s == 1; }))
+      return ""; // Nothing to fold.
+    SmallVector<nn::MatMulOp> products;
+    if (std::string why = collectProducts(op->getResult(0), products); !why.empty())
+      return why;
+    for (nn::MatMulOp product : products)
+      rewriter.replaceOp(product, applyAffineBefore(rewriter, product, *scale, *shift, fusedLoc({op, product})));
+    rewriter.setInsertionPoint(op);
+    Value ones = makeNumbersOp(rewriter, op->getLoc(), type, {width}, std::vector<double>(width, 1), "ones");
+    if (layer)
+      rewriter.replaceOpWithNewOp<nn::LayerNormOp>(op, op->getResultTypes()[0], x, ones, Value(), layer.getAxisAttr(),
+                                                   layer.getEpsilonAttr());
+    else
+      rewriter.replaceOpWithNewOp<nn::RMSNormOp>(op, op->getResultTypes()[0], x, ones, rms.getAxisAttr(),
+                                                 rms.getEpsilonAttr());
+    passedRemark(ones.getLoc(), kPass, "folded") << remark::metric("Products", (int64_t)products.size());
+    ++numFolded;
+    return "";
+  }
+};
+
+} // namespace
+} // namespace nnopt
