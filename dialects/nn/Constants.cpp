@@ -21,6 +21,11 @@ int64_t elementBytes(Type type) {
   return std::max<int64_t>(1, (type.getIntOrFloatBitWidth() + 7) / 8);
 }
 
+/// int4 and int2.
+static bool isNarrowSigned(Type type) {
+  return type.isSignlessInteger() && type.getIntOrFloatBitWidth() < 8 && !type.isInteger(1);
+}
+
 //===----------------------------------------------------------------------===//
 // Reading
 //===----------------------------------------------------------------------===//
@@ -58,6 +63,13 @@ std::optional<ConstantData> ConstantData::get(Attribute attr) {
     return data;
   }
   ArrayRef<char> raw = dense.getRawData();
+  if (isNarrowSigned(type)) {
+    // The attribute holds clean bits, memory sign-extended ones.
+    unsigned bits = type.getIntOrFloatBitWidth();
+    for (int64_t i = 0; i < count; ++i)
+      data.owned.push_back(llvm::SignExtend32((uint8_t)raw[dense.isSplat() ? 0 : i], bits));
+    return data;
+  }
   if (!dense.isSplat() || count <= 1) {
     data.view = raw.take_front(count * width);
     return data;
@@ -150,6 +162,12 @@ static ElementsAttr makeResource(RankedTensorType type, AsmResourceBlob blob, St
 }
 
 static ElementsAttr makeDense(RankedTensorType type, ArrayRef<char> bytes) {
+  if (isNarrowSigned(type.getElementType())) {
+    std::vector<char> clean(bytes.begin(), bytes.end());
+    for (char &c : clean)
+      c &= (1 << type.getElementTypeBitWidth()) - 1;
+    return DenseElementsAttr::getFromRawBuffer(type, clean);
+  }
   if (!type.getElementType().isInteger(1))
     return DenseElementsAttr::getFromRawBuffer(type, bytes);
   SmallVector<bool> bools;

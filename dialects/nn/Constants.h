@@ -11,11 +11,11 @@
 
 namespace nnopt::nn {
 
-/// Bytes of one element in memory: the ONNX width, 1 for bool, 0 for host values.
+/// Bytes of one element in memory: the ONNX width, 1 for what is narrower, 0 for host values.
 int64_t elementBytes(mlir::Type type);
 
-/// The bytes of a constant tensor, row-major, little endian, bool one byte each: a view into the
-/// mapped model file or a resource blob where possible, an own copy for `dense` attributes.
+/// The bytes of a constant tensor, row-major, little endian, bool and narrower than a byte one byte
+/// each (signed integers sign-extended): a view into the mapped model file or a resource blob where possible, an own copy for `dense` attributes.
 class ConstantData {
 public:
   /// Null for attributes that are not dense or dense_resource.

@@ -9,7 +9,8 @@ namespace nnopt::nn {
 
 static int64_t rankOf(Value v) { return cast<RankedTensorType>(v.getType()).getRank(); }
 
-/// Clones attributes and epilogue; operands are activation, weight, bias, epilogue arguments.
+/// Clones attributes and epilogue; operands are activation, weight, bias, zero points, epilogue
+/// arguments.
 template <typename Contraction>
 static LinearOp cloneContraction(Contraction op, OpBuilder &b, Location loc, Value activation,
                                  Value weight, Value bias) {
@@ -17,13 +18,13 @@ static LinearOp cloneContraction(Contraction op, OpBuilder &b, Location loc, Val
   state.addOperands({activation, weight});
   if (bias)
     state.addOperands(bias);
-  state.addOperands(op.getEpilogueArgs());
+  state.addOperands(op->getOperands().drop_front(op.getBias() ? 3 : 2));
   state.addTypes(op->getResultTypes());
   state.addAttributes(op->getDiscardableAttrDictionary().getValue());
   typename Contraction::Properties &properties =
       state.getOrAddProperties<typename Contraction::Properties>();
   properties = op.getProperties();
-  properties.operandSegmentSizes = {1, 1, bias ? 1 : 0, (int32_t)op.getEpilogueArgs().size()};
+  properties.operandSegmentSizes[2] = bias ? 1 : 0;
   Region *epilogue = state.addRegion();
   IRMapping mapping;
   op.getEpilogue().cloneInto(epilogue, mapping);

@@ -19,8 +19,9 @@ def NN_Dialect : Dialect {
     symbolic shape analysis (`ShapeFunction`, `nn::Dim`), never by the types. The location of an
     operation holds the names of the ONNX nodes it came from.
 
-    Element types: `f64 f32 f16 bf16`, the 8-bit floats, `i1` (bool, one byte each in memory),
-    signless `i8 i16 i32 i64` (ONNX signed integers) and `ui8 ui16 ui32 ui64`, and `!nn.string`.
+    Element types: `f64 f32 f16 bf16`, the 8-bit floats, `f4E2M1FN`, `i1` (bool), signless
+    `i2 i4 i8 i16 i32 i64` (ONNX signed integers) and `ui2 ui4 ui8 ui16 ui32 ui64`, and `!nn.string`.
+    What is narrower than a byte takes one byte in memory (signed integers sign-extended).
 
     Strings, sequences, optionals and maps are *host values*: the runtime keeps them as opaque objects and
     library operations (NNHostOps.td) work on them; no kernel sees them.
@@ -89,6 +90,8 @@ def NN_NearestMode : NN_Enum<"NearestMode", "Rounding of nearest", ["round_prefe
 def NN_NearestModeAttr : EnumAttr<NN_Dialect, NN_NearestMode, "nearest_mode"> { let assemblyFormat = "`<` $value `>`"; }
 def NN_SamplePadding : NN_Enum<"SamplePadding", "What lies outside of a sampled image", ["zeros", "border", "reflection"]>;
 def NN_SamplePaddingAttr : EnumAttr<NN_Dialect, NN_SamplePadding, "sample_padding"> { let assemblyFormat = "`<` $value `>`"; }
+def NN_RoundMode : NN_Enum<"RoundMode", "Rounding to a power of two (f8E8M0FNU)", ["up", "down", "nearest"]>;
+def NN_RoundModeAttr : EnumAttr<NN_Dialect, NN_RoundMode, "round_mode"> { let assemblyFormat = "`<` $value `>`"; }
 def NN_Direction : NN_Enum<"Direction", "Direction of a recurrent cell", ["forward", "reverse", "bidirectional"]>;
 def NN_DirectionAttr : EnumAttr<NN_Dialect, NN_Direction, "direction"> { let assemblyFormat = "`<` $value `>`"; }
 

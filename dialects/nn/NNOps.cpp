@@ -84,6 +84,17 @@ static LogicalResult verifyEpilogue(Operation *op, Region &epilogue, ValueRange 
   return verifyScalarYield(op, block, result);
 }
 
+/// A zero point has the integer type of the operand that it belongs to.
+static LogicalResult verifyZeroPoint(Operation *op, Value zero, Value operand) {
+  if (!zero)
+    return success();
+  Type type = elementTypeOf(operand);
+  if (!isa<IntegerType>(type) || elementTypeOf(zero) != type)
+    return op->emitOpError("zero point of type ")
+           << elementTypeOf(zero) << " for an operand of type " << type;
+  return success();
+}
+
 /// Attributes that conv and conv_transpose share. `spatial` is the rank of x minus 2.
 template <typename ConvLike> static LogicalResult verifyConvLike(ConvLike op, bool transposed) {
   int64_t rank = op.getX().getType().getRank();
@@ -115,7 +126,12 @@ template <typename ConvLike> static LogicalResult verifyConvLike(ConvLike op, bo
   return verifyEpilogue(op, op.getEpilogue(), op.getEpilogueArgs(), op.getResult());
 }
 
-LogicalResult ConvOp::verify() { return verifyConvLike(*this, /*transposed=*/false); }
+LogicalResult ConvOp::verify() {
+  if (failed(verifyZeroPoint(*this, getXZero(), getX())) ||
+      failed(verifyZeroPoint(*this, getWZero(), getW())))
+    return failure();
+  return verifyConvLike(*this, /*transposed=*/false);
+}
 
 LogicalResult ConvTransposeOp::verify() {
   if (getOutputPadding().size() + 2 != (size_t)getX().getType().getRank())
@@ -132,6 +148,9 @@ LogicalResult MatMulOp::verify() {
     return emitOpError("only operands of rank 2 or more can be transposed");
   if (getBias() && getBias().getType().getRank() != 1)
     return emitOpError("bias must have rank 1, got ") << getBias().getType().getRank();
+  if (failed(verifyZeroPoint(*this, getAZero(), getA())) ||
+      failed(verifyZeroPoint(*this, getBZero(), getB())))
+    return failure();
   return verifyEpilogue(*this, getEpilogue(), getEpilogueArgs(), getResult());
 }
 

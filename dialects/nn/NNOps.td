@@ -86,9 +86,11 @@ def NN_CastOp : NN_UnaryOp<"cast"> {
   let summary = "Conversion to another element type by the rules of ONNX Cast.";
   let description = [{
     float to int truncates, anything to bool is `!= 0`, narrowing to 8-bit floats saturates when
-    `saturate` is set.
+    `saturate` is set (to f4E2M1FN it always does). `round_mode` is that of f8E8M0FNU, which takes
+    the exponent of |x|; all other types round to nearest, halves to even.
   }];
-  let arguments = (ins NN_Tensor:$x, TypeAttr:$to, DefaultValuedAttr<BoolAttr, "true">:$saturate);
+  let arguments = (ins NN_Tensor:$x, TypeAttr:$to, DefaultValuedAttr<BoolAttr, "true">:$saturate,
+                       DefaultValuedAttr<NN_RoundModeAttr, "RoundMode::up">:$round_mode);
   let hasFolder = 1;
 }
 
@@ -136,6 +138,20 @@ def NN_WhereOp : NN_ElementwiseOp<"where"> {
 def NN_ClipOp : NN_ElementwiseOp<"clip"> {
   let summary = "min(max(x, lo), hi); NaN stays NaN. lo and hi are scalars.";
   let arguments = (ins NN_Tensor:$x, NN_Tensor:$lo, NN_Tensor:$hi);
+}
+
+def NN_QuantizeOp : NN_ElementwiseOp<"quantize"> {
+  let summary = "round(x / scale) + zero_point, halves to even, clamped to the integer type `to`; or x / scale as float `to`.";
+  let description = [{
+    The quotient is rounded to `precision` first (the type of the scale by default). A narrow float
+    `to` takes it by the rules of `nn.cast`.
+  }];
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$scale, Optional<NN_Tensor>:$zero_point, TypeAttr:$to,
+                       DefaultValuedAttr<BoolAttr, "true">:$saturate, OptionalAttr<TypeAttr>:$precision);
+}
+def NN_DequantizeOp : NN_ElementwiseOp<"dequantize"> {
+  let summary = "(x - zero_point) * scale as float `to`; the difference of integers is exact.";
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$scale, Optional<NN_Tensor>:$zero_point, TypeAttr:$to);
 }
 
 def NN_MapOp : NN_Op<"map", [SingleBlock, IsolatedFromAbove, AttrSizedOperandSegments]> {
@@ -424,15 +440,18 @@ def NN_ConvOp : NN_LinearOpBase<"conv"> {
   let summary = "N-dimensional convolution (cross-correlation), grouped, with bias and epilogue.";
   let description = [{
     x is [N, C, spatial...], or [N, spatial..., C] when `channels_last` is set (the result alike);
-    w is always [M, C / group, kernel...]; bias is [M]. pads: all begins, then all ends.
+    w is always [M, C / group, kernel...]; bias is [M]. pads: all begins, then all ends. Integers of
+    8 bits and less accumulate in i32; their zero points, `x_zero` (a scalar) and `w_zero` (a scalar
+    or [M]), are subtracted first, and padding counts as x_zero.
   }];
-  let arguments = (ins NN_Tensor:$x, NN_Tensor:$w, Optional<NN_Tensor>:$bias, Variadic<NN_Tensor>:$epilogue_args,
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$w, Optional<NN_Tensor>:$bias, Optional<NN_Tensor>:$x_zero,
+                       Optional<NN_Tensor>:$w_zero, Variadic<NN_Tensor>:$epilogue_args,
                        DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads, DenseI64ArrayAttr:$dilations,
                        I64Attr:$group, UnitAttr:$channels_last);
   let results = (outs NN_Tensor:$result);
   let regions = (region AnyRegion:$epilogue);
   let assemblyFormat = [{
-    $x `,` $w (`bias` $bias^)? (`epilogue` `(` $epilogue_args^ `)`)? attr-dict `:`
+    $x `,` $w (`bias` $bias^)? (`x_zero` $x_zero^)? (`w_zero` $w_zero^)? (`epilogue` `(` $epilogue_args^ `)`)? attr-dict `:`
     functional-type(operands, results) ($epilogue^)?
   }];
   let hasVerifier = 1;
@@ -454,17 +473,25 @@ def NN_MatMulOp : NN_LinearOpBase<"matmul"> {
   let summary = "Batched matrix product as numpy.matmul, with bias [N] and epilogue.";
   let description = [{
     `transpose_a`, `transpose_b` swap the last two dimensions of an operand of rank 2 or more first.
-    The bias is added along the last dimension of the result.
+    The bias is added along the last dimension of the result. Integers of 8 bits and less accumulate
+    in i32; their zero points, `a_zero` (a scalar or one for each row, [M]) and `b_zero` (a scalar or
+    one for each column, [N]), are subtracted first.
   }];
-  let arguments = (ins NN_Tensor:$a, NN_Tensor:$b, Optional<NN_Tensor>:$bias, Variadic<NN_Tensor>:$epilogue_args,
+  let arguments = (ins NN_Tensor:$a, NN_Tensor:$b, Optional<NN_Tensor>:$bias, Optional<NN_Tensor>:$a_zero,
+                       Optional<NN_Tensor>:$b_zero, Variadic<NN_Tensor>:$epilogue_args,
                        UnitAttr:$transpose_a, UnitAttr:$transpose_b);
   let results = (outs NN_Tensor:$result);
   let regions = (region AnyRegion:$epilogue);
   let assemblyFormat = [{
-    $a `,` $b (`bias` $bias^)? (`epilogue` `(` $epilogue_args^ `)`)? attr-dict `:`
+    $a `,` $b (`bias` $bias^)? (`a_zero` $a_zero^)? (`b_zero` $b_zero^)? (`epilogue` `(` $epilogue_args^ `)`)? attr-dict `:`
     functional-type(operands, results) ($epilogue^)?
   }];
   let hasVerifier = 1;
+}
+def NN_InverseOp : NN_Op<"inverse"> {
+  let summary = "Inverses of the square matrices in the last two dimensions.";
+  let arguments = (ins NN_Tensor:$x);
+  let results = (outs NN_Tensor:$result);
 }
 def NN_EinsumOp : NN_Op<"einsum"> {
   let summary = "Einstein summation; `equation` is explicit (has `->`) and without spaces.";

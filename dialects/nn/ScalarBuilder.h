@@ -1,9 +1,9 @@
 //===- ScalarBuilder.h - scalar code of elementwise operations --*- C++ -*-===//
 //
-// Private to dialects/nn/Scalars*.cpp. Every method takes scalars or vectors (of any rank) alike;
+// Shared by dialects/nn/Scalars*.cpp and the kernel builder. Every method takes scalars or vectors (of any rank) alike;
 // constants are splats of the type of the value they meet.
 //
-// Numerics: f16, bf16 and 8-bit floats are computed in f32, so that each operation rounds once,
+// Numerics: floats narrower than 32 bits are computed in f32, so that each operation rounds once,
 // when its result is narrowed. Integers are signless; whether they are unsigned says the element
 // type of the tensor. Selections are compare + select in the operand order of the x86 min/max
 // instructions (`maxps(a, b)` is `a > b ? a : b`, b when one is NaN), which keep a NaN in b.
@@ -89,8 +89,8 @@ struct ScalarBuilder {
   /// A float value as f32 or, where it is f64, itself.
   Value widen(Value x);
   /// An f32 or f64 value as float type `to`; 8-bit floats clamp to their range if `saturate` is
-  /// set and become infinity or NaN beyond it otherwise.
-  Value narrow(Value x, mlir::Type to, bool saturate = true);
+  /// set and become infinity or NaN beyond it otherwise. `mode` is that of f8E8M0FNU.
+  Value narrow(Value x, mlir::Type to, bool saturate = true, RoundMode mode = RoundMode::up);
   /// An f32 or f64 value as an integer, truncated: NaN and values out of range give what x86 code
   /// of onnxruntime and numpy gives for 8 to 32 bits (the low bits of a wider conversion) and are
   /// clamped for 64; never poison.

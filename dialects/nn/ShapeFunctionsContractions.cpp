@@ -10,10 +10,10 @@ namespace nnopt::nn {
 //===----------------------------------------------------------------------===//
 
 /// Element type of the accumulator that a contraction returns without an epilogue: the operand
-/// type, i32 for 8-bit integers.
+/// type, i32 for integers of 8 bits and less.
 static Type accumulatorType(Type operand) {
   auto integer = dyn_cast<IntegerType>(operand);
-  return integer && integer.getWidth() == 8 ? IntegerType::get(operand.getContext(), 32) : operand;
+  return integer && integer.getWidth() <= 8 ? IntegerType::get(operand.getContext(), 32) : operand;
 }
 
 /// Result element type: what the epilogue yields, with the signedness of the current type.
@@ -47,6 +47,16 @@ static LogicalResult checkBiasAndEpilogue(Contraction op, ShapeContext &ctx, Arr
              << shape::str(more) << " does not broadcast to " << shape::str(dims);
   }
   return success();
+}
+
+/// Fails unless a zero point is one number or, where `count` is given, one for each of `count`.
+static LogicalResult checkZeroPoint(Operation *op, ShapeContext &ctx, Value zero, Dim count,
+                                    const char *what) {
+  if (!zero || ctx.rank(zero) == 0)
+    return success();
+  if (count && ctx.rank(zero) == 1)
+    return shape::checkSame(op, ctx.dims(zero)[0], count, what);
+  return op->emitOpError("zero point of ") << shape::str(ctx.dims(zero)) << " does not fit";
 }
 
 /// The size of a window of `kernel` elements with gaps.
@@ -110,7 +120,9 @@ LogicalResult ConvOp::inferShapes(ShapeContext &ctx) {
     spatial.push_back(count);
   }
   Dims dims = imageDims(x[0], w[0], spatial, last);
-  if (failed(checkBiasAndEpilogue(*this, ctx, dims, w[0])))
+  if (failed(checkBiasAndEpilogue(*this, ctx, dims, w[0])) ||
+      failed(checkZeroPoint(*this, ctx, getXZero(), Dim(), "")) ||
+      failed(checkZeroPoint(*this, ctx, getWZero(), w[0], "sizes of w_zero and the result")))
     return failure();
   ctx.set(getResult(), contractionType(*this, ctx.info(getX()).elementType), dims);
   return success();
@@ -181,9 +193,20 @@ LogicalResult MatMulOp::inferShapes(ShapeContext &ctx) {
     dims->push_back(b.back());
   if (getBias() && dims->empty())
     return emitOpError("a scalar result has no dimension for a bias");
-  if (failed(checkBiasAndEpilogue(*this, ctx, *dims, dims->empty() ? Dim() : dims->back())))
+  Dim rows = a[a.size() - 2], columns = b.back();
+  if (failed(checkBiasAndEpilogue(*this, ctx, *dims, dims->empty() ? Dim() : dims->back())) ||
+      failed(checkZeroPoint(*this, ctx, getAZero(), rows, "sizes of a_zero and the result")) ||
+      failed(checkZeroPoint(*this, ctx, getBZero(), columns, "sizes of b_zero and the result")))
     return failure();
   ctx.set(getResult(), contractionType(*this, ctx.info(getA()).elementType), *dims);
+  return success();
+}
+
+LogicalResult InverseOp::inferShapes(ShapeContext &ctx) {
+  Dims x(ctx.dims(getX()));
+  if (x.size() < 2 || shape::differ(x[x.size() - 1], x[x.size() - 2]))
+    return emitOpError("x must be square matrices, got ") << shape::str(x);
+  ctx.set(getResult(), ctx.info(getX()).elementType, x);
   return success();
 }
 

@@ -42,7 +42,7 @@ static Type resultElementType(Operation *op, ShapeContext &ctx) {
       .Case<EqualOp, LessOp, LessOrEqualOp, GreaterOp, GreaterOrEqualOp, LogicalAndOp, LogicalOrOp,
             LogicalXorOp, LogicalNotOp, IsNaNOp, IsInfOp>(
           [](Operation *o) -> Type { return IntegerType::get(o->getContext(), 1); })
-      .Case([](CastOp cast) { return cast.getTo(); })
+      .Case<CastOp, QuantizeOp, DequantizeOp>([](auto conversion) { return conversion.getTo(); })
       .Case([&](WhereOp where) { return ctx.info(where.getX()).elementType; })
       .Default([&](Operation *o) { return ctx.info(o->getOperand(0)).elementType; });
 }
@@ -95,6 +95,15 @@ static Dim remainder(ModOp op, Dim a, Dim b) {
   return {};
 }
 
+/// Whether an integer type narrower than 32 bits changes the value: it keeps the low bits only.
+static bool mayWrap(Type to, Dim v) {
+  unsigned width = to.getIntOrFloatBitWidth();
+  if (!isa<IntegerType>(to) || width >= 32)
+    return false;
+  return !v.isConst() || (to.isUnsignedInteger() ? !llvm::isUIntN(width, v.value())
+                                                 : !llvm::isIntN(width, v.value()));
+}
+
 /// One result element from one element of each operand; null when it cannot be expressed.
 static Dim combine(Operation *op, ArrayRef<Dim> v) {
   auto boolean = [&](std::optional<bool> b) {
@@ -132,7 +141,7 @@ static Dim combine(Operation *op, ArrayRef<Dim> v) {
       })
       .Case([&](CastOp cast) {
         if (!cast.getTo().isInteger(1))
-          return v[0];
+          return mayWrap(cast.getTo(), v[0]) ? Dim() : v[0];
         Dim zero = v[0].context().constant(0);
         return v[0] == zero ? zero : shape::differ(v[0], zero) ? v[0].context().constant(1) : Dim();
       })
@@ -149,7 +158,10 @@ static void setCastContent(CastOp cast, ShapeContext &ctx) {
     double v = data->asDouble(i);
     if (!(v > -9e18 && v < 9e18))
       return;
-    content.push_back(ctx.constant(cast.getTo().isInteger(1) ? v != 0 : (int64_t)v));
+    Dim element = ctx.constant(cast.getTo().isInteger(1) ? v != 0 : (int64_t)v);
+    if (!cast.getTo().isInteger(1) && mayWrap(cast.getTo(), element))
+      return;
+    content.push_back(element);
   }
   ctx.setContent(cast.getResult(), content);
 }

@@ -315,6 +315,12 @@ uint32_t nnopt::onnxDataType(mlir::Type type) {
   if (llvm::isa<mlir::Float8E4M3FNUZType>(type)) return 18;
   if (llvm::isa<mlir::Float8E5M2Type>(type)) return 19;
   if (llvm::isa<mlir::Float8E5M2FNUZType>(type)) return 20;
+  if (type.isUnsignedInteger(4)) return 21;
+  if (type.isSignlessInteger(4)) return 22;
+  if (llvm::isa<mlir::Float4E2M1FNType>(type)) return 23;
+  if (llvm::isa<mlir::Float8E8M0FNUType>(type)) return 24;
+  if (type.isUnsignedInteger(2)) return 25;
+  if (type.isSignlessInteger(2)) return 26;
   return 0;
 }
 

@@ -58,7 +58,7 @@ LogicalResult generateCode(ModuleOp module, const cpu::Target &target,
 //===----------------------------------------------------------------------===//
 
 static DLDataType dlpackType(Type type) {
-  uint8_t bits = std::max(8u, type.getIntOrFloatBitWidth());
+  uint8_t bits = type.getIntOrFloatBitWidth();
   if (type.isInteger(1))
     return {kDLBool, 8, 1};
   if (type.isBF16())
@@ -71,6 +71,10 @@ static DLDataType dlpackType(Type type) {
     return {kDLFloat8_e5m2, 8, 1};
   if (isa<Float8E5M2FNUZType>(type))
     return {kDLFloat8_e5m2fnuz, 8, 1};
+  if (isa<Float8E8M0FNUType>(type))
+    return {kDLFloat8_e8m0fnu, 8, 1};
+  if (isa<Float4E2M1FNType>(type))
+    return {kDLFloat4_e2m1fn, 4, 1};
   if (isa<FloatType>(type))
     return {kDLFloat, bits, 1};
   return {uint8_t(type.isUnsignedInteger() ? kDLUInt : kDLInt), bits, 1};

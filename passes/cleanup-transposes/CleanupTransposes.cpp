@@ -153,7 +153,8 @@ struct MatMulOfRows : ShapePattern<nn::ReshapeOp> {
   LogicalResult matchAndRewrite(nn::ReshapeOp op, PatternRewriter &rewriter) const override {
     auto matmul = op.getX().getDefiningOp<nn::MatMulOp>();
     if (!matmul || !matmul->hasOneUse() || matmul.getTransposeA() || rankOf(matmul.getB()) != 2 ||
-        rankOf(matmul.getA()) != 2 || !matmul.getEpilogue().empty())
+        rankOf(matmul.getA()) != 2 || !matmul.getEpilogue().empty() ||
+        (matmul.getAZero() && rankOf(matmul.getAZero()) != 0)) // one for each row
       return failure();
     Operation *inner = matmul.getA().getDefiningOp();
     if (!isReshape(inner))
@@ -165,7 +166,8 @@ struct MatMulOfRows : ShapePattern<nn::ReshapeOp> {
         to.back() != shapes.dims(matmul.getResult()).back())
       return failure();
     auto rows = nn::MatMulOp::create(rewriter, fusedLoc({matmul, op}), op.getType(), x,
-                                     matmul.getB(), matmul.getBias(), ValueRange(), UnitAttr(),
+                                     matmul.getB(), matmul.getBias(), matmul.getAZero(),
+                                     matmul.getBZero(), ValueRange(), UnitAttr(),
                                      matmul.getTransposeBAttr());
     rewriter.replaceOp(op, rows.getResult());
     return success();

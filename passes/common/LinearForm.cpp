@@ -252,14 +252,14 @@ Value emitForm(OpBuilder &b, Location loc, const LinearForm &form, Value x, Type
     bias = makeNumbersOp(b, loc, type, {form.out}, form.bias, "merged_bias");
   if (form.spatialRank() == 0) {
     Value w = makeNumbersOp(b, loc, type, {form.out, form.in}, form.weights, "merged_weight");
-    return nn::MatMulOp::create(b, loc, resultType, x, w, bias, ValueRange(), UnitAttr(),
-                                b.getUnitAttr());
+    return nn::MatMulOp::create(b, loc, resultType, x, w, bias, Value(), Value(), ValueRange(),
+                                UnitAttr(), b.getUnitAttr());
   }
   SmallVector<int64_t> shape = {form.out, form.in / form.groups}, pads(form.padsBegin);
   shape.append(form.kernel);
   pads.append(form.padsEnd);
   Value w = makeNumbersOp(b, loc, type, shape, form.weights, "merged_weight");
-  return nn::ConvOp::create(b, loc, resultType, x, w, bias, ValueRange(),
+  return nn::ConvOp::create(b, loc, resultType, x, w, bias, Value(), Value(), ValueRange(),
                             b.getDenseI64ArrayAttr(form.strides), b.getDenseI64ArrayAttr(pads),
                             b.getDenseI64ArrayAttr(form.dilations),
                             b.getI64IntegerAttr(form.groups), UnitAttr());

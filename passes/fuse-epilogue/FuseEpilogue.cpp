@@ -47,6 +47,14 @@ private:
   unsigned maxArgs, maxOps;
 };
 
+/// Whether the contraction accumulates integers of 8 bits and less in i32. What follows (scales,
+/// rounding) changes the type; the epilogue ends in that of the result.
+bool isQuantized(Operation *root) {
+  Type operand = elementTypeOf(root->getOperand(0));
+  return isa<IntegerType>(operand) && operand.getIntOrFloatBitWidth() <= 8 &&
+         elementTypeOf(root->getResult(0)).isSignlessInteger(32);
+}
+
 /// Whether the last dimension of the contraction's result is its channels.
 bool channelsAreLast(nn::LinearOp root) {
   return root.getOutChannelAxis() == rankOf(root->getResult(0)) - 1;
@@ -54,7 +62,10 @@ bool channelsAreLast(nn::LinearOp root) {
 
 std::string Fuser::whyNotExtra(Cluster &cluster, Value v) {
   Value result = cluster.root->getResult(0);
-  if (elementTypeOf(v) != elementTypeOf(result))
+  Type type = elementTypeOf(v);
+  bool mayDiffer = isQuantized(cluster.root) &&
+                   isa<IntegerType, Float16Type, BFloat16Type, Float32Type, Float64Type>(type);
+  if (type != elementTypeOf(result) && !mayDiffer)
     return "an operand has another element type";
   if (shapes.isOneElement(v))
     return "";
@@ -77,7 +88,7 @@ std::string Fuser::whyNotAbsorb(Cluster &cluster, Operation *op) {
     return "the value leaves here too";
   if (!isElementwise(op) || op->getNumResults() != 1)
     return "it is not elementwise";
-  if (elementTypeOf(op->getResult(0)) != elementTypeOf(result))
+  if (elementTypeOf(op->getResult(0)) != elementTypeOf(result) && !isQuantized(cluster.root))
     return "it changes the element type";
   if (!shapes.sameDims(op->getResult(0), result))
     return "it changes the shape";
@@ -159,13 +170,13 @@ void Fuser::fuse(Cluster &cluster) {
 
   Region &epilogue = fused.getEpilogue();
   Block *block = rewriter.createBlock(&epilogue);
-  Type type = elementTypeOf(root->getResult(0));
+  Region &before = root.getEpilogue();
+  Type type = before.empty() ? elementTypeOf(root->getResult(0)) : before.front().getArgument(0).getType();
   block->addArgument(type, loc);
   for (Value v : fused.getEpilogueArgs())
     block->addArgument(scalarTypeOf(v), v.getLoc());
   rewriter.setInsertionPointToStart(block);
 
-  Region &before = root.getEpilogue();
   unsigned oldArgs = root.getEpilogueArgs().size();
   DenseMap<Value, Value> scalars;
   Value acc = block->getArgument(0);
@@ -185,6 +196,10 @@ void Fuser::fuse(Cluster &cluster) {
     scalars[op->getResult(0)] = emitScalar(rewriter, op, args).front();
   }
   nn::YieldOp::create(rewriter, loc, scalars[last->getResult(0)]);
+  if (isQuantized(root)) { // The listener typed it before it had an epilogue.
+    fused->getResult(0).setType(last->getResult(0).getType());
+    (void)shapes.ctx.infer(fused);
+  }
 
   rewriter.replaceOp(last, fused->getResults());
   cluster.ops.pop_back();
@@ -197,7 +212,7 @@ void Fuser::fuse(Cluster &cluster) {
 
 int64_t Fuser::run(nn::LinearOp root) {
   Type type = elementTypeOf(root->getResult(0));
-  if (!type.isF32() && !type.isF64())
+  if (!type.isF32() && !type.isF64() && !isQuantized(root))
     return 0;
   Cluster cluster{root, {}, {}, {}, ""};
   cluster.inside.insert(root->getResult(0));

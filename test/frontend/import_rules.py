@@ -68,6 +68,34 @@ case("bit-shift", node("BitShift", "x x", "y", direction="RIGHT"), ["nn.bit_shif
 case("is-inf", node("IsInf", "x", "y", detect_negative=0), ["detect_negative = false", "detect_positive = true"],
      outputs=[value("y", None, BOOL)])
 
+# --------------------------------------------------------------------- quantization
+U8, I8, I4 = TensorProto.UINT8, TensorProto.INT8, TensorProto.INT4
+bytes8 = lambda name, *shape: tensor(name, np.ones(shape, np.uint8))
+case("quantize-per-axis", node("QuantizeLinear", "x s z", "y", axis=0), ["nn.unsqueeze", "nn.quantize", "to = ui8", "!nn.round"],
+     outputs=[value("y", None, U8)], init=[f32("s", 2), bytes8("z", 2)])
+case("quantize-default-type", node("QuantizeLinear", "x s", "y"), ["nn.quantize", "to = ui8"], outputs=[value("y", None, U8)],
+     init=[f32("s")])
+case("quantize-int4", node("QuantizeLinear", "x s", "y", output_dtype=I4), ["to = i4"], outputs=[value("y", None, I4)],
+     init=[f32("s")], opset=21)
+case("dequantize-blocked", node("DequantizeLinear", "x s", "y", axis=0, block_size=2),
+     ["tensor<2x2x3xui8>", "tensor<2x1x3xf32>", "nn.dequantize", "-> tensor<4x3xf32>"], [value("x", [4, 3], U8)],
+     init=[f32("s", 2, 3)], opset=21)
+case("dequantize-blocked-rest", node("DequantizeLinear", "x s", "y", axis=0, block_size=3),
+     ["nn.gather", "nn.dequantize", "-> tensor<4x3xf32>"], [value("x", [4, 3], U8)], init=[f32("s", 2, 3)], opset=21)
+case("matmul-integer", node("MatMulInteger", "x w z z", "y"),
+     ["nn.matmul", "a_zero", "b_zero", "-> tensor<2x4xi32>", "!nn.sub"],
+     [value("x", type=U8)], [value("y", None, TensorProto.INT32)], [bytes8("w", 3, 4), bytes8("z")])
+case("qlinear-conv", node("QLinearConv", "x s z w s z s z b", "y"),
+     ["nn.conv", "bias", "x_zero", "w_zero", "xi32>", "nn.quantize", "-> tensor<1x2x4x4xui8>"], [value("x", [1, 3, 4, 4], U8)],
+     [value("y", None, U8)], [bytes8("w", 2, 3, 1, 1), bytes8("z"), f32("s"), tensor("b", np.ones(2, np.int32))])
+case("matmul-n-bits", node("MatMulNBits", "x w s", "y", domain="com.microsoft", K=16, N=4, bits=4, block_size=16),
+     ["to = ui4", "nn.dequantize", "transpose_b", "-> tensor<2x4xf32>"], [value("x", [2, 16])],
+     init=[bytes8("w", 4, 1, 8), f32("s", 4, 1)], imports=[helper.make_opsetid("com.microsoft", 1)])
+case("group-query-attention-prompt",
+     helper.make_node("GroupQueryAttention", ["x", "x", "x", "", "", "l", "t"], ["y"], domain="com.microsoft", num_heads=2,
+                      kv_num_heads=2), ["nn.attention", "-> tensor<1x3x8xf32>"], [value("x", [1, 3, 8])],
+     init=[tensor("l", np.array([2], np.int32)), tensor("t", np.int32(3))], imports=[helper.make_opsetid("com.microsoft", 1)])
+
 # --------------------------------------------------------------------- shapes and data movement
 case("reshape-allowzero", node("Reshape", "x s", "y", allowzero=1), ["nn.reshape", "allow_zero", "tensor<0x3xf32>"],
      [value("x", [0, 2])], init=[ints("s", 0, 3)])

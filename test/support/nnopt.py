@@ -100,15 +100,20 @@ class _Options(C.Structure):
 
 _PROFILE = C.CFUNCTYPE(None, C.c_void_p, C.c_void_p)
 
-# Element type -> DLPack type code. Types that numpy lacks come from ml_dtypes and are known by name.
+# Element type -> DLPack type code. Types that numpy lacks come from ml_dtypes (one element a byte where they are
+# narrower) and are known by name, with their width.
 _KIND_CODES = {"i": 0, "u": 1, "f": 2, "b": 6}
-_NAME_CODES = {"bfloat16": 4, "float8_e4m3fn": 10, "float8_e4m3fnuz": 11, "float8_e5m2": 12, "float8_e5m2fnuz": 13}
+_NAME_CODES = {"bfloat16": (4, 16), "float8_e4m3fn": (10, 8), "float8_e4m3fnuz": (11, 8), "float8_e5m2": (12, 8),
+               "float8_e5m2fnuz": (13, 8), "float8_e8m0fnu": (14, 8), "float4_e2m1fn": (17, 4), "int4": (0, 4),
+               "uint4": (1, 4), "int2": (0, 2), "uint2": (1, 2)}
 # onnx.TensorProto.DataType -> (element type, the name onnxruntime gives it)
 _ONNX_TYPES = {1: ("float32", "float"), 2: ("uint8",) * 2, 3: ("int8",) * 2, 4: ("uint16",) * 2, 5: ("int16",) * 2,
                6: ("int32",) * 2, 7: ("int64",) * 2, 9: ("bool",) * 2, 10: ("float16",) * 2,
                11: ("float64", "double"), 12: ("uint32",) * 2, 13: ("uint64",) * 2, 16: ("bfloat16",) * 2,
                17: ("float8_e4m3fn", "float8e4m3fn"), 18: ("float8_e4m3fnuz", "float8e4m3fnuz"),
-               19: ("float8_e5m2", "float8e5m2"), 20: ("float8_e5m2fnuz", "float8e5m2fnuz")}
+               19: ("float8_e5m2", "float8e5m2"), 20: ("float8_e5m2fnuz", "float8e5m2fnuz"), 21: ("uint4",) * 2,
+               22: ("int4",) * 2, 23: ("float4_e2m1fn", "float4e2m1"), 24: ("float8_e8m0fnu", "float8e8m0"),
+               25: ("uint2",) * 2, 26: ("int2",) * 2}
 
 
 def numpy_type(onnx_type):
@@ -172,10 +177,11 @@ def _describe(array):
     """A DLTensor over a C-contiguous array, and what must stay alive with it."""
     array = np.asarray(array, order="C")
     name = array.dtype.name
-    code = _NAME_CODES[name] if name in _NAME_CODES else _KIND_CODES[array.dtype.kind]
+    kind, bits = array.dtype.kind, array.dtype.itemsize * 8
+    code, bits = _NAME_CODES[name] if name in _NAME_CODES else (_KIND_CODES[kind], bits)
     shape = (C.c_int64 * max(1, array.ndim))(*array.shape)
     tensor = _DLTensor(array.ctypes.data, _DLDevice(1, 0), array.ndim,
-                       _DLDataType(code, array.dtype.itemsize * 8, 1), shape, None, 0)
+                       _DLDataType(code, bits, 1), shape, None, 0)
     return tensor, (array, shape)
 
 

@@ -1,6 +1,7 @@
 //===- Kernel.cpp - building one kernel function ----------------------------===//
 
 #include "lib/codegen/cpu/Kernel.h"
+#include "dialects/nn/ScalarBuilder.h"
 #include "lib/codegen/cpu/Lowering.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/IRMapping.h"
@@ -109,7 +110,10 @@ Buffer Kernel::at(Value ptr, Type elementType, ArrayRef<nn::Dim> dims) {
   buf.ptr = ptr;
   buf.isUnsigned = elementType.isUnsignedInteger();
   buf.valueType = buf.isUnsigned ? IntegerType::get(b.getContext(), elementType.getIntOrFloatBitWidth()) : elementType;
-  buf.storageType = elementType.isInteger(1) ? b.getI8Type() : buf.valueType;
+  // Floats of 8 bits have no LLVM type; what is narrower takes a byte.
+  unsigned bits = elementType.isIntOrFloat() ? elementType.getIntOrFloatBitWidth() : 64;
+  bool isByte = bits < 8 || (isa<FloatType>(elementType) && bits == 8);
+  buf.storageType = isByte ? b.getI8Type() : buf.valueType;
   buf.dims.assign(dims.begin(), dims.end());
   return buf;
 }
@@ -224,34 +228,17 @@ Value Kernel::select(Value cond, Value x, Value y) { return b.createOrFold<arith
 
 Value Kernel::land(Value x, Value y) { return b.createOrFold<arith::AndIOp>(loc, x, y); }
 
-static Type withElement(Type like, Type element) {
-  if (auto vector = dyn_cast<VectorType>(like))
-    return VectorType::get(vector.getShape(), element);
-  return element;
-}
-
 Value Kernel::toFloat(Value v, bool isUnsigned) {
-  Type element = getElementTypeOrSelf(v.getType());
-  if (element.isF32() || element.isF64())
-    return v;
-  Type f32 = withElement(v.getType(), b.getF32Type());
-  if (isa<FloatType>(element))
-    return arith::ExtFOp::create(b, loc, f32, v);
-  if (element.isInteger(1) || isUnsigned)
-    return arith::UIToFPOp::create(b, loc, f32, v);
-  return arith::SIToFPOp::create(b, loc, f32, v);
+  nn::ScalarBuilder s{b, loc};
+  return s.isFloat(v) ? s.widen(v) : s.toFloat(v, b.getF32Type(), isUnsigned || s.element(v).isInteger(1));
 }
 
 Value Kernel::fromFloat(Value v, Type type, bool isUnsigned) {
-  Type from = getElementTypeOrSelf(v.getType()), element = getElementTypeOrSelf(type);
-  if (from == element)
-    return v;
-  Type to = withElement(v.getType(), element);
-  if (isa<FloatType>(element)) {
-    if (element.getIntOrFloatBitWidth() < from.getIntOrFloatBitWidth())
-      return arith::TruncFOp::create(b, loc, to, v);
-    return arith::ExtFOp::create(b, loc, to, v);
-  }
+  nn::ScalarBuilder s{b, loc};
+  Type element = getElementTypeOrSelf(type);
+  if (isa<FloatType>(element))
+    return s.narrow(v, element);
+  Type to = nn::withElement(v.getType(), element);
   if (isUnsigned)
     return arith::FPToUIOp::create(b, loc, to, v);
   return arith::FPToSIOp::create(b, loc, to, v);
@@ -279,12 +266,7 @@ static int64_t bytesOf(Type type) {
 Value Kernel::ptrAdd(Value ptr, Ix offset, Type elementType) {
   if (offset.constant() == 0)
     return ptr;
-  Type element = elementType.isInteger(1) ? b.getI8Type() : elementType;
-  if (element.isUnsignedInteger())
-    element = b.getIntegerType(element.getIntOrFloatBitWidth());
-  // 8-bit floats have no LLVM type: address them as bytes.
-  if (isa<FloatType>(element) && element.getIntOrFloatBitWidth() == 8)
-    element = b.getI8Type();
+  Type element = at(ptr, elementType).storageType;
   return LLVM::GEPOp::create(b, loc, ptrType(b.getContext()), element, ptr, ArrayRef<LLVM::GEPArg>{Value(offset)},
                              LLVM::GEPNoWrapFlags::inbounds);
 }
@@ -301,17 +283,33 @@ void Kernel::storeAt(Value ptr, Ix offset, Value value, int64_t align) {
   LLVM::StoreOp::create(b, loc, value, address, unsigned(align ? align : bytesOf(element)));
 }
 
-/// Memory holds bools as bytes that are 0 or 1.
+/// Memory holds bools as bytes that are 0 or 1, other narrow integers extended to a byte (of which
+/// only the low bits are read) and narrow floats as their bits.
 static Value fromStorage(Kernel &k, const Buffer &buf, Value v) {
   if (buf.storageType == buf.valueType)
     return v;
-  Value zero = k.constant(v.getType(), 0);
-  return arith::CmpIOp::create(k.b, k.loc, arith::CmpIPredicate::ne, v, zero);
+  if (buf.valueType.isInteger(1))
+    return arith::CmpIOp::create(k.b, k.loc, arith::CmpIPredicate::ne, v, k.constant(v.getType(), 0));
+  unsigned bits = buf.valueType.getIntOrFloatBitWidth();
+  if (bits < 8)
+    v = arith::TruncIOp::create(k.b, k.loc, nn::withElement(v.getType(), k.b.getIntegerType(bits)), v);
+  if (isa<FloatType>(buf.valueType))
+    v = arith::BitcastOp::create(k.b, k.loc, nn::withElement(v.getType(), buf.valueType), v);
+  return v;
 }
 static Value toStorage(Kernel &k, const Buffer &buf, Value v) {
   if (buf.storageType == buf.valueType)
     return v;
-  return arith::ExtUIOp::create(k.b, k.loc, withElement(v.getType(), buf.storageType), v);
+  unsigned bits = buf.valueType.getIntOrFloatBitWidth();
+  if (isa<FloatType>(buf.valueType))
+    v = arith::BitcastOp::create(k.b, k.loc, nn::withElement(v.getType(), k.b.getIntegerType(bits)), v);
+  if (bits == 8)
+    return v;
+  Type byte = nn::withElement(v.getType(), buf.storageType);
+  bool isSigned = isa<IntegerType>(buf.valueType) && !buf.isUnsigned && bits > 1;
+  if (isSigned)
+    return arith::ExtSIOp::create(k.b, k.loc, byte, v);
+  return arith::ExtUIOp::create(k.b, k.loc, byte, v);
 }
 
 Value Kernel::load(const Buffer &buf, Ix offset) {

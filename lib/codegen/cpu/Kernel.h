@@ -58,7 +58,7 @@ private:
 };
 
 /// A contiguous row-major tensor in memory. Loads give values of `valueType` (i1 for bool, signless
-/// integers); memory holds `storageType` (i8 for bool).
+/// integers); memory holds `storageType` (i8 for bool, narrower integers and 8-bit floats).
 struct Buffer {
   mlir::Value ptr;
   mlir::Type valueType, storageType;

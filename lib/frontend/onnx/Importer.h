@@ -79,6 +79,11 @@ struct Scope {
 inline llvm::StringRef normalizedDomain(llvm::StringRef domain) {
   return domain == "ai.onnx" ? "" : domain;
 }
+/// The key of an operator's rules.
+inline std::string ruleKey(llvm::StringRef domain, llvm::StringRef op) {
+  domain = normalizedDomain(domain);
+  return domain.empty() ? op.str() : (domain + "." + op).str();
+}
 /// The key under which a local function is known.
 inline std::string functionKey(llvm::StringRef domain, llvm::StringRef name,
                                llvm::StringRef overload) {
@@ -228,6 +233,20 @@ public:
   /// An operand of one element as a scalar.
   Value scalar(Value v);
   Value reduce(Value v, nn::ReduceKind kind, llvm::ArrayRef<int64_t> axes, bool keepDims);
+  Value matmul(Value a, Value b, Value bias = {}, bool transposeA = false, bool transposeB = false) {
+    return make<nn::MatMulOp>(a, b, bias, Value(), Value(), mlir::ValueRange(), flag(transposeA),
+                              flag(transposeB));
+  }
+  /// Dimensions start..end of v (to the last without `end`) as an i64 tensor.
+  Value shapeOf(Value v, int64_t start = 0, std::optional<int64_t> end = {}) {
+    return make<nn::ShapeOp>(v, i64(start), end ? i64(*end) : mlir::IntegerAttr());
+  }
+  /// One dimension as an i64 scalar.
+  Value sizeOf(Value v, int64_t axis) { return squeeze(shapeOf(v, axis, axis + 1), {0}); }
+  /// 0, 1, ... below a scalar.
+  Value countTo(Value limit) {
+    return make<nn::RangeOp>(intConstant(0), limit, intConstant(1));
+  }
 
   Importer &importer;
   Scope &scope;
@@ -312,6 +331,15 @@ void registerResize(Registry &r);
 void registerVision(Registry &r);
 void registerSignal(Registry &r);
 void registerControlFlow(Registry &r);
+void registerRotaryEmbedding(Registry &r);
+void registerQuantizedContraction(Registry &r);
+// The domain com.microsoft.
+void registerContribAttention(Registry &r);
+void registerContribFused(Registry &r);
+void registerContribMisc(Registry &r);
+void registerContribMoE(Registry &r);
+void registerContribNormalization(Registry &r);
+void registerContribQuantization(Registry &r);
 void registerQuantization(Registry &r);
 void registerStrings(Registry &r);
 void registerSequences(Registry &r);

@@ -373,6 +373,14 @@ Registry &Registry::instance() {
     registerVision(r);
     registerSignal(r);
     registerControlFlow(r);
+    registerRotaryEmbedding(r);
+    registerQuantizedContraction(r);
+    registerContribAttention(r);
+    registerContribFused(r);
+    registerContribMisc(r);
+    registerContribMoE(r);
+    registerContribNormalization(r);
+    registerContribQuantization(r);
     registerQuantization(r);
     registerStrings(r);
     registerSequences(r);

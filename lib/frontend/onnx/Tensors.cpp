@@ -52,9 +52,22 @@ std::optional<std::vector<char>> typedBytes(const pb::TensorProto &t) {
       bytes.push_back(v != 0);
     return bytes;
   }
-  default: // 8-bit types
+  default: // 8-bit types, and narrower ones as packed bytes
     return narrow<uint8_t>(t.int32_data());
   }
+}
+
+/// Elements narrower than a byte, packed from the low bits on, as one byte each: memory of
+/// ConstantData.
+std::vector<char> unpack(ArrayRef<char> packed, Type element, int64_t count) {
+  unsigned bits = element.getIntOrFloatBitWidth(), perByte = 8 / bits;
+  bool isSigned = element.isSignlessInteger();
+  std::vector<char> bytes(count);
+  for (int64_t i = 0; i < count; ++i) {
+    unsigned v = (uint8_t)packed[i / perByte] >> (i % perByte * bits) & ((1u << bits) - 1);
+    bytes[i] = isSigned ? SignExtend32(v, bits) : v;
+  }
+  return bytes;
 }
 
 std::string dimsText(ArrayRef<int64_t> dims) {
@@ -110,6 +123,18 @@ Type elementType(MLIRContext *ctx, int32_t dataType) {
     return Float8E5M2FNUZType::get(ctx);
   case DataType::STRING:
     return nn::StringType::get(ctx);
+  case DataType::FLOAT8E8M0:
+    return Float8E8M0FNUType::get(ctx);
+  case DataType::FLOAT4E2M1:
+    return Float4E2M1FNType::get(ctx);
+  case DataType::INT4:
+    return b.getIntegerType(4);
+  case DataType::INT2:
+    return b.getIntegerType(2);
+  case DataType::UINT4:
+    return b.getIntegerType(4, false);
+  case DataType::UINT2:
+    return b.getIntegerType(2, false);
   default:
     return {};
   }
@@ -197,7 +222,10 @@ ElementsAttr makeTensor(MLIRContext *ctx, ModelFile &file, const pb::TensorProto
     return makeStrings(ctx, dims, values);
   }
   auto type = RankedTensorType::get(dims, element);
-  uint64_t wanted = uint64_t(*count) * nn::elementBytes(element);
+  unsigned bits = element.getIntOrFloatBitWidth();
+  bool isPacked = bits < 8 && !element.isInteger(1);
+  uint64_t wanted = isPacked ? (uint64_t(*count) * bits + 7) / 8
+                             : uint64_t(*count) * nn::elementBytes(element);
 
   auto wrongSize = [&](uint64_t have, const char *unit, uint64_t want) {
     return invalid(error, formatv("its dimensions {0} need {1} {2}, but there are {3}",
@@ -216,6 +244,8 @@ ElementsAttr makeTensor(MLIRContext *ctx, ModelFile &file, const pb::TensorProto
       raw = raw->take_front(wanted);
     if (raw->size() != wanted)
       return wrongSize(raw->size(), "bytes", wanted);
+    if (isPacked)
+      return nn::makeConstant(type, unpack(*raw, element, *count), name);
     bool oddBool = element.isInteger(1) && any_of(*raw, [](char c) { return c != 0 && c != 1; });
     if (!oddBool)
       return nn::makeConstantView(type, *raw, name);
@@ -225,6 +255,11 @@ ElementsAttr makeTensor(MLIRContext *ctx, ModelFile &file, const pb::TensorProto
     return nn::makeConstant(type, normalized, name);
   }
   std::optional<std::vector<char>> typed = typedBytes(tensor);
+  if (isPacked) {
+    if (typed->size() != wanted)
+      return wrongSize(typed->size(), "bytes", wanted);
+    return nn::makeConstant(type, unpack(*typed, element, *count), name);
+  }
   uint64_t elements = typed->size() / nn::elementBytes(element);
   if (elements != uint64_t(*count))
     return wrongSize(elements, "elements", *count);

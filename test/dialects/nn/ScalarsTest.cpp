@@ -350,6 +350,90 @@ TEST_F(ScalarsTest, Float8) {
   }
 }
 
+/// f4E2M1FN has no NaN and no infinity: -0 and the largest number stand for them.
+TEST_F(ScalarsTest, Float4) {
+  const llvm::fltSemantics &semantics = APFloat::Float4E2M1FN();
+  for (unsigned code = 0; code < 16; ++code) {
+    double want = APFloat(semantics, APInt(4, code)).convertToDouble();
+    EXPECT_EQ(castTo(want, "f4E2M1FN", "f32"), want) << code;
+    EXPECT_EQ(castTo(want, "f32", "f4E2M1FN"), want) << code;
+  }
+  // Halves go to the even code.
+  for (auto [x, want] : {std::pair{0.24, 0.0}, {0.25, 0.0}, {0.26, 0.5}, {0.75, 1.0}, {1.25, 1.0}, {1.75, 2.0},
+                         {2.5, 2.0}, {3.5, 4.0}, {5.0, 4.0}, {7.0, 6.0}, {kInf, 6.0}, {-1e9, -6.0}})
+    EXPECT_EQ(castTo(x, "f32", "f4E2M1FN"), want) << x;
+  EXPECT_EQ(castTo(1e9, "f32", "f4E2M1FN", ", saturate = false"), 6);
+  double nan = castTo(kNaN, "f32", "f4E2M1FN");
+  EXPECT_TRUE(nan == 0 && std::signbit(nan));
+  EXPECT_EQ(castTo(-3, "i4", "f4E2M1FN"), -3);
+}
+
+/// f8E8M0FNU: powers of two, by the three roundings of ONNX Cast.
+TEST_F(ScalarsTest, Exponent8) {
+  auto cast = [&](double x, StringRef mode, bool saturate = true) {
+    std::string attrs = ", round_mode = #nn.round_mode<" + mode.str() + ">";
+    return castTo(x, "f32", "f8E8M0FNU", attrs + (saturate ? "" : ", saturate = false"));
+  };
+  for (double x : {1.0, 0.125, 4096.0, std::ldexp(1.0, -126), std::ldexp(1.0, 127)})
+    for (StringRef mode : {"up", "down", "nearest"})
+      EXPECT_EQ(cast(x, mode), x) << mode.str();
+  EXPECT_EQ(cast(5, "up"), 8);
+  EXPECT_EQ(cast(7, "down"), 4);
+  EXPECT_EQ(cast(5.9, "nearest"), 4);
+  EXPECT_EQ(cast(6, "nearest"), 8);
+  EXPECT_EQ(cast(-3, "down"), 2);
+  EXPECT_EQ(cast(0, "up"), std::ldexp(1.0, -127));
+  EXPECT_EQ(cast(3e38, "up"), std::ldexp(1.0, 127));
+  EXPECT_TRUE(std::isnan(cast(3e38, "up", false)));
+  EXPECT_TRUE(std::isnan(cast(kInf, "down")));
+  EXPECT_EQ(castTo(std::ldexp(1.0, -127), "f8E8M0FNU", "f32"), std::ldexp(1.0, -127));
+  EXPECT_TRUE(std::isnan(castTo(kNaN, "f8E8M0FNU", "f32")));
+}
+
+/// Integers of 2 and 4 bits keep the low bits, as wider ones do.
+TEST_F(ScalarsTest, NarrowIntegers) {
+  EXPECT_EQ(castTo(7.9, "f32", "i4"), 7);
+  EXPECT_EQ(castTo(-8, "f32", "i4"), -8);
+  EXPECT_EQ(castTo(9, "f32", "i4"), -7);
+  EXPECT_EQ(castTo(17, "f32", "ui4"), 1);
+  EXPECT_EQ(castTo(-1, "i4", "i8"), -1);
+  EXPECT_EQ(castTo(15, "ui4", "f16"), 15);
+  EXPECT_EQ(castTo(3, "i32", "i2"), -1);
+  EXPECT_EQ(castTo(-2, "i2", "f32"), -2);
+  EXPECT_EQ(castTo(2, "ui2", "i1"), 1);
+}
+
+TEST_F(ScalarsTest, Quantize) {
+  auto quantize = [&](double x, double scale, double zero, StringRef to, StringRef attrs = "") {
+    std::string t = to.str();
+    return eval("quantize %a0, %a1, %a2 {to = " + t + attrs.str() + "} : (tensor<f32>, tensor<f32>, tensor<" + t +
+                    ">) -> tensor<" + t + ">",
+                {"f32", "f32", t}, {x, scale, zero});
+  };
+  EXPECT_EQ(quantize(1.25, 0.5, 10, "ui8"), 12); // 2.5 to even
+  EXPECT_EQ(quantize(1.75, 0.5, 10, "ui8"), 14);
+  EXPECT_EQ(quantize(-99, 0.5, 10, "ui8"), 0);
+  EXPECT_EQ(quantize(1e30, 0.5, 0, "i8"), 127);
+  EXPECT_EQ(quantize(-kInf, 0.5, 0, "i8"), -128);
+  EXPECT_EQ(quantize(kNaN, 0.5, 0, "i8"), -128);
+  EXPECT_EQ(quantize(40000, 1, 1000, "ui16"), 41000);
+  EXPECT_EQ(quantize(5, 1, -1, "i4"), 4);
+  EXPECT_EQ(quantize(50, 1, -1, "i4"), 7);
+  EXPECT_EQ(quantize(-50, 1, 0, "i2"), -2);
+  // From 2048 on f16 has even numbers only.
+  EXPECT_EQ(quantize(2049.4, 1, 0, "i16"), 2049);
+  EXPECT_EQ(quantize(2049.4, 1, 0, "i16", ", precision = f16"), 2050);
+  auto dequantize = [&](double x, double scale, double zero, StringRef from) {
+    std::string t = from.str();
+    return eval("dequantize %a0, %a1, %a2 {to = f32} : (tensor<" + t + ">, tensor<f32>, tensor<" + t +
+                    ">) -> tensor<f32>",
+                {t, "f32", t}, {x, scale, zero});
+  };
+  EXPECT_EQ(dequantize(0, 0.5, 255, "ui8"), -127.5);
+  EXPECT_EQ(dequantize(-8, 0.5, 7, "i4"), -7.5);
+  EXPECT_EQ(dequantize(2147483647, 1, -1, "i32"), 2147483648.0);
+}
+
 /// All operations take vectors: the IR verifies and has vector results.
 TEST_F(ScalarsTest, Vectors) {
   struct Case {
@@ -364,6 +448,10 @@ TEST_F(ScalarsTest, Vectors) {
            {"cast %a0 {to = f8E4M3FN} : (tensor<f32>) -> tensor<f8E4M3FN>", {"f32"}},
            {"cast %a0 {to = f32} : (tensor<f8E5M2FNUZ>) -> tensor<f32>", {"f8E5M2FNUZ"}},
            {"cast %a0 {to = ui64} : (tensor<f32>) -> tensor<ui64>", {"f32"}},
+           {"cast %a0 {to = f8E8M0FNU} : (tensor<i4>) -> tensor<f8E8M0FNU>", {"i4"}},
+           {"quantize %a0, %a1 {to = i4} : (tensor<f32>, tensor<f16>) -> tensor<i4>", {"f32", "f16"}},
+           {"dequantize %a0, %a1 {to = f16} : (tensor<f4E2M1FN>, tensor<f8E8M0FNU>) -> tensor<f16>",
+            {"f4E2M1FN", "f8E8M0FNU"}},
            {"is_inf %a0 {detect_negative = false, detect_positive = false} : (tensor<f32>) -> "
             "tensor<i1>",
             {"f32"}},

@@ -118,3 +118,15 @@ func.func @ranges(%x: tensor<?xf32> {nn.dims = ["n"]}) {
   %4 = nn.range %a, %b, %c : (tensor<f32>, tensor<f32>, tensor<f32>) -> tensor<?xf32>
   return
 }
+
+// -----
+
+// Narrow integers keep the low bits.
+func.func @narrow() {
+  %c = nn.constant dense<[5, 9]> : tensor<2xi64>
+  // expected-remark @+1 {{[2]}}
+  %0 = nn.cast %c {to = i4} : (tensor<2xi64>) -> tensor<2xi4>
+  // expected-remark @+1 {{[2] = [5, 9]}}
+  %1 = nn.cast %c {to = ui4} : (tensor<2xi64>) -> tensor<2xui4>
+  return
+}

@@ -180,3 +180,19 @@ func.func @loop_carried(%n: tensor<i64>, %a: tensor<f32>) {
   }
   return
 }
+
+// -----
+
+func.func @zero_point_type(%a: tensor<2x3xui8>, %b: tensor<3x4xi8>, %z: tensor<i8>) {
+  // expected-error @+1 {{zero point of type 'i8' for an operand of type 'ui8'}}
+  %0 = nn.matmul %a, %b a_zero %z : (tensor<2x3xui8>, tensor<3x4xi8>, tensor<i8>) -> tensor<2x4xi32>
+  return
+}
+
+// -----
+
+func.func @zero_point_of_floats(%x: tensor<1x1x4x4xf32>, %w: tensor<1x1x1x1xf32>, %z: tensor<f32>) {
+  // expected-error @+1 {{zero point of type 'f32' for an operand of type 'f32'}}
+  %0 = nn.conv %x, %w w_zero %z {strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>, group = 1 : i64} : (tensor<1x1x4x4xf32>, tensor<1x1x1x1xf32>, tensor<f32>) -> tensor<?x?x?x?xf32>
+  return
+}

@@ -68,6 +68,24 @@ func.func @contractions(%x: tensor<1x8x9x9xf32>, %w: tensor<16x4x3x3xf32>, %b: t
   return %1 : tensor<1x16x7x7xf32>
 }
 
+// CHECK-LABEL: func @integers
+func.func @integers(%x: tensor<1x8x9x9xui8>, %w: tensor<4x8x3x3xi8>, %xz: tensor<ui8>, %wz: tensor<4xi8>, %s: tensor<f32>, %q: tensor<3x4xi4>) -> (tensor<1x4x7x7xf32>, tensor<3x4xi2>, tensor<4x4xi32>) {
+  // CHECK: nn.conv %{{.*}}, %{{.*}} x_zero %{{.*}} w_zero %{{.*}} {
+  %0 = nn.conv %x, %w x_zero %xz w_zero %wz {strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>, group = 1 : i64} : (tensor<1x8x9x9xui8>, tensor<4x8x3x3xi8>, tensor<ui8>, tensor<4xi8>) -> tensor<1x4x7x7xi32>
+  // CHECK: nn.dequantize %{{.*}}, %{{.*}} {to = f32} : (tensor<1x4x7x7xi32>, tensor<f32>) -> tensor<1x4x7x7xf32>
+  %1 = nn.dequantize %0, %s {to = f32} : (tensor<1x4x7x7xi32>, tensor<f32>) -> tensor<1x4x7x7xf32>
+  // CHECK: nn.cast %{{.*}} {round_mode = #nn.round_mode<nearest>, to = f8E8M0FNU}
+  %2 = nn.cast %q {to = f8E8M0FNU, round_mode = #nn.round_mode<nearest>} : (tensor<3x4xi4>) -> tensor<3x4xf8E8M0FNU>
+  // CHECK: nn.quantize %{{.*}}, %{{.*}} {precision = f16, to = i2}
+  %3 = nn.quantize %2, %s {to = i2, precision = f16} : (tensor<3x4xf8E8M0FNU>, tensor<f32>) -> tensor<3x4xi2>
+  // CHECK: nn.constant dense<[-8, 7]> : tensor<2xi4>
+  %4 = nn.constant dense<[-8, 7]> : tensor<2xi4>
+  // CHECK: nn.matmul %{{.*}}, %{{.*}} a_zero %{{.*}} {transpose_a}
+  %z = nn.constant dense<-1> : tensor<i4>
+  %5 = nn.matmul %q, %q a_zero %z {transpose_a} : (tensor<3x4xi4>, tensor<3x4xi4>, tensor<i4>) -> tensor<4x4xi32>
+  return %1, %3, %5 : tensor<1x4x7x7xf32>, tensor<3x4xi2>, tensor<4x4xi32>
+}
+
 // CHECK-LABEL: func @control_flow
 func.func @control_flow(%p: tensor<i1>, %n: tensor<i64>, %x: tensor<4xf32>) -> (tensor<4xf32>, tensor<?x4xf32>) {
   // CHECK: nn.if %{{.*}} : (tensor<i1>) -> tensor<4xf32> {

@@ -265,7 +265,9 @@ one("unsupported/thousands", UNSUPPORTED, [node("NoSuch", "x" if i == 0 else f"v
                                            for i in range(5000)])
 one("unsupported/string-operator", UNSUPPORTED, node("Relu", "x", "y"), [value("x", [2], TensorProto.STRING)])
 one("unsupported/complex", UNSUPPORTED, node("Identity", "x", "y"), [value("x", [2], TensorProto.COMPLEX64)])
-one("unsupported/int4", UNSUPPORTED, node("Identity", "x", "y"), [value("x", [2], TensorProto.INT4)])
+one("unsupported/float6", UNSUPPORTED, node("Identity", "x", "y"), [value("x", [2], TensorProto.FLOAT6E2M3)])
+one("unsupported/contrib-operator", UNSUPPORTED, call("NoSuchOperator", domain="com.microsoft"),
+    imports=[helper.make_opsetid("com.microsoft", 1)])
 one("unsupported/sequence-of-sequences", UNSUPPORTED, node("Identity", "x", "y"),
     [helper.make_value_info("x", helper.make_sequence_type_proto(helper.make_sequence_type_proto(
         helper.make_tensor_type_proto(F, [2]))))])
@@ -488,7 +490,9 @@ with_tensor("dims-zero-empty", (DONE, INVALID), setter(dims=[0], raw_data=b""))
 with_tensor("type-0", INVALID, setter(data_type=0))
 with_tensor("type-99", INVALID, setter(data_type=99))
 with_tensor("type-string", INVALID, setter(data_type=TensorProto.STRING))
-with_tensor("type-int4", UNSUPPORTED, setter(data_type=TensorProto.INT4))
+with_tensor("type-float6", UNSUPPORTED, setter(data_type=TensorProto.FLOAT6E3M2))
+with_tensor("int4-unpacked", INVALID, setter(data_type=TensorProto.INT4, raw_data=b"\1\2\3"), op="Identity")
+with_tensor("int4-typed-short", INVALID, typed(data_type=TensorProto.INT4, int32_data=[0x21]), op="Identity")
 with_tensor("type-double", INVALID, setter(data_type=TensorProto.DOUBLE))
 with_tensor("segment", UNSUPPORTED, lambda t: t.segment.MergeFrom(TensorProto.Segment(begin=0, end=1)))
 with_tensor("bool-values", DONE, setter(data_type=BOOL, dims=[3], raw_data=b"\0\2\xff"), op="Where")

@@ -48,3 +48,23 @@ func.func @later(%x: tensor<4x4xf32>, %w: tensor<4x4xf32>) -> tensor<4x4xf32> {
   %2 = nn.add %0, %1 : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
   return %2 : tensor<4x4xf32>
 }
+
+// -----
+
+// Integers: the accumulators are scaled, rounded and stored as bytes.
+// CHECK-LABEL: func @requantize
+func.func @requantize(%x: tensor<4x4xui8>, %w: tensor<4x4xi8>, %s: tensor<4xf32>, %z: tensor<ui8>) -> tensor<4x4xui8> {
+  // CHECK: %[[Y:.*]] = nn.matmul %arg0, %arg1 a_zero %arg3 epilogue(%arg2, %arg3) : {{.*}} -> tensor<4x4xui8> {
+  // CHECK-NEXT: ^bb0(%[[ACC:.*]]: i32, %[[S:.*]]: f32, %{{.*}}: i8):
+  // CHECK-NEXT: %[[F:.*]] = arith.sitofp %[[ACC]] : i32 to f32
+  // CHECK-NEXT: arith.mulf %[[F]], %[[S]]
+  // CHECK: math.roundeven
+  // CHECK: nn.yield %{{.*}} : i8
+  // CHECK: return %[[Y]]
+  %one = nn.constant dense<1.0> : tensor<f32>
+  %0 = nn.matmul %x, %w a_zero %z : (tensor<4x4xui8>, tensor<4x4xi8>, tensor<ui8>) -> tensor<4x4xi32>
+  %1 = nn.cast %0 {to = f32} : (tensor<4x4xi32>) -> tensor<4x4xf32>
+  %2 = nn.mul %1, %s : (tensor<4x4xf32>, tensor<4xf32>) -> tensor<4x4xf32>
+  %3 = nn.quantize %2, %one, %z {to = ui8} : (tensor<4x4xf32>, tensor<f32>, tensor<ui8>) -> tensor<4x4xui8>
+  return %3 : tensor<4x4xui8>
+}

@@ -82,3 +82,14 @@ func.func @integers(%x: tensor<4x4xi32>) -> tensor<4x4xi32> {
   %1 = nn.relu %0 : (tensor<4x4xi32>) -> tensor<4x4xi32>
   return %1 : tensor<4x4xi32>
 }
+
+// -----
+
+// Only small integers accumulate in a type of their own.
+// CHECK-LABEL: func @wide_integers
+// CHECK: nn.cast
+func.func @wide_integers(%x: tensor<4x4xi32>) -> tensor<4x4xf32> {
+  %0 = nn.matmul %x, %x : (tensor<4x4xi32>, tensor<4x4xi32>) -> tensor<4x4xi32>
+  %1 = nn.cast %0 {to = f32} : (tensor<4x4xi32>) -> tensor<4x4xf32>
+  return %1 : tensor<4x4xf32>
+}

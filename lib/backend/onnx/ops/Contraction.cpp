@@ -53,7 +53,27 @@ template <typename OpTy> void exportConvolution(OpExport &e, OpTy op, StringRef 
   finishContraction(e, op, type, {x, e.name(op.getW()), e.name(op.getBias())}, std::move(attrs), op.getChannelsLast());
 }
 
-void exportConv(OpExport &e, nn::ConvOp op) { exportConvolution(e, op, "Conv", windowAttrs(op)); }
+/// Whether the operands are integers that accumulate in i32: ONNX has operators of their own for bytes.
+bool isByteProduct(OpExport &e, Value x, Value bias) {
+  auto type = dyn_cast<IntegerType>(elementTypeOf(x));
+  if (!type || type.getWidth() > 8)
+    return false;
+  if (type.getWidth() < 8)
+    e.unsupported("type", "ONNX has no product of integers narrower than 8 bits");
+  if (bias)
+    e.unsupported("bias", "ONNX has none for products of integers");
+  return true;
+}
+
+void exportConv(OpExport &e, nn::ConvOp op) {
+  if (!isByteProduct(e, op.getX(), op.getBias()))
+    return exportConvolution(e, op, "Conv", windowAttrs(op));
+  std::string x = e.name(op.getX());
+  if (op.getChannelsLast())
+    x = e.transpose(x, toChannelsFirst(rankOf(op.getX())));
+  finishContraction(e, op, "ConvInteger", {x, e.name(op.getW()), e.name(op.getXZero()), e.name(op.getWZero())},
+                    windowAttrs(op), op.getChannelsLast());
+}
 
 void exportConvTranspose(OpExport &e, nn::ConvTransposeOp op) {
   Attrs attrs = windowAttrs(op);
@@ -76,6 +96,12 @@ std::string swapped(OpExport &e, Value x) {
 /// Matrices with a bias or a transposed operand are Gemm; a batch is MatMul, with what it lacks around it.
 void exportMatMul(OpExport &e, nn::MatMulOp op) {
   Value a = op.getA(), b = op.getB(), bias = op.getBias();
+  if (isByteProduct(e, a, bias)) {
+    Names inputs = {op.getTransposeA() ? swapped(e, a) : e.name(a), op.getTransposeB() ? swapped(e, b) : e.name(b),
+                    e.name(op.getAZero()), e.name(op.getBZero())};
+    finishContraction(e, op, "MatMulInteger", inputs, {}, false);
+    return;
+  }
   bool transposes = op.getTransposeA() || op.getTransposeB();
   Type type = elementTypeOf(a);
   bool gemm = rankOf(a) == 2 && rankOf(b) == 2 && (bias || transposes) &&

@@ -84,6 +84,30 @@ static Buffer accumulatorRow(Kernel &k, Type accType, nn::Dim count) {
 // nn.matmul
 //===----------------------------------------------------------------------===//
 
+/// The zero point of an operand of a contraction: absent, one number, or one for each index.
+namespace {
+class ZeroPoint {
+public:
+  ZeroPoint(Kernel &k, Value zero, Type accType) : k(k), accType(accType) {
+    if (zero)
+      buffer = k.read(zero);
+  }
+  explicit operator bool() const { return buffer.has_value(); }
+  /// `v` minus the zero point of `index`.
+  Value subtract(Value v, Ix index) {
+    if (!buffer)
+      return v;
+    Value zero = loadAs(k, *buffer, buffer->rank() ? index : k.c(0), accType);
+    return arith::SubIOp::create(k.b, k.loc, v, zero);
+  }
+
+private:
+  Kernel &k;
+  Type accType;
+  std::optional<Buffer> buffer;
+};
+} // namespace
+
 static LogicalResult emitMatMul(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::MatMulOp>(operation);
   MatMulShape shape(op, lowering);
@@ -91,6 +115,9 @@ static LogicalResult emitMatMul(Operation *operation, Lowering &lowering) {
   Type accType = accumulatorType(lowering.shapes.info(op.getA()).elementType, resultType, op.getEpilogue());
   Kernel k(lowering, op, "matmul_loops_" + dimText(shape.m) + "x" + dimText(shape.n) + "x" + dimText(shape.depth));
   Buffer a = k.read(op.getA()), b = k.read(op.getB());
+  ZeroPoint aZero(k, op.getAZero(), accType), bZero(k, op.getBZero(), accType);
+  // Without a batch of its own B takes all rows of A, numbered through; their zero points repeat.
+  nn::Dim zeroRows = op.getAZero() && lowering.dims(op.getAZero()).size() == 1 ? lowering.dims(op.getAZero())[0] : shape.m;
   Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), accType, shape.bVector);
   Buffer acc = accumulatorRow(k, accType, shape.n);
   Ix m = k.dim(shape.m), n = k.dim(shape.n), depth = k.dim(shape.depth);
@@ -100,17 +127,20 @@ static LogicalResult emitMatMul(Operation *operation, Lowering &lowering) {
     Ix bMatrix = shape.batchOffset(k, index, shape.bBatch, shape.depth * shape.n);
     Ix aStep = shape.transposeA ? m : k.c(1);
     aRow = aRow + (shape.transposeA ? i : i * depth);
-    if (shape.transposeB) {
+    auto aAt = [&](Ix t) { return aZero.subtract(loadAs(k, a, aRow + t * aStep, accType), i % k.dim(zeroRows)); };
+    auto bAt = [&](Ix t, Ix j) {
+      Ix offset = shape.transposeB ? j * depth + t : t * n + j;
+      return bZero.subtract(loadAs(k, b, bMatrix + offset, accType), j);
+    };
+    if (shape.transposeB && !aZero && !bZero) {
       k.loop(k.c(0), n, 1, [&](Ix j) {
         k.store(acc, j, dotProduct(k, a, aRow, aStep, b, bMatrix + j * depth, k.c(1), depth, finish.biasScalar(j)));
       });
     } else {
       k.loop(k.c(0), n, 1, [&](Ix j) { k.store(acc, j, finish.biasScalar(j)); });
       k.loop(k.c(0), depth, 1, [&](Ix t) {
-        Value x = loadAs(k, a, aRow + t * aStep, accType);
-        k.loop(k.c(0), n, 1, [&](Ix j) {
-          k.store(acc, j, addProduct(k, x, loadAs(k, b, bMatrix + t * n + j, accType), k.load(acc, j)));
-        });
+        Value x = aAt(t);
+        k.loop(k.c(0), n, 1, [&](Ix j) { k.store(acc, j, addProduct(k, x, bAt(t, j), k.load(acc, j))); });
       });
     }
     k.loop(k.c(0), n, 1, [&](Ix j) { finish.storeOne(row, j, 0, Value(), k.load(acc, j)); });
@@ -217,6 +247,8 @@ static LogicalResult emitConv(Operation *operation, Lowering &lowering) {
   Kernel k(lowering, op, "conv_loops");
   PlainConv conv(k, op.getX(), op.getW(), op.getBias(), op.getResult(), op.getEpilogue(), op.getEpilogueArgs(),
                  op.getChannelsLast());
+  // Padding holds the zero point of x: it adds nothing.
+  ZeroPoint xZero(k, op.getXZero(), conv.accType), wZero(k, op.getWZero(), conv.accType);
   size_t spatial = conv.spatial;
   Ix perGroup = k.dim(conv.wDims[1]);
   Ix outPerGroup = k.dim(conv.wDims[0].floorDiv(op.getGroup()));
@@ -239,13 +271,13 @@ static LogicalResult emitConv(Operation *operation, Lowering &lowering) {
             k.ifThen(position.inRange(in), [&] { level(d + 1, offset + position * step, index); });
             return;
           }
-          Value w = loadAs(k, conv.w, index, conv.accType);
+          Value w = wZero.subtract(loadAs(k, conv.w, index, conv.accType), channel);
           // Results q with 0 <= q * stride + shift < in.
           Ix shift = t * dilation - pad;
           Ix low = ((k.c(0) - shift).max(k.c(0)) + (stride - 1)) / stride;
           Ix high = (((in - shift).max(k.c(0)) + (stride - 1)) / stride).min(k.dim(conv.outDim(d)));
           k.loop(low, high, 1, [&](Ix q) {
-            Value x = loadAs(k, conv.x, offset + (q * stride + shift) * step, conv.accType);
+            Value x = xZero.subtract(loadAs(k, conv.x, offset + (q * stride + shift) * step, conv.accType), k.c(0));
             k.store(conv.acc, q, addProduct(k, x, w, k.load(conv.acc, q)));
           });
         });

@@ -8,7 +8,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "lib/codegen/cpu/StridedView.h"
-#include "lib/codegen/cpu/memory/ByteFloat.h"
 #include "lib/codegen/cpu/memory/Space.h"
 #include "lib/codegen/cpu/memory/Vectorize.h"
 
@@ -32,31 +31,7 @@ struct Scalar {
   SmallVector<Value> build(Kernel &k, ValueRange args) const {
     if (auto map = dyn_cast<nn::MapOp>(op))
       return k.inlineScalarRegion(map.getBody(), args);
-    if (auto cast = dyn_cast<nn::CastOp>(op); cast && castsByteFloat(cast))
-      return {buildByteFloatCast(k, cast, args[0])};
     return {cast<nn::Elementwise>(op).buildScalar(k.b, k.loc, args)};
-  }
-
-  static bool castsByteFloat(nn::CastOp cast) {
-    return isByteFloat(cast.getX().getType()) || isByteFloat(cast.getTo());
-  }
-
-  /// A cast from or to an 8-bit float goes through f32.
-  static Value buildByteFloatCast(Kernel &k, nn::CastOp cast, Value v) {
-    Type from = getElementTypeOrSelf(cast.getX().getType()), to = cast.getTo();
-    Type f32 = k.b.getF32Type();
-    if (auto vector = dyn_cast<VectorType>(v.getType()))
-      f32 = VectorType::get(vector.getShape(), f32);
-    if (isByteFloat(from))
-      v = fromByteFloat(k, v, from);
-    else
-      v = k.fromFloat(k.toFloat(v, from.isUnsignedInteger()), f32);
-    if (isByteFloat(to))
-      return toByteFloat(k, v, to, cast.getSaturate());
-    if (to.isInteger(1))
-      return arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::UNE, v, k.constant(f32, 0));
-    Type signless = to.isUnsignedInteger() ? Type(k.b.getIntegerType(to.getIntOrFloatBitWidth())) : to;
-    return k.fromFloat(v, signless, to.isUnsignedInteger());
   }
 
   /// Number of operations that one element costs, transcendental functions counted as what they
@@ -74,7 +49,8 @@ struct Scalar {
     }
     bool cheap = isa<nn::AddOp, nn::SubOp, nn::MulOp, nn::ReluOp, nn::MinOp, nn::MaxOp, nn::ClipOp, nn::CastOp, nn::NegOp,
                      nn::AbsOp, nn::WhereOp, nn::EqualOp, nn::LessOp, nn::GreaterOp, nn::LeakyReluOp, nn::HardSwishOp,
-                     nn::HardSigmoidOp, nn::LogicalNotOp, nn::LogicalAndOp, nn::LogicalOrOp, nn::DivOp, nn::SqrtOp>(op);
+                     nn::HardSigmoidOp, nn::LogicalNotOp, nn::LogicalAndOp, nn::LogicalOrOp, nn::DivOp, nn::SqrtOp,
+                     nn::QuantizeOp, nn::DequantizeOp>(op);
     return cheap ? 2 : 24;
   }
 
@@ -110,13 +86,10 @@ std::string kernelName(Operation *op) {
 /// The shape that all operands broadcast to: that of the results.
 const nn::Dims &outputDims(Operation *op, Lowering &l) { return l.dims(op->getResult(0)); }
 
-/// Buffers as elementwise code sees them: 8-bit floats are bytes.
-Buffer elements(Kernel &k, const Buffer &buf) { return isByteFloat(buf.valueType) ? asBits(k, buf) : buf; }
-
 /// The value of a constant of one element, as a constant of the kernel.
 Value foldedScalar(Kernel &k, Lowering &l, Value v, Type type) {
   auto data = l.constant(v);
-  if (!data || data->size() != 1 || isByteFloat(type))
+  if (!data || data->size() != 1 || (isa<FloatType>(type) && type.getIntOrFloatBitWidth() <= 8))
     return {};
   if (isa<FloatType>(type))
     return floatConstant(k, type, data->asDouble(0));
@@ -133,9 +106,9 @@ LogicalResult emitReference(Operation *op, Lowering &l) {
   Kernel k(l, op, kernelName(op));
   SmallVector<Buffer> in, out;
   for (Value v : scalar.inputs)
-    in.push_back(elements(k, k.read(v)));
+    in.push_back(k.read(v));
   for (Value v : op->getResults())
-    out.push_back(elements(k, k.write(v)));
+    out.push_back(k.write(v));
   const nn::Dims &dims = outputDims(op, l);
   k.loop(k.begin, k.end, 1, [&](Ix i) {
     SmallVector<Ix> index = k.delinearize(i, dims);
@@ -225,7 +198,7 @@ struct Fast {
         continue;
       }
       StridedView view = readView(l, op->getOpOperand(number));
-      in.push_back(elements(k, k.read(view.base)));
+      in.push_back(k.read(view.base));
       in.back().ptr = k.ptrAdd(in.back().ptr, k.dim(view.offset), in.back().storageType);
       in.back().dims = l.dims(v);
       space.strides.push_back(broadcastStrides(ctx, l.dims(v), view.strides, dims));
@@ -235,7 +208,7 @@ struct Fast {
       types.push_back(in.back().storageType);
     }
     for (Value v : op->getResults()) {
-      out.push_back(elements(k, k.write(v)));
+      out.push_back(k.write(v));
       types.push_back(out.back().storageType);
     }
     for (unsigned i = 0; i < in.size(); ++i)
@@ -299,18 +272,12 @@ struct Fast {
   }
 };
 
-/// Only casts know 8-bit floats; other operations on them are computed in another type.
-bool match(Operation *op, Lowering &l) {
-  auto isByte = [](Value v) { return isByteFloat(v.getType()); };
-  return isa<nn::CastOp>(op) || (llvm::none_of(op->getOperands(), isByte) && llvm::none_of(op->getResults(), isByte));
-}
-
 LogicalResult emitFast(Operation *op, Lowering &l) { return Fast(op, l).emit(); }
 
-RegisterEmitter reference({"*", "elementwise-reference", 0, match, emitReference});
-RegisterEmitter fast({"*", "elementwise", 10, match, emitFast});
-RegisterEmitter mapReference({"nn.map", "map-reference", 0, match, emitReference});
-RegisterEmitter mapFast({"nn.map", "map", 10, match, emitFast});
+RegisterEmitter reference({"*", "elementwise-reference", 0, nullptr, emitReference});
+RegisterEmitter fast({"*", "elementwise", 10, nullptr, emitFast});
+RegisterEmitter mapReference({"nn.map", "map-reference", 0, nullptr, emitReference});
+RegisterEmitter mapFast({"nn.map", "map", 10, nullptr, emitFast});
 
 } // namespace
 } // namespace nnopt::cpu

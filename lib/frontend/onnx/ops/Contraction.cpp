@@ -1,27 +1,14 @@
 //===- Contraction.cpp - import rules of Gemm, MatMul, Einsum -------------===//
-#include "lib/frontend/onnx/Importer.h"
+#include "lib/frontend/onnx/ops/Contraction.h"
 #include "llvm/ADT/SmallBitVector.h"
 
 using namespace llvm;
 using namespace mlir;
 
 namespace nnopt::onnx {
-namespace {
-
-Value matmul(Node &n, Value a, Value b, Value bias = {}, bool transposeA = false,
-             bool transposeB = false) {
-  return n.make<nn::MatMulOp>(a, b, bias, ValueRange(), n.flag(transposeA), n.flag(transposeB));
-}
-
-void importMatMul(Node &n) {
-  n.needSameType({n.in(0), n.in(1)});
-  n.needRank(n.in(0), 1);
-  n.needRank(n.in(1), 1);
-  n.out(0, matmul(n, n.in(0), n.in(1)));
-}
 
 /// alpha * a b + beta * c. A c of one number for each column becomes the bias of the product.
-void importGemm(Node &n) {
+Value gemm(Node &n) {
   Value a = n.in(0), b = n.in(1), c = n.optIn(2);
   n.needRank(a, 2, 2);
   n.needRank(b, 2, 2);
@@ -49,7 +36,7 @@ void importGemm(Node &n) {
       c = Value();
     }
   }
-  Value result = matmul(n, a, b, bias, transposeA, transposeB);
+  Value result = n.matmul(a, b, bias, transposeA, transposeB);
   if (alpha != 1)
     result = n.make<nn::MulOp>(result, n.number(alpha, type));
   if (c) {
@@ -61,7 +48,16 @@ void importGemm(Node &n) {
     }
     result = n.make<nn::AddOp>(result, c);
   }
-  n.out(0, result);
+  return result;
+}
+
+namespace {
+
+void importMatMul(Node &n) {
+  n.needSameType({n.in(0), n.in(1)});
+  n.needRank(n.in(0), 1);
+  n.needRank(n.in(1), 1);
+  n.out(0, n.matmul(n.in(0), n.in(1)));
 }
 
 /// An explicit equation without spaces and ellipses: dimensions of an ellipsis get letters of their
@@ -150,31 +146,13 @@ void importDet(Node &n) {
   n.out(0, n.make<nn::DetOp>(n.in(0)));
 }
 
-/// Integer products accumulate in i32; zero points are subtracted first.
-void importMatMulInteger(Node &n) {
-  Type i32 = n.b().getI32Type();
-  Value a = n.convert(n.in(0), i32), b = n.convert(n.in(1), i32);
-  n.needRank(a, 1);
-  n.needRank(b, 1);
-  if (n.hasIn(2)) {
-    Value zero = n.convert(n.in(2), i32);
-    if (n.rank(zero) == 1 && !n.dim(zero, 0).isConst(1))
-      zero = n.unsqueeze(zero, {1}); // one for each row
-    a = n.make<nn::SubOp>(a, zero);
-  }
-  if (n.hasIn(3))
-    b = n.make<nn::SubOp>(b, n.convert(n.in(3), i32));
-  n.out(0, matmul(n, a, b));
-}
-
 } // namespace
 
 void registerContraction(Registry &r) {
   r.add("MatMul", 2, 2, importMatMul);
-  r.add("Gemm", 2, 3, importGemm);
+  r.add("Gemm", 2, 3, [](Node &n) { n.out(0, gemm(n)); });
   r.add("Det", 1, 1, importDet, 1, 11);
   r.add("Einsum", 1, Registry::any, importEinsum, 1, 12);
-  r.add("MatMulInteger", 2, 4, importMatMulInteger, 1, 10);
 }
 
 } // namespace nnopt::onnx

@@ -1,4 +1,5 @@
 //===- Convolution.cpp - import rules of Conv and ConvTranspose -----------===//
+#include "lib/frontend/onnx/ops/Contraction.h"
 #include "lib/frontend/onnx/ops/Window.h"
 
 using namespace llvm;
@@ -89,14 +90,39 @@ void readPads(Node &n, Value x, Window &w) {
   }
 }
 
-namespace {
-
-int64_t groupOf(Node &n) {
+static int64_t groupOf(Node &n) {
   int64_t group = n.i("group", 1);
   if (group < 1)
     n.invalid("attribute 'group' must be positive");
   return group;
 }
+
+/// Dimensions that must agree but are both static and do not.
+static void needEqual(Node &n, Dim a, int64_t factor, Dim b, const char *what) {
+  if (a.isConst() && b.isConst() && a.value() * factor != b.value())
+    n.invalid(Twine(what) + " do not fit: " + Twine(a.value() * factor) + " and " +
+              Twine(b.value()));
+}
+
+Value convolution(Node &n, Value x, Value weight, Value bias, Value xZero, Value wZero) {
+  n.needRank(x, 3);
+  n.needRank(weight, n.rank(x), n.rank(x));
+  if (bias)
+    n.needRank(bias, 1, 1);
+  int64_t group = groupOf(n);
+  needEqual(n, n.dim(weight, 1), group, n.dim(x, 1),
+            "channels of weights times group and of the input");
+  if (Dim m = n.dim(weight, 0); m.isConst() && m.value() % group != 0)
+    n.invalid("the number of output channels is not a multiple of group");
+  if (bias)
+    needEqual(n, n.dim(bias, 0), 1, n.dim(weight, 0), "bias and output channels");
+  Window w = readWindow(n, x, kernelOf(n, weight));
+  readPads(n, x, w);
+  return n.make<nn::ConvOp>(x, weight, bias, xZero, wZero, ValueRange(), n.i64s(w.strides),
+                            n.i64s(w.pads), n.i64s(w.dilations), n.i64(group));
+}
+
+namespace {
 
 void needConvOperands(Node &n) {
   Value x = n.in(0), w = n.in(1);
@@ -110,27 +136,9 @@ void needConvOperands(Node &n) {
   }
 }
 
-/// Dimensions that must agree but are both static and do not.
-void needEqual(Node &n, Dim a, int64_t factor, Dim b, const char *what) {
-  if (a.isConst() && b.isConst() && a.value() * factor != b.value())
-    n.invalid(Twine(what) + " do not fit: " + Twine(a.value() * factor) + " and " +
-              Twine(b.value()));
-}
-
 void importConv(Node &n) {
   needConvOperands(n);
-  Value x = n.in(0), weight = n.in(1);
-  int64_t group = groupOf(n);
-  needEqual(n, n.dim(weight, 1), group, n.dim(x, 1),
-            "channels of weights times group and of the input");
-  if (Dim m = n.dim(weight, 0); m.isConst() && m.value() % group != 0)
-    n.invalid("the number of output channels is not a multiple of group");
-  if (n.hasIn(2))
-    needEqual(n, n.dim(n.in(2), 0), 1, n.dim(weight, 0), "bias and output channels");
-  Window w = readWindow(n, x, kernelOf(n, weight));
-  readPads(n, x, w);
-  n.out(0, n.make<nn::ConvOp>(x, weight, n.optIn(2), ValueRange(), n.i64s(w.strides),
-                              n.i64s(w.pads), n.i64s(w.dilations), n.i64(group)));
+  n.out(0, convolution(n, n.in(0), n.in(1), n.optIn(2)));
 }
 
 /// Padding of a transposed convolution that asks for an output shape. With

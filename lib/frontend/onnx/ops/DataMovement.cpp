@@ -143,7 +143,8 @@ void importPad(Node &n) {
   auto kind = nn::symbolizePadMode(mode);
   if (!kind || (*kind == nn::PadMode::wrap && n.version() < 19))
     n.invalid("unknown mode '" + mode + "'");
-  if (n.version() < 11) {
+  bool isContrib = n.proto.domain() == "com.microsoft"; // an early form of that of opset 11
+  if (n.version() < 11 && !isContrib) {
     auto given = n.ints("pads");
     if (!given)
       n.invalid("attribute 'pads' is missing");
@@ -153,6 +154,8 @@ void importPad(Node &n) {
     pads = n.in(1);
     value = n.optIn(2);
     axes = n.optIn(3);
+    if (isContrib && n.rank(pads) == 2)
+      pads = n.reshape(pads, {-1});
   }
   n.needInt(pads);
   if (axes) {
@@ -284,6 +287,7 @@ void registerDataMovement(Registry &r) {
   r.add("Split", 1, 2, importSplit, Registry::any);
   r.add("Slice", 1, 5, importSlice);
   r.add("Pad", 1, 4, importPad);
+  r.add("com.microsoft.Pad", 2, 3, importPad, 1, 1);
   r.add("Tile", 2, 2, importTile);
   r.add("Trilu", 1, 2, importTrilu, 1, 14);
   r.add("DepthToSpace", 1, 1, importDepthToSpace);

@@ -120,13 +120,17 @@ void importClip(Node &n) {
 
 Value castTo(Node &n, Type type) {
   bool saturate = n.i("saturate", 1);
-  n.ignore({"round_mode"}); // only for float8e8m0, which no tensor here has
+  std::string round = n.s("round_mode", "up");
+  std::optional<nn::RoundMode> mode = nn::symbolizeRoundMode(round);
+  if (!mode)
+    n.invalid("unknown round_mode '" + round + "'");
   Value x = n.in(0);
   if (n.elt(x) == type)
     return x;
   if (n.isString(x) || isa<nn::StringType>(type))
     return convertString(n, x, type);
-  return n.make<nn::CastOp>(x, TypeAttr::get(type), n.b().getBoolAttr(saturate));
+  return n.make<nn::CastOp>(x, TypeAttr::get(type), n.b().getBoolAttr(saturate),
+                            nn::RoundModeAttr::get(n.ctx(), *mode));
 }
 
 void importCast(Node &n) {

@@ -25,7 +25,7 @@ Value matrix(Node &n, ArrayRef<double> values, int64_t rows, int64_t columns) {
 /// x w^T + bias for w of `rows` rows.
 Value linear(Node &n, Value x, ArrayRef<double> coefficients, int64_t rows, ArrayRef<double> bias) {
   Value w = matrix(n, coefficients, rows, coefficients.size() / std::max<int64_t>(rows, 1));
-  auto op = nn::MatMulOp::create(n.b(), n.location(), n.placeholder(), x, w, Value(), ValueRange{}, UnitAttr(),
+  auto op = nn::MatMulOp::create(n.b(), n.location(), n.placeholder(), x, w, Value(), Value(), Value(), ValueRange{}, UnitAttr(),
                                  n.b().getUnitAttr());
   n.infer(op);
   Value y = op.getResult();

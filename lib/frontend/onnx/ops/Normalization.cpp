@@ -205,6 +205,7 @@ void registerNormalization(Registry &r) {
   r.add("GroupNormalization", 3, 3, importGroupNorm, 1, 18);
   // onnxruntime writes it into models of older opsets too.
   r.add("LayerNormalization", 2, 3, importLayerNorm, 3);
+  r.add("com.microsoft.LayerNormalization", 2, 3, importLayerNorm, 3, 1);
   r.add("RMSNormalization", 2, 2, importRMSNorm, 1, 23);
   r.add("MeanVarianceNormalization", 1, 1, importMeanVarianceNorm, 1, 9);
   r.add("LpNormalization", 1, 1, importLpNorm);

@@ -1,101 +1,199 @@
 //===- Quantization.cpp - import rules of quantize and dequantize ---------===//
-//
-// These are written out in primitive operations; passes that know integer kernels find the pattern.
-//
-//===----------------------------------------------------------------------===//
-#include "lib/frontend/onnx/Importer.h"
+#include "lib/frontend/onnx/ops/Quantized.h"
 
 using namespace llvm;
 using namespace mlir;
 
 namespace nnopt::onnx {
-namespace {
 
-/// Scale or zero point of one number, or of one for each index along an axis, shaped to broadcast.
-Value alongAxis(Node &n, Value x, Value v) {
-  if (n.rank(v) == 0)
-    return v;
-  if (n.rank(v) == 1 && n.dim(v, 0).isConst(1))
+Value dequantize(Node &n, Value x, Value scale, Value zero, Type to) {
+  return n.make<nn::DequantizeOp>(x, scale, zero, TypeAttr::get(to ? to : n.elt(scale)));
+}
+
+Value quantize(Node &n, Value x, Value scale, Value zero, Type to) {
+  return n.make<nn::QuantizeOp>(x, scale, zero, TypeAttr::get(to), n.b().getBoolAttr(true), TypeAttr());
+}
+
+Value requantize(Node &n, Value accumulator, Value multiplier, Value zero) {
+  Type f32 = n.b().getF32Type();
+  Value y = n.make<nn::MulOp>(n.convert(accumulator, f32), multiplier);
+  return quantize(n, y, n.number(1, f32), zero, n.elt(zero));
+}
+
+/// Whether a scale or zero point is one number.
+static bool isOneNumber(Node &n, Value v) {
+  return n.rank(v) == 0 || (n.rank(v) == 1 && n.dim(v, 0).isConst(1));
+}
+
+Value alongAxis(Node &n, Value v, int64_t axis, int64_t rank) {
+  if (isOneNumber(n, v))
     return n.scalar(v);
   n.needRank(v, 1, 1);
-  int64_t rank = n.rank(x), axis = n.axis(n.i("axis", 1), rank);
   Ints after;
   for (int64_t i = 1; i < rank - axis; ++i)
     after.push_back(i);
   return after.empty() ? v : n.unsqueeze(v, after);
 }
 
-void refuseBlocks(Node &n) {
-  n.ignore({"axis"});
-  if (n.i("block_size", 0) != 0)
-    n.unsupported("attribute 'block_size'", "blocked quantization is not supported");
-}
-
-/// (x - zero_point) * scale, computed in the type of the scale (f32 at least).
-void importDequantize(Node &n) {
-  refuseBlocks(n);
-  Value x = n.in(0), scale = n.in(1);
-  n.needFloat(scale);
-  if (int64_t dtype = n.i("output_dtype", 0); dtype && elementType(n.ctx(), dtype) != n.elt(scale))
-    n.unsupported("attribute 'output_dtype'", "must be the type of the scale");
-  Type result = n.elt(scale), f32 = n.b().getF32Type();
-  // Differences of integers are exact in f32 for 8 and 16 bits.
-  Value wide = n.convert(x, f32);
-  if (n.hasIn(2)) {
-    n.needSameType({x, n.in(2)});
-    wide = n.make<nn::SubOp>(wide, n.convert(alongAxis(n, x, n.in(2)), f32));
-  }
-  n.out(0, n.convert(n.make<nn::MulOp>(wide, n.convert(alongAxis(n, x, scale), f32)), result));
-}
-
-/// saturate(round(x / scale) + zero_point) for the 8- and 16-bit integers.
-void importQuantize(Node &n) {
-  refuseBlocks(n);
-  n.ignore({"saturate", "precision"});
-  Value x = n.in(0), scale = n.in(1), zero = n.optIn(2);
-  n.needFloat(x);
-  Type f32 = n.b().getF32Type(), result = n.b().getIntegerType(8, false);
-  if (int64_t dtype = n.i("output_dtype", 0))
-    result = elementType(n.ctx(), dtype);
-  if (zero)
-    result = n.elt(zero);
-  auto type = dyn_cast_or_null<IntegerType>(result);
-  if (!type || type.getWidth() > 16 || type.getWidth() == 1)
-    n.unsupported("type", "only 8- and 16-bit integers are supported");
-  Value y = n.make<nn::RoundOp>(
-      n.make<nn::DivOp>(n.convert(x, f32), n.convert(alongAxis(n, x, scale), f32)));
-  if (zero)
-    y = n.make<nn::AddOp>(y, n.convert(alongAxis(n, x, zero), f32));
-  double span = double(int64_t(1) << type.getWidth()), low = type.isUnsigned() ? 0 : -span / 2;
-  y = n.make<nn::ClipOp>(y, n.number(low, f32), n.number(low + span - 1, f32));
-  n.out(0, n.convert(y, type));
-}
-
-/// u8 with the range of x widened to hold 0: scale = (max - min) / 255, zero = round(-min / scale).
-void importDynamicQuantize(Node &n) {
-  Value x = n.in(0);
+Quantized quantizeDynamically(Node &n, Value x) {
   n.needFloat(x);
   Type type = n.elt(x), u8 = n.b().getIntegerType(8, false);
   Ints all;
   for (unsigned a = 0; a < n.rank(x); ++a)
     all.push_back(a);
+  // The range, widened to hold 0, is mapped to [0, 255].
   Value zero = n.number(0, type), top = n.number(255, type);
   Value high = n.make<nn::MaxOp>(n.reduce(x, nn::ReduceKind::max, all, false), zero);
   Value low = n.make<nn::MinOp>(n.reduce(x, nn::ReduceKind::min, all, false), zero);
-  Value scale = n.make<nn::DivOp>(n.make<nn::SubOp>(high, low), top);
+  Value range = n.make<nn::SubOp>(high, low);
+  // A tensor of zeros has any scale; onnxruntime takes 1.
+  Value scale = n.make<nn::WhereOp>(n.make<nn::EqualOp>(range, zero), n.number(1, type),
+                                    n.make<nn::DivOp>(range, top));
   Value point = n.make<nn::DivOp>(n.make<nn::SubOp>(zero, low), scale);
-  point = n.make<nn::RoundOp>(n.make<nn::ClipOp>(point, zero, top));
-  Value y = n.make<nn::AddOp>(n.make<nn::RoundOp>(n.make<nn::DivOp>(x, scale)), point);
-  n.out(0, n.convert(n.make<nn::ClipOp>(y, zero, top), u8));
-  n.out(1, scale);
-  n.out(2, n.convert(point, u8));
+  point = n.convert(n.make<nn::RoundOp>(n.make<nn::ClipOp>(point, zero, top)), u8);
+  return {quantize(n, x, scale, point, u8), scale, point};
+}
+
+Value unpackBits(Node &n, Value bytes, int64_t bits) {
+  if (bits == 8)
+    return bytes;
+  if (bits != 2 && bits != 4)
+    n.unsupported("attribute 'bits'", "only 2, 4 and 8 are supported");
+  Type u8 = n.b().getIntegerType(8, false);
+  int64_t rank = n.rank(bytes), perByte = 8 / bits;
+  Values fields;
+  for (int64_t i = 0; i < perByte; ++i) {
+    Value field = bytes;
+    if (i)
+      field = n.make<nn::BitShiftOp>(field, n.number(i * bits, u8), n.flag(true));
+    if (i + 1 < perByte)
+      field = n.make<nn::BitwiseAndOp>(field, n.number((1 << bits) - 1, u8));
+    fields.push_back(n.unsqueeze(field, {rank}));
+  }
+  Value all = n.make<nn::ConcatOp>(fields, n.i64(rank));
+  Ints shape(rank, 0);
+  if (!n.dim(bytes, rank - 1).isConst())
+    n.unsupported("shape", "the packed dimension must be static");
+  shape.back() = n.dim(bytes, rank - 1).value() * perByte;
+  all = n.reshape(all, shape);
+  return n.convert(all, n.b().getIntegerType(bits, false));
+}
+
+namespace {
+
+/// The operands of QuantizeLinear and DequantizeLinear, with scale and zero point shaped to broadcast.
+/// Blocks become a dimension of their own where sizes are known; the result then has to get `shape`.
+struct Operands {
+  Value x, scale, zero;
+  std::optional<Ints> shape;
+
+  explicit Operands(Node &n) : x(n.in(0)), scale(n.in(1)), zero(n.optIn(2)) {
+    int64_t axis = n.i("axis", 1), block = n.i("block_size", 0), rank = n.rank(x);
+    n.needFloat(scale);
+    if (block < 0)
+      n.invalid("attribute 'block_size' must not be negative");
+    if (zero && n.rank(zero) != n.rank(scale) && !(isOneNumber(n, zero) && isOneNumber(n, scale)))
+      n.invalid("scale and zero point have different shapes");
+    if (isOneNumber(n, scale)) {
+      scale = n.scalar(scale);
+      zero = zero ? n.scalar(zero) : zero;
+    } else if (!block) {
+      axis = n.axis(axis, rank);
+      scale = alongAxis(n, scale, axis, rank);
+      zero = zero ? alongAxis(n, zero, axis, rank) : zero;
+    } else {
+      n.needRank(scale, rank, rank);
+      splitBlocks(n, n.axis(axis, rank), block);
+    }
+  }
+
+  void splitBlocks(Node &n, int64_t axis, int64_t block) {
+    Dim size = n.dim(x, axis);
+    bool split = size.isConst() && size.value() && size.value() % block == 0;
+    Ints before(axis, 0), after;
+    for (Dim d : n.dims(x).drop_front(axis + 1)) {
+      split &= d.isConst() && d.value();
+      after.push_back(split ? d.value() : 0);
+    }
+    if (!split) {
+      // Number i / block of the blocks for index i.
+      Value index = n.make<nn::DivOp>(n.countTo(n.sizeOf(x, axis)), n.intConstant(block));
+      for (Value *v : {&scale, &zero})
+        if (*v)
+          *v = n.make<nn::GatherOp>(*v, index, n.i64(axis));
+      return;
+    }
+    Ints blocks = before;
+    shape = before;
+    shape->push_back(size.value());
+    blocks.append({size.value() / block, block});
+    for (int64_t d : after) {
+      shape->push_back(d);
+      blocks.push_back(d);
+    }
+    x = n.reshape(x, blocks);
+    for (Value *v : {&scale, &zero})
+      if (*v)
+        *v = n.unsqueeze(*v, {axis + 1});
+  }
+
+  Value result(Node &n, Value y) { return shape ? n.reshape(y, *shape) : y; }
+};
+
+/// The type an attribute names; null where it is absent.
+Type typeAttribute(Node &n, StringRef name) {
+  int64_t value = n.i(name, 0);
+  if (!value)
+    return {};
+  Type type = elementType(n.ctx(), value);
+  if (!type)
+    n.unsupported("attribute '" + name + "'", "element type " + dataTypeName(value) + " is not supported");
+  return type;
+}
+
+/// The zero point of a float type can only be 0.
+Value dropFloatZero(Node &n, Value zero, Type type) { return isa<FloatType>(type) ? Value() : zero; }
+
+void importDequantize(Node &n) {
+  Operands o(n);
+  if (o.zero)
+    n.needSameType({o.x, o.zero});
+  Type to = typeAttribute(n, "output_dtype");
+  Value zero = dropFloatZero(n, o.zero, n.elt(o.x));
+  n.out(0, o.result(n, dequantize(n, o.x, o.scale, zero, to)));
+}
+
+void importQuantize(Node &n) {
+  Operands o(n);
+  Type to = typeAttribute(n, "output_dtype"), precision = typeAttribute(n, "precision");
+  if (to && o.zero && n.elt(o.zero) != to)
+    n.invalid("attribute 'output_dtype' is not the type of the zero point");
+  if (o.zero)
+    to = n.elt(o.zero);
+  if (!to)
+    to = n.b().getIntegerType(8, false);
+  if (to.getIntOrFloatBitWidth() > 16 || to.isInteger(1) || to.isF16() || to.isBF16())
+    n.unsupported("type", "only integers of up to 16 bits and floats of up to 8 are supported");
+  Value zero = dropFloatZero(n, o.zero, to);
+  Value y = n.make<nn::QuantizeOp>(o.x, o.scale, zero, TypeAttr::get(to),
+                                   n.b().getBoolAttr(n.i("saturate", 1)),
+                                   precision ? TypeAttr::get(precision) : TypeAttr());
+  n.out(0, o.result(n, y));
+}
+
+void importDynamicQuantize(Node &n) {
+  Quantized q = quantizeDynamically(n, n.in(0));
+  n.outs({q.values, q.scale, q.zero});
 }
 
 } // namespace
 
 void registerQuantization(Registry &r) {
-  r.add("DequantizeLinear", 2, 3, importDequantize, 1, 10);
-  r.add("QuantizeLinear", 2, 3, importQuantize, 1, 10);
+  for (std::string domain : {"", "com.microsoft."}) {
+    int64_t since = domain.empty() ? 10 : 1;
+    r.add(domain + "DequantizeLinear", 2, 3, importDequantize, 1, since);
+    r.add(domain + "QuantizeLinear", 2, 3, importQuantize, 1, since);
+  }
   r.add("DynamicQuantizeLinear", 1, 1, importDynamicQuantize, 3, 11);
 }
 

@@ -158,7 +158,7 @@ void importDeformConv(Node &n) {
     matrix = reshapeTo(n, matrix, {groups, Value(), sizesOf(n, matrix, 1, 2)});
     columns = reshapeTo(n, columns, {sizesOf(n, columns, 0, 1), groups, Value(), sizesOf(n, columns, 2, 3)});
   }
-  Value y = n.make<nn::MatMulOp>(matrix, columns, Value(), ValueRange(), UnitAttr(), UnitAttr());
+  Value y = n.matmul(matrix, columns);
   y = reshapeTo(n, y, {sizesOf(n, x, 0, 1), sizesOf(n, weight, 0, 1), sizesOf(n, offset, 2, rank)});
   if (bias) {
     n.needRank(bias, 1, 1);
