@@ -25,14 +25,9 @@ from nnopt import tool
 OLDEST = 7
 # Operators without an import rule, by reason.
 REASONS = {
-    "sequences, optionals and strings have no values in the nn dialect":
-        "ConcatFromSequence ImageDecoder Optional OptionalGetElement OptionalHasElement RegexFullMatch SequenceAt "
-        "SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SequenceMap SplitToSequence "
-        "StringConcat StringNormalizer StringSplit TfIdfVectorizer",
     "random numbers": "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike",
     "losses and training": "NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss",
     "detection": "NonMaxSuppression Unique",
-    "integer contractions": "ConvInteger QLinearConv QLinearMatMul",
     "attention with a state": "CausalConvWithState LinearAttention",
     "control flow before opset 9": "Scan:8",
 }
