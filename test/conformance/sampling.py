@@ -218,7 +218,7 @@ def sequences(rng, count):
         inputs, constants = ({"x": cache, "s": shape}, {}) if i % 2 else ({"x": cache}, {"s": shape})
         yield Case(f"CenterCropPad_{i}", node("CenterCropPad", ["x", "s"], ["y"], axes=[-1, 1]), inputs, ["y"], constants,
                    static=("s",), by_onnx=True)
-        numbers = rng.integers(-3, 4, [3, 5]).astype([np.float32, np.int32, np.float64][i % 3])
+        numbers = rng.choice([-2, -1, 1, 3], [3, 40]).astype([np.float32, np.int32, np.float64][i % 3])
         yield Case(f"CumProd_{i}", node("CumProd", ["x", "a"], ["y"], exclusive=i % 2, reverse=i // 2 % 2), {"x": numbers}, ["y"],
                    {"a": np.array(i % 2, np.int64)}, opset=26, by_onnx=True)
 
