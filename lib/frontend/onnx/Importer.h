@@ -79,11 +79,6 @@ struct Scope {
 inline llvm::StringRef normalizedDomain(llvm::StringRef domain) {
   return domain == "ai.onnx" ? "" : domain;
 }
-/// The key of an operator's rules.
-inline std::string ruleKey(llvm::StringRef domain, llvm::StringRef op) {
-  domain = normalizedDomain(domain);
-  return domain.empty() ? op.str() : (domain + "." + op).str();
-}
 /// The key under which a local function is known.
 inline std::string functionKey(llvm::StringRef domain, llvm::StringRef name,
                                llvm::StringRef overload) {

@@ -23,6 +23,10 @@ void exportCast(OpExport &e, nn::CastOp op) {
     e.need(19);
     attrs.push_back(intAttr("saturate", 0));
   }
+  if (op.getRoundMode() != nn::RoundMode::up) {
+    e.need(24);
+    attrs.push_back(stringAttr("round_mode", nn::stringifyRoundMode(op.getRoundMode())));
+  }
   e.finish("Cast", e.allIn(), std::move(attrs));
 }
 

@@ -1,4 +1,5 @@
 //===- ContribFused.cpp - com.microsoft: fused products, activations ------===//
+#include "lib/frontend/onnx/ModelFile.h"
 #include "lib/frontend/onnx/ops/Contraction.h"
 
 using namespace llvm;

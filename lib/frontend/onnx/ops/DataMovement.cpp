@@ -137,13 +137,13 @@ void importSlice(Node &n) {
   n.out(0, n.make<nn::SliceOp>(x, starts, ends, axes, steps));
 }
 
-void importPad(Node &n) {
+/// `isContrib`: that of com.microsoft, an early form of the one of opset 11.
+void pad(Node &n, bool isContrib) {
   Value x = n.in(0), pads, value, axes;
   std::string mode = n.s("mode", "constant");
   auto kind = nn::symbolizePadMode(mode);
   if (!kind || (*kind == nn::PadMode::wrap && n.version() < 19))
     n.invalid("unknown mode '" + mode + "'");
-  bool isContrib = n.proto.domain() == "com.microsoft"; // an early form of that of opset 11
   if (n.version() < 11 && !isContrib) {
     auto given = n.ints("pads");
     if (!given)
@@ -286,8 +286,8 @@ void registerDataMovement(Registry &r) {
   r.add("Concat", 1, Registry::any, importConcat);
   r.add("Split", 1, 2, importSplit, Registry::any);
   r.add("Slice", 1, 5, importSlice);
-  r.add("Pad", 1, 4, importPad);
-  r.add("com.microsoft.Pad", 2, 3, importPad, 1, 1);
+  r.add("Pad", 1, 4, [](Node &n) { pad(n, false); });
+  r.add("com.microsoft.Pad", 2, 3, [](Node &n) { pad(n, true); }, 1, 1);
   r.add("Tile", 2, 2, importTile);
   r.add("Trilu", 1, 2, importTrilu, 1, 14);
   r.add("DepthToSpace", 1, 1, importDepthToSpace);
