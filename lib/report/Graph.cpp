@@ -76,6 +76,9 @@ static json::Value attribute(Attribute a) {
   std::string text;
   llvm::raw_string_ostream os(text);
   a.print(os, /*elideType=*/true);
+  // Enumerations of the dialect: `#nn.direction<forward>`.
+  if (StringRef(text).starts_with("#nn.") && StringRef(text).ends_with(">"))
+    return utf8(StringRef(text).split('<').second.drop_back());
   return utf8(text);
 }
 

@@ -59,8 +59,9 @@ private:
     if (std::optional<size_t> node = graph.nodeOf(l.operation))
       row["node"] = int64_t(*node);
     if (measured) {
-      row["ms"] = measured->launches[number];
       row["calls"] = measured->calls[number];
+      if (measured->calls[number] != 0)
+        row["ms"] = measured->launches[number];
     }
     return row;
   }

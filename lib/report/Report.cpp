@@ -135,12 +135,24 @@ void Report::optimized(ModuleOp module) {
     after = std::make_unique<Graph>(main);
 }
 
+/// `batch=1`, ..., in order.
+static std::vector<std::string> sizeTexts(const Sizes &sizes) {
+  std::vector<std::string> texts;
+  for (auto &entry : sizes)
+    texts.push_back((entry.first() + "=" + llvm::Twine(entry.second)).str());
+  llvm::sort(texts);
+  return texts;
+}
+
 int Report::measure(std::string &error) {
   Measurement m;
   int code = report::measure(artifact, options.reportInputs, sizes, result->program->launches.size(), m, error);
   if (code == 0) {
     sizes = m.sizes;
     measured = std::move(m);
+  } else if (options.reportInputs.empty() && !sizes.empty()) {
+    error += " (random inputs of the sizes " + llvm::join(sizeTexts(sizes), ", ") +
+             "; --report-dim sets sizes, --report-profile=FILE.npz gives inputs)";
   }
   return code;
 }

@@ -8,6 +8,7 @@
 """
 from ._compile import check, compile, tool
 from ._error import Error
-from ._model import Model, Session, TensorInfo, default_threads, host_cpu, load
+from ._model import Model, Session, TensorInfo, load
+from ._runtime import default_threads, host_cpu
 
 __all__ = ["Error", "Model", "Session", "TensorInfo", "check", "compile", "default_threads", "host_cpu", "load", "tool"]

@@ -9,7 +9,6 @@ import numpy as np
 
 from . import _runtime
 from ._error import Error
-from ._runtime import default_threads, host_cpu
 
 # onnx.TensorProto.DataType -> numpy's name, or that of ml_dtypes where numpy has no such type.
 _NUMPY = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool",
@@ -25,7 +24,8 @@ def _dtype(onnx_type: int) -> np.dtype:
         return np.dtype(_NUMPY[onnx_type])
     try:
         import ml_dtypes
-        return np.dtype(getattr(ml_dtypes, _ML_DTYPES[onnx_type]))
+        dtype: np.dtype = np.dtype(getattr(ml_dtypes, _ML_DTYPES[onnx_type]))
+        return dtype
     except (ImportError, AttributeError):
         return _raw(onnx_type)
 

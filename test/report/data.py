@@ -208,6 +208,18 @@ def loops_have_parents():
 
 
 @test
+def branches_that_do_not_run_have_no_time():
+    branches = {name: helper.make_graph([helper.make_node(op, ["x"], [name], name + "_op")], name, [],
+                                        [tensor(name, [4])]) for name, op in (("yes", "Exp"), ("no", "Sin"))}
+    nodes = [helper.make_node("If", ["c"], ["y"], "the_if", then_branch=branches["yes"], else_branch=branches["no"])]
+    path = save(nodes, [tensor("c", [], TensorProto.BOOL), tensor("x", [4])], [tensor("y", [4])], {})
+    np.savez("in.npz", c=np.array(True), x=np.ones(4, np.float32))
+    layers = report(path, "--report-profile=in.npz")["layers"]
+    calls = {n: (l["calls"], "ms" in l) for l in layers for n in l["nodes"] if n.endswith("_op")}
+    equal(sorted(calls.values()), [(0, False), (1, True)], f"calls of {calls}")
+
+
+@test
 def emit_nn_ends_with_the_graph():
     run("nnopt-compile", FASHION, "--emit=nn", "-o", "x.mlir", "--report=r.json")
     with open("r.json") as stream:
@@ -259,6 +271,11 @@ def failures_leave_nothing():
     result = run("nnopt-compile", FASHION, "-o", "f.so", "--report=nowhere/r.json", code=1)
     assert "nowhere/r.json: cannot write" in result.stderr, result.stderr
     equal(os.listdir("."), ["f.so"], "files")
+    path = save([helper.make_node("Reshape", ["x", "shape"], ["y"], "reshape")], [tensor("x", ["n"])],
+                [tensor("y", [2, "m"])], {"shape": np.array([2, 4])}, "odd.onnx")
+    result = run("nnopt-compile", path, "-o", "f.so", "--report=r.html", "--report-profile", code=3)
+    assert "--report-dim" in result.stderr, result.stderr
+    os.remove(path)
     np.savez("in.npz", wrong=np.zeros(3))
     result = run("nnopt-compile", FASHION, "-o", "f.so", "--report=r.html", "--report-profile=in.npz", code=3)
     assert "no array" in result.stderr, result.stderr

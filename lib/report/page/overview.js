@@ -18,6 +18,7 @@ function reduction(before, after) {
 }
 
 function cards() {
+  const copies = layers.filter((l) => l.launch === undefined).length;
   const t = report.totals, b = t.before || {}, a = t.after || {};
   const sizes = Object.entries(report.sizes).map(([name, size]) => `${name}=${size}`).join(", ");
   return h(
@@ -29,7 +30,7 @@ function cards() {
       measured ?
           card("One run", time(measured.ms), `${measured.threads} threads, median of ${measured.runs}`) :
           card("Compiled in", time(1000 * sum(report.stages, (s) => s.seconds)), "not run: see --report-profile"),
-      t.launches !== undefined && card("Launches", integer(layers.length), `${integer(t.kernels)} kernels`),
+      t.launches !== undefined && card("Launches", integer(t.launches), `${integer(t.kernels)} kernels` + (copies ? `, and ${integer(copies)} copies` : "")),
       t.arena_bytes !== undefined &&
           card(
               "Arena", bytes(t.arena_bytes),

@@ -104,7 +104,7 @@ function layersPage(choose) {
         (v) => (v === null ? "–" : v.toPrecision(3)), "Arithmetic intensity"),
     ...(measured ?
             [
-              right("Time", (l) => l.ms, time, "Median over the runs"),
+              right("Time", (l) => l.ms, time, "Median over the runs; – where the inputs did not lead there"),
               right("Speed", (l) => (l.flops > 0 ? l.flops / l.ms / 1e6 : null), rate("FLOP/s")),
               right("Traffic", (l) => (l.bytes > 0 ? l.bytes / l.ms / 1e6 : null), rate("B/s"))
             ] :
@@ -122,7 +122,6 @@ function layersPage(choose) {
     open: (l) => l.node !== undefined && choose(graphs.after.nodes[l.node], graphs.after),
   });
   table.refresh();
-  const kernels = new Set(layers.map((l) => l.kernel)).size;
   return h(
       "div.page", null,
       h("div.bar", null,
@@ -134,7 +133,7 @@ function layersPage(choose) {
             }),
         h("span", null, table.count, " layers"),
         h("span.soft", null,
-          `${integer(kernels)} kernels, ${si(totals.flops, "FLOP")}, ${bytes(totals.bytes)} read and written` +
+          `${integer(report.totals.kernels)} kernels, ${si(totals.flops, "FLOP")}, ${bytes(totals.bytes)} read and written` +
               (measured ? `, ${time(totals.ms)} a run on ${measured.threads} threads (median of ${measured.runs})` :
                           "; not measured: compile with --report-profile for times"))),
       table.element);
