@@ -390,7 +390,7 @@ int Compilation::run() {
     return writeReport(emitModule(module));
   }
   if (options.emit == EmitKind::ONNX)
-    return emitOnnx(module);
+    return writeReport(emitOnnx(module));
 
   CodegenOptions codegen;
   codegen.lowering.optLevel = options.optLevel;

@@ -220,11 +220,13 @@ def branches_that_do_not_run_have_no_time():
 
 
 @test
-def emit_nn_ends_with_the_graph():
-    run("nnopt-compile", FASHION, "--emit=nn", "-o", "x.mlir", "--report=r.json")
-    with open("r.json") as stream:
-        data = json.load(stream)
-    assert "layers" not in data and data["graphs"]["after"]["nodes"] and data["remarks"]
+def graph_outputs_end_with_the_graph():
+    for kind, name in (("nn", "x.mlir"), ("onnx", "x.onnx")):
+        run("nnopt-compile", FASHION, "--emit=" + kind, "-o", name, "--report=r.json")
+        with open("r.json") as stream:
+            data = json.load(stream)
+        assert "layers" not in data and data["graphs"]["after"]["nodes"] and data["remarks"], kind
+        os.remove("r.json")
 
 
 @test
