@@ -163,8 +163,8 @@ Value mergedResult(RewriterBase &rewriter, ArrayRef<Operation *> ops, Location l
   rewriter.setInsertionPoint(first);
   Value w = concatWeights(rewriter, ops, loc), bias = concatBiases(rewriter, ops, loc);
   if (auto matmul = dyn_cast<nn::MatMulOp>(first))
-    return nn::MatMulOp::create(rewriter, loc, matmul.getType(), matmul.getA(), w, bias, ValueRange(), UnitAttr(),
-                                rewriter.getUnitAttr());
+    return nn::MatMulOp::create(rewriter, loc, matmul.getType(), matmul.getA(), w, bias, Value(), Value(),
+                                ValueRange(), UnitAttr(), rewriter.getUnitAttr());
   return linear(first).cloneWith(rewriter, loc, linear(first).getActivation(), w, bias)->getResult(0);
 }
 
