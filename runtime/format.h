@@ -39,7 +39,7 @@ extern "C" {
 /* A kernel runs tasks [begin, end) of a launch. buffers: one pointer for each buffer operand;
  * dims: one i64 for each value operand; thread: 0 .. num_threads-1, distinct among the calls of
  * one launch that run at the same time (selects the per-thread scratch area). Kernels never fail,
- * allocate, or keep state. */
+ * allocate, or keep state other than in buffers of kind NNOPT_B_KEPT. */
 typedef void (*nnopt_kernel_fn)(void *const *buffers, const int64_t *dims, int64_t begin, int64_t end,
                                 int64_t thread);
 
@@ -163,7 +163,8 @@ enum {
   NNOPT_B_SCRATCH, /* in the arena, num_threads areas of `size` bytes each (kernels get the first) */
   NNOPT_B_STATE,   /* like ARENA, but allocated separately as its size is known only while running
                       (depends on a data-dependent symbol) */
-  NNOPT_B_HOST     /* no memory: holds a reference to an nnopt_value (or none yet) */
+  NNOPT_B_HOST,    /* no memory: holds a reference to an nnopt_value (or none yet) */
+  NNOPT_B_KEPT     /* constant size; zero in a new session, and kept from run to run */
 };
 typedef struct nnopt_buffer_meta {
   uint32_t kind;

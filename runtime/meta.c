@@ -189,6 +189,12 @@ static int checkBuffers(checker *c, uint64_t weightsSize) {
     case NNOPT_B_STATE:
     case NNOPT_B_HOST:
       break;
+    case NNOPT_B_KEPT: {
+      const nnopt_value_expr *size = &m->values[b->size];
+      if (size->op != NNOPT_V_CONST || size->imm < 0)
+        return bad(c, "buffer", i, "size");
+      break;
+    }
     case NNOPT_B_WEIGHT: {
       const nnopt_value_expr *size = &m->values[b->size];
       if (size->op != NNOPT_V_CONST || size->imm < 0 || b->offset > weightsSize ||

@@ -118,6 +118,20 @@ static int reserveDynamic(nnopt_session *s, uint32_t buffer, nnopt_error *error)
   return NNOPT_OK;
 }
 
+/* Memory that a session keeps: made when it is first needed. */
+static int reserveKept(nnopt_session *s, uint32_t buffer, nnopt_error *error) {
+  nni_memory *memory = &s->dynamic[buffer];
+  int64_t size = nni_buffer_size(&s->model->meta, s->values, s->threads, buffer);
+  if (!memory->data) {
+    if (size < 0 || !nni_reserve(&s->options, memory, (size_t)size, 64, 0))
+      return outOfMemory(error, size, "what the model keeps from run to run");
+    memset(memory->data, 0, (size_t)size);
+  }
+  s->pointers[buffer] = memory->data;
+  s->extent[buffer] = size;
+  return NNOPT_OK;
+}
+
 /* Sets pointer and extent of one buffer; its parent is done. Arena buffers are set elsewhere. */
 static int setBuffer(nnopt_session *s, uint32_t buffer, nnopt_error *error) {
   const nni_meta *m = &s->model->meta;
@@ -139,6 +153,8 @@ static int setBuffer(nnopt_session *s, uint32_t buffer, nnopt_error *error) {
   case NNOPT_B_OUTPUT:
     s->pointers[buffer] = s->outputs[b->index].pointer;
     break;
+  case NNOPT_B_KEPT:
+    return reserveKept(s, buffer, error);
   case NNOPT_B_VIEW:
     if (size < 0 || size > s->extent[b->index])
       return badView(error, buffer);

@@ -528,9 +528,13 @@ void Program::print(llvm::raw_ostream &os) {
     tensor("output", t);
   for (size_t i = 0; i < buffers.size(); ++i) {
     const ProgramBuffer &b = buffers[i];
-    if ((b.kind == NNOPT_B_ARENA || b.kind == NNOPT_B_SCRATCH || b.kind == NNOPT_B_STATE) && first[i] != NNOPT_NONE)
-      os << "buffer %" << i << (b.kind == NNOPT_B_SCRATCH ? " scratch" : b.kind == NNOPT_B_STATE ? " state" : " arena")
-         << " bytes " << b.size.str() << " live " << first[i] << ".." << last[i] << "\n";
+    bool own = b.kind == NNOPT_B_ARENA || b.kind == NNOPT_B_SCRATCH || b.kind == NNOPT_B_STATE || b.kind == NNOPT_B_KEPT;
+    const char *kind = b.kind == NNOPT_B_SCRATCH ? " scratch"
+                       : b.kind == NNOPT_B_STATE ? " state"
+                       : b.kind == NNOPT_B_KEPT  ? " kept"
+                                                 : " arena";
+    if (own && first[i] != NNOPT_NONE)
+      os << "buffer %" << i << kind << " bytes " << b.size.str() << " live " << first[i] << ".." << last[i] << "\n";
   }
   for (size_t b = 0; b < blocks.size(); ++b) {
     os << "block " << b << ":\n";

@@ -57,6 +57,8 @@ const Lie lies[] = {
     {"buffer_align", "buffer", [](Builder &b) { b.buffers[0].align = 3; }},
     {"buffer_align_huge", "buffer", [](Builder &b) { b.buffers[0].align = 1u << 30; }},
     {"buffer_lifetime", "buffer", [](Builder &b) { b.buffer(NNOPT_B_ARENA, 0, 0, 5, 4); }},
+    {"buffer_kept_without_size", "buffer",
+     [](Builder &b) { b.buffer(NNOPT_B_KEPT, b.ofSymbol(b.symbol("q", 0, -1, true))); }},
     {"buffer_input", "buffer", [](Builder &b) { b.buffer(NNOPT_B_INPUT, 0, 1000); }},
     {"buffer_output", "buffer", [](Builder &b) { b.buffer(NNOPT_B_OUTPUT, 0, 1000); }},
     {"buffer_weight", "outside the weights",

@@ -378,4 +378,26 @@ TEST(Fork, IdleSessionsWorkInTheChild) {
   EXPECT_EQ(elements<float>(session.run({x})[0]), expected);
 }
 
+/// x[n] -> y[1], the number of runs of the session.
+Builder countingModel() {
+  Builder b;
+  uint32_t n = b.ofSymbol(b.symbol("n")), one = b.constant(1), four = b.constant(4);
+  b.input("x", 1, {n}, b.mul(n, four));
+  uint32_t y = b.output("y", 1, {one}, four), kept = b.buffer(NNOPT_B_KEPT, four);
+  b.launch(KernelIncrement, {kept}, {}, one);
+  b.instruction(NNOPT_I_COPY, y, kept, four);
+  return b;
+}
+
+TEST(Session, KeptBuffersLastFromRunToRun) {
+  Linked linked{countingModel()};
+  Model model = linked.open();
+  for (int sessions = 0; sessions < 2; ++sessions) {
+    Session session{model};
+    float expected = 0;
+    for (int64_t n : {2, 2, 5, 1, 5})
+      EXPECT_EQ(elements<float>(session.run({counting({n})})[0]), std::vector<float>{++expected});
+  }
+}
+
 } // namespace

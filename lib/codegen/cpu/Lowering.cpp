@@ -87,6 +87,17 @@ TempTensor Lowering::temp(Type elementType, ArrayRef<nn::Dim> dims) {
   return t;
 }
 
+TempTensor Lowering::kept(Type elementType, int64_t elements) {
+  TempTensor t;
+  t.elementType = elementType;
+  t.dims = {c(elements)};
+  ProgramBuffer buffer;
+  buffer.kind = NNOPT_B_KEPT;
+  buffer.size = c(elements * nn::elementBytes(elementType));
+  t.buffer = program.addBuffer(buffer);
+  return t;
+}
+
 void Lowering::alias(Value result, Value source, nn::Dim byteOffset) {
   uint32_t parent = bufferOf(source);
   // A result that already has a place (a part of a concat, a model output) is copied there.

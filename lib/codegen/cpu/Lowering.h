@@ -64,6 +64,8 @@ public:
   std::optional<nn::ConstantData> constant(mlir::Value v);
   /// A tensor between two launches of the same operation.
   TempTensor temp(mlir::Type elementType, llvm::ArrayRef<nn::Dim> dims);
+  /// Elements that are zero in a new session and kept from run to run.
+  TempTensor kept(mlir::Type elementType, int64_t elements);
   /// Finishes a kernel and launches it with `tasks` tasks. Equal kernels are kept once.
   void launch(Kernel &kernel, nn::Dim tasks);
   /// Makes `result` a view of `source`, starting `byteOffset` bytes into it. No code.
