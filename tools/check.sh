@@ -158,7 +158,7 @@ step "command lines" script_counts test/cli/*.py
 step "documents" script_counts test/docs/*.py "tools/gen-docs.py --check"
 step "importer" script_counts test/frontend/*.py
 step "passes" script_counts test/passes/*.py
-step "kernels" script_counts test/codegen/*.py test/conformance/{classical,irregular,quantized,sampling}.py
+step "kernels" script_counts test/codegen/*.py test/conformance/{attention,classical,irregular,quantized,random_numbers,sampling}.py
 step "conformance" script_counts "test/conformance/backend.py --sample=4 --jobs=$jobs"
 step "export to ONNX" script_counts "test/export/run.py --jobs=$jobs"
 step "report" script_counts test/report/data.py

@@ -95,6 +95,9 @@ def NN_RoundModeAttr : EnumAttr<NN_Dialect, NN_RoundMode, "round_mode"> { let as
 def NN_Direction : NN_Enum<"Direction", "Direction of a recurrent cell", ["forward", "reverse", "bidirectional"]>;
 def NN_DirectionAttr : EnumAttr<NN_Dialect, NN_Direction, "direction"> { let assemblyFormat = "`<` $value `>`"; }
 
+def NN_Distribution : NN_Enum<"Distribution", "Of random numbers", ["uniform", "normal"]>;
+def NN_DistributionAttr : EnumAttr<NN_Dialect, NN_Distribution, "distribution"> { let assemblyFormat = "`<` $value `>`"; }
+
 /// Operations without side effects; all of them have a shape function.
 class NN_Op<string mnemonic, list<Trait> traits = []>
     : Op<NN_Dialect, mnemonic, !listconcat([Pure, DeclareOpInterfaceMethods<NN_ShapeFunction>], traits)> {

@@ -261,6 +261,20 @@ LogicalResult LoopOp::verify() {
   return verifyTensorYield(*this, getBody(), "body", 1, getResults());
 }
 
+LogicalResult LinearAttentionOp::verify() {
+  int64_t heads = getHeads(), keyHeads = getKeyHeads();
+  if (keyHeads < 1 || heads < 1 || heads % keyHeads)
+    return emitOpError("heads (") << heads << ") must be a positive multiple of key_heads ("
+                                  << keyHeads << ")";
+  return success();
+}
+
+LogicalResult RandomOp::verify() {
+  if (!getElement().isF32() && !getElement().isF64())
+    return emitOpError("element must be f32 or f64, got ") << getElement();
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Folders
 //===----------------------------------------------------------------------===//

@@ -359,6 +359,30 @@ def NN_NonZeroOp : NN_Op<"non_zero"> {
   let arguments = (ins NN_Tensor:$x);
   let results = (outs NN_Tensor:$result);
 }
+def NN_UniqueOp : NN_Op<"unique"> {
+  let summary = "Unique slices of x along `axis` (elements of x without one): y, first positions, inverse, counts.";
+  let description = [{
+    In ascending (lexicographic) order when `sorted` is set, in order of first occurrence otherwise.
+    NaN is the largest element and equal to itself. `inverse` has the position in y of every slice.
+    How many there are depends on the data.
+  }];
+  let arguments = (ins NN_Tensor:$x, OptionalAttr<I64Attr>:$axis, UnitAttr:$sorted);
+  let results = (outs NN_Tensor:$y, NN_Tensor:$indices, NN_Tensor:$inverse, NN_Tensor:$counts);
+}
+def NN_NonMaxSuppressionOp : NN_Op<"non_max_suppression", [AttrSizedOperandSegments]> {
+  let summary = "Boxes that overlap no better box of their class: (batch, class, box) in rows of i64.";
+  let description = [{
+    boxes [batch, boxes, 4] are two opposite corners (y, x, y, x), or center and size (x, y, width, height)
+    when `center_point_box` is set; scores are [batch, classes, boxes]. For each class the boxes with a
+    score above `score_threshold` are visited in order of score (ties by position); a box is selected
+    unless its intersection over union with one selected before is above `iou_threshold` (0 when absent),
+    up to `max_boxes` (none when absent). How many there are depends on the data.
+  }];
+  let arguments = (ins NN_Tensor:$boxes, NN_Tensor:$scores, Optional<NN_Tensor>:$max_boxes,
+                       Optional<NN_Tensor>:$iou_threshold, Optional<NN_Tensor>:$score_threshold,
+                       UnitAttr:$center_point_box);
+  let results = (outs NN_Tensor:$result);
+}
 def NN_TriluOp : NN_Op<"trilu"> {
   let summary = "The upper (lower) triangle of the last two dimensions above (below) diagonal k, zero elsewhere.";
   let arguments = (ins NN_Tensor:$x, Optional<NN_Tensor>:$k, UnitAttr:$upper);
@@ -510,12 +534,32 @@ def NN_AttentionOp : NN_Op<"attention"> {
     (true: take part) or added, and broadcasts to [batch, heads, q, k]. `causal` lets position i see
     positions up to i + (keys - queries when `causal_from_end` is set, else 0). `softcap` > 0 applies softcap * tanh(s / softcap).
     Scores that a bool mask leaves out become `mask_value`, where that is set, instead of -infinity. A row of
-    probabilities that is NaN, as when no key takes part, counts as zeros when `nan_to_zero` is set.
+    probabilities that is NaN, as when no key takes part, counts as zeros when `nan_to_zero` is set. With
+    `zero_empty` a row that sees no key is 0, and what a mask excludes does not matter even where it is NaN.
+    Operands narrower than f32 are rounded where the function body of ONNX Attention rounds: q and k scaled by
+    sqrt(scale), the scores after each step, the probabilities, and the steps of softmax unless `wide_softmax`
+    is set (then they are f32). Sums are f32.
   }];
   let arguments = (ins NN_Tensor:$q, NN_Tensor:$k, NN_Tensor:$v, Optional<NN_Tensor>:$mask,
                        F64Attr:$scale, UnitAttr:$causal, UnitAttr:$causal_from_end, DefaultValuedAttr<F64Attr, "0.0">:$softcap,
-                       OptionalAttr<F64Attr>:$mask_value, UnitAttr:$nan_to_zero);
+                       OptionalAttr<F64Attr>:$mask_value, UnitAttr:$nan_to_zero, UnitAttr:$zero_empty,
+                       UnitAttr:$wide_softmax);
   let results = (outs NN_Tensor:$result);
+}
+def NN_LinearAttentionOp : NN_Op<"linear_attention", [AttrSizedOperandSegments]> {
+  let summary = "A recurrence over a key-value state in place of softmax: S += k v^T, y = scale * q^T S at each position.";
+  let description = [{
+    q [batch, length, heads * d], k [batch, length, key_heads * d], v [batch, length, key_heads * e]; the
+    state S is [batch, key_heads, d, e], zero without `past`. heads / key_heads neighbouring heads of q share one
+    state. With `decay` (key_heads, or key_heads * d numbers at each position) S is first multiplied by
+    e^decay; with `beta` (key_heads or 1 numbers) v becomes beta * (v - S^T k). Computed in f32; the
+    second result is the last state.
+  }];
+  let arguments = (ins NN_Tensor:$q, NN_Tensor:$k, NN_Tensor:$v, Optional<NN_Tensor>:$past,
+                       Optional<NN_Tensor>:$decay, Optional<NN_Tensor>:$beta,
+                       I64Attr:$heads, I64Attr:$key_heads, F64Attr:$scale);
+  let results = (outs NN_Tensor:$result, NN_Tensor:$present);
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -685,6 +729,29 @@ def NN_RNNOp : NN_RecurrentOp<"rnn"> {
                        Optional<NN_Tensor>:$sequence_lens, Optional<NN_Tensor>:$initial_h,
                        NN_DirectionAttr:$direction, StrArrayAttr:$activations, OptionalAttr<F64Attr>:$clip);
   let results = (outs NN_Tensor:$y, NN_Tensor:$y_h);
+}
+
+//===----------------------------------------------------------------------===//
+// Random numbers
+//===----------------------------------------------------------------------===//
+
+/// The only operation with a side effect: it counts. So it is never folded, merged, moved or dropped.
+def NN_RandomKeyOp : Op<NN_Dialect, "random_key", [MemoryEffects<[MemRead, MemWrite]>, DeclareOpInterfaceMethods<NN_ShapeFunction>]> {
+  let summary = "A key for nn.random that no other operation has (`stream`) and that is new each time: two i64.";
+  let description = [{
+    The second number counts how often a session has run the operation: the n-th run of any session
+    gives the same numbers. A key that does not change is an nn.constant.
+  }];
+  let arguments = (ins I64Attr:$stream);
+  let results = (outs NN_Tensor:$result);
+  let assemblyFormat = "attr-dict `:` functional-type(operands, results)";
+}
+def NN_RandomOp : NN_Op<"random"> {
+  let summary = "Numbers of a tensor of dimensions `shape`: uniform in [0, 1) or standard normal, a function of `key` alone.";
+  let description = [{ Philox 4x32-10; see docs/rationale/random.md. `element` is f32 or f64. }];
+  let arguments = (ins NN_Tensor:$key, NN_ShapeTensor:$shape, NN_DistributionAttr:$distribution, TypeAttr:$element);
+  let results = (outs NN_Tensor:$result);
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//

@@ -304,6 +304,56 @@ LogicalResult AttentionOp::inferShapes(ShapeContext &ctx) {
   return success();
 }
 
+LogicalResult LinearAttentionOp::inferShapes(ShapeContext &ctx) {
+  for (auto [v, name] : {std::pair<Value, StringRef>{getQ(), "q"}, {getK(), "k"}, {getV(), "v"},
+                         {getDecay(), "decay"}, {getBeta(), "beta"}})
+    if (v && failed(shape::checkRank(*this, ctx, v, name, 3)))
+      return failure();
+  Dims q(ctx.dims(getQ())), k(ctx.dims(getK())), v(ctx.dims(getV()));
+  int64_t heads = getHeads(), keyHeads = getKeyHeads();
+  auto perHead = [&](Dim d, int64_t count, StringRef name) -> FailureOr<Dim> {
+    Dim rest = d.mod(d.context().constant(count));
+    if (rest.isConst() && !rest.isConst(0))
+      return emitOpError() << count << " heads do not divide " << d.str() << " columns of " << name;
+    return d.floorDiv(count);
+  };
+  auto width = perHead(q[2], heads, "q"), keyWidth = perHead(k[2], keyHeads, "k"),
+       valueWidth = perHead(v[2], keyHeads, "v");
+  if (failed(width) || failed(keyWidth) || failed(valueWidth) ||
+      failed(shape::checkSame(*this, *width, *keyWidth, "head sizes of q and k")))
+    return failure();
+  for (Value other : {getK(), getV(), getDecay(), getBeta()})
+    for (unsigned axis = 0; other && axis < 2; ++axis)
+      if (failed(shape::checkSame(*this, q[axis], ctx.dims(other)[axis],
+                                  "batch sizes and lengths of q and the other operands")))
+        return failure();
+  if (getDecay()) {
+    Dim size = ctx.dims(getDecay())[2];
+    if (shape::differ(size, ctx.constant(keyHeads)) && shape::differ(size, k[2]))
+      return emitOpError("decay has ") << size.str() << " numbers at each position, expected "
+                                       << keyHeads << " or " << k[2].str();
+  }
+  if (getBeta()) {
+    Dim size = ctx.dims(getBeta())[2];
+    if (shape::differ(size, ctx.constant(keyHeads)) && shape::differ(size, ctx.constant(1)))
+      return emitOpError("beta has ") << size.str() << " numbers at each position, expected "
+                                      << keyHeads << " or 1";
+  }
+  Dims state{q[0], ctx.constant(keyHeads), shape::unify(*width, *keyWidth), *valueWidth};
+  Type stateType = ctx.info(getQ()).elementType;
+  if (getPast()) {
+    if (failed(shape::checkRank(*this, ctx, getPast(), "past", 4)))
+      return failure();
+    for (auto [a, b] : llvm::zip(state, ctx.dims(getPast())))
+      if (failed(shape::checkSame(*this, a, b, "dimensions of past and the state")))
+        return failure();
+    stateType = ctx.info(getPast()).elementType;
+  }
+  ctx.set(getResult(), ctx.info(getQ()).elementType, {q[0], q[1], *valueWidth * heads});
+  ctx.set(getPresent(), stateType, state);
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Pooling
 //===----------------------------------------------------------------------===//

@@ -159,6 +159,44 @@ LogicalResult NonZeroOp::inferShapes(ShapeContext &ctx) {
   return success();
 }
 
+LogicalResult UniqueOp::inferShapes(ShapeContext &ctx) {
+  Dims x(ctx.dims(getX()));
+  Type i64 = IntegerType::get(getContext(), 64);
+  Dim length = product(ctx.dimContext(), x);
+  unsigned rank = 1, axis = 0;
+  if (getAxis()) {
+    rank = x.size();
+    axis = *getAxis();
+    if (failed(shape::checkAxis(*this, *getAxis(), rank)))
+      return failure();
+    length = x[axis];
+  }
+  Dim count = length.isConst() && length.value() < 2
+                  ? length
+                  : shape::unknownDim(ctx, *this, 0, rank, axis, "unique");
+  Dims dims = getAxis() ? x : Dims{count};
+  dims[axis] = count;
+  ctx.set(getY(), ctx.info(getX()).elementType, dims);
+  ctx.set(getIndices(), i64, {count});
+  ctx.set(getInverse(), i64, {length});
+  ctx.set(getCounts(), i64, {count});
+  return success();
+}
+
+LogicalResult NonMaxSuppressionOp::inferShapes(ShapeContext &ctx) {
+  if (failed(shape::checkRank(*this, ctx, getBoxes(), "boxes", 3)) ||
+      failed(shape::checkRank(*this, ctx, getScores(), "scores", 3)))
+    return failure();
+  ArrayRef<Dim> boxes = ctx.dims(getBoxes()), scores = ctx.dims(getScores());
+  if (failed(shape::checkSame(*this, boxes[0], scores[0], "batch sizes of boxes and scores")) ||
+      failed(shape::checkSame(*this, boxes[1], scores[2], "numbers of boxes and scores")) ||
+      failed(shape::checkSame(*this, boxes[2], ctx.constant(4), "coordinates of a box")))
+    return failure();
+  Dim count = shape::unknownDim(ctx, *this, 0, 2, 0, "selected");
+  ctx.set(getResult(), IntegerType::get(getContext(), 64), {count, ctx.constant(3)});
+  return success();
+}
+
 /// floor(size * scale) as ONNX Resize computes it, in float. Symbolic sizes need a scale that is
 /// an integer or one over an integer.
 static Dim scaledSize(ShapeContext &ctx, Dim size, float scale) {

@@ -153,7 +153,7 @@ void refineFunctionType(FunctionOpInterface func) {
 bool isShapeOperandOf(Operation *op, unsigned index) {
   return TypeSwitch<Operation *, bool>(op)
       .Case<ShapeOp, SizeOp, ConstantOfShapeOp>([](auto) { return true; })
-      .Case<ReshapeOp, ExpandOp, TileOp>([&](auto) { return index == 1; })
+      .Case<ReshapeOp, ExpandOp, TileOp, RandomOp>([&](auto) { return index == 1; })
       .Case<SplitOp, SliceOp, Col2ImOp, DFTOp>([&](auto) { return index >= 1; })
       .Case<TopKOp, OneHotOp, CumSumOp, CumProdOp, ReduceOp, TriluOp>([&](auto) { return index == 1; })
       .Case<PadOp>(

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Random cases of the operators with irregular kernels, against onnxruntime: recurrent cells, Resize, TopK, ArgMax,
-CumSum, Scatter*, OneHot, Trilu, NonZero, If, Loop.
+CumSum, Scatter*, OneHot, Trilu, NonZero, Unique, NonMaxSuppression, losses, axes that are data, If, Loop.
 
     irregular.py [--only=LSTM,Resize] [--cases=N] [-v]
 
@@ -28,13 +28,14 @@ F32, I64 = TensorProto.FLOAT, TensorProto.INT64
 
 class Case:
     """A model of one node (or several) with data. `constants` are initializers, `inputs` graph inputs; the shapes of
-    those named in `static` have no symbols. onnxruntime says what is right, or the reference evaluator of the onnx
-    package where `by_onnx` is set, or `expected`; `defined` has, for an output, where its elements are defined. `modes`
-    are the pairs (dynamic, level of --opt) to compile."""
+    those named in `static` have no symbols. `reference` gives the outputs that are right for the path of a model and
+    its inputs, unless they are given as `expected`; `defined` has, for an output, where its elements are defined.
+    `modes` are the pairs (dynamic, level of --opt) to compile."""
 
-    def __init__(self, name, nodes, inputs, outputs, constants=None, tolerance=5e-6, opset=18, static=(), by_onnx=False,
+    def __init__(self, name, nodes, inputs, outputs, constants=None, tolerance=5e-6, opset=18, static=(), reference=None,
                  expected=None, defined=None, modes=tuple(itertools.product((False, True), (2, 0)))):
-        self.name, self.inputs, self.tolerance, self.static, self.by_onnx = name, inputs, tolerance, static, by_onnx
+        self.name, self.inputs, self.tolerance, self.static = name, inputs, tolerance, static
+        self.reference = reference or onnxruntime_outputs
         self.known, self.defined, self.modes = expected, defined or {}, modes
         self.constants = constants or {}
         self.nodes, self.outputs, self.opset = nodes if isinstance(nodes, list) else [nodes], outputs, opset
@@ -52,13 +53,18 @@ class Case:
         opsets = [helper.make_opsetid("", self.opset)] + [helper.make_opsetid(d, 1) for d in domains]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
-    def expected(self, path):
-        if self.by_onnx:
-            from onnx.reference import ReferenceEvaluator
-            return ReferenceEvaluator(path).run(None, self.inputs)
-        reference = reference_session(path, 1)
-        names = [i.name for i in reference.get_inputs()]
-        return reference.run(None, {k: v for k, v in self.inputs.items() if k in names})
+
+def onnxruntime_outputs(path, inputs):
+    reference = reference_session(path, 1)
+    names = [i.name for i in reference.get_inputs()]
+    return reference.run(None, {k: v for k, v in inputs.items() if k in names})
+
+
+def package_outputs(path, inputs):
+    """The reference evaluator of the onnx package, for what onnxruntime lacks."""
+    from onnx.reference import ReferenceEvaluator
+    with np.errstate(all="ignore"):
+        return ReferenceEvaluator(path).run(None, inputs)
 
 
 def node(op, inputs, outputs, **attributes):
@@ -227,6 +233,74 @@ def select(rng, count):
         yield Case(f"NonZeroChain_{i}", nodes, {"x": rng.integers(0, 3, [*shape[1:], 4]).astype(np.float32)}, ["y"])
 
 
+def unique(rng, count):
+    types = [np.float32, np.int64, np.float64, np.int8]
+    for i in range(count):
+        shape = [int(rng.choice([1, 2, 5, 30])) for _ in range(1 + i % 3)]
+        x = rng.integers(-2, 3, shape).astype(types[i % 4])
+        attributes = {"axis": int(rng.integers(-len(shape), len(shape)))} if i % 2 else {}
+        yield Case(f"Unique_{i}", node("Unique", ["x"], ["y", "at", "inverse", "counts"], sorted=i // 2 % 2, **attributes),
+                   {"x": x}, ["y", "at", "inverse", "counts"])
+
+
+def suppression(rng, count):
+    for i in range(count):
+        images, classes, boxes = int(rng.choice([1, 2])), int(rng.choice([1, 3])), int(rng.choice([1, 5, 40]))
+        corners = rng.random((images, boxes, 4), dtype=np.float32)
+        scores = np.round(rng.random((images, classes, boxes), dtype=np.float32), 2)  # with ties
+        constants = {"most": np.array([int(rng.choice([0, 1, 3, 100]))], np.int64),
+                     "iou": np.array([rng.choice([0.0, 0.2, 0.5])], np.float32)}
+        names = ["boxes", "scores", "most", "iou"]
+        if i % 3:
+            constants["least"] = np.array([0.4], np.float32)
+            names.append("least")
+        yield Case(f"NonMaxSuppression_{i}", node("NonMaxSuppression", names, ["y"], center_point_box=i % 2),
+                   {"boxes": corners, "scores": scores}, ["y"], constants)
+
+
+def losses(rng, count):
+    for i in range(count):
+        classes = int(rng.choice([1, 3, 20]))
+        shape = [int(rng.choice([1, 2, 5])) for _ in range(i % 4)]
+        batch = int(rng.choice([1, 3]))
+        target = rng.integers(0, classes, [batch, *shape]).astype([np.int64, np.int32][i % 2])
+        values = {"x": rng.standard_normal([batch, classes, *shape], dtype=np.float32), "t": target}
+        names, attributes = ["x", "t"], {"reduction": ["none", "sum", "mean"][i % 3]}
+        if i % 4 > 1:
+            values["w"] = rng.uniform(0.1, 1, classes).astype(np.float32)
+            names.append("w")
+        if i % 5 > 2:
+            attributes["ignore_index"] = -100
+            # Not all of them: a mean of nothing is not defined.
+            target[rng.random(target.shape) < 0.4] = -100
+            target.flat[0] = 0
+        yield Case(f"NegativeLogLikelihoodLoss_{i}", node("NegativeLogLikelihoodLoss", names, ["y"], **attributes), values,
+                   ["y"], opset=13)
+        yield Case(f"SoftmaxCrossEntropyLoss_{i}", node("SoftmaxCrossEntropyLoss", names, ["y", "log"], **attributes), values,
+                   ["y", "log"], opset=13)
+
+
+def data_axes(rng, count):
+    """Axes that are operands of unknown content and known number."""
+    for i in range(count):
+        shape = [int(rng.choice([2, 3, 4])) for _ in range(1 + i % 3)]
+        x = rng.standard_normal(shape, dtype=np.float32)
+        rank = len(shape) + 2
+        axes = rng.choice(rank, 2, replace=False)
+        wide = np.expand_dims(x, tuple(int(a) for a in axes))
+        axes = np.where(rng.random(2) < 0.5, axes - rank, axes).astype(np.int64)
+        yield Case(f"Unsqueeze_axes_{i}", node("Unsqueeze", ["x", "a"], ["y"]), {"x": x, "a": axes}, ["y"], static=("a",))
+        yield Case(f"Squeeze_axes_{i}", node("Squeeze", ["x", "a"], ["y"]), {"x": wide, "a": axes}, ["y"], static=("a",))
+        one = np.array([rng.integers(-len(shape), len(shape))], np.int64)
+        begin, end, step = (np.array([v], np.int64) for v in [(0, 2, 1), (-1, -9, -1), (1, 2**62, 2)][i % 3])
+        yield Case(f"Slice_axes_{i}", node("Slice", ["x", "b", "e", "a", "s"], ["y"]),
+                   {"x": x, "b": begin, "e": end, "a": one, "s": step}, ["y"], static=("b", "e", "a", "s"))
+        yield Case(f"Pad_axes_{i}", node("Pad", ["x", "p", "", "a"], ["y"]),
+                   {"x": x, "p": np.array([1, 2], np.int64), "a": one}, ["y"], static=("p", "a"))
+        yield Case(f"ReduceSum_axes_{i}", node("ReduceSum", ["x", "a"], ["y"], keepdims=i % 2), {"x": x, "a": one}, ["y"],
+                   static=("a",))
+
+
 def control_flow(rng, count):
     value = helper.make_tensor_value_info
     for i in range(count):
@@ -278,6 +352,11 @@ def empty(rng, _):
     yield Case("OneHot_empty", node("OneHot", ["i", "d", "v"], ["y"]), {"i": i(0, 2)}, ["y"],
                {"d": np.array(3, np.int64), "v": np.array([0, 1], np.float32)})
     yield Case("TopK_empty", node("TopK", ["x", "k"], ["v", "i"]), {"x": f(0, 4)}, ["v", "i"], {"k": np.array([2], np.int64)})
+    for sort in (0, 1):
+        yield Case(f"Unique_empty_{sort}", node("Unique", ["x"], ["y", "at", "inverse", "counts"], sorted=sort), {"x": f(0)},
+                   ["y", "at", "inverse", "counts"], reference=package_outputs)
+    yield Case("NonMaxSuppression_empty", node("NonMaxSuppression", ["boxes", "scores", "most"], ["y"]),
+               {"boxes": f(1, 0, 4), "scores": f(1, 1, 0)}, ["y"], {"most": np.array([3], np.int64)})
     yield Case("ArgMax_empty", node("ArgMax", ["x"], ["y"], axis=1), {"x": f(0, 4)}, ["y"])
 
 
@@ -285,7 +364,8 @@ def cases(count):
     rng = np.random.default_rng(1)
     yield from itertools.chain(recurrent("LSTM", rng, count), recurrent("GRU", rng, count), recurrent("RNN", rng, count),
                                resize(rng, 2 * count), arg_reduce(rng, count), topk(rng, count), cum_sum(rng, count),
-                               scatter(rng, count), select(rng, count), control_flow(rng, count), empty(rng, count))
+                               scatter(rng, count), select(rng, count), unique(rng, count), suppression(rng, count), losses(rng, count),
+                               data_axes(rng, (count + 1) // 2), control_flow(rng, count), empty(rng, count))
 
 
 # --------------------------------------------------------------------- running
@@ -294,7 +374,7 @@ def run_case(case):
     with tempfile.TemporaryDirectory(dir=os.path.join(BUILD, "conformance")) as folder:
         path, artifact = os.path.join(folder, "m.onnx"), os.path.join(folder, "m.so")
         onnx.save(case.model(False), path)
-        want = case.known or case.expected(path)
+        want = case.known or case.reference(path, case.inputs)
         for dynamic, level in case.modes:
             where = f"{'dynamic' if dynamic else 'static'} --opt={level}"
             onnx.save(case.model(dynamic), path)

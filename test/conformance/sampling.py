@@ -14,7 +14,7 @@ import numpy as np
 from onnx import TensorProto
 
 import irregular
-from irregular import Case, drop_none, node
+from irregular import Case, drop_none, node, package_outputs
 
 
 def floats(rng, *shape):
@@ -34,14 +34,14 @@ def grid_sample(rng, count):
         # The corners and what lies far away.
         grid.flat[0], grid.flat[-1] = [(-1, 1), (1, -1), (-1e4, 7e3)][i % 3]
         yield Case(f"GridSample_{i}", node("GridSample", ["x", "g"], ["y"], mode=mode, padding_mode=padding, align_corners=align),
-                   {"x": x, "g": grid}, ["y"], tolerance=5e-5, opset=20, by_onnx=mode == "cubic")
+                   {"x": x, "g": grid}, ["y"], tolerance=5e-5, opset=20, reference=package_outputs if mode == "cubic" else None)
     # Types of their own, one dimension, and a grid in another type.
     for kind in (np.float64, np.float16, np.int32, np.uint8):
         x = (rng.standard_normal([1, 2, 6]) * 40 + 100).astype(kind)
         grid = rng.uniform(-1.2, 1.2, [1, 7, 1]).astype(np.float32)
         mode = "nearest" if x.dtype.kind in "iu" else "linear"  # the evaluator rounds weights to the type of x
         yield Case(f"GridSample_{np.dtype(kind).name}", node("GridSample", ["x", "g"], ["y"], mode=mode, padding_mode="border"),
-                   {"x": x, "g": grid}, ["y"], tolerance=2e-3 if kind == np.float16 else 1e-6, opset=20, by_onnx=True)
+                   {"x": x, "g": grid}, ["y"], tolerance=2e-3 if kind == np.float16 else 1e-6, opset=20, reference=package_outputs)
 
 
 def affine_grid(rng, count):
@@ -68,7 +68,7 @@ def regions(rng, count):
         if i % 5:
             attributes["coordinate_transformation_mode"] = ["half_pixel", "output_half_pixel"][i % 2]
         yield Case(f"RoiAlign_{i}", node("RoiAlign", ["x", "r", "b"], ["y"], **attributes), {"x": x, "r": rois, "b": images},
-                   ["y"], tolerance=2e-5, opset=16, by_onnx=i % 3 == 2)  # onnxruntime's maximum is another
+                   ["y"], tolerance=2e-5, opset=16, reference=package_outputs if i % 3 == 2 else None)  # onnxruntime's maximum is another
         batched = np.concatenate([images[:, None].astype(np.float32), rois], axis=1)
         yield Case(f"MaxRoiPool_{i}", node("MaxRoiPool", ["x", "r"], ["y"], pooled_shape=shape, spatial_scale=scale),
                    {"x": x, "r": batched}, ["y"], opset=16)
@@ -90,7 +90,7 @@ def deform_conv(rng, count):
         yield Case(f"DeformConv_{i}", node("DeformConv", drop_none(names), ["y"], group=group, offset_group=offset_group,
                                            kernel_shape=kernel, strides=strides, dilations=dilations, pads=pads),
                    {k: v for k, v in used.items() if k not in "wb"}, ["y"], {k: v for k, v in used.items() if k in "wb"},
-                   tolerance=2e-5, opset=19, by_onnx=True)
+                   tolerance=2e-5, opset=19, reference=package_outputs)
 
 
 def blocks(rng, count):
@@ -106,7 +106,7 @@ def blocks(rng, count):
         if i % 2:
             inputs, constants = {"x": x, **constants}, {}
         yield Case(f"Col2Im_{i}", node("Col2Im", ["x", "image", "block"], ["y"], strides=strides, dilations=dilations, pads=pads),
-                   inputs, ["y"], constants, static=("image", "block"), by_onnx=True)
+                   inputs, ["y"], constants, static=("image", "block"), reference=package_outputs)
 
 
 def pooling(rng, count):
@@ -151,7 +151,7 @@ def resize(rng, count):
         if i % 3 == 1:
             inputs, constants = {**inputs, **constants}, {}
         yield Case(f"Resize_{kind}_{i}", node("Resize", drop_none(names), ["y"], **attributes), inputs, ["y"], constants,
-                   tolerance=5e-5, opset=19, static=("sizes", "scales", "roi"), by_onnx=by_onnx)
+                   tolerance=5e-5, opset=19, static=("sizes", "scales", "roi"), reference=package_outputs if by_onnx else None)
 
 
 def determinants(rng, count):
@@ -180,7 +180,7 @@ def transforms(rng, count):
         if i % 4 == 3:
             inputs, constants = {**inputs, **constants}, {}
         yield Case(f"DFT_{i}", node("DFT", drop_none(names), ["y"], inverse=inverse, onesided=onesided), inputs, ["y"], constants,
-                    opset=20, by_onnx=True)
+                    opset=20, reference=package_outputs)
 
 
 def spectra(rng, count):
@@ -192,7 +192,7 @@ def spectra(rng, count):
         used = {k: v for k, v in values.items() if k in names}
         inputs = {k: v for k, v in used.items() if k == "s" or i % 3 == 2}
         yield Case(f"STFT_{i}", node("STFT", drop_none(names), ["y"], onesided=i // 2 % 2), inputs, ["y"],
-                   {k: v for k, v in used.items() if k not in inputs}, opset=17, by_onnx=True)
+                   {k: v for k, v in used.items() if k not in inputs}, opset=17, reference=package_outputs)
         op, size = ["HannWindow", "HammingWindow", "BlackmanWindow"][i % 3], np.array(int(rng.integers(2, 40)), np.int64)
         yield Case(f"{op}_{i}", node(op, ["n"], ["y"], periodic=i % 2), {"n": size} if i % 2 else {}, ["y"],
                    {} if i % 2 else {"n": size}, opset=17)
@@ -208,19 +208,19 @@ def sequences(rng, count):
         batch = i % 2
         lengths = rng.integers(0, x.shape[1 - batch] + 1, x.shape[batch])
         yield Case(f"ReverseSequence_{i}", node("ReverseSequence", ["x", "l"], ["y"], batch_axis=batch, time_axis=1 - batch),
-                   {"x": x, "l": lengths}, ["y"], by_onnx=True)
+                   {"x": x, "l": lengths}, ["y"], reference=package_outputs)
         cache = floats(rng, 2, *[int(v) for v in rng.integers(1, 4, i % 2 + 1)], 6, 5)
         update = floats(rng, *cache.shape[:-2], int(rng.integers(1, 5)), 5)
         room = 6 if i % 3 == 2 else 6 - update.shape[-2]
         yield Case(f"TensorScatter_{i}", node("TensorScatter", ["x", "u", "w"], ["y"], mode=["linear", "linear", "circular"][i % 3]),
-                   {"x": cache, "u": update, "w": rng.integers(0, room + 1, 2) % 6}, ["y"], opset=24, by_onnx=True)
+                   {"x": cache, "u": update, "w": rng.integers(0, room + 1, 2) % 6}, ["y"], opset=24, reference=package_outputs)
         shape = rng.integers(1, 9, 2)
         inputs, constants = ({"x": cache, "s": shape}, {}) if i % 2 else ({"x": cache}, {"s": shape})
         yield Case(f"CenterCropPad_{i}", node("CenterCropPad", ["x", "s"], ["y"], axes=[-1, 1]), inputs, ["y"], constants,
-                   static=("s",), by_onnx=True)
+                   static=("s",), reference=package_outputs)
         numbers = rng.choice([-2, -1, 1, 3], [3, 40]).astype([np.float32, np.int32, np.float64][i % 3])
         yield Case(f"CumProd_{i}", node("CumProd", ["x", "a"], ["y"], exclusive=i % 2, reverse=i // 2 % 2), {"x": numbers}, ["y"],
-                   {"a": np.array(i % 2, np.int64)}, opset=26, by_onnx=True)
+                   {"a": np.array(i % 2, np.int64)}, opset=26, reference=package_outputs)
 
 
 def bits(rng, count):
@@ -229,16 +229,16 @@ def bits(rng, count):
         x, shift = rng.integers(wide.min, wide.max, [4, 9], kind), rng.integers(-3 if wide.min else 0, wide.bits + 3, [9]).astype(kind)
         for direction in ("LEFT", "RIGHT"):
             yield Case(f"BitShift_{direction}_{kind.__name__}", node("BitShift", ["x", "s"], ["y"], direction=direction),
-                       {"x": x, "s": shift}, ["y"], opset=28, by_onnx=True)
+                       {"x": x, "s": shift}, ["y"], opset=28, reference=package_outputs)
         # Between operations, so that the view is of memory that is computed.
         nodes = [node("Add", ["f", "f"], ["d"]), node("BitCast", ["d"], ["i"], to=TensorProto.INT32),
                  node("BitwiseAnd", ["i", "m"], ["y"])]
         mask = rng.integers(-2**31, 2**31, [5], np.int32)
-        yield Case(f"BitCast_{i}", nodes, {"f": floats(rng, 3, 5), "m": mask}, ["y"], opset=26, by_onnx=True)
+        yield Case(f"BitCast_{i}", nodes, {"f": floats(rng, 3, 5), "m": mask}, ["y"], opset=26, reference=package_outputs)
         image = floats(rng, 2, 3, 4, 6)
         for mode in ("DCR", "CRD"):
             yield Case(f"SpaceToDepth_{mode}_{i}", node("SpaceToDepth", ["x"], ["y"], blocksize=1 + i % 2, mode=mode), {"x": image},
-                       ["y"], opset=28, by_onnx=True)
+                       ["y"], opset=28, reference=package_outputs)
 
 
 def cases(count):

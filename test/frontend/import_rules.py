@@ -105,6 +105,7 @@ case("flatten-negative", node("Flatten", "x", "y", axis=-1), ["axis = 1", "tenso
 case("squeeze-11", node("Squeeze", "x", "y", axes=[-1]), ["axes = array<i64: 2>"], [value("x", [2, 3, 1])], opset=11)
 case("squeeze-13", node("Squeeze", "x a", "y"), ["axes = array<i64: 0, 2>"], [value("x", [1, 3, 1])], init=[ints("a", -1, 0)])
 case("squeeze-all", node("Squeeze", "x", "y"), ["axes = array<i64: 0, 2>"], [value("x", [1, 3, 1])])
+case("squeeze-data", node("Squeeze", "x a", "y"), ["nn.cum_sum", "nn.gather", "nn.reshape", "-> tensor<?xf32>"], [value("x", [1, 3]), value("a", [1], I64)])
 case("unsqueeze-11", node("Unsqueeze", "x", "y", axes=[-1, 0]), ["axes = array<i64: 0, 3>"], opset=11)
 case("transpose-default", node("Transpose", "x", "y"), ["perm = array<i64: 2, 1, 0>"], [value("x", [2, 3, 4])])
 case("concat-one", node("Concat", "x", "y", axis=-1), ["return %arg0"])
@@ -262,10 +263,32 @@ case("attention-3d-past", absent("Attention", "q k v - pk pv", "y nk nv", q_num_
      [value(n, None) for n in ("y", "nk", "nv")], opset=23)
 case("attention-short-mask", node("Attention", "q k k m", "y"), ["nn.pad", "nn.attention"],
      [value("q", [1, 2, 5, 16]), value("k", [1, 2, 7, 16]), value("m", [5, 6], BOOL)], opset=24)
+case("attention-window", node("Attention", "q k k", "y", left_window_size=2, is_causal=1),
+     ["nn.greater_or_equal", "nn.attention", "causal", "!nn.less_or_equal"], [value("q", [1, 2, 5, 16]), value("k", [1, 2, 5, 16])], opset=25)
+case("attention-lengths", absent("Attention", "q k k - - - l", "y", is_causal=1), ["nn.less_or_equal", "nn.less", "nn.logical_and", "nn.attention", "!causal"],
+     [value("q", [2, 2, 5, 16]), value("k", [2, 2, 7, 16]), value("l", [2], I64)], opset=24)
+case("attention-scores", absent("Attention", "q k k", "y - - s", qk_matmul_output_mode=3), ["!nn.attention", "nn.matmul", "nn.softmax", "nn.matmul"],
+     [value("q", [1, 2, 5, 16]), value("k", [1, 2, 5, 16])], [value("y", None), value("s", None)], opset=23)
 case("rotary", node("RotaryEmbedding", "x c s", "y", num_heads=2, interleaved=1), ["nn.slice", "nn.mul", "nn.sub", "nn.concat", "-> tensor<1x5x16xf32>"],
      [value("x", [1, 5, 16]), value("c", [1, 5, 4]), value("s", [1, 5, 4])], opset=23)
 
+# --------------------------------------------------------------------- random numbers, training
+case("random-streams", [node("RandomNormal", "", "a", shape=[4]), node("RandomNormal", "", "b", shape=[4], mean=2.0)],
+     ["nn.random_key {stream = 0", "nn.random", "normal", "nn.random_key {stream = 1", "nn.random", "nn.add"], [], [value("a", None), value("b", None)])
+case("random-seed", node("RandomUniformLike", "x", "y", seed=1.0, low=-1.0, dtype=TensorProto.FLOAT16),
+     ["!nn.random_key", "nn.constant dense<[4607182418800017408, -1]>", "nn.random", "uniform", "nn.mul", "nn.add", "nn.cast"],
+     outputs=[value("y", None, TensorProto.FLOAT16)])
+case("dropout-training", absent("Dropout", "x - t", "y", seed=3), ["nn.random", "nn.greater_or_equal", "nn.where", "!nn.random_key"],
+     [value("x"), value("t", [], BOOL)])
+case("dropout-ratio-0", node("Dropout", "x r t", "y"), ["return %arg0", "!nn.random"], [value("x"), value("t", [], BOOL)], init=[tensor("r", np.float32(0))])
+case("batch-norm-training", node("BatchNormalization", "x s s s s", "y m v", training_mode=1, momentum=0.5),
+     ["nn.reduce", "mean", "nn.reduce", "nn.batch_norm", "nn.mul", "nn.add"], IMAGE, [value(n, None) for n in "ymv"], [f32("s", 4)])
+case("not-1", node("Not", "x", "y"), ["nn.logical_not"], [value("x", type=BOOL)], [value("y", None, BOOL)], opset=1)
+
 # --------------------------------------------------------------------- control flow
+case("if-one-element", node("If", "c", "y", then_branch=graph([node("Identity", "s", "t")], [], [value("t", None)]),
+                            else_branch=graph([node("Identity", "v", "e")], [], [value("e", None)])),
+     ["nn.if", "nn.unsqueeze", "nn.yield", "nn.yield", "tensor<1xf32>"], [value("s", []), value("v", [1]), value("c", [], BOOL)])
 THEN, ELSE = graph([node("Relu", "x", "t")], [], [value("t", None)]), graph([node("Neg", "x", "e")], [], [value("e", None)])
 case("if", node("If", "c", "y", then_branch=THEN, else_branch=ELSE), ["nn.if %arg1", "nn.relu", "nn.yield", "else", "nn.neg", "nn.yield"],
      [value("x"), value("c", [], BOOL)])

@@ -244,6 +244,17 @@ Value Kernel::fromFloat(Value v, Type type, bool isUnsigned) {
   return arith::FPToSIOp::create(b, loc, to, v);
 }
 
+Value Kernel::rounded(Value v, Type type) {
+  Type own = getElementTypeOrSelf(v.getType());
+  if (type.getIntOrFloatBitWidth() >= own.getIntOrFloatBitWidth())
+    return v;
+  Value narrow = fromFloat(fromFloat(v, type), own);
+  Value magnitude = math::AbsFOp::create(b, loc, narrow);
+  Value overflows = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, magnitude,
+                                          constant(v.getType(), std::numeric_limits<double>::infinity()));
+  return select(overflows, v, narrow);
+}
+
 Ix Kernel::toIndex(Value v, bool isUnsigned) {
   unsigned width = v.getType().getIntOrFloatBitWidth();
   if (width == 64)

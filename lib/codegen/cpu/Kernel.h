@@ -113,6 +113,8 @@ public:
   /// f16/bf16/f8 and integers to f32 (f64 stays), and back to `type`.
   mlir::Value toFloat(mlir::Value v, bool isUnsigned = false);
   mlir::Value fromFloat(mlir::Value v, mlir::Type type, bool isUnsigned = false);
+  /// A float rounded to the narrower `type`, in its own type. A finite value that overflows stays as it is.
+  mlir::Value rounded(mlir::Value v, mlir::Type type);
   /// i64 from an integer element (sign- or zero-extended).
   Ix toIndex(mlir::Value v, bool isUnsigned = false);
 

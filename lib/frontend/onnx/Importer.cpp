@@ -327,15 +327,21 @@ bool Importer::checkOperators(Scope &scope, const pb::NodeProto &node, StringRef
   std::optional<int64_t> version = versionOf(scope, node.domain());
   std::string opset = version ? std::to_string(*version) : "none";
   StringRef domain = normalizedDomain(node.domain());
-  if (!Registry::get().knowsDomain(domain)) {
+  bool known;
+  const Rule *rule =
+      Registry::get().find(domain, node.op_type(), version.value_or(1), known);
+  if (!known && !Registry::get().knowsDomain(domain)) {
     problem(node, opset, "operator", "unknown domain '" + node.domain() + "'", name);
     return false;
   }
   if (!version)
     throw Invalid{"the model does not import an operator set for it (opset_import)"};
-  bool known;
-  if (!Registry::get().find(domain, node.op_type(), *version, known)) {
-    problem(node, opset, "operator", known ? "not supported in this opset" : "not supported", name);
+  if (!rule) {
+    std::string reason = known ? "not supported in this opset" : "not supported";
+    if (known && domain.empty() && *version < Registry::oldest)
+      reason += formatv("; convert the model to opset {0} or newer with onnx.version_converter",
+                        Registry::oldest);
+    problem(node, opset, "operator", reason, name);
     return false;
   }
   if (!subgraphs)

@@ -79,6 +79,11 @@ struct Scope {
 inline llvm::StringRef normalizedDomain(llvm::StringRef domain) {
   return domain == "ai.onnx" ? "" : domain;
 }
+/// The key of an operator's rules.
+inline std::string ruleKey(llvm::StringRef domain, llvm::StringRef op) {
+  domain = normalizedDomain(domain);
+  return domain.empty() ? op.str() : (domain + "." + op).str();
+}
 /// The key under which a local function is known.
 inline std::string functionKey(llvm::StringRef domain, llvm::StringRef name,
                                llvm::StringRef overload) {
@@ -281,11 +286,16 @@ class Registry {
 public:
   static constexpr unsigned any = ~0u;
   static constexpr int64_t newest = 28; ///< newest opset the rules were checked against
+  /// Oldest opset of the standard domain that all rules know; older ones only have rules that say so.
   static constexpr int64_t oldest = 7;
 
+  /// `since` 0: from the oldest opset (of other domains the first) on.
   Rule &add(llvm::StringRef op, unsigned minInputs, unsigned maxInputs, void (*import)(Node &),
-            unsigned maxOutputs = 1, int64_t since = 1, int64_t until = newest) {
-    domains.insert(op.rsplit('.').second.empty() ? "" : op.rsplit('.').first);
+            unsigned maxOutputs = 1, int64_t since = 0, int64_t until = newest) {
+    llvm::StringRef domain = op.contains('.') ? op.rsplit('.').first : "";
+    domains.insert(domain);
+    if (since == 0)
+      since = domain.empty() ? oldest : 1;
     rules[op].push_back({since, until, minInputs, maxInputs, maxOutputs, import});
     return rules[op].back();
   }
@@ -322,11 +332,11 @@ void registerReduction(Registry &r);
 void registerContraction(Registry &r);
 void registerRecurrent(Registry &r);
 void registerAttention(Registry &r);
+void registerRotaryEmbedding(Registry &r);
 void registerResize(Registry &r);
 void registerVision(Registry &r);
 void registerSignal(Registry &r);
 void registerControlFlow(Registry &r);
-void registerRotaryEmbedding(Registry &r);
 void registerQuantizedContraction(Registry &r);
 // The domain com.microsoft.
 void registerContribAttention(Registry &r);
@@ -335,6 +345,10 @@ void registerContribMisc(Registry &r);
 void registerContribMoE(Registry &r);
 void registerContribNormalization(Registry &r);
 void registerContribQuantization(Registry &r);
+void registerLinearAttention(Registry &r);
+void registerLoss(Registry &r);
+void registerRandom(Registry &r);
+void registerTraining(Registry &r);
 void registerQuantization(Registry &r);
 void registerStrings(Registry &r);
 void registerSequences(Registry &r);
@@ -387,6 +401,8 @@ public:
   ImportResult &result;
   mlir::OpBuilder builder;
   nn::ShapeContext shapes;
+  /// Random operations without a seed so far: each has a stream of its own.
+  int64_t randomStreams = 0;
   /// Text of the last diagnostic (shape functions and verifiers report through them).
   std::string lastDiagnostic;
 

@@ -25,10 +25,12 @@ void Importer::readOpsets() {
   auto it = modelOpsets.find("");
   if (it == modelOpsets.end())
     return;
-  if (it->second < Registry::oldest || it->second > Registry::newest)
+  // Older ones are checked operator by operator.
+  if (it->second < 1 || it->second > Registry::newest)
     result.unsupported.push_back(
         {"*", std::to_string(it->second), "opset",
-         formatv("supported are {0} to {1}; convert the model with onnx.version_converter",
+         formatv("supported are {0} to {1}, and few operators of older ones; convert the model with "
+                 "onnx.version_converter",
                  Registry::oldest, Registry::newest),
          ""});
 }

@@ -327,11 +327,6 @@ void Registry::accept(Operands operands, ArrayRef<StringRef> ops) {
   }
 }
 
-/// The key of a rule: the operator, with its domain where that is not the standard one.
-static std::string ruleKey(StringRef domain, StringRef op) {
-  return domain.empty() ? op.str() : (domain + "." + op).str();
-}
-
 void Registry::addCustom(StringRef domain, StringRef op, Rule rule) {
   domains.insert(domain);
   rules[ruleKey(domain, op)] = {rule};
@@ -369,11 +364,11 @@ Registry &Registry::instance() {
     registerContraction(r);
     registerRecurrent(r);
     registerAttention(r);
+    registerRotaryEmbedding(r);
     registerResize(r);
     registerVision(r);
     registerSignal(r);
     registerControlFlow(r);
-    registerRotaryEmbedding(r);
     registerQuantizedContraction(r);
     registerContribAttention(r);
     registerContribFused(r);
@@ -381,6 +376,10 @@ Registry &Registry::instance() {
     registerContribMoE(r);
     registerContribNormalization(r);
     registerContribQuantization(r);
+    registerLinearAttention(r);
+    registerLoss(r);
+    registerRandom(r);
+    registerTraining(r);
     registerQuantization(r);
     registerStrings(r);
     registerSequences(r);

@@ -191,8 +191,24 @@ func.func @zero_point_type(%a: tensor<2x3xui8>, %b: tensor<3x4xi8>, %z: tensor<i
 
 // -----
 
+func.func @linear_attention_heads(%q: tensor<1x2x12xf32>, %k: tensor<1x2x8xf32>) -> tensor<1x2x12xf32> {
+  // expected-error @+1 {{heads (3) must be a positive multiple of key_heads (2)}}
+  %0:2 = nn.linear_attention %q, %k, %k {heads = 3 : i64, key_heads = 2 : i64, scale = 1.0 : f64, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0>} : (tensor<1x2x12xf32>, tensor<1x2x8xf32>, tensor<1x2x8xf32>) -> (tensor<1x2x12xf32>, tensor<1x2x4x4xf32>)
+  return %0#0 : tensor<1x2x12xf32>
+}
+
+// -----
+
 func.func @zero_point_of_floats(%x: tensor<1x1x4x4xf32>, %w: tensor<1x1x1x1xf32>, %z: tensor<f32>) {
   // expected-error @+1 {{zero point of type 'f32' for an operand of type 'f32'}}
   %0 = nn.conv %x, %w w_zero %z {strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>, group = 1 : i64} : (tensor<1x1x4x4xf32>, tensor<1x1x1x1xf32>, tensor<f32>) -> tensor<?x?x?x?xf32>
   return
+}
+
+// -----
+
+func.func @random_element(%key: tensor<2xi64>, %shape: tensor<1xi64>) -> tensor<?xf16> {
+  // expected-error @+1 {{element must be f32 or f64, got 'f16'}}
+  %0 = nn.random %key, %shape {distribution = #nn.distribution<uniform>, element = f16} : (tensor<2xi64>, tensor<1xi64>) -> tensor<?xf16>
+  return %0 : tensor<?xf16>
 }

@@ -203,3 +203,35 @@ func.func @reductions(%x: tensor<?x4x?xf32> {nn.dims = ["n", 4, "m"]}, %ax: tens
   %5:3 = nn.lstm %s, %w, %r {direction = #nn.direction<bidirectional>, activations = ["sigmoid", "tanh", "tanh", "sigmoid", "tanh", "tanh"], operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 0, 0>} : (tensor<?x?x7xf32>, tensor<2x16x7xf32>, tensor<2x16x4xf32>) -> (tensor<?x?x?x?xf32>, tensor<?x?x?xf32>, tensor<?x?x?xf32>)
   return
 }
+
+// -----
+
+func.func @counted(%x: tensor<?x4x3xf32> {nn.dims = ["n", 4, 3]}, %boxes: tensor<?x9x4xf32> {nn.dims = ["n", 9, 4]}, %scores: tensor<?x2x9xf32> {nn.dims = ["n", 2, 9]}) {
+  // expected-remark @+1 {{[unique]; [unique]; [12*n]; [unique]}}
+  %0:4 = nn.unique %x {sorted} : (tensor<?x4x3xf32>) -> (tensor<?xf32>, tensor<?xi64>, tensor<?xi64>, tensor<?xi64>)
+  // expected-remark @+1 {{[n, unique_1, 3]; [unique_1]; [4]; [unique_1]}}
+  %1:4 = nn.unique %x {axis = 1 : i64} : (tensor<?x4x3xf32>) -> (tensor<?x?x?xf32>, tensor<?xi64>, tensor<?xi64>, tensor<?xi64>)
+  // expected-remark @+1 {{[selected, 3]}}
+  %2 = nn.non_max_suppression %boxes, %scores {operandSegmentSizes = array<i32: 1, 1, 0, 0, 0>} : (tensor<?x9x4xf32>, tensor<?x2x9xf32>) -> tensor<?x3xi64>
+  return
+}
+
+// -----
+
+func.func @random(%x: tensor<?x3xf32> {nn.dims = ["n", 3]}) {
+  // expected-remark @+1 {{[2]}}
+  %key = nn.random_key {stream = 0 : i64} : () -> tensor<2xi64>
+  // expected-remark @+1 {{[2]}}
+  %s = nn.shape %x : (tensor<?x3xf32>) -> tensor<2xi64>
+  // expected-remark @+1 {{[n, 3]}}
+  %0 = nn.random %key, %s {distribution = #nn.distribution<normal>, element = f32} : (tensor<2xi64>, tensor<2xi64>) -> tensor<?x?xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention(%q: tensor<?x?x24xf32> {nn.dims = ["b", "t", 24]}, %k: tensor<?x?x12xf32> {nn.dims = ["b", "t", 12]}, %v: tensor<?x?x10xf32> {nn.dims = ["b", "t", 10]}) {
+  // expected-remark @+1 {{[b, t, 20]; [b, 2, 6, 5]}}
+  %0:2 = nn.linear_attention %q, %k, %v {heads = 4 : i64, key_heads = 2 : i64, scale = 1.0 : f64, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0>} : (tensor<?x?x24xf32>, tensor<?x?x12xf32>, tensor<?x?x10xf32>) -> (tensor<?x?x?xf32>, tensor<?x?x?x?xf32>)
+  return
+}

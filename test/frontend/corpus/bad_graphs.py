@@ -260,7 +260,7 @@ one("version/op-too-old", UNSUPPORTED, node("Upsample", "x s", "y"), init=[tenso
 # --------------------------------------------------------------------- unsupported
 one("unsupported/operator", UNSUPPORTED, node("NoSuchOperator", "x", "y"))
 one("unsupported/domain", UNSUPPORTED, call("Fused", domain="com.example"))
-one("unsupported/many", UNSUPPORTED, [node("NoSuch1", "x", "a"), node("NoSuch2", "a", "b"), node("Unique", "b", "y")])
+one("unsupported/many", UNSUPPORTED, [node("NoSuch1", "x", "a"), node("NoSuch2", "a", "b"), node("NoSuch3", "b", "y")])
 one("unsupported/thousands", UNSUPPORTED, [node("NoSuch", "x" if i == 0 else f"v{i - 1}", f"v{i}" if i < 4999 else "y")
                                            for i in range(5000)])
 one("unsupported/string-operator", UNSUPPORTED, node("Relu", "x", "y"), [value("x", [2], TensorProto.STRING)])
@@ -275,8 +275,13 @@ one("unsupported/element-rank", UNSUPPORTED, node("SequenceAt", "x i", "y"),
     [helper.make_tensor_sequence_value_info("x", F, None), value("i", [], I64)])
 one("unsupported/no-rank", UNSUPPORTED, RELU, [value("x", None)])
 one("unsupported/dead-node", DONE, [RELU, node("NoSuchOperator", "x", "z")])
-one("unsupported/training", UNSUPPORTED, node("BatchNormalization", "x s s s s", "y", training_mode=1),
-    init=[tensor("s", np.ones(3, np.float32))])
+one("unsupported/training", UNSUPPORTED, node("BatchNormalization", "x s s s s", "y m", momentum=0.5), outputs=[value("m", None)],
+    init=[tensor("s", np.ones(3, np.float32))], opset=9)
+one("unsupported/number-of-axes", UNSUPPORTED, node("Unsqueeze", "x a", "y"), [value("x"), value("a", ["n"], I64)])
+one("unsupported/scan-8-reverse", UNSUPPORTED,
+    node("Scan", "l i x", "y", num_scan_inputs=1, directions=[1],
+         body=graph([node("Add", "a b", "c")], [value("a", [3]), value("b", [3])], [value("c", [3])])),
+    [value("l", [2], I64), value("i", [2, 3]), value("x", [2, 4, 3])], [value("y", None)], opset=8)
 one("unsupported/empty-op", UNSUPPORTED, node("", "x", "y"))
 one("unsupported/in-branch", UNSUPPORTED, node("If", "c", "y", then_branch=graph([node("NoSuch", "x", "t")], [], [value("t")]),
                                                else_branch=graph([node("Relu", "x", "e")], [], [value("e")])),
@@ -709,6 +714,19 @@ one("recurrent/hidden", INVALID, node("RNN", "x w r", "y", hidden_size=9), [valu
     init=[tensor("w", np.ones((1, 4, 3), np.float32)), tensor("r", np.ones((1, 4, 4), np.float32))])
 one("attention/heads", INVALID, node("Attention", "x x x", "y", q_num_heads=5, kv_num_heads=5), [value("x", [1, 4, 8])], opset=23)
 one("attention/no-heads", INVALID, node("Attention", "x x x", "y"), [value("x", [1, 4, 8])], opset=23)
+one("attention/window", INVALID, node("Attention", "x x x", "y", left_window_size=-2), [value("x", [1, 2, 4, 8])], opset=25)
+one("attention/lengths-and-past", INVALID, onnx.NodeProto(op_type="Attention", input=["x", "x", "x", "", "x", "x", "l"], output=["y"]),
+    [value("x", [1, 2, 4, 8]), value("l", [1], I64)], opset=24)
+one("attention/linear-without-decay", INVALID, node("LinearAttention", "x x x", "y", q_num_heads=2, kv_num_heads=2, update_rule="gated"),
+    [value("x", [1, 4, 8])], opset=27)
+one("loss/reduction", INVALID, node("NegativeLogLikelihoodLoss", "x t", "y", reduction="most"), [value("x"), value("t", [2], I64)])
+one("loss/target-rank", INVALID, node("SoftmaxCrossEntropyLoss", "x t", "y"), [value("x"), value("t", [2, 3], I64)])
+one("random/no-shape", INVALID, node("RandomNormal", "", "y"), [])
+one("random/integers", INVALID, node("RandomUniform", "", "y", shape=[2], dtype=I64), [])
+one("training/operands", INVALID, onnx.NodeProto(op_type="Adam", domain="ai.onnx.preview.training", input=["x"] * 7, output=["y"]),
+    imports=[helper.make_opsetid("ai.onnx.preview.training", 1)])
+one("boxes/center", INVALID, node("NonMaxSuppression", "b s", "y", center_point_box=2), [value("b", [1, 3, 4]), value("s", [1, 1, 3])])
+one("boxes/coordinates", INVALID, node("NonMaxSuppression", "b s", "y"), [value("b", [1, 3, 5]), value("s", [1, 1, 3])])
 one("attention/past-alone", INVALID, onnx.NodeProto(op_type="Attention", input=["x", "x", "x", "", "x"], output=["y"]), [value("x", [1, 2, 4, 8])], opset=23)
 one("constant/no-value", INVALID, node("Constant", "", "y"), [])
 one("constant/of-shape-negative", INVALID, node("ConstantOfShape", "s", "y"), [], init=[ints("s", -3)])

@@ -9,13 +9,15 @@ namespace nnopt::cpu {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-/// What both kernels share.
+/// What both kernels share. With `zero_empty`, a row that sees no key, or only keys that its mask excludes, is 0:
+/// its largest score is -inf, which counts as 0, and the sum of its exponentials is 0, which counts as 1.
 struct Attention {
   Kernel &k;
   nn::AttentionOp op;
   nn::Dim batch, heads, queries, keyHeads, keys, width, valueWidth;
   Buffer q, keyBuffer, value, out;
   std::optional<Buffer> mask;
+  mlir::Type operandType;
   mlir::Type type; // scores and sums
 
   /// `strided`: the kernel reads q, k and v and writes the result by itself.
@@ -29,7 +31,8 @@ struct Attention {
     keyHeads = kd[1];
     keys = kd[2];
     valueWidth = vd[3];
-    type = l.shapes.info(op.getQ()).elementType.isF64() ? k.b.getF64Type() : k.b.getF32Type();
+    operandType = l.shapes.info(op.getQ()).elementType;
+    type = operandType.isF64() ? operandType : mlir::Type(k.b.getF32Type());
     if (op.getMask())
       mask = k.read(op.getMask());
     if (strided)
@@ -40,9 +43,18 @@ struct Attention {
     out = k.write(op.getResult());
   }
 
+  bool isNarrow() const { return operandType.getIntOrFloatBitWidth() < 32; }
+  /// A scalar rounded to the type of the operands, where that is narrower than the one of the computation.
+  mlir::Value rounded(mlir::Value v) { return k.rounded(v, operandType); }
   double scale() { return op.getScale().convertToDouble(); }
   double softcap() { return op.getSoftcap().convertToDouble(); }
   mlir::Value number(double x, int64_t lanes) { return lanes ? k.constant(k.vec(lanes, type), x) : k.constant(type, x); }
+
+  /// 0 for a scalar.
+  static int64_t lanesOf(mlir::Value v) {
+    auto vector = llvm::dyn_cast<mlir::VectorType>(v.getType());
+    return vector ? vector.getNumElements() : 0;
+  }
 
   /// Keys that query row `row` may see, before masking.
   Ix visible(Ix row) {
@@ -76,21 +88,56 @@ struct Attention {
     return result;
   }
 
-  /// Scale, soft cap and mask of scores; `m`: the mask's elements for them, or null.
+  /// Scale (unless it was applied to q and k), soft cap and mask of scores; `m`: the mask's elements for
+  /// them, or null. With `zero_empty` what a mask excludes is -inf whatever its score is.
   mlir::Value adjust(mlir::Value s, mlir::Value m) {
-    int64_t lanes = mlir::isa<mlir::VectorType>(s.getType()) ? mlir::cast<mlir::VectorType>(s.getType()).getNumElements() : 0;
-    auto mul = [&](mlir::Value a, double b) -> mlir::Value { return mlir::arith::MulFOp::create(k.b, k.loc, a, number(b, lanes)); };
-    if (scale() != 1)
+    int64_t lanes = lanesOf(s);
+    auto mul = [&](mlir::Value a, double b) -> mlir::Value {
+      return rounded(mlir::arith::MulFOp::create(k.b, k.loc, a, number(b, lanes)));
+    };
+    if (scale() != 1 && !isNarrow())
       s = mul(s, scale());
     if (softcap() > 0)
-      s = mul(mlir::math::TanhOp::create(k.b, k.loc, mul(s, 1 / softcap())), softcap());
+      s = mul(rounded(mlir::math::TanhOp::create(k.b, k.loc, mul(s, 1 / softcap()))), softcap());
     if (!m)
       return s;
-    if (mlir::getElementTypeOrSelf(m.getType()).isInteger(1)) {
-      double otherwise = op.getMaskValue() ? op.getMaskValue()->convertToDouble() : -infinity;
-      return k.select(m, s, number(otherwise, lanes));
-    }
-    return mlir::arith::AddFOp::create(k.b, k.loc, s, k.fromFloat(k.toFloat(m), s.getType()));
+    mlir::Value excluded = number(-infinity, lanes);
+    if (mlir::getElementTypeOrSelf(m.getType()).isInteger(1))
+      return k.select(m, s, op.getMaskValue() ? number(op.getMaskValue()->convertToDouble(), lanes) : excluded);
+    m = k.fromFloat(k.toFloat(m), s.getType());
+    mlir::Value sum = rounded(mlir::arith::AddFOp::create(k.b, k.loc, s, m));
+    return op.getZeroEmpty() ? k.select(isExcluded(m), excluded, sum) : sum;
+  }
+  /// v == -inf.
+  mlir::Value isExcluded(mlir::Value v) {
+    return mlir::arith::CmpFOp::create(k.b, k.loc, mlir::arith::CmpFPredicate::OEQ, v, number(-infinity, lanesOf(v)));
+  }
+  /// What is subtracted from the scores of a row whose largest is `top`.
+  mlir::Value shiftOf(mlir::Value top) {
+    return op.getZeroEmpty() ? k.select(isExcluded(top), number(0, 0), top) : top;
+  }
+  /// What the exponentials of a row are divided by.
+  mlir::Value divisorOf(mlir::Value sum) {
+    if (!op.getZeroEmpty())
+      return sum;
+    mlir::Value none = mlir::arith::CmpFOp::create(k.b, k.loc, mlir::arith::CmpFPredicate::OEQ, sum, number(0, 0));
+    return k.select(none, number(1, 0), sum);
+  }
+  /// The product of a row of q and one of k. Narrow operands are scaled and rounded before.
+  mlir::Value score(Ix qRow, Ix keyRow) {
+    Ix depth = k.dim(width);
+    if (!isNarrow())
+      return dotProduct(k, q, qRow, k.c(1), keyBuffer, keyRow, k.c(1), depth, number(0, 0));
+    auto scaled = [&](const Buffer &buffer, Ix at, double factor) {
+      mlir::Value x = loadAs(k, buffer, at, type);
+      return rounded(mlir::arith::MulFOp::create(k.b, k.loc, x, rounded(number(factor, 0))));
+    };
+    double root = std::sqrt(std::fabs(scale()));
+    mlir::Value sum = k.loop(k.c(0), depth, 1, {number(0, 0)}, [&](Ix i, mlir::ValueRange in) {
+      mlir::Value a = scaled(q, qRow + i, scale() < 0 ? -root : root), b = scaled(keyBuffer, keyRow + i, root);
+      return llvm::SmallVector<mlir::Value>{multiplyAdd(k, a, b, in[0])};
+    })[0];
+    return rounded(sum);
   }
 };
 

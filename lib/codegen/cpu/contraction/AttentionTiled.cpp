@@ -135,7 +135,7 @@ Value TiledAttention::softmaxRow(Ix row, Ix width) {
     return SmallVector<Value>{arith::MaxNumFOp::create(k.b, k.loc, in[0], s)};
   })[0];
   Value top = vector::ReductionOp::create(k.b, k.loc, vector::CombiningKind::MAXNUMF, largest);
-  Value shift = k.splat(top, lanes());
+  Value shift = k.splat(shiftOf(top), lanes());
   Value sums = k.loop(k.c(0), width, lanes(), {number(0, lanes())}, [&](Ix j, ValueRange in) {
     Value s = arith::SubFOp::create(k.b, k.loc, k.loadAt(start, j, vector()), shift);
     Value e = math::ExpOp::create(k.b, k.loc, s);
@@ -196,7 +196,7 @@ void TiledAttention::run(Ix image, Ix head, Ix firstRow, Value values, Ix rowPit
   Ix padded = panels * tile.nr();
   Value sums = k.ptrAdd(scores, pitch * tile.mr, type);
   k.loop(k.c(0), k.c(tile.mr), 1, [&](Ix i) {
-    Value inverse = arith::DivFOp::create(k.b, k.loc, number(1, 0), softmaxRow(i, padded));
+    Value inverse = arith::DivFOp::create(k.b, k.loc, number(1, 0), divisorOf(softmaxRow(i, padded)));
     k.storeAt(sums, i, inverse);
   });
 
@@ -237,7 +237,7 @@ void TiledAttention::runFew(Ix image, Ix head, Ix row, Value keysAt, Value value
   });
   Ix padded = (limit + (lanes() - 1)) / lanes() * lanes();
   k.loop(limit, padded, 1, [&](Ix j) { k.storeAt(scores, j, number(-infinity, 0)); });
-  Value inverse = arith::DivFOp::create(k.b, k.loc, number(1, 0), softmaxRow(k.c(0), padded));
+  Value inverse = arith::DivFOp::create(k.b, k.loc, number(1, 0), divisorOf(softmaxRow(k.c(0), padded)));
   for (int64_t d = 0; d < valueWidthConst; d += tile.nr()) {
     SmallVector<Value> masks;
     Accumulate inner = valueSums(limit, values, valueHeads.row, d, masks);

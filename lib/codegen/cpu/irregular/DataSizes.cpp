@@ -146,6 +146,8 @@ SizeFn sizeOf(Operation *op, Lowering &lowering, unsigned r, unsigned axis) {
     return [=](Kernel &k) mutable { return element(k, split.getSizes(), r); };
   if (auto fill = dyn_cast<nn::ConstantOfShapeOp>(op))
     return [=](Kernel &k) mutable { return element(k, fill.getShape(), axis); };
+  if (auto random = dyn_cast<nn::RandomOp>(op))
+    return [=](Kernel &k) mutable { return element(k, random.getShape(), axis); };
   if (auto range = dyn_cast<nn::RangeOp>(op))
     return [=](Kernel &k) mutable { return rangeSize(k, range); };
   if (auto reduce = dyn_cast<nn::ReduceOp>(op); reduce && length(lowering, reduce.getDynamicAxes()))

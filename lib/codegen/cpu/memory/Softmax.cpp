@@ -3,6 +3,9 @@
 // Three passes over data that stays in cache: maximum, exponentials and their sum, scaling. A row
 // whose maximum is -inf (fully masked) gives NaN, as -inf - -inf is NaN.
 //
+// Types narrower than f32 are rounded where the function body of ONNX Softmax has a result: the shifted
+// elements, the exponentials, their sum. The sum itself is in f32.
+//
 //===----------------------------------------------------------------------===//
 
 #include "lib/codegen/cpu/memory/Space.h"
@@ -31,16 +34,18 @@ LogicalResult emitReference(Operation *op, Lowering &l) {
   k.loop(k.begin, k.end, 1, [&](Ix row) {
     Ix base = row / stride * n * stride + row % stride;
     auto element = [&](Ix i) { return k.toFloat(k.load(x, base + i * stride)); };
+    auto rounded = [&](Value v) { return softmax.getLog() ? v : k.rounded(v, x.valueType); };
     Value max = k.loop(k.c(0), n, 1, ValueRange{floatConstant(k, type, -INFINITY)}, [&](Ix i, ValueRange acc) {
       return SmallVector<Value>{fmax(k, acc[0], element(i))};
     })[0];
     Value sum = k.loop(k.c(0), n, 1, ValueRange{floatConstant(k, type, 0)}, [&](Ix i, ValueRange acc) {
-      return SmallVector<Value>{fadd(k, acc[0], exp(k, fsub(k, element(i), max)))};
+      return SmallVector<Value>{fadd(k, acc[0], rounded(exp(k, rounded(fsub(k, element(i), max)))))};
     })[0];
+    sum = rounded(sum);
     Value logSum = softmax.getLog() ? log(k, sum) : Value();
     k.loop(k.c(0), n, 1, [&](Ix i) {
-      Value shifted = fsub(k, element(i), max);
-      Value v = softmax.getLog() ? fsub(k, shifted, logSum) : fdiv(k, exp(k, shifted), sum);
+      Value shifted = rounded(fsub(k, element(i), max));
+      Value v = softmax.getLog() ? fsub(k, shifted, logSum) : fdiv(k, rounded(exp(k, shifted)), sum);
       k.store(out, base + i * stride, k.fromFloat(v, out.valueType));
     });
   });
@@ -87,6 +92,17 @@ struct Fast {
   }
 
   Value load(Ix i, const Step &step) { return k.toFloat(loadStep(k, x, i, step)); }
+  Value rounded(Value v) { return isLog ? v : k.rounded(v, x.valueType); }
+  Value exponential(Value v, Value max) { return rounded(exp(k, rounded(fsub(k, v, max)))); }
+  bool isNarrow() const { return x.valueType != type; }
+  /// Exponentials times factorOf(sum) are the result. Products round otherwise than quotients, which only
+  /// matters where a result is rounded a second time.
+  Value factorOf(Value sum) {
+    if (isLog)
+      return log(k, sum);
+    return isNarrow() ? rounded(sum) : fdiv(k, like(k, floatConstant(k, type, 1), sum.getType()), sum);
+  }
+  Value scaled(Value e, Value factor) { return isNarrow() ? fdiv(k, e, factor) : fmul(k, e, factor); }
 
   /// The axis is contiguous: vectors along it.
   void emitRows(nn::Dim n, nn::Dim outer) {
@@ -95,12 +111,8 @@ struct Fast {
     Ix size = k.dim(n);
     int64_t perTask = n.isConst() ? std::max<int64_t>(1, 1024 / std::max<int64_t>(1, n.value())) : 1;
     Value lowest = floatConstant(k, type, -INFINITY), zero = floatConstant(k, type, 0);
-    // Exponentials wait for their sum in the result; narrow floats would lose digits there.
-    bool narrow = out.valueType != type;
-    Buffer waiting = narrow && !isLog ? k.at(k.scratch(n * (type.getIntOrFloatBitWidth() / 8)), type) : out;
-
     k.loop(k.begin * perTask, (k.end * perTask).min(k.dim(outer)), 1, [&](Ix row) {
-      Ix base = row * size, waitBase = narrow && !isLog ? k.c(0) : base;
+      Ix base = row * size;
       RowReduction maximum;
       maximum.type = type;
       maximum.identity = lowest;
@@ -115,21 +127,22 @@ struct Fast {
       total.identity = zero;
       total.merge = [&](Value a, Value c) { return fadd(k, a, c); };
       total.step = [&](Value acc, Ix i, const Step &step) {
-        Value v = exp(k, fsub(k, load(base + i, step), like(k, max, step)));
+        Value v = exponential(load(base + i, step), like(k, max, step));
+        // They wait for their sum in the result.
         if (!isLog)
-          storeStep(k, waiting, waitBase + i, v, step);
+          storeStep(k, out, base + i, k.fromFloat(v, out.valueType), step);
         return fadd(k, acc, fillMasked(k, v, zero, step));
       };
       Value sum = reduceRow(k, k.c(0), size, shape, multiple, total);
 
-      Value factor = isLog ? log(k, sum) : fdiv(k, floatConstant(k, type, 1), sum);
+      Value factor = factorOf(sum);
       vectorLoop(k, k.c(0), size, shape, multiple, [&](const Step &step) {
         for (Ix i : step.at) {
           Value v;
           if (isLog)
             v = fsub(k, fsub(k, load(base + i, step), like(k, max, step)), like(k, factor, step));
           else
-            v = fmul(k, loadStep(k, waiting, waitBase + i, step), like(k, factor, step));
+            v = scaled(k.toFloat(loadStep(k, out, base + i, step)), like(k, factor, step));
           storeStep(k, out, base + i, k.fromFloat(v, out.valueType), step);
         }
       });
@@ -169,24 +182,22 @@ struct Fast {
     };
     SmallVector<Value> max = pass(-INFINITY, [&](Value acc, Value v, unsigned, Ix) { return larger(k, acc, v); });
     SmallVector<Value> sum = pass(0, [&](Value acc, Value v, unsigned u, Ix at) {
-      Value e = exp(k, fsub(k, v, max[u]));
-      if (!isLog && out.valueType == type)
-        storeStep(k, out, at, e, step);
+      Value e = exponential(v, max[u]);
+      if (!isLog)
+        storeStep(k, out, at, k.fromFloat(e, out.valueType), step);
       return fadd(k, acc, e);
     });
     SmallVector<Value> factor;
     for (Value s : sum)
-      factor.push_back(isLog ? log(k, s) : fdiv(k, like(k, floatConstant(k, type, 1), step), s));
+      factor.push_back(factorOf(s));
     k.loop(k.c(0), n, 1, [&](Ix i) {
       for (auto [u, at] : llvm::enumerate(step.at)) {
         Ix offset = base + i * stride + at;
         Value v;
         if (isLog)
           v = fsub(k, fsub(k, load(offset, step), max[u]), factor[u]);
-        else if (out.valueType == type)
-          v = fmul(k, loadStep(k, out, offset, step), factor[u]);
         else
-          v = fmul(k, exp(k, fsub(k, load(offset, step), max[u])), factor[u]);
+          v = scaled(k.toFloat(loadStep(k, out, offset, step)), factor[u]);
         storeStep(k, out, offset, k.fromFloat(v, out.valueType), step);
       }
     });

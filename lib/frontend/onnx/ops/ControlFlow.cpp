@@ -30,12 +30,26 @@ bool holds(const pb::GraphProto &graph, StringRef op) {
   return any_of(graph.node(), [&](const pb::NodeProto &node) { return node.op_type() == op; });
 }
 
+/// A value of one element with dimensions of 1 before its own.
+Value withRank(Node &n, Value v, unsigned rank) {
+  Ints axes;
+  for (unsigned a = n.rank(v); a < rank; ++a)
+    axes.push_back(axes.size());
+  return axes.empty() ? v : n.unsqueeze(v, axes);
+}
+
+bool hasOneElement(Node &n, Value v) {
+  return all_of(n.dims(v), [](Dim d) { return d.isConst(1); });
+}
+
 /// The only branch of an If with an unknown condition that the types allow, or null: both do. There
 /// are two such cases, and exporters make both from Python code whose condition is a shape:
 ///  - one branch contradicts the shapes of what it reads;
 ///  - "if this dimension is 1, squeeze it": ranks are fixed when compiling, and a model only makes
 ///    sense with one of them. The branch that squeezes is taken, and squeeze wants a dimension
 ///    of 1.
+/// A scalar in one branch and a tensor of one element in the other get the rank of the tensor: they mean the
+/// same to what broadcasts.
 const pb::GraphProto *onlyBranch(Node &n, nn::IfOp op, const pb::GraphProto &thenGraph,
                                  const pb::GraphProto &elseGraph) {
   Fatal thenError, elseError;
@@ -49,13 +63,27 @@ const pb::GraphProto *onlyBranch(Node &n, nn::IfOp op, const pb::GraphProto &the
                     "' is impossible and left out: " + (thenGood ? elseError : thenError).message);
     return thenGood ? &thenGraph : &elseGraph;
   }
-  for (auto [a, b] : zip(op.getThenBranch().front().getTerminator()->getOperands(),
-                         op.getElseBranch().front().getTerminator()->getOperands())) {
+  OpBuilder::InsertionGuard guard(n.b());
+  Operation *thenYield = op.getThenBranch().front().getTerminator(),
+            *elseYield = op.getElseBranch().front().getTerminator();
+  for (unsigned i = 0; i < thenYield->getNumOperands(); ++i) {
+    Value a = thenYield->getOperand(i), b = elseYield->getOperand(i);
     bool host = !isa<RankedTensorType>(a.getType()) || !isa<RankedTensorType>(b.getType());
     if (host ? !nn::joinTypes(n.elt(a), n.elt(b)) : n.elt(a) != n.elt(b))
       n.invalid("its branches give different element types");
     if (n.rank(a) == n.rank(b))
       continue;
+    if (hasOneElement(n, a) && hasOneElement(n, b)) {
+      unsigned rank = std::max(n.rank(a), n.rank(b));
+      for (Operation *yield : {thenYield, elseYield}) {
+        n.b().setInsertionPoint(yield);
+        yield->setOperand(i, withRank(n, yield->getOperand(i), rank));
+      }
+      n.importer.warn("node '" + Twine(mlir::cast<NameLoc>(n.location()).getName().getValue()) +
+                      "': its branches give values of one element and different ranks; the result has rank " +
+                      Twine(rank));
+      continue;
+    }
     if (holds(thenGraph, "Squeeze") == holds(elseGraph, "Squeeze"))
       n.unsupported(
           "branches",
@@ -278,7 +306,35 @@ Value reversed(Node &n, Value v, int64_t axis) {
   return n.slice(v, axis, -1, std::numeric_limits<int64_t>::min() + 1, -1);
 }
 
-/// A Scan is a Loop whose body first takes its slices of the scanned operands.
+/// A Loop whose body first takes its slices of `sources` along `axes`. With `length`, an i64 scalar, states
+/// stay and scan outputs are 0 from that iteration on. Results: states, then stacked outputs.
+ResultRange scanLoop(Node &n, const pb::GraphProto &graph, ArrayRef<Value> initial, ArrayRef<Value> sources,
+                     ArrayRef<int64_t> axes, unsigned results, Value length = {}) {
+  Value trip = n.sizeOf(sources[0], axes[0]);
+  SmallVector<Type> types(results, n.placeholder());
+  auto op = nn::LoopOp::create(n.b(), n.location(), types, trip, Value(), initial);
+  LoopBody body{n, op.getBody(), {}, {}, {}};
+  body.addArgument(n.b().getI64Type(), {});
+  body.addArgument(n.b().getI1Type(), {});
+  for (Value v : initial)
+    body.addArgument(n.elt(v), n.dims(v));
+  body.import(2, 1, [&](Block *block) {
+    Values inputs(block->args_begin() + 2, block->args_end());
+    for (auto [v, axis] : zip(sources, axes))
+      inputs.push_back(n.make<nn::GatherOp>(v, block->getArgument(0), n.i64(axis)));
+    Values outputs = n.importer.importSubgraph(n, graph, inputs);
+    if (length) {
+      Value runs = n.make<nn::LessOp>(block->getArgument(0), length);
+      for (auto [i, v] : enumerate(outputs))
+        v = n.make<nn::WhereOp>(runs, v, i < initial.size() ? inputs[i] : n.number(0, n.elt(v)));
+    }
+    outputs.insert(outputs.begin(), block->getArgument(1));
+    return outputs;
+  });
+  n.infer(op);
+  return op->getResults();
+}
+
 void importScan(Node &n) {
   const pb::GraphProto &graph = n.graph("body");
   int64_t scanned = n.i("num_scan_inputs"), total = n.numInputs();
@@ -300,24 +356,7 @@ void importScan(Node &n) {
     if (inReverse[i])
       sources[i] = reversed(n, sources[i], inAxes[i]);
   }
-  Value length = n.make<nn::ShapeOp>(sources[0], n.i64(inAxes[0]), n.i64(inAxes[0] + 1));
-  SmallVector<Type> types(n.numOutputs(), n.placeholder());
-  auto op = nn::LoopOp::create(n.b(), n.location(), types, n.scalar(length), Value(), initial);
-  LoopBody body{n, op.getBody()};
-  body.addArgument(n.b().getI64Type(), {});
-  body.addArgument(n.b().getI1Type(), {});
-  for (Value v : initial)
-    body.addArgument(n.elt(v), n.dims(v));
-  body.import(2, 1, [&](Block *block) {
-    Values inputs(block->args_begin() + 2, block->args_end());
-    for (auto [v, axis] : zip(sources, inAxes))
-      inputs.push_back(n.make<nn::GatherOp>(v, block->getArgument(0), n.i64(axis)));
-    Values outputs = n.importer.importSubgraph(n, graph, inputs);
-    outputs.insert(outputs.begin(), block->getArgument(1));
-    return outputs;
-  });
-  n.infer(op);
-  for (auto [i, v] : enumerate(op->getResults())) {
+  for (auto [i, v] : enumerate(scanLoop(n, graph, initial, sources, inAxes, n.numOutputs()))) {
     Value value = v;
     if (i >= states) {
       if (outReverse[i - states])
@@ -335,11 +374,59 @@ void importScan(Node &n) {
   }
 }
 
+/// Before opset 9 everything has a batch in front, and sequences may end early: a loop over the batch around
+/// the one over the sequence.
+void importScan8(Node &n) {
+  const pb::GraphProto &graph = n.graph("body");
+  int64_t scanned = n.i("num_scan_inputs"), total = int64_t(n.numInputs()) - 1;
+  if (scanned < 1 || scanned > total)
+    n.invalid("num_scan_inputs is out of range");
+  if (n.numOutputs() < total - scanned || graph.output_size() != int(n.numOutputs()))
+    n.invalid("its body and it have different numbers of outputs");
+  Value lengths = n.optIn(0);
+  if (lengths) {
+    n.needInt(lengths);
+    n.needRank(lengths, 1, 1);
+    lengths = n.convert(lengths, n.b().getI64Type());
+  }
+  Ints reverse = listAttr(n, "directions", scanned);
+  Values all;
+  for (int64_t i = 0; i < total; ++i) {
+    bool isScanned = i >= total - scanned;
+    all.push_back(n.in(i + 1));
+    n.needRank(all[i], isScanned ? 2 : 1);
+    if (!isScanned || !reverse[i - (total - scanned)])
+      continue;
+    if (lengths)
+      n.unsupported("attribute 'directions'", "sequences of different lengths are only scanned forward");
+    all[i] = reversed(n, all[i], 1);
+  }
+  SmallVector<Type> types(n.numOutputs(), n.placeholder());
+  auto op = nn::LoopOp::create(n.b(), n.location(), types, n.sizeOf(all.back(), 0), Value(), ValueRange());
+  LoopBody body{n, op.getBody(), {}, {}, {}};
+  body.addArgument(n.b().getI64Type(), {});
+  body.addArgument(n.b().getI1Type(), {});
+  body.import(2, 1, [&](Block *block) {
+    auto own = [&](Value v) { return n.make<nn::GatherOp>(v, block->getArgument(0), n.i64(0)); };
+    Values inputs = map_to_vector<8>(all, own);
+    ArrayRef<Value> items(inputs);
+    ResultRange results =
+        scanLoop(n, graph, items.drop_back(scanned), items.take_back(scanned), Ints(scanned, 0),
+                 n.numOutputs(), lengths ? own(lengths) : Value());
+    Values outputs{block->getArgument(1)};
+    outputs.append(results.begin(), results.end());
+    return outputs;
+  });
+  n.infer(op);
+  n.outs(op->getResults());
+}
+
 } // namespace
 
 void registerControlFlow(Registry &r) {
   r.add("If", 1, 1, importIf, Registry::any);
   r.add("Loop", 1, Registry::any, importLoop, Registry::any);
+  r.add("Scan", 2, Registry::any, importScan8, Registry::any, 8, 8);
   r.add("Scan", 1, Registry::any, importScan, Registry::any, 9);
   r.add("SequenceMap", 1, Registry::any, importSequenceMap, Registry::any, 17);
   r.accept(Operands::Any, {"If", "Loop", "SequenceMap"});

@@ -21,38 +21,123 @@ void importFlatten(Node &n) {
   n.out(0, n.make<nn::FlattenOp>(x, n.i64(axis < 0 ? axis + rank : axis)));
 }
 
-/// The axes of Squeeze, Unsqueeze: an attribute before opset 13, an operand since.
-std::optional<Ints> axesOf(Node &n, StringRef what) {
-  if (n.version() < 13)
-    return n.ints("axes");
-  if (!n.hasIn(1))
-    return std::nullopt;
-  return n.needContent(n.in(1), what);
+/// The axes of Squeeze, Unsqueeze: an attribute before opset 13, an operand since. Where they are
+/// not known, the operand is in `unknown`: its length still gives the rank of the result.
+struct Axes {
+  std::optional<Ints> known;
+  Value unknown;
+  int64_t count = 0;
+
+  explicit Axes(Node &n) {
+    if (n.version() < 13) {
+      known = n.ints("axes");
+    } else if (n.hasIn(1)) {
+      n.needInt(n.in(1));
+      known = n.content(n.in(1));
+      if (!known)
+        unknown = n.in(1);
+    }
+    if (known)
+      count = known->size();
+    if (!unknown)
+      return;
+    n.needRank(unknown, 0, 1);
+    if (n.rank(unknown) == 1 && !n.dim(unknown, 0).isConst())
+      n.unsupported("axes", "the rank of the result must be known when compiling, but the number of axes is not");
+    count = n.rank(unknown) == 0 ? 1 : n.dim(unknown, 0).value();
+  }
+
+  /// 0 and 1 for each of `rank` dimensions: whether it is not among the unknown axes.
+  Value kept(Node &n, int64_t rank) {
+    Type i64 = n.b().getI64Type();
+    Value axes = n.reshape(n.convert(unknown, i64), {1, -1}), zero = n.intConstant(0);
+    axes = n.make<nn::WhereOp>(n.make<nn::LessOp>(axes, zero),
+                               n.make<nn::AddOp>(axes, n.intConstant(rank)), axes);
+    Ints all;
+    for (int64_t d = 0; d < rank; ++d)
+      all.push_back(d);
+    Value hits = n.make<nn::EqualOp>(n.unsqueeze(n.intsConstant(all), {1}), axes);
+    Value count = n.reduce(n.convert(hits, i64), nn::ReduceKind::sum, {1}, false);
+    return n.convert(n.make<nn::EqualOp>(count, zero), i64);
+  }
+};
+
+/// x under a shape that was computed from axes. Wrong axes would make another number of elements: then the
+/// result is empty.
+Value reshapeByAxes(Node &n, Value x, Value shape) {
+  Value total = n.reduce(shape, nn::ReduceKind::prod, {0}, false);
+  Value right = n.make<nn::EqualOp>(total, n.make<nn::SizeOp>(x));
+  shape = n.make<nn::MulOp>(shape, n.convert(right, n.b().getI64Type()));
+  return n.make<nn::ReshapeOp>(x, shape, n.flag(true));
+}
+
+/// Dimensions of x by positions, which are clamped.
+Value dimsAt(Node &n, Value x, Value positions) {
+  Value clamped = n.make<nn::ClipOp>(positions, n.intConstant(0), n.intConstant(n.rank(x) - 1));
+  return n.make<nn::GatherOp>(n.shapeOf(x), clamped, n.i64(0));
+}
+
+/// Dimension j of the result is the j-th dimension of x that stays: before it are those of which at most j
+/// stay up to them.
+Value squeezeUnknown(Node &n, Value x, Axes &axes) {
+  int64_t rank = n.rank(x), left = rank - axes.count;
+  if (left < 0)
+    n.invalid("there are more axes than dimensions");
+  if (left == 0)
+    return n.reshape(x, {});
+  Value stays = n.make<nn::CumSumOp>(axes.kept(n, rank), n.intConstant(0), n.flag(false), n.flag(false));
+  Value before = n.make<nn::LessOrEqualOp>(n.unsqueeze(stays, {0}),
+                                           n.unsqueeze(n.countTo(n.intConstant(left)), {1}));
+  Value position = n.reduce(n.convert(before, n.b().getI64Type()), nn::ReduceKind::sum, {1}, false);
+  return reshapeByAxes(n, x, dimsAt(n, x, position));
+}
+
+/// A dimension of the result is 1 at an axis, and else the dimension of x as many as there are between.
+Value unsqueezeUnknown(Node &n, Value x, Axes &axes) {
+  int64_t rank = n.rank(x) + axes.count;
+  if (n.rank(x) == 0)
+    return n.reshape(x, Ints(rank, 1));
+  Value kept = axes.kept(n, rank);
+  Value count = n.make<nn::CumSumOp>(kept, n.intConstant(0), n.flag(true), n.flag(false));
+  Value isKept = n.make<nn::EqualOp>(kept, n.intConstant(1));
+  return reshapeByAxes(n, x, n.make<nn::WhereOp>(isKept, dimsAt(n, x, count), n.intConstant(1)));
 }
 
 void importSqueeze(Node &n) {
   Value x = n.in(0);
-  std::optional<Ints> given = axesOf(n, "axes");
+  Axes given(n);
+  if (given.unknown) {
+    n.out(0, squeezeUnknown(n, x, given));
+    return;
+  }
   Ints axes;
-  if (given) {
-    axes = n.axes(*given, n.rank(x));
+  if (given.known) {
+    axes = n.axes(*given.known, n.rank(x));
     llvm::sort(axes);
   } else {
+    bool dynamic = false;
     for (auto [i, d] : enumerate(n.dims(x))) {
-      if (!d.isConst())
-        n.unsupported("axes", "must be given, because dimensions of the operand are dynamic");
+      dynamic |= !d.isConst();
       if (d.isConst(1))
         axes.push_back(i);
     }
+    if (dynamic)
+      n.importer.warn("node '" + Twine(mlir::cast<NameLoc>(n.location()).getName().getValue()) +
+                      "': it has no axes; dimensions that are not known when compiling are taken to be "
+                      "other than 1");
   }
   n.out(0, axes.empty() ? x : n.squeeze(x, axes));
 }
 
 void importUnsqueeze(Node &n) {
-  std::optional<Ints> given = axesOf(n, "axes");
-  if (!given)
+  Axes given(n);
+  if (given.unknown) {
+    n.out(0, unsqueezeUnknown(n, n.in(0), given));
+    return;
+  }
+  if (!given.known)
     n.invalid("axes are missing");
-  Ints axes = n.axes(*given, n.rank(n.in(0)) + given->size());
+  Ints axes = n.axes(*given.known, n.rank(n.in(0)) + given.count);
   llvm::sort(axes);
   n.out(0, axes.empty() ? n.in(0) : n.unsqueeze(n.in(0), axes));
 }
@@ -110,6 +195,22 @@ void importSplit(Node &n) {
   n.outs(n.makeN<nn::SplitOp>(parts, x, sizes, n.i64(axis)));
 }
 
+/// Axes without negative ones, where they are known. An operand of axes must have a known length: entry i is
+/// about the i-th of them.
+Value positiveAxes(Node &n, Value axes, int64_t rank) {
+  if (!axes)
+    return axes;
+  n.needInt(axes);
+  n.needRank(axes, 1, 1);
+  if (auto given = n.content(axes)) {
+    Ints positive = n.axes(*given, rank);
+    return positive == *given ? axes : n.intsConstant(positive);
+  }
+  if (!n.dim(axes, 0).isConst())
+    n.unsupported("axes", "their number must be known when compiling");
+  return axes;
+}
+
 void importSlice(Node &n) {
   Value x = n.in(0), starts, ends, axes, steps;
   if (n.version() < 10) {
@@ -129,11 +230,7 @@ void importSlice(Node &n) {
   for (Value v : {starts, ends, axes, steps})
     if (v)
       n.needInt(v);
-  if (axes) {
-    Ints given = n.needContent(axes, "axes"), positive = n.axes(given, n.rank(x));
-    if (positive != given)
-      axes = n.intsConstant(positive);
-  }
+  axes = positiveAxes(n, axes, n.rank(x));
   n.out(0, n.make<nn::SliceOp>(x, starts, ends, axes, steps));
 }
 
@@ -158,11 +255,7 @@ void pad(Node &n, bool isContrib) {
       pads = n.reshape(pads, {-1});
   }
   n.needInt(pads);
-  if (axes) {
-    Ints given = n.needContent(axes, "axes"), positive = n.axes(given, n.rank(x));
-    if (positive != given)
-      axes = n.intsConstant(positive);
-  }
+  axes = positiveAxes(n, axes, n.rank(x));
   if (value) {
     n.needSameType({x, value});
     value = n.scalar(value);
@@ -252,28 +345,6 @@ void importReverseSequence(Node &n) {
 
 void importIdentity(Node &n) { n.out(0, n.in(0)); }
 
-/// Inference: the data pass unchanged, the mask is all true.
-void importDropout(Node &n) {
-  n.ignore({"ratio", "seed"});
-  if (n.hasIn(2)) {
-    auto training = n.content(n.in(2));
-    if (!training)
-      n.unsupported("training_mode", "must be known when compiling");
-    if (training->size() == 1 && training->front() != 0) {
-      // Without anything to drop, training is the identity too.
-      auto ratio = n.hasIn(1) ? n.numbers(n.in(1)) : std::nullopt;
-      if (!ratio || ratio->size() != 1 || ratio->front() != 0)
-        n.unsupported("training_mode", "training is not supported");
-    }
-  }
-  n.out(0, n.in(0));
-  if (n.isUsed(1)) {
-    Value shape = n.make<nn::ShapeOp>(n.in(0), n.i64(0), IntegerAttr());
-    auto type = RankedTensorType::get({1}, n.b().getI1Type());
-    n.out(1, n.make<nn::ConstantOfShapeOp>(shape, DenseElementsAttr::get(type, true)));
-  }
-}
-
 } // namespace
 
 void registerDataMovement(Registry &r) {
@@ -295,7 +366,6 @@ void registerDataMovement(Registry &r) {
   r.add("CenterCropPad", 2, 2, importCenterCropPad, 1, 18);
   r.add("ReverseSequence", 2, 2, importReverseSequence, 1, 10);
   r.add("Identity", 1, 1, importIdentity);
-  r.add("Dropout", 1, 3, importDropout, 2);
 }
 
 } // namespace nnopt::onnx

@@ -255,7 +255,7 @@ void registerElementwise(Registry &r) {
   r.add("HardSwish", 1, 1, importFloatUnary<nn::HardSwishOp>, 1, 14);
   r.add("IsNaN", 1, 1, importFloatUnary<nn::IsNaNOp>, 1, 9);
   r.add("IsInf", 1, 1, importIsInf, 1, 10);
-  r.add("Not", 1, 1, importNot);
+  r.add("Not", 1, 1, importNot, 1, 1);
   r.add(
       "BitwiseNot", 1, 1,
       [](Node &n) {

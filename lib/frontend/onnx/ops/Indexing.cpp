@@ -103,6 +103,35 @@ void importCompress(Node &n) {
   n.out(0, n.make<nn::GatherOp>(x, positions, n.i64(axis)));
 }
 
+void importUnique(Node &n) {
+  IntegerAttr axis;
+  if (n.hasAttr("axis"))
+    axis = n.i64(n.axis(n.i("axis"), n.rank(n.in(0))));
+  n.outs(n.makeN<nn::UniqueOp>(4, n.in(0), axis, n.flag(n.i("sorted", 1))));
+}
+
+void importNonMaxSuppression(Node &n) {
+  Value boxes = n.in(0), scores = n.in(1);
+  int64_t centerPoint = n.i("center_point_box", 0);
+  if (centerPoint != 0 && centerPoint != 1)
+    n.invalid("attribute 'center_point_box' must be 0 or 1");
+  n.needRank(boxes, 3, 3);
+  n.needRank(scores, 3, 3);
+  // An operand without elements is an absent one.
+  auto optional = [&](unsigned i) {
+    Value v = n.optIn(i);
+    return v && !(n.rank(v) == 1 && n.dim(v, 0).isConst(0)) ? n.scalar(v) : Value();
+  };
+  Value most = optional(2), iou = optional(3), score = optional(4);
+  if (most)
+    n.needInt(most);
+  for (Value v : {scores, iou, score})
+    if (v)
+      n.needSameType({boxes, v});
+  n.needFloat(boxes);
+  n.out(0, n.make<nn::NonMaxSuppressionOp>(boxes, scores, most, iou, score, n.flag(centerPoint)));
+}
+
 void importTopK(Node &n) {
   Value x = n.in(0), k;
   n.needRank(x, 1);
@@ -134,6 +163,8 @@ void registerIndexing(Registry &r) {
   r.add("NonZero", 1, 1, importNonZero, 1, 9);
   r.add("Compress", 2, 2, importCompress, 1, 9);
   r.add("TopK", 1, 2, importTopK, 2);
+  r.add("Unique", 1, 1, importUnique, 4, 11);
+  r.add("NonMaxSuppression", 2, 5, importNonMaxSuppression, 1, 10);
 }
 
 } // namespace nnopt::onnx

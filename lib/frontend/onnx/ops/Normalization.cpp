@@ -23,6 +23,30 @@ void needChannels(Node &n, Value x, ArrayRef<Value> values) {
   }
 }
 
+/// Training normalizes by the statistics of the batch, which also move the running ones.
+void importBatchNormTraining(Node &n, Value x, Values p, double epsilon) {
+  Type type = n.elt(x), wide = type.isF64() ? type : Type(n.b().getF32Type());
+  Value data = n.convert(x, wide);
+  Ints axes{0};
+  for (unsigned a = 2; a < n.rank(x); ++a)
+    axes.push_back(a);
+  Value mean = n.reduce(data, nn::ReduceKind::mean, axes, true);
+  Value centered = n.make<nn::SubOp>(data, mean);
+  Value variance =
+      n.reduce(n.make<nn::MulOp>(centered, centered), nn::ReduceKind::mean, axes, false);
+  mean = n.squeeze(mean, axes);
+  n.out(0, n.make<nn::BatchNormOp>(x, n.convert(p[0], type), n.convert(p[1], type),
+                                   n.convert(mean, type), n.convert(variance, type), n.f64(epsilon)));
+  double momentum = n.f("momentum", 0.9f);
+  auto moved = [&](Value running, Value now) {
+    Value kept = n.make<nn::MulOp>(n.convert(running, wide), n.number(momentum, wide));
+    Value added = n.make<nn::MulOp>(now, n.number(1 - momentum, wide));
+    return n.convert(n.make<nn::AddOp>(kept, added), n.elt(running));
+  };
+  n.out(1, moved(p[2], mean));
+  n.out(2, moved(p[3], variance));
+}
+
 void importBatchNorm(Node &n) {
   Value x = n.in(0);
   n.ignore({"momentum"});
@@ -30,20 +54,21 @@ void importBatchNorm(Node &n) {
   n.needRank(x, 2);
   if (n.version() < 9 && n.i("spatial", 1) != 1)
     n.unsupported("attribute 'spatial'", "only 1 is supported");
-  if (n.version() >= 14 && n.i("training_mode", 0) != 0)
-    n.unsupported("attribute 'training_mode'", "training is not supported");
-  for (unsigned i = 1; i < n.numOutputs(); ++i)
-    if (n.isUsed(i))
-      n.unsupported("output " + Twine(i), "training is not supported");
   // Since opset 15 the parameters may have other types than the data.
   Values p;
   for (unsigned i = 1; i < 5; ++i)
     p.push_back(n.in(i));
   needChannels(n, x, p);
+  double epsilon = n.f("epsilon", defaultEpsilon);
+  if (n.version() >= 14 && n.i("training_mode", 0) != 0)
+    return importBatchNormTraining(n, x, p, epsilon);
+  for (unsigned i = 1; i < n.numOutputs(); ++i)
+    if (n.isUsed(i))
+      n.unsupported("output " + Twine(i), n.version() < 14 ? "training is not supported before opset 14"
+                                                           : "it only exists in training");
   for (Value &v : p)
     v = n.convert(v, n.elt(x));
-  n.out(0,
-        n.make<nn::BatchNormOp>(x, p[0], p[1], p[2], p[3], n.f64(n.f("epsilon", defaultEpsilon))));
+  n.out(0, n.make<nn::BatchNormOp>(x, p[0], p[1], p[2], p[3], n.f64(epsilon)));
 }
 
 void importInstanceNorm(Node &n) {

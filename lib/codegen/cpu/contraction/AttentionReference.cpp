@@ -1,9 +1,4 @@
-//===- Attention.cpp - attention row by row ---------------------------------===//
-//
-// The reference: softmax(scale * q k^T + mask) v, one query row at a time.
-//
-//===----------------------------------------------------------------------===//
-
+//===- AttentionReference.cpp - attention row by row ----------------------===//
 #include "lib/codegen/cpu/contraction/Attention.h"
 
 using namespace mlir;
@@ -32,30 +27,34 @@ static LogicalResult emitRows(Operation *operation, Lowering &lowering) {
     if (a.mask)
       maskRow = a.maskRow(at[0], at[1], at[2]);
 
+    // Where the steps of softmax are rounded.
+    auto step = [&](Value v) { return op.getWideSoftmax() ? v : a.rounded(v); };
     Value largest = k.loop(k.c(0), visible, 1, {a.number(-infinity, 0)}, [&](Ix j, ValueRange in) {
-      Value s = dotProduct(k, a.q, qRow, k.c(1), a.keyBuffer, keyMatrix + j * width, k.c(1), width, a.number(0, 0));
+      Value s = a.score(qRow, keyMatrix + j * width);
       s = a.adjust(s, a.mask ? k.load(*a.mask, maskRow.offset + j * maskRow.step) : Value());
       k.store(scores, j, s);
       return SmallVector<Value>{arith::MaximumFOp::create(k.b, k.loc, in[0], s)};
     })[0];
+    Value shift = a.shiftOf(largest);
     Value total = k.loop(k.c(0), visible, 1, {a.number(0, 0)}, [&](Ix j, ValueRange in) {
-      Value shifted = arith::SubFOp::create(k.b, k.loc, k.load(scores, j), largest);
-      Value e = math::ExpOp::create(k.b, k.loc, shifted);
+      Value shifted = step(arith::SubFOp::create(k.b, k.loc, k.load(scores, j), shift));
+      Value e = step(math::ExpOp::create(k.b, k.loc, shifted));
       k.store(scores, j, e);
       return SmallVector<Value>{arith::AddFOp::create(k.b, k.loc, in[0], e)};
     })[0];
+    Value divisor = a.divisorOf(step(total));
     k.loop(k.c(0), valueWidth, 1, [&](Ix d) { k.store(sums, d, a.number(0, 0)); });
     k.loop(k.c(0), visible, 1, [&](Ix j) {
-      Value p = k.load(scores, j);
+      Value p = a.rounded(arith::DivFOp::create(k.b, k.loc, k.load(scores, j), divisor));
       k.loop(k.c(0), valueWidth, 1, [&](Ix d) {
         Value x = loadAs(k, a.value, valueMatrix + j * valueWidth + d, type);
         k.store(sums, d, multiplyAdd(k, p, x, k.load(sums, d)));
       });
     });
     k.loop(k.c(0), valueWidth, 1, [&](Ix d) {
-      Value y = arith::DivFOp::create(k.b, k.loc, k.load(sums, d), total);
+      Value y = k.load(sums, d);
       if (op.getNanToZero())
-        y = k.select(arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OGT, total, a.number(0, 0)), y, a.number(0, 0));
+        y = k.select(arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OGT, divisor, a.number(0, 0)), y, a.number(0, 0));
       k.store(a.out, task * valueWidth + d, k.fromFloat(y, a.out.valueType));
     });
   });
