@@ -313,7 +313,7 @@ ResultRange scanLoop(Node &n, const pb::GraphProto &graph, ArrayRef<Value> initi
   Value trip = n.sizeOf(sources[0], axes[0]);
   SmallVector<Type> types(results, n.placeholder());
   auto op = nn::LoopOp::create(n.b(), n.location(), types, trip, Value(), initial);
-  LoopBody body{n, op.getBody(), {}, {}, {}};
+  LoopBody body{n, op.getBody()};
   body.addArgument(n.b().getI64Type(), {});
   body.addArgument(n.b().getI1Type(), {});
   for (Value v : initial)
@@ -403,7 +403,7 @@ void importScan8(Node &n) {
   }
   SmallVector<Type> types(n.numOutputs(), n.placeholder());
   auto op = nn::LoopOp::create(n.b(), n.location(), types, n.sizeOf(all.back(), 0), Value(), ValueRange());
-  LoopBody body{n, op.getBody(), {}, {}, {}};
+  LoopBody body{n, op.getBody()};
   body.addArgument(n.b().getI64Type(), {});
   body.addArgument(n.b().getI1Type(), {});
   body.import(2, 1, [&](Block *block) {

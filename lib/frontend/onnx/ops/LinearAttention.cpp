@@ -63,7 +63,7 @@ void importCausalConv(Node &n) {
     sequence = n.make<nn::PadOp>(x, n.intsConstant({0, 0, before, 0, 0, 0}), zero, Value(),
                                  nn::PadModeAttr::get(n.ctx(), nn::PadMode::constant));
   }
-  Value y = n.make<nn::ConvOp>(sequence, weight, bias, ValueRange(), n.i64s({1}), n.i64s({0, 0}), n.i64s({1}),
+  Value y = n.make<nn::ConvOp>(sequence, weight, bias, Value(), Value(), ValueRange(), n.i64s({1}), n.i64s({0, 0}), n.i64s({1}),
                                n.i64(channels.value()));
   n.out(0, activation == "none" ? y : n.make<nn::SiluOp>(y));
   // With a kernel of 1 nothing is carried on.
