@@ -248,7 +248,9 @@ Value Kernel::rounded(Value v, Type type) {
   Type own = getElementTypeOrSelf(v.getType());
   if (type.getIntOrFloatBitWidth() >= own.getIntOrFloatBitWidth())
     return v;
-  Value narrow = fromFloat(fromFloat(v, type), own);
+  Value narrow = toFloat(fromFloat(v, type));
+  if (narrow.getType() != v.getType())
+    narrow = arith::ExtFOp::create(b, loc, v.getType(), narrow);
   Value magnitude = math::AbsFOp::create(b, loc, narrow);
   Value overflows = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, magnitude,
                                           constant(v.getType(), std::numeric_limits<double>::infinity()));
