@@ -83,8 +83,9 @@ struct ScalarsTest : testing::Test {
       ADD_FAILURE() << op.str() << " does not fold";
       return kNaN;
     }
-    if (auto f = dyn_cast<FloatAttr>(attr))
-      return f.getValueAsDouble();
+    if (auto f =
+            dyn_cast<FloatAttr>(attr)) // APFloat makes the NaN of f8E8M0FNU an infinite double.
+      return f.getValue().isNaN() ? kNaN : f.getValueAsDouble();
     APInt bits = cast<IntegerAttr>(attr).getValue();
     bool isUnsigned = resultType.isUnsignedInteger() || resultType.isInteger(1);
     return isUnsigned ? double(bits.getZExtValue()) : double(bits.getSExtValue());
@@ -96,6 +97,15 @@ struct ScalarsTest : testing::Test {
       if (&op == end)
         return;
       SmallVector<OpFoldResult> results;
+      // MLIR folds no truncation that loses bits.
+      FloatAttr wide;
+      if (auto trunc = dyn_cast<arith::TruncFOp>(op);
+          trunc && matchPattern(trunc.getIn(), m_Constant(&wide))) {
+        OpBuilder b(&op);
+        auto attr = cast<TypedAttr>(constantOf(trunc.getType(), wide.getValueAsDouble()));
+        trunc.replaceAllUsesWith(arith::ConstantOp::create(b, op.getLoc(), attr).getResult());
+        continue;
+      }
       if (isa<arith::ConstantOp>(op) || op.getDialect()->getNamespace() == "nn" ||
           failed(op.fold(results)) || results.size() != 1)
         continue;
@@ -359,8 +369,18 @@ TEST_F(ScalarsTest, Float4) {
     EXPECT_EQ(castTo(want, "f32", "f4E2M1FN"), want) << code;
   }
   // Halves go to the even code.
-  for (auto [x, want] : {std::pair{0.24, 0.0}, {0.25, 0.0}, {0.26, 0.5}, {0.75, 1.0}, {1.25, 1.0}, {1.75, 2.0},
-                         {2.5, 2.0}, {3.5, 4.0}, {5.0, 4.0}, {7.0, 6.0}, {kInf, 6.0}, {-1e9, -6.0}})
+  for (auto [x, want] : {std::pair{0.24, 0.0},
+                         {0.25, 0.0},
+                         {0.26, 0.5},
+                         {0.75, 1.0},
+                         {1.25, 1.0},
+                         {1.75, 2.0},
+                         {2.5, 2.0},
+                         {3.5, 4.0},
+                         {5.0, 4.0},
+                         {7.0, 6.0},
+                         {kInf, 6.0},
+                         {-1e9, -6.0}})
     EXPECT_EQ(castTo(x, "f32", "f4E2M1FN"), want) << x;
   EXPECT_EQ(castTo(1e9, "f32", "f4E2M1FN", ", saturate = false"), 6);
   double nan = castTo(kNaN, "f32", "f4E2M1FN");
@@ -406,8 +426,8 @@ TEST_F(ScalarsTest, NarrowIntegers) {
 TEST_F(ScalarsTest, Quantize) {
   auto quantize = [&](double x, double scale, double zero, StringRef to, StringRef attrs = "") {
     std::string t = to.str();
-    return eval("quantize %a0, %a1, %a2 {to = " + t + attrs.str() + "} : (tensor<f32>, tensor<f32>, tensor<" + t +
-                    ">) -> tensor<" + t + ">",
+    return eval("quantize %a0, %a1, %a2 {to = " + t + attrs.str() +
+                    "} : (tensor<f32>, tensor<f32>, tensor<" + t + ">) -> tensor<" + t + ">",
                 {"f32", "f32", t}, {x, scale, zero});
   };
   EXPECT_EQ(quantize(1.25, 0.5, 10, "ui8"), 12); // 2.5 to even
@@ -425,8 +445,8 @@ TEST_F(ScalarsTest, Quantize) {
   EXPECT_EQ(quantize(2049.4, 1, 0, "i16", ", precision = f16"), 2050);
   auto dequantize = [&](double x, double scale, double zero, StringRef from) {
     std::string t = from.str();
-    return eval("dequantize %a0, %a1, %a2 {to = f32} : (tensor<" + t + ">, tensor<f32>, tensor<" + t +
-                    ">) -> tensor<f32>",
+    return eval("dequantize %a0, %a1, %a2 {to = f32} : (tensor<" + t + ">, tensor<f32>, tensor<" +
+                    t + ">) -> tensor<f32>",
                 {t, "f32", t}, {x, scale, zero});
   };
   EXPECT_EQ(dequantize(0, 0.5, 255, "ui8"), -127.5);
@@ -449,7 +469,8 @@ TEST_F(ScalarsTest, Vectors) {
            {"cast %a0 {to = f32} : (tensor<f8E5M2FNUZ>) -> tensor<f32>", {"f8E5M2FNUZ"}},
            {"cast %a0 {to = ui64} : (tensor<f32>) -> tensor<ui64>", {"f32"}},
            {"cast %a0 {to = f8E8M0FNU} : (tensor<i4>) -> tensor<f8E8M0FNU>", {"i4"}},
-           {"quantize %a0, %a1 {to = i4} : (tensor<f32>, tensor<f16>) -> tensor<i4>", {"f32", "f16"}},
+           {"quantize %a0, %a1 {to = i4} : (tensor<f32>, tensor<f16>) -> tensor<i4>",
+            {"f32", "f16"}},
            {"dequantize %a0, %a1 {to = f16} : (tensor<f4E2M1FN>, tensor<f8E8M0FNU>) -> tensor<f16>",
             {"f4E2M1FN", "f8E8M0FNU"}},
            {"is_inf %a0 {detect_negative = false, detect_positive = false} : (tensor<f32>) -> "
