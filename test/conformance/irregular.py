@@ -28,7 +28,7 @@ F32, I64 = TensorProto.FLOAT, TensorProto.INT64
 
 class Case:
     """A model of one node (or several) with data. `constants` are initializers, `inputs` graph inputs; the shapes of
-    those named in `static` have no symbols. `reference` gives the outputs that are right for the path of a model and
+    those named in `static` have no symbols (a pair fixes one axis: input, axis). `reference` gives the outputs that are right for the path of a model and
     its inputs, unless they are given as `expected`; `defined` has, for an output, where its elements are defined.
     `modes` are the pairs (dynamic, level of --opt) to compile."""
 
@@ -44,7 +44,8 @@ class Case:
         """Sizes above 1 become names where `dynamic` is set: the same name for the same input and axis."""
         infos = []
         for name, value in self.inputs.items():
-            shape = [f"{name}{i}" if dynamic and name not in self.static else d for i, d in enumerate(value.shape)]
+            fixed = lambda i: not dynamic or name in self.static or (name, i) in self.static
+            shape = [d if fixed(i) else f"{name}{i}" for i, d in enumerate(value.shape)]
             infos.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), shape))
         outputs = [helper.make_empty_tensor_value_info(o) for o in self.outputs]
         initializers = [numpy_helper.from_array(v, k) for k, v in self.constants.items()]
