@@ -821,7 +821,7 @@ one("dft/parts", INVALID, node("DFT", "x", "y"), [value("x", [1, 8, 3])], opset=
 one("dft/length", INVALID, node("DFT", "x n", "y"), [value("x", [1, 8, 1])], init=[tensor("n", np.int64(0))], opset=20)
 one("stft/step", INVALID, node("STFT", "x s", "y"), [value("x", [1, 8, 1])], init=[tensor("s", np.int64(0))])
 one("bit-cast/width", INVALID, node("BitCast", "x", "y", to=I64), opset=26)
-one("bit-cast/string", UNSUPPORTED, node("BitCast", "x", "y", to=TensorProto.STRING), opset=26)
+one("bit-cast/string", INVALID, node("BitCast", "x", "y", to=TensorProto.STRING), opset=26)
 one("resize/crop-without-roi", INVALID, helper.make_node("Resize", ["x", "", "s"], ["y"], coordinate_transformation_mode="tf_crop_and_resize"),
     [PLANES], init=[tensor("s", np.ones(4, np.float32))])
 one("tensor-scatter/batch-axis", INVALID, node("TensorScatter", "x u", "y", axis=0), [value("x"), value("u")], opset=24)
