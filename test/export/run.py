@@ -41,6 +41,21 @@ import numeric
 
 TOLERANCE = 1e-4
 
+# Operations without export rule, and why; any other that is refused is a failure.
+HOST = "a value of the host: the exporter writes tensors of numbers"
+NO_RULE = {
+    "input": HOST, "nn.concat_from_sequence": HOST, "nn.image_decode": HOST, "nn.lookup": HOST, "nn.map_lookup": HOST,
+    "nn.map_values": HOST, "nn.number_to_string": HOST, "nn.optional_construct": HOST, "nn.optional_get": HOST,
+    "nn.optional_has": HOST, "nn.regex_full_match": HOST, "nn.sequence_at": HOST, "nn.sequence_construct": HOST,
+    "nn.sequence_erase": HOST, "nn.sequence_insert": HOST, "nn.sequence_length": HOST, "nn.split_to_sequence": HOST,
+    "nn.string_concat": HOST, "nn.string_equal": HOST, "nn.string_lookup": HOST, "nn.string_normalize": HOST,
+    "nn.string_pool": HOST, "nn.string_split": HOST, "nn.string_take": HOST, "nn.string_to_number": HOST, "nn.zip_map": HOST,
+    "nn.ngram_count": "TfIdfVectorizer, which is imported as a table of its own",
+    "nn.tree_ensemble": "ai.onnx.ml, which is imported as a table of its own",
+    "nn.deform_sample": "half of DeformConv",
+    "nn.inverse": "no operator of ONNX inverts matrices",
+}
+
 
 class Failure(Exception):
     pass
@@ -263,15 +278,14 @@ def run_node(index):
             export(path, out, "0")
         except nnopt.CompileError as e:
             # What cannot be imported is the concern of test/conformance; nn operations without ONNX form are ours.
-            if e.code in (3, 4) and "  nn." not in "  " + e.output.replace("\n", "  "):
+            refused = re.findall(r"^\s*(input|nn\.\w+)  ", e.output, re.M)
+            if e.code in (3, 4) and all(op in NO_RULE for op in refused):
                 return None
             raise
         onnx.checker.check_model(out, full_check=True)
         for inputs, outputs in test.data_sets:
             inputs, outputs = ([numpy_helper.to_array(v) if isinstance(v, onnx.TensorProto) else v for v in values]
                                for values in (inputs, outputs))
-            if not backend.plain(inputs) or not backend.plain(outputs):
-                return None
             wanted = {v.name for v in onnx.load(out).graph.input}
             feeds = dict(zip([v.name for v in test.model.graph.input], inputs))
             feeds = {k: np.asarray(v) for k, v in feeds.items()}
@@ -329,7 +343,7 @@ def main():
         print(f"{same['same']} random graphs came back as they were, {same['another graph']} as another one after the "
               "default passes, because operations were written out")
     if skipped:
-        print(f"{skipped} operator tests are not supported by the importer")
+        print(f"{skipped} operator tests are not supported by the importer, or need operations of NO_RULE")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 

@@ -111,6 +111,28 @@ void Exporter::markLive(func::FuncOp main) {
   }
 }
 
+/// Sequences, optionals and maps have no export rules, wherever they occur.
+void Exporter::refuseHostValues(func::FuncOp main) {
+  auto refuse = [&](ValueRange values, StringRef op, std::string node) {
+    if (llvm::all_of(values, [](Value v) { return isa<RankedTensorType>(v.getType()); }))
+      return false;
+    problems.push_back({op.str(), std::to_string(opset), "type", "sequences, optionals and maps are not exported", node});
+    return true;
+  };
+  refuse(main.getArguments(), "input", "");
+  main.walk([&](Operation *op) {
+    if (!live.contains(op) || op->hasTrait<OpTrait::IsTerminator>())
+      return;
+    StringRef type = op->getName().getStringRef();
+    if (refuse(op->getOperands(), type, baseName(op)) || refuse(op->getResults(), type, baseName(op)))
+      return;
+    for (Region &region : op->getRegions())
+      for (Block &block : region)
+        if (refuse(block.getArguments(), type, baseName(op)))
+          return;
+  });
+}
+
 //===----------------------------------------------------------------------===//
 // Graphs
 //===----------------------------------------------------------------------===//
@@ -224,6 +246,9 @@ LogicalResult Exporter::run() {
   if (failed(shapes.inferRegion(main.getBody())))
     return failure();
   markLive(main);
+  refuseHostValues(main);
+  if (!problems.empty())
+    return success();
   reserveNames(main);
   Level outermost;
   level = &outermost;

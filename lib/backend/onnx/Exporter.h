@@ -138,8 +138,10 @@ void addAttention(ExportRegistry &r);
 void addPooling(ExportRegistry &r);
 void addNormalization(ExportRegistry &r);
 void addReductions(ExportRegistry &r);
+void addQuantization(ExportRegistry &r);
 void addRecurrent(ExportRegistry &r);
 void addResize(ExportRegistry &r);
+void addSampling(ExportRegistry &r);
 void addControlFlow(ExportRegistry &r);
 
 /// The scalar code of a region (map body, epilogue) as nodes on tensors: `args` are the values of
@@ -183,6 +185,7 @@ private:
   /// The name of an output of the current graph, which a node of that graph makes: `wanted` unless empty.
   std::string makeOutput(mlir::Value v, llvm::StringRef wanted, llvm::StringSet<> &taken);
   void markLive(mlir::func::FuncOp main);
+  void refuseHostValues(mlir::func::FuncOp main);
   void reserveNames(mlir::func::FuncOp main);
 
   mlir::ModuleOp module;

@@ -199,8 +199,10 @@ const ExportRegistry &ExportRegistry::get() {
     addPooling(r);
     addNormalization(r);
     addReductions(r);
+    addQuantization(r);
     addRecurrent(r);
     addResize(r);
+    addSampling(r);
     addControlFlow(r);
     return r;
   }();

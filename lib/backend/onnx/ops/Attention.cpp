@@ -1,7 +1,8 @@
 //===- Attention.cpp - export rule of attention ---------------------------===//
 //
 // Attention of opset 23, or softmax(scale q k^T + mask) v written out. Its causal form counts from the first
-// key, unless it gets past keys of its own: counted from the last key it is a mask here.
+// key, unless it gets past keys of its own: counted from the last key it is a mask here. Neither a finite value of
+// masked scores nor zeros for NaN are in ONNX: these are always written out.
 //
 //===----------------------------------------------------------------------===//
 #include "lib/backend/onnx/Exporter.h"
@@ -45,15 +46,21 @@ std::string repeated(OpExport &e, Value x, int64_t heads) {
 void exportAttention(OpExport &e, nn::AttentionOp op) {
   Type type = elementTypeOf(op.getQ());
   double scale = op.getScale().convertToDouble(), softcap = op.getSoftcap().convertToDouble();
-  bool whole = e.opset() >= 23;
+  bool whole = e.opset() >= 23 && !op.getMaskValue() && !op.getNanToZero();
   std::string mask = e.name(op.getMask());
   bool logical = op.getMask() && elementTypeOf(op.getMask()).isInteger(1);
   auto added = [&](std::string m) {
     return e.step("Where", {m, e.number(0, type), e.number(-std::numeric_limits<double>::infinity(), type)});
   };
+  // Which scores become the finite value; what lies after a query is left out all the same.
+  std::string kept;
+  if (logical && op.getMaskValue()) {
+    std::swap(kept, mask);
+    logical = false;
+  }
   if (op.getCausal() && (!whole || op.getCausalFromEnd())) {
     std::string causal = causalMask(e, op);
-    if (!op.getMask()) {
+    if (mask.empty()) {
       mask = causal;
       logical = true;
     } else if (logical) {
@@ -78,9 +85,15 @@ void exportAttention(OpExport &e, nn::AttentionOp op) {
     scores = e.step("Mul", {scores, e.number(scale, type)});
   if (softcap > 0)
     scores = e.step("Mul", {e.step("Tanh", {e.step("Div", {scores, e.number(softcap, type)})}), e.number(softcap, type)});
+  if (!kept.empty())
+    scores = e.step("Where", {kept, scores, e.number(op.getMaskValue()->convertToDouble(), type)});
   if (!mask.empty())
     scores = e.step("Add", {scores, logical ? added(mask) : mask});
   std::string weights = e.step("Softmax", {scores}, {intAttr("axis", 3)});
+  if (op.getNanToZero()) {
+    e.need(9);
+    weights = e.step("Where", {e.step("IsNaN", {weights}), e.number(0, type), weights});
+  }
   e.finish("MatMul", {weights, repeated(e, op.getV(), heads)});
 }
 

@@ -53,26 +53,40 @@ template <typename OpTy> void exportConvolution(OpExport &e, OpTy op, StringRef 
   finishContraction(e, op, type, {x, e.name(op.getW()), e.name(op.getBias())}, std::move(attrs), op.getChannelsLast());
 }
 
-/// Whether the operands are integers that accumulate in i32: ONNX has operators of their own for bytes.
-bool isByteProduct(OpExport &e, Value x, Value bias) {
+/// Whether the operands are integers that accumulate in i32: ONNX has operators of their own for bytes, without bias.
+bool isByteProduct(OpExport &e, Value x) {
   auto type = dyn_cast<IntegerType>(elementTypeOf(x));
   if (!type || type.getWidth() > 8)
     return false;
   if (type.getWidth() < 8)
     e.unsupported("type", "ONNX has no product of integers narrower than 8 bits");
-  if (bias)
-    e.unsupported("bias", "ONNX has none for products of integers");
   return true;
 }
 
+/// One of them, with the bias added behind it.
+template <typename OpTy>
+void finishByteProduct(OpExport &e, OpTy op, StringRef type, ArrayRef<std::string> inputs, Attrs attrs, std::string bias,
+                       bool channelsAreLast) {
+  e.need(10);
+  if (bias.empty())
+    return finishContraction(e, op, type, inputs, std::move(attrs), channelsAreLast);
+  finishContraction(e, op, "Add", {e.step(type, inputs, std::move(attrs)), bias}, {}, channelsAreLast);
+}
+
 void exportConv(OpExport &e, nn::ConvOp op) {
-  if (!isByteProduct(e, op.getX(), op.getBias()))
+  if (!isByteProduct(e, op.getX()))
     return exportConvolution(e, op, "Conv", windowAttrs(op));
   std::string x = e.name(op.getX());
   if (op.getChannelsLast())
     x = e.transpose(x, toChannelsFirst(rankOf(op.getX())));
-  finishContraction(e, op, "ConvInteger", {x, e.name(op.getW()), e.name(op.getXZero()), e.name(op.getWZero())},
-                    windowAttrs(op), op.getChannelsLast());
+  std::string bias;
+  if (op.getBias()) {
+    Ints along(rankOf(op.getX()) - 1, 1);
+    along[0] = -1;
+    bias = e.step("Reshape", {e.name(op.getBias()), e.ints(along)});
+  }
+  finishByteProduct(e, op, "ConvInteger", {x, e.name(op.getW()), e.name(op.getXZero()), e.name(op.getWZero())},
+                    windowAttrs(op), bias, op.getChannelsLast());
 }
 
 void exportConvTranspose(OpExport &e, nn::ConvTransposeOp op) {
@@ -96,10 +110,10 @@ std::string swapped(OpExport &e, Value x) {
 /// Matrices with a bias or a transposed operand are Gemm; a batch is MatMul, with what it lacks around it.
 void exportMatMul(OpExport &e, nn::MatMulOp op) {
   Value a = op.getA(), b = op.getB(), bias = op.getBias();
-  if (isByteProduct(e, a, bias)) {
+  if (isByteProduct(e, a)) {
     Names inputs = {op.getTransposeA() ? swapped(e, a) : e.name(a), op.getTransposeB() ? swapped(e, b) : e.name(b),
                     e.name(op.getAZero()), e.name(op.getBZero())};
-    finishContraction(e, op, "MatMulInteger", inputs, {}, false);
+    finishByteProduct(e, op, "MatMulInteger", inputs, {}, e.name(bias), false);
     return;
   }
   bool transposes = op.getTransposeA() || op.getTransposeB();
@@ -134,6 +148,7 @@ void addContractions(ExportRegistry &r) {
   r.add<nn::ConvTransposeOp>(exportConvTranspose);
   r.add<nn::MatMulOp>(exportMatMul);
   r.add<nn::EinsumOp>(exportEinsum);
+  r.add<nn::DetOp>("Det", 11);
 }
 
 } // namespace nnopt::onnx

@@ -1,5 +1,6 @@
 //===- DataMovement.cpp - export rules of operations that move data -------===//
 #include "lib/backend/onnx/Exporter.h"
+#include "lib/codegen/Program.h"
 
 using namespace mlir;
 
@@ -134,6 +135,11 @@ void exportSpaceToDepth(OpExport &e, nn::SpaceToDepthOp op) {
   e.finish("SpaceToDepth", e.allIn(), {intAttr("blocksize", op.getBlocksize())});
 }
 
+void exportBitCast(OpExport &e, nn::BitCastOp op) {
+  e.need(26);
+  e.finish("BitCast", e.allIn(), {intAttr("to", onnxDataType(op.getTo()))});
+}
+
 } // namespace
 
 void addDataMovement(ExportRegistry &r) {
@@ -141,6 +147,7 @@ void addDataMovement(ExportRegistry &r) {
   r.add<nn::FlattenOp>(exportFlatten);
   r.add<nn::SqueezeOp>([](OpExport &e, nn::SqueezeOp op) { exportAxes(e, op, "Squeeze"); });
   r.add<nn::UnsqueezeOp>([](OpExport &e, nn::UnsqueezeOp op) { exportAxes(e, op, "Unsqueeze"); });
+  r.add<nn::BitCastOp>(exportBitCast);
   r.add<nn::TransposeOp>(exportTranspose);
   r.add<nn::ExpandOp>(exportExpand);
   r.add<nn::ConcatOp>(exportConcat);

@@ -75,6 +75,17 @@ void exportTopK(OpExport &e, nn::TopKOp op) {
   e.finish("TopK", {e.in(0), count}, std::move(attrs));
 }
 
+void exportTensorScatter(OpExport &e, nn::TensorScatterOp op) {
+  e.need(24);
+  e.finish("TensorScatter", {e.name(op.getX()), e.name(op.getUpdate()), e.name(op.getWriteIndices())},
+           {intAttr("axis", op.getAxis()), stringAttr("mode", op.getCircular() ? "circular" : "linear")});
+}
+
+void exportReverseSequence(OpExport &e, nn::ReverseSequenceOp op) {
+  e.need(10);
+  e.finish("ReverseSequence", e.allIn(), {intAttr("batch_axis", op.getBatchAxis()), intAttr("time_axis", op.getTimeAxis())});
+}
+
 } // namespace
 
 void addIndexing(ExportRegistry &r) {
@@ -83,6 +94,8 @@ void addIndexing(ExportRegistry &r) {
   r.add<nn::GatherNDOp>(exportGatherND);
   r.add<nn::ScatterElementsOp>(exportScatterElements);
   r.add<nn::ScatterNDOp>(exportScatterND);
+  r.add<nn::TensorScatterOp>(exportTensorScatter);
+  r.add<nn::ReverseSequenceOp>(exportReverseSequence);
   r.add<nn::OneHotOp>(exportOneHot);
   r.add<nn::NonZeroOp>("NonZero", 9);
   r.add<nn::TopKOp>(exportTopK);

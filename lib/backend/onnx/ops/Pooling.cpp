@@ -41,11 +41,27 @@ void exportAvgPool(OpExport &e, nn::AvgPoolOp op) {
   finishPlain(e, "AveragePool", op.getX(), {}, std::move(attrs), op.getChannelsLast());
 }
 
+void exportLpPool(OpExport &e, nn::LpPoolOp op) {
+  Attrs attrs = windowAttrs(e, op, 18);
+  if (op.getCeilMode())
+    e.need(18);
+  attrs.push_back(intAttr("p", op.getP()));
+  finishPlain(e, "LpPool", op.getX(), {}, std::move(attrs), op.getChannelsLast());
+}
+
+void exportMaxUnpool(OpExport &e, nn::MaxUnpoolOp op) {
+  e.need(9);
+  e.finish("MaxUnpool", e.allIn(),
+           {intsAttr("kernel_shape", op.getKernel()), intsAttr("strides", op.getStrides()), intsAttr("pads", op.getPads())});
+}
+
 } // namespace
 
 void addPooling(ExportRegistry &r) {
   r.add<nn::MaxPoolOp>(exportMaxPool);
   r.add<nn::AvgPoolOp>(exportAvgPool);
+  r.add<nn::LpPoolOp>(exportLpPool);
+  r.add<nn::MaxUnpoolOp>(exportMaxUnpool);
 }
 
 } // namespace nnopt::onnx

@@ -71,14 +71,14 @@ void exportArgReduce(OpExport &e, nn::ArgReduceOp op) {
   e.finish(op.getMax() ? "ArgMax" : "ArgMin", e.allIn(), std::move(attrs));
 }
 
-void exportCumSum(OpExport &e, nn::CumSumOp op) {
-  e.need(11);
+template <typename OpTy> void exportRunning(OpExport &e, OpTy op, StringRef type, int64_t since) {
+  e.need(since);
   Attrs attrs;
   if (op.getExclusive())
     attrs.push_back(intAttr("exclusive", 1));
   if (op.getReverse())
     attrs.push_back(intAttr("reverse", 1));
-  e.finish("CumSum", e.allIn(), std::move(attrs));
+  e.finish(type, e.allIn(), std::move(attrs));
 }
 
 } // namespace
@@ -86,7 +86,8 @@ void exportCumSum(OpExport &e, nn::CumSumOp op) {
 void addReductions(ExportRegistry &r) {
   r.add<nn::ReduceOp>(exportReduce);
   r.add<nn::ArgReduceOp>(exportArgReduce);
-  r.add<nn::CumSumOp>(exportCumSum);
+  r.add<nn::CumSumOp>([](OpExport &e, nn::CumSumOp op) { exportRunning(e, op, "CumSum", 11); });
+  r.add<nn::CumProdOp>([](OpExport &e, nn::CumProdOp op) { exportRunning(e, op, "CumProd", 26); });
 }
 
 } // namespace nnopt::onnx

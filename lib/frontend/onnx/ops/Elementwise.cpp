@@ -205,6 +205,8 @@ void importBitCast(Node &n) {
   if (!type)
     n.unsupported("attribute 'to'", "element type " + dataTypeName(to) + " is not supported");
   Value x = n.in(0);
+  if (isa<nn::StringType>(type) || isa<nn::StringType>(n.elt(x)))
+    n.invalid("the bits of strings cannot be cast");
   if (nn::elementBytes(type) != nn::elementBytes(n.elt(x)))
     n.invalid("element types of different widths");
   if (type == n.elt(x))

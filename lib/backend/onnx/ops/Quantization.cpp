@@ -1,0 +1,101 @@
+//===- Quantization.cpp - export rules of quantize and dequantize ---------===//
+//
+// Scales and zero points broadcast against x here; ONNX has one for the whole tensor or one for each position along
+// an axis. The operators have grown types from set to set.
+//
+//===----------------------------------------------------------------------===//
+#include "lib/backend/onnx/Exporter.h"
+#include "lib/codegen/Program.h"
+
+using namespace mlir;
+
+namespace nnopt::onnx {
+namespace {
+
+/// The first operator set whose QuantizeLinear and DequantizeLinear know a quantized type.
+int64_t sinceOf(Type type) {
+  unsigned width = type.getIntOrFloatBitWidth();
+  if (isa<FloatType>(type))
+    return width == 8 ? (isa<Float8E8M0FNUType>(type) ? 24 : 19) : 23;
+  if (width == 2)
+    return 25;
+  return width == 8 || width == 32 ? 10 : 21;
+}
+
+/// Where a parameter has more than one element: none, or the axis of x; nothing if ONNX cannot say it.
+std::optional<int64_t> axisOf(OpExport &e, Value x, Value parameter) {
+  ArrayRef<int64_t> shape = tensorType(parameter).getShape();
+  if (int64_t(shape.size()) > rankOf(x))
+    return std::nullopt;
+  int64_t axis = -1;
+  for (auto [i, size] : llvm::enumerate(shape))
+    if (size != 1) {
+      if (axis >= 0 || size != tensorType(x).getDimSize(rankOf(x) - shape.size() + i))
+        return std::nullopt;
+      axis = rankOf(x) - shape.size() + i;
+    }
+  return axis;
+}
+
+/// x, scale and zero point, and the attribute `axis`.
+template <typename OpTy> std::pair<Names, Attrs> operands(OpExport &e, OpTy op) {
+  Value x = op.getX(), scale = op.getScale(), zero = op.getZeroPoint();
+  std::optional<int64_t> axis = axisOf(e, x, scale);
+  if (!axis || (zero && axisOf(e, x, zero) != axis))
+    e.unsupported("scale", "ONNX has one for the whole tensor, or one for each position along an axis whose size is known");
+  auto shaped = [&](Value v) {
+    if (rankOf(v) == (*axis < 0 ? 0 : 1))
+      return e.name(v);
+    return e.step("Reshape", {e.name(v), e.ints(*axis < 0 ? Ints() : Ints{-1})});
+  };
+  Names inputs = {e.name(x), shaped(scale)};
+  if (zero)
+    inputs.push_back(shaped(zero));
+  Attrs attrs;
+  if (*axis >= 0) {
+    e.need(13);
+    attrs.push_back(intAttr("axis", *axis));
+  }
+  return {inputs, attrs};
+}
+
+void exportQuantize(OpExport &e, nn::QuantizeOp op) {
+  Type to = op.getTo(), scaleType = elementTypeOf(op.getScale());
+  e.need(sinceOf(to));
+  auto [inputs, attrs] = operands(e, op);
+  if (!scaleType.isF32() || !(elementTypeOf(op.getX()).isF32() || elementTypeOf(op.getX()).isInteger(32)))
+    e.need(scaleType == elementTypeOf(op.getX()) ? 19 : 23);
+  if (op.getPrecision() && *op.getPrecision() != scaleType) {
+    e.need(23);
+    attrs.push_back(intAttr("precision", onnxDataType(*op.getPrecision())));
+  }
+  if (isa<FloatType>(to) && !op.getSaturate())
+    attrs.push_back(intAttr("saturate", 0));
+  if (!op.getZeroPoint() && to != IntegerType::get(e.op->getContext(), 8, IntegerType::Unsigned)) {
+    e.need(21);
+    attrs.push_back(intAttr("output_dtype", onnxDataType(to)));
+  }
+  e.finish("QuantizeLinear", inputs, std::move(attrs));
+}
+
+void exportDequantize(OpExport &e, nn::DequantizeOp op) {
+  Type scaleType = elementTypeOf(op.getScale());
+  e.need(sinceOf(elementTypeOf(op.getX())));
+  auto [inputs, attrs] = operands(e, op);
+  if (!scaleType.isF32())
+    e.need(19);
+  if (op.getTo() != scaleType) {
+    e.need(23);
+    attrs.push_back(intAttr("output_dtype", onnxDataType(op.getTo())));
+  }
+  e.finish("DequantizeLinear", inputs, std::move(attrs));
+}
+
+} // namespace
+
+void addQuantization(ExportRegistry &r) {
+  r.add<nn::QuantizeOp>(exportQuantize);
+  r.add<nn::DequantizeOp>(exportDequantize);
+}
+
+} // namespace nnopt::onnx
