@@ -114,7 +114,9 @@ void Exporter::markLive(func::FuncOp main) {
 /// Sequences, optionals and maps have no export rules, wherever they occur.
 void Exporter::refuseHostValues(func::FuncOp main) {
   auto refuse = [&](ValueRange values, StringRef op, std::string node) {
-    if (llvm::all_of(values, [](Value v) { return isa<RankedTensorType>(v.getType()); }))
+    if (llvm::none_of(values, [](Value v) {
+          return isa<nn::SequenceType, nn::OptionalType, nn::MapType>(v.getType());
+        }))
       return false;
     problems.push_back({op.str(), std::to_string(opset), "type", "sequences, optionals and maps are not exported", node});
     return true;
