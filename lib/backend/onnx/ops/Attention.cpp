@@ -46,7 +46,10 @@ std::string repeated(OpExport &e, Value x, int64_t heads) {
 void exportAttention(OpExport &e, nn::AttentionOp op) {
   Type type = elementTypeOf(op.getQ());
   double scale = op.getScale().convertToDouble(), softcap = op.getSoftcap().convertToDouble();
-  bool whole = e.opset() >= 23 && !op.getMaskValue() && !op.getNanToZero();
+  // Attention counts rows that see no key as zeros.
+  if (op.getZeroEmpty())
+    e.need(23);
+  bool whole = e.opset() >= 23 && (!op.getMask() || op.getZeroEmpty()) && !op.getMaskValue() && !op.getNanToZero();
   std::string mask = e.name(op.getMask());
   bool logical = op.getMask() && elementTypeOf(op.getMask()).isInteger(1);
   auto added = [&](std::string m) {
@@ -75,6 +78,8 @@ void exportAttention(OpExport &e, nn::AttentionOp op) {
       attrs.push_back(intAttr("is_causal", 1));
     if (softcap > 0)
       attrs.push_back(floatAttr("softcap", softcap));
+    if (op.getWideSoftmax())
+      attrs.push_back(intAttr("softmax_precision", 1)); // f32
     e.finish("Attention", {e.name(op.getQ()), e.name(op.getK()), e.name(op.getV()), mask}, std::move(attrs));
     return;
   }
@@ -97,8 +102,21 @@ void exportAttention(OpExport &e, nn::AttentionOp op) {
   e.finish("MatMul", {weights, repeated(e, op.getV(), heads)});
 }
 
+void exportLinearAttention(OpExport &e, nn::LinearAttentionOp op) {
+  e.need(27);
+  std::string rule = op.getDecay() ? op.getBeta() ? "gated_delta" : "gated" : op.getBeta() ? "delta" : "linear";
+  e.finish("LinearAttention",
+           {e.name(op.getQ()), e.name(op.getK()), e.name(op.getV()), e.name(op.getPast()), e.name(op.getDecay()),
+            e.name(op.getBeta())},
+           {intAttr("q_num_heads", op.getHeads()), intAttr("kv_num_heads", op.getKeyHeads()),
+            floatAttr("scale", op.getScale().convertToDouble()), stringAttr("update_rule", rule)});
+}
+
 } // namespace
 
-void addAttention(ExportRegistry &r) { r.add<nn::AttentionOp>(exportAttention); }
+void addAttention(ExportRegistry &r) {
+  r.add<nn::AttentionOp>(exportAttention);
+  r.add<nn::LinearAttentionOp>(exportLinearAttention);
+}
 
 } // namespace nnopt::onnx

@@ -86,6 +86,23 @@ void exportReverseSequence(OpExport &e, nn::ReverseSequenceOp op) {
   e.finish("ReverseSequence", e.allIn(), {intAttr("batch_axis", op.getBatchAxis()), intAttr("time_axis", op.getTimeAxis())});
 }
 
+void exportUnique(OpExport &e, nn::UniqueOp op) {
+  e.need(11);
+  Attrs attrs = {intAttr("sorted", op.getSorted())};
+  if (op.getAxis())
+    attrs.push_back(intAttr("axis", *op.getAxis()));
+  e.finish("Unique", {e.in(0)}, std::move(attrs));
+}
+
+void exportNonMaxSuppression(OpExport &e, nn::NonMaxSuppressionOp op) {
+  e.need(10);
+  auto one = [&](Value v) { return v ? e.step("Reshape", {e.name(v), e.ints({1})}) : std::string(); };
+  e.finish("NonMaxSuppression",
+           {e.name(op.getBoxes()), e.name(op.getScores()), one(op.getMaxBoxes()), one(op.getIouThreshold()),
+            one(op.getScoreThreshold())},
+           {intAttr("center_point_box", op.getCenterPointBox())});
+}
+
 } // namespace
 
 void addIndexing(ExportRegistry &r) {
@@ -99,6 +116,8 @@ void addIndexing(ExportRegistry &r) {
   r.add<nn::OneHotOp>(exportOneHot);
   r.add<nn::NonZeroOp>("NonZero", 9);
   r.add<nn::TopKOp>(exportTopK);
+  r.add<nn::UniqueOp>(exportUnique);
+  r.add<nn::NonMaxSuppressionOp>(exportNonMaxSuppression);
 }
 
 } // namespace nnopt::onnx

@@ -244,7 +244,8 @@ void importAttention(Node &n) {
   double scale = applyScale(n, q, k);
   Value y = fused ? n.make<nn::AttentionOp>(q, k, v, visible.mask, n.f64(scale), n.flag(visible.causal),
                                             n.flag(visible.causalFromEnd), n.f64(n.f("softcap", 0)),
-                                            FloatAttr(), UnitAttr(), n.flag(true), n.flag(precision != type))
+                                            FloatAttr(), UnitAttr(), n.flag(bool(visible.mask)),
+                                            n.flag(precision != type))
                   : composedAttention(n, Scores(n, q, k, v), visible.mask, scale, precision);
   n.out(0, rank == 3 ? mergeHeads(n, y) : y);
 }
