@@ -53,6 +53,7 @@ NO_RULE = {
     "nn.ngram_count": "TfIdfVectorizer, which is imported as a table of its own",
     "nn.tree_ensemble": "ai.onnx.ml, which is imported as a table of its own",
     "nn.deform_sample": "half of DeformConv",
+    "nn.loop": HOST, "nn.quantize": "blocked scales have been expanded", "nn.dequantize": "blocked scales have been expanded",
     "nn.random": "its numbers come from a key", "nn.random_key": "a key of random numbers",
     "nn.inverse": "no operator of ONNX inverts matrices",
 }

@@ -132,7 +132,12 @@ void exportDepthToSpace(OpExport &e, nn::DepthToSpaceOp op) {
 }
 
 void exportSpaceToDepth(OpExport &e, nn::SpaceToDepthOp op) {
-  e.finish("SpaceToDepth", e.allIn(), {intAttr("blocksize", op.getBlocksize())});
+  Attrs attrs = {intAttr("blocksize", op.getBlocksize())};
+  if (op.getCrd()) {
+    e.need(28);
+    attrs.push_back(stringAttr("mode", "CRD"));
+  }
+  e.finish("SpaceToDepth", e.allIn(), std::move(attrs));
 }
 
 void exportBitCast(OpExport &e, nn::BitCastOp op) {

@@ -37,7 +37,11 @@ void exportResize(OpExport &e, nn::ResizeOp op) {
       return e.finish("Upsample", {x}, std::move(attrs));
     }
   }
-  e.need(op.getCoordinates() == nn::CoordinateMode::half_pixel_symmetric ? 19 : 11);
+  e.need(op.getCoordinates() == nn::CoordinateMode::half_pixel_symmetric ? 19 : op.getAntialias() ? 18 : 11);
+  if (op.getCoordinates() == nn::CoordinateMode::tf_half_pixel_for_nn && e.opset() > 12)
+    e.unsupported("coordinates", "tf_half_pixel_for_nn ends with opset 12");
+  if (op.getScales() && op.getSizes())
+    e.unsupported("operands", "ONNX takes scales or sizes");
   Attrs attrs = {stringAttr("mode", mode),
                  stringAttr("coordinate_transformation_mode", nn::stringifyCoordinateMode(op.getCoordinates()))};
   // Attributes of other modes too, where an exporter has set them: the import of the export is the same graph.
@@ -45,6 +49,8 @@ void exportResize(OpExport &e, nn::ResizeOp op) {
     attrs.push_back(stringAttr("nearest_mode", nn::stringifyNearestMode(op.getNearest())));
   if (double a = op.getCubicCoeffA().convertToDouble(); op.getMode() == nn::ResizeMode::cubic || a != -0.75)
     attrs.push_back(floatAttr("cubic_coeff_a", a));
+  if (op.getAntialias())
+    attrs.push_back(intAttr("antialias", 1));
   if (op.getExcludeOutside())
     attrs.push_back(intAttr("exclude_outside", 1));
   if (double value = op.getExtrapolationValue().convertToDouble(); value != 0)
@@ -52,7 +58,8 @@ void exportResize(OpExport &e, nn::ResizeOp op) {
   // Operands that are not used are empty tensors before opset 13, and may be absent since.
   std::string none = e.opset() >= 13 ? "" : e.number(0, Float32Type::get(op.getContext()), {0});
   std::string sizes = op.getSizes() ? e.shape(op.getSizes()) : "";
-  e.finish("Resize", {x, none, op.getScales() ? scales : none, sizes}, std::move(attrs));
+  std::string roi = op.getRoi() ? e.name(op.getRoi()) : none;
+  e.finish("Resize", {x, roi, op.getScales() ? scales : none, sizes}, std::move(attrs));
 }
 
 } // namespace
