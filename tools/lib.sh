@@ -38,12 +38,13 @@ quietly() {
   return $status
 }
 
-# configure DIR [CMAKE OPTION...]: Ninja, clang-22, release.
+# configure DIR [CMAKE OPTION...]: Ninja, clang-22, release. The compiler by its whole path: CMake drops the other
+# options where a later search finds another spelling of it.
 configure() {
   local dir=$1
   shift
-  cmake -G Ninja -S "$root" -B "$dir" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang-22 \
-    -DCMAKE_CXX_COMPILER=clang++-22 -DNNOPT_PYTHON="$python" "$@"
+  cmake -G Ninja -S "$root" -B "$dir" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=/usr/lib/llvm-22/bin/clang \
+    -DCMAKE_CXX_COMPILER=/usr/lib/llvm-22/bin/clang++ -DNNOPT_PYTHON="$python" "$@"
 }
 
 python=$build/venv/bin/python
