@@ -30,10 +30,7 @@ void NNDialect::initialize() {
 #define GET_ATTRDEF_LIST
 #include "dialects/nn/NNAttrs.cpp.inc"
       >();
-  addOperations<
-#define GET_OP_LIST
-#include "dialects/nn/NNOps.cpp.inc"
-      >();
+  registerNNDialectOperations(this);
 }
 
 /// Folders return elements attributes; they become nn.constant.

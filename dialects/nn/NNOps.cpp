@@ -7,9 +7,6 @@
 
 using namespace mlir;
 
-#define GET_OP_CLASSES
-#include "dialects/nn/NNOps.cpp.inc"
-
 namespace nnopt::nn {
 
 //===----------------------------------------------------------------------===//
