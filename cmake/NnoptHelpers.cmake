@@ -23,6 +23,16 @@ function(nnopt_objects name)
   set_property(GLOBAL APPEND PROPERTY NNOPT_OBJECTS ${name})
 endfunction()
 
+# nnopt_uses_compiler(TARGET): a program or plugin on libnnoptc.so and its headers.
+function(nnopt_uses_compiler target)
+  # As the precompiled header is: -fPIC, not the -fPIE of executables, and without a symbol of this library's own.
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF DEFINE_SYMBOL "")
+  target_precompile_headers(${target} REUSE_FROM nnopt_pch)
+  target_compile_options(${target} PRIVATE -fPIC -Wall -Wno-unused-parameter -fpch-instantiate-templates)
+  add_dependencies(${target} nnopt_nn_inc nnopt_passes_inc)
+  target_link_libraries(${target} PRIVATE nnoptc)
+endfunction()
+
 # nnopt_tablegen(OUT.inc GENERATOR... FILE.td): runs mlir-tblgen beside the current build folder.
 macro(nnopt_tablegen td)
   set(LLVM_TARGET_DEFINITIONS ${td})

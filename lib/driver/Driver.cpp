@@ -51,11 +51,14 @@ bool parseDimSpec(StringRef text, llvm::StringMap<onnx::DimSpec> &dims, std::str
   return true;
 }
 
-void printVersion(llvm::raw_ostream &os) {
-  os << "nnopt " NNOPT_VERSION "\n"
+bool printsVersion(int argc, char **argv) {
+  if (llvm::none_of(llvm::ArrayRef(argv, argc).drop_front(), [](llvm::StringRef arg) { return arg == "--version"; }))
+    return false;
+  llvm::outs() << "nnopt " NNOPT_VERSION "\n"
      << "  LLVM " LLVM_VERSION_STRING ", artifact format " << NNOPT_FORMAT_VERSION << "\n"
      << "  host CPU: " << llvm::sys::getHostCPUName() << " (" << llvm::sys::getDefaultTargetTriple() << ")\n"
      << "  targets: x86-64 (native, x86-64-v2, x86-64-v3, x86-64-v4, any CPU name of LLVM), aarch64-linux-gnu:CPU\n";
+  return true;
 }
 
 //===----------------------------------------------------------------------===//

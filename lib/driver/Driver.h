@@ -92,8 +92,9 @@ int compileModel(const DriverOptions &options);
 /// Parses `NAME=VALUE`, `NAME=LO..HI`; false with a message for anything else.
 bool parseDimSpec(llvm::StringRef text, llvm::StringMap<onnx::DimSpec> &dims, std::string &error);
 
-/// The text of `--version`: versions of nnopt, LLVM, the host CPU and the targets.
-void printVersion(llvm::raw_ostream &os);
+/// Whether `--version` is among the arguments; prints it then: versions of nnopt, LLVM, the host CPU and the targets.
+/// Asked before any other parsing, since MLIR's own mains know a `--version` of theirs.
+bool printsVersion(int argc, char **argv);
 
 } // namespace nnopt
 

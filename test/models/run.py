@@ -9,14 +9,17 @@ of the worst output. Trained models must keep their metric. --write-docs writes 
 Ends with `N passed, N failed`; the exit status is 1 when a model failed.
 """
 import argparse
+import datetime
 import json
 import os
+import platform
 import sys
 import time
 import traceback
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support")]
 import numpy as np
+import onnxruntime
 
 import corpus
 from nnopt import ROOT, CompileError, Session, compile, difference, reference_session
@@ -89,9 +92,10 @@ def run_model(model, options):
     return result
 
 
-def write_docs(results, path):
+def write_docs(results, which, path):
     lines = ["# Models", "",
-             f"Written by `test/models/run.py --set={options.set} --write-docs`. Every model is compiled with dynamic dimensions;",
+             f"Written by `test/models/run.py --set={which} --write-docs` ({datetime.date.today()}, {platform.machine()},",
+             f"onnxruntime {onnxruntime.__version__}). Every model is compiled with dynamic dimensions;",
              "errors are max |difference from onnxruntime| / max |reference| of the worst output, on the example inputs,",
              "and at other sizes for dynamic models. Kernels: launches of one run. MB = 10^6 bytes.", "",
              "| model | ONNX nodes | kernels | error | error, other sizes | error, `--opt=0` | compile s | weights MB | arena MB | metric |",
@@ -151,7 +155,7 @@ def main():
         with open(options.json, "w") as f:
             json.dump(results, f, indent=1)
     if options.write_docs:
-        write_docs(results, os.path.join(ROOT, "docs", "models.md"))
+        write_docs(results, options.set, os.path.join(ROOT, "docs", "models.md"))
     print(f"{len(results) - failed} passed, {failed} failed")
     return 1 if failed else 0
 

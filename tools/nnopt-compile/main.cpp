@@ -70,11 +70,8 @@ static cl::list<std::string> printAfter("print-ir-after", cl::desc("Print the gr
 static cl::opt<bool> quiet("quiet", cl::desc("Print errors only"), cl::cat(category));
 
 int main(int argc, char **argv) {
-  for (int i = 1; i < argc; ++i)
-    if (StringRef(argv[i]) == "--version") {
-      printVersion(outs());
-      return ExitDone;
-    }
+  if (printsVersion(argc, argv))
+    return ExitDone;
   cl::HideUnrelatedOptions(category);
   std::string message;
   raw_string_ostream errors(message);

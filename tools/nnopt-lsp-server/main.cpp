@@ -5,11 +5,8 @@
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 
 int main(int argc, char **argv) {
-  for (int i = 1; i < argc; ++i)
-    if (llvm::StringRef(argv[i]) == "--version") {
-      nnopt::printVersion(llvm::outs());
-      return nnopt::ExitDone;
-    }
+  if (nnopt::printsVersion(argc, argv))
+    return nnopt::ExitDone;
   mlir::DialectRegistry registry;
   nnopt::registerAllDialects(registry);
   return mlir::asMainReturnCode(mlir::MlirLspServerMain(argc, argv, registry));

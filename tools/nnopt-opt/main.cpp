@@ -62,11 +62,8 @@ static const char *findUnknownOption(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-  for (int i = 1; i < argc; ++i)
-    if (llvm::StringRef(argv[i]) == "--version") {
-      printVersion(llvm::outs());
-      return ExitDone;
-    }
+  if (printsVersion(argc, argv))
+    return ExitDone;
   mlir::DialectRegistry registry;
   registerAllDialects(registry);
   registerAllPasses();
