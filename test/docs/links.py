@@ -6,7 +6,6 @@ the root (`lib/...`, `tools/...`). Ends with `N passed, N failed`.
 """
 import os
 import re
-import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -20,9 +19,9 @@ def anchors(text):
 
 
 def main():
-    files = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True).stdout.split()
-    files = files or [os.path.relpath(os.path.join(d, f), ROOT) for d, _, names in os.walk(ROOT)
-                      for f in names if f.endswith(".md") and "/build" not in d]
+    files = [os.path.relpath(os.path.join(d, f), ROOT) for folder in FOLDERS
+             for d, _, names in os.walk(os.path.join(ROOT, folder)) for f in names if f.endswith(".md")]
+    files += [f for f in os.listdir(ROOT) if f.endswith(".md")]
     checked, problems = 0, []
     for file in sorted(set(files)):
         with open(os.path.join(ROOT, file), encoding="utf-8") as stream:

@@ -14,7 +14,7 @@ foreach(language c cpp)
   if(sanitize)
     set(flags -DCMAKE_C_FLAGS=-fsanitize=${sanitize} -DCMAKE_CXX_FLAGS=-fsanitize=${sanitize})
   endif()
-  run(${CMAKE_COMMAND} -S ${examples}/${language} -B ${work}/${language}
+  run(${CMAKE_COMMAND} -G Ninja -S ${examples}/${language} -B ${work}/${language}
     -DCMAKE_PREFIX_PATH=${work}/prefix -DCMAKE_C_COMPILER=${cc} -DCMAKE_CXX_COMPILER=${cxx} ${flags})
   run(${CMAKE_COMMAND} --build ${work}/${language})
 endforeach()
