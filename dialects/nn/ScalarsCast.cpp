@@ -277,7 +277,12 @@ Value QuantizeOp::buildScalar(OpBuilder &b, Location loc, ValueRange args) {
   // NaN becomes the lowest number.
   Value lowest = s.c(y, low);
   y = s.select(s.cmp(FPred::OGT, y, lowest), y, lowest);
-  return s.toInteger(s.atMost(y, s.c(y, low + span - 1)), integer);
+  y = s.atMost(y, s.c(y, low + span - 1));
+  if (integer.getWidth() > 16)
+    return s.toInteger(y, integer);
+  // In range already.
+  Value word = s.make<arith::FPToSIOp>(withElement(y.getType(), b.getI32Type()), y);
+  return s.make<arith::TruncIOp>(withElement(y.getType(), b.getIntegerType(integer.getWidth())), word);
 }
 
 Value DequantizeOp::buildScalar(OpBuilder &b, Location loc, ValueRange args) {

@@ -9,6 +9,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "lib/codegen/cpu/contraction/Conv.h"
+#include "lib/codegen/cpu/contraction/ByteProduct.h"
 #include "lib/codegen/cpu/contraction/Finish.h"
 #include "lib/codegen/cpu/contraction/Microkernel.h"
 
@@ -24,10 +25,11 @@ constexpr int64_t maxRunChannels = 24;
 struct ConvBuilder {
   Kernel &k;
   const ConvShape &shape;
-  Type element;
+  Type element; // of the input
   Tile tile;
   Buffer x;
-  Value zeros;   // inPerGroup zeros
+  ByteProduct *byteProduct = nullptr; // for bytes
+  Value zeros;   // inPerGroup zeros (bytes: zero points)
   Value scratch; // one border tile: [mr][kernel rows][run]
   bool runs = false;
   /// Parts of the contraction: taps of the first dimension, or of the channels where there is one tap.
@@ -47,7 +49,9 @@ struct ConvBuilder {
     imageSize = k.dim(stride);
   }
 
-  int64_t bytes() const { return element.getIntOrFloatBitWidth() / 8; }
+  /// Elements of a panel's column for `run` elements of the input.
+  int64_t steps(int64_t run) const { return byteProduct ? ByteProduct::steps(run) : run; }
+  Type panelElement() const { return byteProduct ? byteProduct->panels.valueType : element; }
 
   /// Where one result position reads: its image and its first input position in each dimension.
   struct Position {
@@ -114,7 +118,7 @@ SmallVector<Value> ConvBuilder::plain(const PanelAt &at, const TileAt &t, Accumu
   Ix channel = at.outer * shape.inPerGroup + at.depthBlock * partChannels;
   for (int64_t i = 0; i < t.mr; ++i)
     inner.rows.push_back(k.ptrAdd(x.ptr, (t.row + i) * shape.inChannels() + channel, element));
-  inner.panel = k.ptrAdd(inner.panel, at.depthBlock * (partChannels * inner.nv * inner.lanes), element);
+  inner.panel = k.ptrAdd(inner.panel, at.depthBlock * (partChannels * inner.nv * inner.lanes), panelElement());
   inner.depth = k.c(partChannels);
   return emitAccumulate(k, inner, acc);
 }
@@ -126,7 +130,7 @@ SmallVector<Value> ConvBuilder::byTaps(const PanelAt &at, ArrayRef<Position> pos
   Ix channel = at.outer * shape.inPerGroup;
   if (splitsChannels) {
     channel = channel + at.depthBlock * partChannels;
-    inner.panel = k.ptrAdd(inner.panel, at.depthBlock * (partChannels * inner.nv * inner.lanes), element);
+    inner.panel = k.ptrAdd(inner.panel, at.depthBlock * (partChannels * inner.nv * inner.lanes), panelElement());
   }
   struct RowState {
     Ix offset;
@@ -138,10 +142,10 @@ SmallVector<Value> ConvBuilder::byTaps(const PanelAt &at, ArrayRef<Position> pos
       [&](size_t d, ArrayRef<RowState> rows, Ix tap, ValueRange in) -> SmallVector<Value> {
     if (d == shape.dims.size()) {
       Accumulate last = inner;
-      Ix depthBefore = tap * shape.inPerGroup;
-      last.panel = k.ptrAdd(inner.panel, depthBefore * (inner.nv * inner.lanes), element);
+      Ix depthBefore = tap * steps(shape.inPerGroup);
+      last.panel = k.ptrAdd(inner.panel, depthBefore * (inner.nv * inner.lanes), panelElement());
       if (inner.prefetch && !splitsChannels)
-        last.prefetch = k.ptrAdd(inner.prefetch, depthBefore / (int64_t(1) << inner.prefetchShift) * inner.lanes, element);
+        last.prefetch = k.ptrAdd(inner.prefetch, depthBefore / (int64_t(1) << inner.prefetchShift) * inner.lanes, panelElement());
       for (const RowState &row : rows) {
         Value pointer = k.ptrAdd(x.ptr, row.offset, element);
         last.rows.push_back(row.valid ? k.select(row.valid, pointer, zeros) : pointer);
@@ -195,6 +199,8 @@ Value ConvBuilder::copyBorder(ArrayRef<Position> positions, int64_t run, int64_t
           Value allOnes = k.constant(belowLow.getType(), -1);
           Value mask = k.land(belowHigh, arith::XOrIOp::create(k.b, k.loc, belowLow, allOnes));
           Value v = k.loadMasked(x, from + at, tile.lanes, mask);
+          if (byteProduct)
+            v = k.select(mask, v, k.splat(byteProduct->zeroByte(), tile.lanes));
           Buffer to = k.at(scratch, element);
           // Runs follow each other, so what is written too far is written again by the next one;
           // scratch has room for one vector more.
@@ -270,9 +276,10 @@ SmallVector<Value> ConvBuilder::byRuns(const PanelAt &at, ArrayRef<Position> pos
                                                                            ValueRange in) -> SmallVector<Value> {
     if (d == leading) {
       Accumulate last = inner;
-      last.panel = k.ptrAdd(inner.panel, row * (run * inner.nv * inner.lanes), element);
+      last.panel = k.ptrAdd(inner.panel, row * (steps(run) * inner.nv * inner.lanes), panelElement());
       if (inner.prefetch)
-        last.prefetch = k.ptrAdd(inner.prefetch, row * run / (int64_t(1) << inner.prefetchShift) * inner.lanes, element);
+        last.prefetch =
+            k.ptrAdd(inner.prefetch, row * steps(run) / (int64_t(1) << inner.prefetchShift) * inner.lanes, panelElement());
       for (Value pointer : rows)
         last.rows.push_back(k.ptrAdd(pointer, offset, element));
       return emitAccumulate(k, last, in);
@@ -306,17 +313,22 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
     return op->emitError("tiled convolution needs constant weights");
 
   nn::Dim rows = shape.positions(lowering);
-  int64_t depth = shape.taps() * shape.inPerGroup;
+  // Bytes: four of a run (the channels of a tap, or of a row of taps) are one 32-bit element of a panel.
+  bool isBytes = element.isInteger(8), runs = readsRuns(shape);
+  if (isBytes)
+    element = IntegerType::get(op->getContext(), 8);
+  int64_t tapsPerRun = runs ? shape.dims.back().taps : 1;
+  int64_t runLength = tapsPerRun * shape.inPerGroup;
+  int64_t depth = shape.taps() / tapsPerRun * (isBytes ? ByteProduct::steps(runLength) : runLength);
   TileQuery query;
   query.rows = constantDim(rows);
   query.columns = shape.outPerGroup;
   query.depth = depth;
-  query.elementBytes = bytes;
+  query.elementBytes = isBytes ? 4 : bytes;
   query.maxRows = maxRowsForPitch(lowering.target, shape.inChannels() * shape.dims.back().inStep * bytes);
-  bool runs = readsRuns(shape);
   Type resultType = lowering.shapes.info(operands.result).elementType;
   int64_t parts = 1;
-  if (resultType == element && !runs) {
+  if (resultType == element && !runs && !isBytes) {
     parts = chooseDepthBlocks(lowering.target, query.rows, depth, bytes);
     if (shape.taps() > 1)
       parts = parts > 1 && shape.dims.size() > 1 ? shape.dims[0].taps : 1;
@@ -338,11 +350,23 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
   source.columnStride = columnStride;
   source.channelStride = channelStride;
   source.tapOffsets = shape.tapIndex;
-  std::vector<char> packed = packPanels(source, weights->bytes(), bytes, tile);
-  if (packed.empty())
-    packed.resize(64);
-  Buffer panels = k.weights(packed, element, {int64_t(packed.size()) / bytes});
-  Finish finish(k, operands.result, operands.bias, *operands.epilogue, operands.epilogueArgs, element);
+  std::optional<ByteProduct> byteProduct;
+  Buffer panels;
+  int64_t packedBytes;
+  if (isBytes) {
+    byteProduct.emplace(k, ByteOperands{operands.x, operands.w, operands.xZero, operands.wZero}, source, tapsPerRun, tile);
+    builder.byteProduct = &*byteProduct;
+    panels = byteProduct->panels;
+    packedBytes = byteProduct->packedBytes;
+  } else {
+    std::vector<char> packed = packPanels(source, weights->bytes(), bytes, tile);
+    if (packed.empty())
+      packed.resize(64);
+    packedBytes = packed.size();
+    panels = k.weights(packed, element, {packedBytes / bytes});
+  }
+  Type panelElement = builder.panelElement();
+  Finish finish(k, operands.result, operands.bias, *operands.epilogue, operands.epilogueArgs, panelElement);
 
   if (parts == 1)
     finish.allowInPlace();
@@ -351,8 +375,10 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
   builder.parts = parts;
   bool checked = llvm::any_of(shape.dims, [](const ConvDim &d) { return d.checked; });
   if (builder.runs && checked)
-    builder.scratch = k.scratch(lowering.c((tile.mr * depth + tile.lanes) * bytes));
-  if (!builder.runs && checked) {
+    builder.scratch = k.scratch(lowering.c((tile.mr * shape.taps() * shape.inPerGroup + tile.lanes) * bytes));
+  if (!builder.runs && checked && isBytes) {
+    builder.zeros = byteProduct->zeroRow(shape.inPerGroup);
+  } else if (!builder.runs && checked) {
     std::vector<char> zeros(shape.inPerGroup * bytes);
     builder.zeros = k.weights(zeros, element, {shape.inPerGroup}).ptr;
   }
@@ -370,7 +396,7 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
   loop.blockTiles =
       chooseBlockTiles(lowering.target, tile, constantDim(rows), rowBytes, llvm::divideCeil(shape.outPerGroup, tile.nr()));
   int64_t groupPanelElements = llvm::alignTo(shape.outPerGroup, tile.lanes) * depth;
-  bool prefetch = int64_t(packed.size()) >= (128 << 10);
+  bool prefetch = packedBytes >= (128 << 10);
   int64_t prefetchShift = choosePrefetchShift(tile, query.rows);
   // Where every result position is visited in order, a tile's rows follow each other.
   bool dense = llvm::all_of(shape.dims, [](const ConvDim &d) { return d.outStep == 1; });
@@ -379,7 +405,7 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
       k, loop,
       [&](PanelAt &at) {
         Ix offset = at.outer * groupPanelElements + at.column * depth;
-        return SmallVector<Value>{k.ptrAdd(panels.ptr, offset, element)};
+        return SmallVector<Value>{k.ptrAdd(panels.ptr, offset, panelElement)};
       },
       [&](PanelAt &at, TileAt &t, ValueRange state) {
         Accumulate inner;
@@ -387,13 +413,15 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
         inner.nv = at.nv;
         inner.lanes = tile.lanes;
         inner.panel = state[0];
+        if (byteProduct)
+          byteProduct->configure(inner);
         if (prefetch && !at.tail && t.mr == tile.mr) {
           int64_t next = depth * tile.nr();
           // With several parts the taps (or channels) of this part are ahead in the next panel.
           Ix part = at.depthBlock * (depth / parts * tile.nr());
           if (shape.taps() > 1)
             part = at.depthBlock * (depth / parts * tile.nr() - depth / parts * tile.lanes / (int64_t(1) << prefetchShift));
-          Value ahead = k.ptrAdd(inner.panel, t.index * (depth / parts >> prefetchShift) * tile.lanes + next + part, element);
+          Value ahead = k.ptrAdd(inner.panel, t.index * (depth / parts >> prefetchShift) * tile.lanes + next + part, panelElement);
           inner.prefetch = k.select(t.index < (tile.nv << prefetchShift), ahead, inner.panel);
           inner.prefetchShift = prefetchShift;
         }
@@ -411,17 +439,21 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
           return builder.positions(one)[0].resultRow;
         };
         SmallVector<Value> acc = finish.startPart(at.depthBlock, parts, t.mr, rowOf, column, at.nv, tile.lanes, at.masks);
+        if (byteProduct)
+          byteProduct->start(acc, t.mr, column, at.nv, at.masks);
         if (plain)
           acc = builder.plain(at, t, inner, acc);
         else if (builder.runs)
           acc = builder.byRuns(at, positions, inner, acc);
         else
           acc = builder.byTaps(at, positions, inner, acc);
+        if (byteProduct)
+          byteProduct->finish(acc, t.mr, column, at.nv, at.masks);
         finish.storePart(at.depthBlock, parts, t.mr, rowOf, column, at.nv, tile.lanes, at.masks, acc);
       });
 
   k.flops = shape.flops(lowering);
-  k.bytes = lowering.numElements(operands.x) * bytes + lowering.numElements(operands.result) * bytes + int64_t(packed.size());
+  k.bytes = lowering.numElements(operands.x) * bytes + lowering.numElements(operands.result) * bytes + packedBytes;
   k.grain = taskGrain(2.0 * tile.mr * tile.nr() * depth, double(bytes) * tile.mr * (tile.nr() + shape.inPerGroup) / 4);
   lowering.launch(k, loop.tasks());
   return success();
@@ -442,13 +474,18 @@ bool isFastConv(Operation *op, Lowering &lowering, Value x, Value w, Value bias,
 
 static bool matchConv(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ConvOp>(operation);
+  // Few columns would leave most lanes of a tile empty.
+  bool isWide = ConvShape(op, lowering).outPerGroup >= 4;
+  if (op.getChannelsLast() && lowering.dims(op.getX()).size() >= 3 && isWide &&
+      ByteProduct::matches(lowering, byteOperands(op), op.getBias(), op.getResult(), op.getEpilogue()))
+    return true;
   return isFastConv(op, lowering, op.getX(), op.getW(), op.getBias(), op.getChannelsLast());
 }
 
 static LogicalResult emitConv(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ConvOp>(operation);
   ConvShape shape(op, lowering);
-  ConvOperands operands{op.getX(), op.getW(), op.getBias(), op.getResult(), &op.getEpilogue(), op.getEpilogueArgs()};
+  ConvOperands operands{op.getX(), op.getW(), op.getBias(), op.getResult(), &op.getEpilogue(), op.getEpilogueArgs(), op.getXZero(), op.getWZero()};
   // Weights are [group][out][in][kernel].
   int64_t column = shape.inPerGroup * shape.kernelSize;
   return emitTiledConv(op, lowering, shape, operands, column * shape.outPerGroup, column, shape.kernelSize, "conv");

@@ -10,6 +10,7 @@ struct ConvOperands {
   mlir::Value x, w, bias, result;
   mlir::Region *epilogue;
   mlir::ValueRange epilogueArgs;
+  mlir::Value xZero, wZero; // zero points; null: none
 };
 
 /// Emits the convolution that `shape` describes. Weight (g, n, t, c) of group, output channel, tap

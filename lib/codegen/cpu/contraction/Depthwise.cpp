@@ -7,8 +7,11 @@
 // branch, columns outside are left out of the code where the width is known and tested one output
 // at a time where it is not.
 //
+// Bytes are computed as 32-bit floats, less their zero points: sums below 2^24 are exact.
+//
 //===----------------------------------------------------------------------===//
 
+#include "lib/codegen/cpu/contraction/ByteProduct.h"
 #include "lib/codegen/cpu/contraction/Conv.h"
 #include "lib/codegen/cpu/contraction/Finish.h"
 #include "lib/codegen/cpu/contraction/Microkernel.h"
@@ -26,10 +29,11 @@ constexpr int64_t maxRowTaps = 64;
 struct LaneConv {
   Kernel &k;
   const ConvShape &shape;
-  Type element;
+  Type element; // that is computed with
   int64_t lanes;
   Finish &finish;
   Buffer x;
+  Value zero; // bytes: the zero point of x in all lanes; else null
   Value weights; // of the current channel block: [taps][inPerGroup][lanes]
   int64_t width = 1; // outputs per step
 
@@ -81,7 +85,7 @@ LaneConv::TapRow LaneConv::tapRow(ArrayRef<Ix> taps, bool checked) {
       valid = valid ? k.land(valid, inside) : inside;
     }
   }
-  return {k.ptrAdd(x.ptr, offset + inColumn, element), valid};
+  return {k.ptrAdd(x.ptr, offset + inColumn, x.valueType), valid};
 }
 
 Value LaneConv::weight(Ix leadingTap, int64_t tap, int64_t channel) {
@@ -96,8 +100,11 @@ SmallVector<Value> LaneConv::inputs(Value pointer, Ix offset) {
   SmallVector<Value> loaded;
   for (int64_t v = 0; v < inputVectors(); ++v) {
     Ix at = offset + v * lanes;
-    loaded.push_back(inMasks[v] ? k.loadMasked(k.at(pointer, element), at, lanes, inMasks[v])
-                                : k.loadAt(pointer, at, vectorType()));
+    Value in = inMasks[v] ? k.loadMasked(k.at(pointer, x.valueType), at, lanes, inMasks[v])
+                          : k.loadAt(pointer, at, k.vec(lanes, x.valueType));
+    if (zero)
+      in = arith::SubFOp::create(k.b, k.loc, k.toFloat(in, x.isUnsigned), zero);
+    loaded.push_back(in);
   }
   return loaded;
 }
@@ -162,7 +169,7 @@ SmallVector<Value> LaneConv::tapRowProducts(const TapRow &row, Ix leadingTap, Ix
 
 void LaneConv::step(Ix output, int64_t count, bool checkRows, function_ref<bool(int64_t, int64_t)> inside,
                     bool checkColumns) {
-  SmallVector<Value> acc(count, bias[0]);
+  SmallVector<Value> acc(count, zero ? k.constant(vectorType(), 0) : bias[0]);
   Ix first = output * last().inStep + last().first;
   size_t leading = shape.dims.size() - 1;
   if (unrolled()) {
@@ -185,6 +192,12 @@ void LaneConv::step(Ix output, int64_t count, bool checkRows, function_ref<bool(
       }
       return tapRowProducts(tapRow(taps, checkRows), a, first, count, inside, values, checkColumns);
     });
+  }
+  if (zero) {
+    for (Value &sum : acc) {
+      sum = arith::FPToSIOp::create(k.b, k.loc, bias[0].getType(), sum);
+      sum = arith::AddIOp::create(k.b, k.loc, sum, bias[0]);
+    }
   }
   Ix firstRow = resultRow + output;
   finish.store(count, [&](Ix i) { return firstRow + i; }, column, 1, lanes, {outMask}, acc);
@@ -277,13 +290,24 @@ int64_t chooseWidth(const Target &target, const ConvShape &shape, std::optional<
 
 } // namespace
 
-static bool matchLanes(Operation *operation, Lowering &lowering) {
-  auto op = cast<nn::ConvOp>(operation);
-  if (op.getGroup() == 1 ||
-      !isFastConv(op, lowering, op.getX(), op.getW(), op.getBias(), op.getChannelsLast()))
+/// Bytes whose sums are exact in 32-bit floats: at most 255 * 255 for each product.
+static bool isByteConv(nn::ConvOp op, Lowering &lowering) {
+  if (!op.getChannelsLast() || lowering.dims(op.getX()).size() < 3)
     return false;
   ConvShape shape(op, lowering);
-  int64_t lanes = lowering.target.lanes(lowering.shapes.info(op.getX()).elementType.getIntOrFloatBitWidth() / 8);
+  return shape.taps() * shape.inPerGroup * 255 * 255 < (1 << 24) &&
+         ByteProduct::matches(lowering, byteOperands(op), op.getBias(), op.getResult(), op.getEpilogue());
+}
+
+static bool matchLanes(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::ConvOp>(operation);
+  bool isBytes = isByteConv(op, lowering);
+  if (op.getGroup() == 1 ||
+      !(isBytes || isFastConv(op, lowering, op.getX(), op.getW(), op.getBias(), op.getChannelsLast())))
+    return false;
+  ConvShape shape(op, lowering);
+  Type type = lowering.shapes.info(op.getX()).elementType;
+  int64_t lanes = lowering.target.lanes(isBytes ? 4 : type.getIntOrFloatBitWidth() / 8);
   if (shape.dims.back().taps > maxRowTaps || shape.taps() == 0)
     return false;
   // A vector of outputs covers whole groups, at most half a vector each, and two vectors of inputs.
@@ -292,13 +316,33 @@ static bool matchLanes(Operation *operation, Lowering &lowering) {
   return shape.inPerGroup <= 16 && lanes / shape.outPerGroup * shape.inPerGroup <= 2 * lanes;
 }
 
+/// Weights of bytes, [out channel][...], as floats less their zero points.
+static std::vector<float> centredWeights(const nn::ConstantData &data, Value wZero, Lowering &lowering) {
+  std::vector<float> weights = data.asFloats();
+  if (!wZero)
+    return weights;
+  nn::ConstantData zeros = *lowering.constant(wZero);
+  size_t perChannel = weights.size() / data.type().getDimSize(0);
+  for (size_t i = 0; i < weights.size(); ++i)
+    weights[i] -= zeros.asInt(zeros.size() == 1 ? 0 : i / perChannel);
+  return weights;
+}
+
 static LogicalResult emitLanes(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ConvOp>(operation);
   ConvShape shape(op, lowering);
-  Type element = lowering.shapes.info(op.getX()).elementType;
-  int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+  bool isBytes = isByteConv(op, lowering);
+  Type memoryElement = lowering.shapes.info(op.getX()).elementType;
+  Type element = isBytes ? Float32Type::get(op.getContext()) : memoryElement;
+  int64_t bytes = element.getIntOrFloatBitWidth() / 8, memoryBytes = memoryElement.getIntOrFloatBitWidth() / 8;
   int64_t lanes = lowering.target.lanes(bytes);
   nn::ConstantData data = *lowering.constant(op.getW());
+  std::vector<float> centred;
+  if (isBytes)
+    centred = centredWeights(data, op.getWZero(), lowering);
+  ArrayRef<char> weightBytes = data.bytes();
+  if (isBytes)
+    weightBytes = ArrayRef(reinterpret_cast<const char *>(centred.data()), centred.size() * sizeof(float));
 
   // Weights [channel block][taps][input channel of the group][lane].
   PanelSource source;
@@ -307,14 +351,22 @@ static LogicalResult emitLanes(Operation *operation, Lowering &lowering) {
   source.channels = shape.inPerGroup;
   source.channelStride = shape.kernelSize;
   source.tapOffsets = shape.tapIndex;
-  std::vector<char> packed = packPanels(source, data.bytes(), bytes, Tile{1, 1, lanes});
+  std::vector<char> packed = packPanels(source, weightBytes, bytes, Tile{1, 1, lanes});
 
   Kernel k(lowering, op, "conv_lanes_" + shape.text());
   Buffer x = k.read(op.getX());
   Buffer panels = k.weights(packed, element, {int64_t(packed.size()) / bytes});
-  Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), element);
+  Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(),
+                isBytes ? IntegerType::get(op.getContext(), 32) : element);
   finish.allowInPlace();
   LaneConv conv{k, shape, element, lanes, finish, x};
+  if (isBytes) {
+    conv.zero = k.constant(k.vec(lanes, element), 0);
+    if (op.getXZero()) {
+      Buffer zero = k.read(op.getXZero());
+      conv.zero = k.splat(k.toFloat(k.load(zero, k.c(0)), zero.isUnsigned), lanes);
+    }
+  }
   conv.width = chooseWidth(lowering.target, shape, constantDim(conv.last().count));
 
   int64_t outChannels = shape.outChannels(), inChannels = shape.inChannels();
@@ -334,7 +386,7 @@ static LogicalResult emitLanes(Operation *operation, Lowering &lowering) {
   loop.rows = rowCount;
   loop.columns = lowering.c(outChannels);
   loop.outer = shape.batch;
-  int64_t rowBytes = inChannels * constantDim(conv.last().in).value_or(64) * bytes;
+  int64_t rowBytes = inChannels * constantDim(conv.last().in).value_or(64) * memoryBytes;
   if (shape.dims.size() > 1)
     rowBytes *= shape.dims[shape.dims.size() - 2].inStep;
   loop.blockTiles = std::max<int64_t>(4, lowering.target.l2Bytes / 4 / rowBytes);
@@ -386,7 +438,7 @@ static LogicalResult emitLanes(Operation *operation, Lowering &lowering) {
       });
 
   k.flops = shape.flops(lowering);
-  k.bytes = (lowering.numElements(op.getX()) + lowering.numElements(op.getResult())) * bytes + int64_t(packed.size());
+  k.bytes = (lowering.numElements(op.getX()) + lowering.numElements(op.getResult())) * memoryBytes + int64_t(packed.size());
   double outputs = constantDim(conv.last().count).value_or(64);
   k.grain = taskGrain(4.0 * outputs * lanes * shape.taps() * shape.inPerGroup, outputs * lanes * bytes);
   lowering.launch(k, loop.tasks());

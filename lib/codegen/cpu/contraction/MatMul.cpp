@@ -1,5 +1,6 @@
 //===- MatMul.cpp - matrix product by register tiles ------------------------===//
 
+#include "lib/codegen/cpu/contraction/ByteProduct.h"
 #include "lib/codegen/cpu/contraction/Finish.h"
 #include "lib/codegen/cpu/contraction/MatMulShape.h"
 #include "lib/codegen/cpu/contraction/Microkernel.h"
@@ -75,7 +76,14 @@ Ix MatMulShape::batchOffset(Kernel &k, Ix index, const nn::Dims &own, nn::Dim ma
 // The emitter
 //===----------------------------------------------------------------------===//
 
-static bool matchTiled(Operation *operation, Lowering &lowering) {
+static bool matchBytes(Operation *operation, Lowering &lowering) {
+  auto op = cast<nn::MatMulOp>(operation);
+  MatMulShape shape(op, lowering);
+  return shape.bShared && !shape.transposeA && shape.depth.isConst() && shape.depth.value() > 0 &&
+         ByteProduct::matches(lowering, byteOperands(op), op.getBias(), op.getResult(), op.getEpilogue());
+}
+
+static bool matchFloats(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::MatMulOp>(operation);
   Type element = lowering.shapes.info(op.getA()).elementType;
   if (element != lowering.shapes.info(op.getB()).elementType)
@@ -85,12 +93,21 @@ static bool matchTiled(Operation *operation, Lowering &lowering) {
   return element.isF32() || element.isF64();
 }
 
+static bool matchTiled(Operation *operation, Lowering &lowering) {
+  return matchFloats(operation, lowering) || matchBytes(operation, lowering);
+}
+
 /// C = A B with tiles of C in registers. Constant B: packed at compile time. Other B: each panel is
 /// packed into memory of the thread, unless there are so few rows that reading it in place is cheaper.
 static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::MatMulOp>(operation);
   MatMulShape shape(op, lowering);
-  Type element = lowering.shapes.info(op.getA()).elementType;
+  // Four bytes of the contracted dimension are one 32-bit element of a panel.
+  bool isBytes = matchBytes(op, lowering);
+  Type rowElement = lowering.shapes.info(op.getA()).elementType;
+  if (isBytes)
+    rowElement = IntegerType::get(op.getContext(), 8);
+  Type element = isBytes ? IntegerType::get(op.getContext(), 32) : rowElement;
   int64_t bytes = element.getIntOrFloatBitWidth() / 8;
   std::optional<nn::ConstantData> weights;
   if (shape.bShared)
@@ -100,12 +117,14 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   query.rows = constantDim(shape.m);
   query.columns = constantDim(shape.n);
   query.depth = constantDim(shape.depth);
+  if (isBytes)
+    query.depth = ByteProduct::steps(*query.depth);
   query.elementBytes = bytes;
   if (!shape.transposeA)
     query.maxRows = maxRowsForPitch(lowering.target, query.depth ? std::optional(*query.depth * bytes) : std::nullopt);
   int64_t parts = 1;
   Type resultType = lowering.shapes.info(op.getResult()).elementType;
-  if (weights && !shape.transposeA && resultType == element)
+  if (weights && !isBytes && !shape.transposeA && resultType == element)
     parts = chooseDepthBlocks(lowering.target, query.rows, *query.depth, bytes);
   int64_t partDepth = parts > 1 ? llvm::divideCeil(*query.depth, parts) : 0;
   if (parts > 1)
@@ -123,16 +142,23 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   loop.outer = shape.outer;
   Buffer b;
   Value scratch;
+  std::optional<ByteProduct> byteProduct;
+  PanelSource source;
   if (weights) {
     int64_t depth = shape.depth.value(), n = shape.n.value();
-    PanelSource source;
     source.columns = n;
     source.channels = depth;
     source.columnStride = shape.transposeB ? depth : 1;
     source.channelStride = shape.transposeB ? 1 : n;
+  }
+  if (isBytes) {
+    byteProduct.emplace(k, byteOperands(op), source, 1, tile);
+    b = byteProduct->panels;
+    loop.packedDepth = *query.depth;
+  } else if (weights) {
     std::vector<char> packed = packPanels(source, weights->bytes(), bytes, tile);
     b = k.weights(packed, element, {int64_t(packed.size()) / bytes});
-    loop.packedDepth = depth;
+    loop.packedDepth = shape.depth.value();
   } else {
     b = k.read(op.getB());
     scratch = k.scratch(shape.depth * (tile.nr() * bytes));
@@ -140,12 +166,13 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), element, shape.bVector);
   if (parts == 1)
     finish.allowInPlace();
-  std::optional<int64_t> depthValue = constantDim(shape.depth), panels = constantDim(loop.panels());
+  // Elements of a panel's column.
+  std::optional<int64_t> depthValue = isBytes ? query.depth : constantDim(shape.depth), panels = constantDim(loop.panels());
   loop.blockTiles =
       chooseBlockTiles(lowering.target, tile, constantDim(shape.m), query.depth.value_or(1024) * bytes, panels);
   loop.depthBlocks = parts;
 
-  Ix depth = k.dim(shape.depth), rows = k.dim(shape.m);
+  Ix depth = isBytes ? k.c(*depthValue) : k.dim(shape.depth), rows = k.dim(shape.m), rowLength = k.dim(shape.depth);
   bool prefetch = weights && depthValue && *depthValue * shape.n.value() * bytes >= (128 << 10);
 
   int64_t prefetchShift = choosePrefetchShift(tile, query.rows);
@@ -153,7 +180,7 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
       k, loop,
       [&](PanelAt &at) {
         Ix aOffset = shape.batchOffset(k, at.outer, shape.aBatch, shape.m * shape.depth);
-        SmallVector<Value> state{k.ptrAdd(a.ptr, aOffset, element)};
+        SmallVector<Value> state{k.ptrAdd(a.ptr, aOffset, rowElement)};
         if (weights) {
           int64_t width = at.nv * tile.lanes;
           state.push_back(k.ptrAdd(b.ptr, at.column * depth + at.depthBlock * (partDepth * width), element));
@@ -181,14 +208,16 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
         inner.element = element;
         inner.nv = at.nv;
         inner.lanes = tile.lanes;
+        if (byteProduct)
+          byteProduct->configure(inner);
         Ix firstDepth = at.depthBlock * partDepth;
-        inner.depth = parts == 1 ? depth : (depth - firstDepth).min(k.c(partDepth));
+        inner.depth = parts == 1 ? rowLength : (depth - firstDepth).min(k.c(partDepth));
         if (parts > 1 && *depthValue % parts == 0)
           inner.depth = k.c(partDepth);
         inner.panel = state[1];
         for (int64_t i = 0; i < t.mr; ++i) {
           Ix row = t.row + i;
-          inner.rows.push_back(k.ptrAdd(state[0], shape.transposeA ? row : row * depth + firstDepth, element));
+          inner.rows.push_back(k.ptrAdd(state[0], shape.transposeA ? row : row * rowLength + firstDepth, rowElement));
         }
         if (shape.transposeA)
           inner.rowStep = rows;
@@ -197,7 +226,8 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
           if (!inner.aligned)
             inner.pitch = Ix(&k, state[2]);
         } else if (prefetch && !at.tail && t.mr == tile.mr) {
-          Value next = k.ptrAdd(inner.panel, depth * tile.nr() + t.index * inner.depth / (int64_t(1) << prefetchShift) * tile.lanes,
+          Ix steps = isBytes ? depth : inner.depth;
+          Value next = k.ptrAdd(inner.panel, depth * tile.nr() + t.index * steps / (int64_t(1) << prefetchShift) * tile.lanes,
                                 element);
           inner.prefetch = k.select(t.index < (tile.nv << prefetchShift), next, inner.panel);
           inner.prefetchShift = prefetchShift;
@@ -206,12 +236,17 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
         auto rowOf = [&](Ix i) { return firstRow + i; };
         SmallVector<Value> acc =
             finish.startPart(at.depthBlock, parts, t.mr, rowOf, at.column, at.nv, tile.lanes, at.masks);
+        if (byteProduct)
+          byteProduct->start(acc, t.mr, at.column, at.nv, at.masks);
         acc = emitAccumulate(k, inner, acc);
+        if (byteProduct)
+          byteProduct->finish(acc, t.mr, at.column, at.nv, at.masks);
         finish.storePart(at.depthBlock, parts, t.mr, rowOf, at.column, at.nv, tile.lanes, at.masks, acc);
       });
 
   k.flops = shape.outer * shape.m * shape.n * shape.depth * 2;
-  k.bytes = (shape.outer * shape.m * (shape.n + shape.depth) + shape.depth * shape.n) * bytes;
+  int64_t rowBytes = rowElement.getIntOrFloatBitWidth() / 8;
+  k.bytes = (shape.outer * shape.m * (shape.n + shape.depth) + shape.depth * shape.n) * rowBytes;
   double taskFlops = 2.0 * tile.mr * tile.nr() * depthValue.value_or(512);
   double taskBytes = double(bytes) * tile.nr() * depthValue.value_or(512);
   if (query.rows.value_or(1 << 20) > 4 * tile.mr)
@@ -230,7 +265,7 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
 static bool matchDot(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::MatMulOp>(operation);
   MatMulShape shape(op, lowering);
-  if (!matchTiled(op, lowering) || shape.transposeA)
+  if (!matchFloats(op, lowering) || shape.transposeA)
     return false;
   if (shape.n.isConst(1))
     return true;

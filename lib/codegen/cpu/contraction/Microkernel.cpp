@@ -1,6 +1,7 @@
 //===- Microkernel.cpp - register tiles shared by all contractions ----------===//
 
 #include "lib/codegen/cpu/contraction/Microkernel.h"
+#include "lib/codegen/cpu/contraction/ByteProduct.h"
 
 using namespace mlir;
 
@@ -172,7 +173,9 @@ SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc
   int64_t mr = a.rows.size();
   int64_t bytes = a.element.getIntOrFloatBitWidth() / 8;
   VectorType type = k.vec(a.lanes, a.element);
-  auto step = [&](Ix index, ValueRange in) {
+  int64_t byteRest = a.bytes ? *a.depth.constant() % 4 : 0;
+  Ix depthSteps = a.bytes ? k.c(*a.depth.constant() / 4) : a.depth;
+  auto step = [&](Ix index, ValueRange in, int64_t rowBytes = 4) {
     Ix b = Value(a.pitch) ? index * a.pitch : index * (a.nv * a.lanes);
     SmallVector<Value> panel, next(in.size());
     for (int64_t j = 0; j < a.nv; ++j) {
@@ -190,6 +193,16 @@ SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc
       LLVM::Prefetch::create(k.b, k.loc, address, /*rw=*/0u, /*hint=*/2u, /*cache=*/1u);
     }
     for (int64_t i = 0; i < mr; ++i) {
+      if (a.bytes) {
+        Value x = k.splat(loadRowBytes(k, a.rows[i], index, rowBytes, a.signedRows), a.lanes);
+        for (int64_t j = 0; j < a.nv; ++j)
+          next[i * a.nv + j] = addByteProducts(k, in[i * a.nv + j], x, panel[j]);
+        if (a.rowSums) {
+          Value ones = k.splat(byteMask(k, rowBytes, 1), a.lanes);
+          next[mr * a.nv + i] = addByteProducts(k, in[mr * a.nv + i], x, ones);
+        }
+        continue;
+      }
       Ix at = Value(a.rowStep) ? index * a.rowStep : index;
       Value x = k.splat(k.loadAt(a.rows[i], at, a.element), a.lanes);
       for (int64_t j = 0; j < a.nv; ++j)
@@ -197,23 +210,28 @@ SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc
     }
     return next;
   };
+  // The last one to three bytes of rows, where there are some.
+  auto rest = [&](SmallVector<Value> values) {
+    return byteRest ? step(depthSteps, values, byteRest) : values;
+  };
 
   // Small tiles are bound by the loop's own instructions and, when constant trip counts are short,
   // by the mispredicted exit: several steps per iteration.
   int64_t unroll = mr * a.nv >= 16 ? 1 : mr * a.nv >= 8 ? 2 : 4;
-  std::optional<int64_t> depth = a.depth.constant();
+  std::optional<int64_t> depth = depthSteps.constant();
   if (depth && *depth <= 8)
     unroll = std::max<int64_t>(1, *depth);
+  auto oneStep = [&](Ix index, ValueRange in) { return step(index, in); };
   if (unroll == 1)
-    return k.loop(k.c(0), a.depth, 1, acc, step);
-  Ix whole = depth ? k.c(*depth / unroll * unroll) : a.depth / unroll * unroll;
+    return rest(k.loop(k.c(0), depthSteps, 1, acc, oneStep));
+  Ix whole = depth ? k.c(*depth / unroll * unroll) : depthSteps / unroll * unroll;
   SmallVector<Value> mid = k.loop(k.c(0), whole, unroll, acc, [&](Ix index, ValueRange in) {
     SmallVector<Value> values(in);
     for (int64_t u = 0; u < unroll; ++u)
       values = step(index + u, values);
     return values;
   });
-  return k.loop(whole, a.depth, 1, mid, step);
+  return rest(k.loop(whole, depthSteps, 1, mid, oneStep));
 }
 
 //===----------------------------------------------------------------------===//

@@ -51,7 +51,7 @@ std::vector<char> packPanels(const PanelSource &source, llvm::ArrayRef<char> byt
 
 /// acc[i * nv + j] += sum over k < depth of rows[i][k * rowStep] * panel[k * pitch + j * lanes].
 struct Accumulate {
-  mlir::Type element;
+  mlir::Type element; // of the panel; of the rows too, but for bytes
   llvm::SmallVector<mlir::Value> rows; // pointers
   Ix rowStep;                          // elements; null: 1
   mlir::Value panel;                   // pointer
@@ -65,6 +65,11 @@ struct Accumulate {
   int64_t prefetchShift = 0;
   /// The panel is packed: its rows are aligned to whole vectors.
   bool aligned = true;
+  /// Rows of bytes (ByteProduct.h): `depth`, a constant, counts bytes; a panel element is an i32 that holds four
+  /// signed bytes of a column, and a step multiplies four bytes of a row with them. `signedRows`: bytes of rows are
+  /// signed and move by 128 into the unsigned range. `rowSums`: the sum of each row's (moved) bytes is accumulated in
+  /// mr more values behind the tile.
+  bool bytes = false, signedRows = false, rowSums = false;
 };
 llvm::SmallVector<mlir::Value> emitAccumulate(Kernel &k, const Accumulate &a, mlir::ValueRange acc);
 

@@ -1,0 +1,87 @@
+//===- ByteProduct.h - contractions of 8-bit integers -----------*- C++ -*-===//
+//
+// sum (x - xZero) (w - wZero) in i32 by the instruction that multiplies four unsigned bytes with four signed ones
+// and adds all four products to an i32 lane (VNNI's vpdpbusd; exact replacements where there is none). Four bytes
+// along the contracted dimension are one element of a panel, so tiles, panels and loops are those of 32-bit floats
+// with a quarter of the depth (Microkernel.h).
+//
+// Signed x is moved by 128 into the unsigned range, unsigned w by 128 into the signed one, and so are their zero
+// points; then
+//
+//   sum (x - xZero)(w - wZero) = sum x w  -  xZero sum (w - wZero)  -  wZero sum x
+//
+// The second term is known per column at compile time but for xZero and begins the accumulator with the bias. The
+// third is nothing where weights are symmetric, as they nearly always are; else the sums of rows are accumulated
+// beside the tile.
+//
+//===----------------------------------------------------------------------===//
+#ifndef NNOPT_LIB_CODEGEN_CPU_CONTRACTION_BYTEPRODUCT_H
+#define NNOPT_LIB_CODEGEN_CPU_CONTRACTION_BYTEPRODUCT_H
+
+#include "lib/codegen/cpu/contraction/Microkernel.h"
+
+namespace nnopt::cpu {
+
+/// acc + the sum of the four products of unsigned bytes of x with signed bytes of w, lane by lane; all vectors of i32.
+mlir::Value addByteProducts(Kernel &k, mlir::Value acc, mlir::Value x, mlir::Value w);
+/// An i32 whose lowest `count` bytes are `byte`, the others 0.
+mlir::Value byteMask(Kernel &k, int64_t count, uint8_t byte);
+/// `count` (1 to 4) bytes from row + 4 * index as an i32 with zeros above; signed ones are moved by 128.
+mlir::Value loadRowBytes(Kernel &k, mlir::Value row, Ix index, int64_t count, bool isSigned);
+
+/// The operands of an integer contraction; zero points may be null.
+struct ByteOperands {
+  mlir::Value x, w, xZero, wZero;
+};
+inline ByteOperands byteOperands(nn::ConvOp op) { return {op.getX(), op.getW(), op.getXZero(), op.getWZero()}; }
+inline ByteOperands byteOperands(nn::MatMulOp op) { return {op.getA(), op.getB(), op.getAZero(), op.getBZero()}; }
+
+class ByteProduct {
+public:
+  /// Bytes with constant weights, one zero point of x, constant zero points of w (one, or one for each column), an i32
+  /// bias, and a target with the instructions.
+  static bool matches(Lowering &lowering, const ByteOperands &operands, mlir::Value bias, mlir::Value result,
+                      mlir::Region &epilogue);
+
+  /// Reads operands; call before any loop. `source` describes the weights as for packPanels(); `tapsPerRun`
+  /// neighbouring taps are contracted as one run of channels.
+  ByteProduct(Kernel &k, const ByteOperands &operands, const PanelSource &source, int64_t tapsPerRun, const Tile &tile);
+
+  /// Steps (i32 elements of a panel) of one run of channels.
+  static int64_t steps(int64_t runBytes) { return llvm::divideCeil(runBytes, 4); }
+  /// Sets what emitAccumulate() needs to know.
+  void configure(Accumulate &accumulate) const;
+  /// Adds to the accumulators of a tile what they begin with besides the bias, and appends the row sums.
+  void start(llvm::SmallVectorImpl<mlir::Value> &acc, int64_t mr, Ix column, int64_t nv, llvm::ArrayRef<mlir::Value> masks);
+  /// Takes the row sums off again and subtracts their share.
+  void finish(llvm::SmallVectorImpl<mlir::Value> &acc, int64_t mr, Ix column, int64_t nv, llvm::ArrayRef<mlir::Value> masks);
+
+  /// The byte of x that stands for 0.
+  mlir::Value zeroByte();
+  /// `bytes` of them in memory.
+  mlir::Value zeroRow(int64_t bytes);
+
+  Buffer panels;
+  int64_t packedBytes = 0;
+
+private:
+  mlir::Value columnVector(const Buffer &buffer, Ix column, mlir::Value mask);
+
+  Kernel &k;
+  Tile tile;
+  bool signedRows;
+  /// The zero point of x as it is in memory, where it is known; else it is read.
+  std::optional<int64_t> knownZero;
+  Buffer zero;
+  /// Per column: sum of (w - wZero), times -xZero where that is known.
+  Buffer startTerm;
+  bool hasStartTerm = false;
+  /// Minus the zero point of x, moved, where it is not known.
+  mlir::Value negativeZero;
+  /// Per column: wZero; only where one is not 0.
+  std::optional<Buffer> weightZeros;
+};
+
+} // namespace nnopt::cpu
+
+#endif
