@@ -153,6 +153,21 @@ TEST(Npz, BadFiles) {
   EXPECT_FALSE(npz::read("", 0, "empty", arrays, error));
 }
 
+// Names and types with line breaks do not break the message into lines.
+TEST(Npz, ErrorsStayOnOneLine) {
+  TemporaryFile file;
+  writeZip(file.path, {{"a\nb.npy", npy(header("<f4", "(4,)"), "short")}});
+  npz::Arrays arrays;
+  std::string error;
+  EXPECT_FALSE(npz::read(file.path, arrays, error));
+  EXPECT_NE(error.find("array 'a?b'"), std::string::npos) << error;
+  EXPECT_EQ(error.find('\n'), std::string::npos) << error;
+  npz::Array array;
+  std::string bytes = npy(header("<f\n4", "(4,)"), "0123456789abcdef");
+  EXPECT_FALSE(npz::parseNpy(bytes.data(), bytes.size(), array, error));
+  EXPECT_EQ(error.find('\n'), std::string::npos) << error;
+}
+
 // A gigabyte of zeros that is claimed but not there costs no gigabyte.
 TEST(Npz, ClaimsAreNotBelieved) {
   TemporaryFile file;

@@ -36,6 +36,15 @@ std::string Array::typeName() const {
 
 namespace {
 
+/// Text of a file as it may stand in a message: control characters become question marks.
+std::string onOneLine(std::string text) {
+  for (char &c : text)
+    if (static_cast<unsigned char>(c) < ' ' || c == 127)
+      c = '?';
+  return text;
+}
+
+
 /// The header of an .npy file: {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }
 class HeaderParser {
 public:
@@ -182,7 +191,7 @@ bool parseHeader(const char *data, size_t size, Header &header, Array &array, st
     return false;
   }
   if (!parseDescr(descr, header.bigEndian, array.kind, array.width)) {
-    error = "unsupported element type '" + descr.substr(0, 20) + "'";
+    error = "unsupported element type '" + onOneLine(descr.substr(0, 20)) + "'";
     return false;
   }
   header.length = start + length;
@@ -306,11 +315,11 @@ bool readZip(zip_t *zip, const std::string &path, Arrays &arrays, std::string &e
     Array array;
     std::string reason;
     if (!readMember(zip, static_cast<zip_uint64_t>(i), array, reason)) {
-      error = path + ": array '" + name + "': " + reason;
+      error = path + ": array '" + onOneLine(name) + "': " + reason;
       return false;
     }
     if (!arrays.emplace(name, std::move(array)).second) {
-      error = path + ": array '" + name + "' is there twice";
+      error = path + ": array '" + onOneLine(name) + "' is there twice";
       return false;
     }
   }
