@@ -5,7 +5,7 @@
 dir=$build/fuzz
 configure "$dir" -DNNOPT_SANITIZE=address,undefined -DNNOPT_BUILD_FUZZERS=ON
 ninja -C "$dir" -j "$jobs" fuzzers
-export ASAN_OPTIONS=detect_container_overflow=0:detect_leaks=0:allocator_may_return_null=1
+export ASAN_OPTIONS=detect_container_overflow=0:allow_user_poisoning=0:detect_leaks=0:allocator_may_return_null=1
 export ASAN_SYMBOLIZER_PATH=/usr/lib/llvm-22/bin/llvm-symbolizer UBSAN_OPTIONS=print_stacktrace=1
 
 passed=0 failed=0
