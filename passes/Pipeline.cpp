@@ -22,7 +22,15 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end)
   func.addPass(createCSEPass());
   // Before constants fold: a transposed weight becomes a flag of its matmul, not another weight.
   func.addPass(createCleanupTransposes());
-  func.addPass(createFoldConstants());
+  // Weights stay integers until the operations that read them have had their chance; in a graph for other tools
+  // they stay what they are.
+  FoldConstantsOptions keepsQuantized;
+  keepsQuantized.keepDequantize = true;
+  func.addPass(createFoldConstants(keepsQuantized));
+  if (end != PipelineEnd::Graph) {
+    func.addPass(createRaiseQuantized());
+    func.addPass(createFoldConstants());
+  }
   func.addPass(createRaisePatterns());
   // Weights are rewritten before anything depends on their layout. Normalizations first: branches
   // are convolutions then; chains after branches: a merged sum is one link; shifts and scales that

@@ -25,8 +25,8 @@ int64_t bytesOf(Value v) {
 
 class ConstantFolder {
 public:
-  ConstantFolder(func::FuncOp func, int64_t maxGrowth)
-      : func(func), maxGrowth(maxGrowth), rewriter(func.getContext()) {}
+  ConstantFolder(func::FuncOp func, int64_t maxGrowth, bool keepDequantize)
+      : func(func), maxGrowth(maxGrowth), keepDequantize(keepDequantize), rewriter(func.getContext()) {}
 
   void fold(bool compile);
   int64_t direct = 0, evaluated = 0, kept = 0;
@@ -40,6 +40,7 @@ private:
 
   func::FuncOp func;
   int64_t maxGrowth;
+  bool keepDequantize;
   IRRewriter rewriter;
   /// Bytes of the constants a value is computed from, for constants and foldable operations.
   DenseMap<Value, int64_t> leafBytes;
@@ -48,7 +49,8 @@ private:
 /// Whether `op` can be computed at compile time; notes what it is computed from.
 bool ConstantFolder::isFoldable(Operation *op) {
   if (!isa<nn::ShapeFunction>(op) || isa<nn::IfOp, nn::LoopOp, nn::CustomOp>(op) || op->getNumOperands() == 0 ||
-      op->use_empty() || isa<nn::HostCall>(op) || nn::touchesHostValues(op))
+      op->use_empty() || isa<nn::HostCall>(op) || nn::touchesHostValues(op) ||
+      (keepDequantize && isa<nn::DequantizeOp>(op)))
     return false;
   int64_t leaves = 0;
   for (Value v : op->getOperands()) {
@@ -78,7 +80,7 @@ bool ConstantFolder::isFoldable(Operation *op) {
 void ConstantFolder::foldDirectly() {
   func.walk([&](Operation *op) {
     if (op->getNumResults() != 1 || op->getNumOperands() == 0 || !isa<nn::ShapeFunction>(op) ||
-        isa<nn::ConstantOp>(op) || nn::touchesHostValues(op))
+        isa<nn::ConstantOp>(op) || nn::touchesHostValues(op) || (keepDequantize && isa<nn::DequantizeOp>(op)))
       return;
     SmallVector<ElementsAttr> values;
     for (Value v : op->getOperands()) {
@@ -193,7 +195,7 @@ struct FoldConstantsPass : impl::FoldConstantsBase<FoldConstantsPass> {
   void runOnOperation() override {
     if (getOperation().isExternal())
       return;
-    ConstantFolder folder(getOperation(), maxGrowthBytes);
+    ConstantFolder folder(getOperation(), maxGrowthBytes, keepDequantize);
     folder.fold(compile);
     numDirect += folder.direct;
     numEvaluated += folder.evaluated;

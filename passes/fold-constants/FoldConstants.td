@@ -16,6 +16,7 @@ def FoldConstants : Pass<"fold-constants", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::nnopt::nn::NNDialect"];
   let options = [
     Option<"maxGrowthBytes", "max-growth-bytes", "int64_t", "1 << 20", "Smaller results may always grow">,
+    Option<"keepDequantize", "keep-dequantize", "bool", "false", "Leave nn.dequantize as it is">,
     Option<"compile", "compile", "bool", "true", "Compile and run what is not computed directly">
   ];
   let statistics = [

@@ -147,7 +147,17 @@ static void setTensorHead(pb::TensorProto &tensor, StringRef name, const nn::Con
 }
 
 /// Weights of the main graph are written from where they are; those of subgraphs are small.
+/// Whether a constant has a shape that only broadcasts: the rules of its users write it as a vector
+/// (ops/Quantization.cpp).
+static bool isBroadcastParameter(nn::ConstantOp op) {
+  return rankOf(op) > 1 && llvm::all_of(op->getUses(), [](OpOperand &use) {
+           return isa<nn::QuantizeOp, nn::DequantizeOp>(use.getOwner()) && use.getOperandNumber() > 0;
+         });
+}
+
 void Exporter::exportConstant(nn::ConstantOp op) {
+  if (isBroadcastParameter(op))
+    return;
   std::optional<nn::ConstantData> data = nn::ConstantData::get(op.getValue());
   if (!data)
     throw NoOnnxForm{"value", "its elements are not in this file (text elides large constants)"};

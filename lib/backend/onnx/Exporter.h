@@ -82,6 +82,7 @@ public:
   void finishAs(llvm::ArrayRef<std::string> values);
 
   //===--- Constants: initializers, one for each content -------------------===//
+  std::string constant(mlir::ElementsAttr value);
   std::string ints(llvm::ArrayRef<int64_t> values); ///< i64 [n]
   std::string scalar(int64_t value);                ///< i64 []
   std::string number(double value, mlir::Type type, llvm::ArrayRef<int64_t> shape = {});

@@ -132,6 +132,8 @@ void OpExport::finishAs(ArrayRef<std::string> values) {
 // Constants and common pieces
 //===----------------------------------------------------------------------===//
 
+std::string OpExport::constant(ElementsAttr value) { return exporter.constant(value); }
+
 std::string OpExport::ints(ArrayRef<int64_t> values) {
   return exporter.constant(nn::makeInts(op->getContext(), {int64_t(values.size())}, values));
 }

@@ -44,8 +44,15 @@ template <typename OpTy> std::pair<Names, Attrs> operands(OpExport &e, OpTy op) 
   if (!axis || (zero && axisOf(e, x, zero) != axis))
     e.unsupported("scale", "ONNX has one for the whole tensor, or one for each position along an axis whose size is known");
   auto shaped = [&](Value v) {
-    if (rankOf(v) == (*axis < 0 ? 0 : 1))
+    int64_t rank = *axis < 0 ? 0 : 1;
+    if (rankOf(v) == rank)
       return e.name(v);
+    if (auto constant = v.getDefiningOp<nn::ConstantOp>(); constant && rankOf(v) > 1) {
+      SmallVector<int64_t> shape(rank, tensorType(v).getNumElements());
+      auto type = RankedTensorType::get(shape, elementTypeOf(v));
+      if (auto data = nn::ConstantData::get(constant.getValue()))
+        return e.constant(nn::makeConstant(type, data->bytes(), "parameter"));
+    }
     return e.step("Reshape", {e.name(v), e.ints(*axis < 0 ? Ints() : Ints{-1})});
   };
   Names inputs = {e.name(x), shaped(scale)};

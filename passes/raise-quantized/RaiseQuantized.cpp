@@ -1,0 +1,348 @@
+//===- RaiseQuantized.cpp - linear operations on integers -----------------===//
+#include "passes/Passes.h"
+#include "passes/common/Rewrite.h"
+
+using namespace mlir;
+
+namespace nnopt {
+#define GEN_PASS_DEF_RAISEQUANTIZED
+#include "passes/Passes.h.inc"
+} // namespace nnopt
+
+namespace nnopt {
+namespace {
+
+constexpr StringLiteral kPass = "raise-quantized";
+
+//===----------------------------------------------------------------------===//
+// Parameters of a quantization
+//===----------------------------------------------------------------------===//
+
+/// A constant, through operations that only change its shape.
+static Value shapedConstant(Value v) {
+  while (isa_and_nonnull<nn::SqueezeOp, nn::UnsqueezeOp, nn::ReshapeOp, nn::FlattenOp>(v ? v.getDefiningOp() : nullptr))
+    v = v.getDefiningOp()->getOperand(0);
+  return isConstant(v) ? v : Value();
+}
+
+/// Scale and zero point of values: one each, or one for each position along `axis`.
+struct Parameters {
+  int64_t axis = -1;
+  std::vector<double> scales = {1}, zeros = {0};
+  Value zero; // an operand with the zero points, in its own shape; null: 0
+  bool operator==(const Parameters &o) const { return axis == o.axis && scales == o.scales && zeros == o.zeros; }
+};
+
+/// Reads the elements of `v`, which broadcasts to a value of rank `rank`; why not, or nothing.
+static std::string readAlongAxis(Value v, int64_t rank, int64_t &axis, std::vector<double> &numbers) {
+  Value constant = shapedConstant(v);
+  std::optional<std::vector<double>> read = constant ? numbersOf(constant) : std::nullopt;
+  if (!read)
+    return "a scale or zero point is not constant";
+  numbers = *read;
+  if (numbers.size() == 1)
+    return "";
+  ArrayRef<int64_t> shape = shapeOf(v);
+  for (auto [i, size] : llvm::enumerate(shape)) {
+    if (size == 1)
+      continue;
+    int64_t at = rank - int64_t(shape.size()) + int64_t(i);
+    if (size != int64_t(numbers.size()) || (axis >= 0 && axis != at))
+      return "scales differ along more than one dimension";
+    axis = at;
+  }
+  return "";
+}
+
+/// The parameters of nn.quantize or nn.dequantize of a value of rank `rank`; why not, or nothing.
+static std::string readParameters(Value scale, Value zero, int64_t rank, Parameters &p) {
+  std::string why = readAlongAxis(scale, rank, p.axis, p.scales);
+  if (why.empty() && zero)
+    why = readAlongAxis(zero, rank, p.axis, p.zeros);
+  if (why.empty() && llvm::any_of(p.scales, [](double s) { return !(s > 0) || std::isinf(s); }))
+    why = "a scale is not positive";
+  p.zero = zero;
+  // All equal is one.
+  for (std::vector<double> *numbers : {&p.scales, &p.zeros})
+    if (llvm::all_equal(*numbers))
+      numbers->resize(1);
+  return why;
+}
+
+/// A dequantized value of 8-bit integers.
+struct Dequantized {
+  Value q;
+  Parameters parameters;
+};
+
+static std::string readDequantized(Value v, Dequantized &d) {
+  auto op = v.getDefiningOp<nn::DequantizeOp>();
+  if (!op)
+    return "is not dequantized";
+  if (!elementTypeOf(op.getX()).isInteger(8))
+    return "does not come from 8-bit integers";
+  if (!op.getTo().isF32())
+    return "is not of 32-bit floats";
+  d.q = op.getX();
+  return readParameters(op.getScale(), op.getZeroPoint(), rankOf(op.getX()), d.parameters);
+}
+
+//===----------------------------------------------------------------------===//
+// Linear operations
+//===----------------------------------------------------------------------===//
+
+/// What follows the result: relu and clips with constant bounds, each read by the next one only, and a quantization by
+/// one scale.
+struct Requantization {
+  SmallVector<nn::ClipOp> clips;
+  nn::QuantizeOp quantize;
+  double scale = 1;
+};
+
+static std::optional<Requantization> findRequantization(Value v) {
+  Requantization r;
+  while (v.hasOneUse()) {
+    Operation *user = *v.user_begin();
+    if (auto quantize = dyn_cast<nn::QuantizeOp>(user)) {
+      auto scale = shapedConstant(quantize.getScale()) ? scalarOf(shapedConstant(quantize.getScale())) : std::nullopt;
+      if (quantize.getX() != v || !scale || !(*scale > 0) || std::isinf(*scale) || !isa<IntegerType>(quantize.getTo()) ||
+          !elementTypeOf(quantize.getScale()).isF32() || quantize.getPrecision().value_or(Float32Type::get(v.getContext())) !=
+                                                             Float32Type::get(v.getContext()))
+        return std::nullopt;
+      r.quantize = quantize;
+      r.scale = *scale;
+      return r;
+    }
+    if (auto clip = dyn_cast<nn::ClipOp>(user)) {
+      if (clip.getX() != v || !scalarOf(clip.getLo()) || !scalarOf(clip.getHi()))
+        return std::nullopt;
+      r.clips.push_back(clip);
+    } else if (!isa<nn::ReluOp>(user)) {
+      return std::nullopt;
+    }
+    v = user->getResult(0);
+  }
+  return std::nullopt;
+}
+
+class Raiser {
+public:
+  Raiser(FuncShapes &shapes, IRRewriter &rewriter) : shapes(shapes), rewriter(rewriter) {}
+
+  /// Makes `op` compute on integers. Returns why not; empty when it is done.
+  std::string raise(nn::LinearOp op);
+
+private:
+  Value numbers(ArrayRef<double> values, int64_t axis, int64_t rank, Location loc, StringRef name);
+
+  FuncShapes &shapes;
+  IRRewriter &rewriter;
+};
+
+/// A constant of one number, or of numbers along a dimension of a value of rank `rank`.
+Value Raiser::numbers(ArrayRef<double> values, int64_t axis, int64_t rank, Location loc, StringRef name) {
+  SmallVector<int64_t> shape;
+  if (values.size() > 1) {
+    shape.assign(rank - axis, 1);
+    shape[0] = values.size();
+  }
+  return makeNumbersOp(rewriter, loc, rewriter.getF32Type(), shape, values, name);
+}
+
+std::string Raiser::raise(nn::LinearOp op) {
+  auto conv = dyn_cast<nn::ConvOp>(op.getOperation());
+  auto matmul = dyn_cast<nn::MatMulOp>(op.getOperation());
+  if (!conv && !matmul)
+    return "only convolutions and matrix products have integer kernels";
+  Value result = op->getResult(0), bias = op.getBias();
+  if (!op.getEpilogue().empty() || !elementTypeOf(result).isF32())
+    return "it has an epilogue or is not of 32-bit floats";
+  Dequantized x, w;
+  std::string why = readDequantized(op.getActivation(), x);
+  if (!why.empty())
+    return "the activation: " + why;
+  why = readDequantized(op.getWeight(), w);
+  if (!why.empty())
+    return "the weights: " + why;
+  if (x.parameters.scales.size() != 1 || x.parameters.zeros.size() != 1)
+    return "the activation has a scale for each position along a dimension";
+  if (!isConstant(w.q))
+    return "the weights are not constant";
+  int64_t outAxis = op.getWeightOutAxis(), rank = rankOf(result), columnAxis = op.getOutChannelAxis();
+  if (w.parameters.axis >= 0 && w.parameters.axis != outAxis)
+    return "the weights have scales along a dimension that is summed over";
+
+  int64_t columns = outAxis >= 0 ? shapeOf(w.q)[outAxis] : 1;
+  std::vector<double> factors(w.parameters.scales);
+  for (double &factor : factors)
+    factor *= x.parameters.scales[0];
+
+  // A bias in units of the accumulator joins it.
+  Value accumulatorBias;
+  Location loc = op.getLoc();
+  rewriter.setInsertionPoint(op);
+  if (auto dequantize = bias ? bias.getDefiningOp<nn::DequantizeOp>() : nn::DequantizeOp()) {
+    Parameters p;
+    bool fits = elementTypeOf(dequantize.getX()).isSignlessInteger(32) &&
+                readParameters(dequantize.getScale(), dequantize.getZeroPoint(), 1, p).empty() && p.zeros == std::vector<double>{0};
+    for (int64_t i = 0; fits && i < columns; ++i) {
+      double want = factors[factors.size() == 1 ? 0 : i], is = p.scales[p.scales.size() == 1 ? 0 : i];
+      // Both are rounded to 32-bit floats.
+      fits = std::abs(is - want) <= 2e-7 * want;
+    }
+    if (fits)
+      accumulatorBias = dequantize.getX();
+  }
+
+  auto zeroOperand = [&](const Parameters &p, Value q) -> Value {
+    if (!p.zero || p.zeros == std::vector<double>{0})
+      return {};
+    auto ints = llvm::map_to_vector(p.zeros, [](double z) { return int8_t(int64_t(z)); });
+    SmallVector<int64_t> shape;
+    if (ints.size() > 1)
+      shape.push_back(ints.size());
+    auto type = RankedTensorType::get(shape, elementTypeOf(q));
+    ArrayRef<char> bytes(reinterpret_cast<const char *>(ints.data()), ints.size());
+    return nn::ConstantOp::create(rewriter, loc, nn::makeConstant(type, bytes, "zero_point"));
+  };
+  Value xZero = zeroOperand(x.parameters, x.q), wZero = zeroOperand(w.parameters, w.q);
+  Value sum;
+  Type i32 = untyped(rewriter.getI32Type());
+  if (conv)
+    sum = nn::ConvOp::create(rewriter, loc, i32, x.q, w.q, accumulatorBias, xZero, wZero, ValueRange(), conv.getStrides(),
+                             conv.getPads(), conv.getDilations(), conv.getGroup(), conv.getChannelsLast());
+  else
+    sum = nn::MatMulOp::create(rewriter, loc, i32, x.q, w.q, accumulatorBias, xZero, wZero, ValueRange(),
+                               matmul.getTransposeA(), matmul.getTransposeB());
+
+  std::optional<Requantization> requantization = findRequantization(result);
+  double unit = requantization ? requantization->scale : 1;
+  for (double &factor : factors)
+    factor /= unit;
+  Value y = nn::CastOp::create(rewriter, loc, untyped(rewriter.getF32Type()), sum, TypeAttr::get(rewriter.getF32Type()));
+  y = nn::MulOp::create(rewriter, loc, untyped(rewriter.getF32Type()), y, numbers(factors, columnAxis, rank, loc, "scale"));
+  if (bias && !accumulatorBias) {
+    // One number for each out channel, where it is not the last dimension as a column.
+    Value shaped = bias;
+    if (rank - columnAxis > 1 && shapeOf(bias) != ArrayRef<int64_t>{1}) {
+      auto axes = llvm::to_vector(llvm::seq<int64_t>(1, rank - columnAxis));
+      shaped = nn::UnsqueezeOp::create(rewriter, loc, untyped(rewriter.getF32Type()), bias, axes);
+    }
+    if (unit != 1)
+      shaped = nn::DivOp::create(rewriter, loc, untyped(rewriter.getF32Type()), shaped,
+                                 numbers({unit}, 0, 0, loc, "scale"));
+    y = nn::AddOp::create(rewriter, loc, untyped(rewriter.getF32Type()), y, shaped);
+  }
+  if (requantization) {
+    for (nn::ClipOp clip : requantization->clips) {
+      rewriter.setInsertionPoint(clip);
+      for (OpOperand *bound : {&clip.getLoMutable(), &clip.getHiMutable()}) {
+        Value scaled = numbers({*scalarOf(bound->get()) / unit}, 0, 0, clip.getLoc(), "bound");
+        rewriter.modifyOpInPlace(clip, [&] { bound->set(scaled); });
+      }
+    }
+    nn::QuantizeOp quantize = requantization->quantize;
+    rewriter.setInsertionPoint(quantize);
+    Value one = numbers({1}, 0, 0, quantize.getLoc(), "one");
+    rewriter.modifyOpInPlace(quantize, [&] { quantize.getScaleMutable().assign(one); });
+  }
+  rewriter.replaceOp(op, y);
+  return "";
+}
+
+//===----------------------------------------------------------------------===//
+// Movement
+//===----------------------------------------------------------------------===//
+
+/// Operands of an operation that only moves elements or chooses the largest; none for others.
+static SmallVector<OpOperand *> movedOperands(Operation *op) {
+  if (auto concat = dyn_cast<nn::ConcatOp>(op))
+    return llvm::map_to_vector(concat.getInputsMutable(), [](OpOperand &o) { return &o; });
+  if (isa<nn::ReshapeOp, nn::TransposeOp, nn::SliceOp, nn::SqueezeOp, nn::UnsqueezeOp, nn::FlattenOp>(op))
+    return {&op->getOpOperand(0)};
+  if (auto pool = dyn_cast<nn::MaxPoolOp>(op); pool && (!pool.getIndices() || pool.getIndices().use_empty()))
+    return {&op->getOpOperand(0)};
+  return {};
+}
+
+/// quantize(move(dequantize(q))) with equal parameters is move(q); quantize(dequantize(q)) is q.
+static bool moveIntegers(nn::QuantizeOp quantize, IRRewriter &rewriter) {
+  Parameters to;
+  Value x = quantize.getX();
+  if (!readParameters(quantize.getScale(), quantize.getZeroPoint(), rankOf(x), to).empty() || to.axis >= 0)
+    return false;
+  auto integers = [&](Value v) -> Value {
+    Dequantized d;
+    if (!readDequantized(v, d).empty() || !(d.parameters == to) || elementTypeOf(d.q) != quantize.getTo())
+      return {};
+    return d.q;
+  };
+  if (Value q = integers(x)) {
+    rewriter.replaceOp(quantize, q);
+    return true;
+  }
+  Operation *move = x.getDefiningOp();
+  SmallVector<OpOperand *> operands = move ? movedOperands(move) : SmallVector<OpOperand *>();
+  if (operands.empty() || !x.hasOneUse())
+    return false;
+  IRMapping mapping;
+  for (OpOperand *operand : operands) {
+    Value q = integers(operand->get());
+    if (!q)
+      return false;
+    mapping.map(operand->get(), q);
+  }
+  rewriter.setInsertionPoint(quantize);
+  OperationState state(move->getLoc(), move->getName());
+  for (Value operand : move->getOperands())
+    state.operands.push_back(mapping.lookupOrDefault(operand));
+  for (Type type : move->getResultTypes())
+    state.types.push_back(cast<RankedTensorType>(type).clone(type == x.getType() ? quantize.getTo() : nn::elementTypeOf(type)));
+  state.attributes.assign(move->getAttrs().begin(), move->getAttrs().end());
+  Operation *moved = rewriter.create(state);
+  rewriter.replaceOp(quantize, moved->getResult(0));
+  return true;
+}
+
+struct RaiseQuantizedPass : impl::RaiseQuantizedBase<RaiseQuantizedPass> {
+  void runOnOperation() override {
+    FuncShapes shapes(getOperation());
+    if (failed(shapes.infer()))
+      return signalPassFailure();
+    IRRewriter rewriter(&getContext(), &shapes);
+    SmallVector<nn::LinearOp> linears;
+    SmallVector<nn::QuantizeOp> quantizes;
+    getOperation().walk([&](Operation *op) {
+      if (auto linear = dyn_cast<nn::LinearOp>(op))
+        linears.push_back(linear);
+      if (auto quantize = dyn_cast<nn::QuantizeOp>(op))
+        quantizes.push_back(quantize);
+    });
+    Raiser raiser(shapes, rewriter);
+    for (nn::LinearOp linear : linears) {
+      bool quantized = linear.getActivation().getDefiningOp<nn::DequantizeOp>() ||
+                       linear.getWeight().getDefiningOp<nn::DequantizeOp>();
+      if (!quantized)
+        continue;
+      Location loc = linear.getLoc();
+      std::string why = raiser.raise(linear);
+      if (why.empty()) {
+        ++numRaised;
+        passedRemark(loc, kPass, "raised") << remark::add("computes on integers");
+      } else {
+        missedRemark(loc, kPass, "not-raised") << remark::reason("{0}", why);
+      }
+    }
+    for (nn::QuantizeOp quantize : quantizes) {
+      Location loc = quantize.getLoc();
+      if (moveIntegers(quantize, rewriter)) {
+        ++numMoved;
+        passedRemark(loc, kPass, "moved") << remark::add("moves integers");
+      }
+    }
+    eraseDeadOps(getOperation(), rewriter);
+  }
+};
+
+} // namespace
+} // namespace nnopt

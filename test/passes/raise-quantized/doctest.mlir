@@ -1,0 +1,62 @@
+// Convolutions and matrix products of dequantized operands compute on integers.
+// RUN: nnopt-opt --raise-quantized --split-input-file %s | FileCheck %s
+
+// The scale of the result is part of the multiplication; the bias, quantized with the scales of both, joins the sum.
+// CHECK-LABEL: func.func @conv
+func.func @conv(%q: tensor<1x2x8x8xui8>) -> tensor<1x3x8x8xui8> {
+  // CHECK: %[[SUM:.*]] = nn.conv %arg0, %{{.*}} bias %{{.*}} x_zero %{{.*}} {{.*}}pads = array<i64: 1, 1, 1, 1>{{.*}} : (tensor<1x2x8x8xui8>, tensor<3x2x3x3xi8>, tensor<3xi32>, tensor<ui8>) -> tensor<1x3x8x8xi32>
+  // CHECK: %[[FLOAT:.*]] = nn.cast %[[SUM]] {to = f32}
+  // CHECK: %[[SCALED:.*]] = nn.mul %[[FLOAT]], %{{.*}} : (tensor<1x3x8x8xf32>, tensor<3x1x1xf32>)
+  // CHECK: %[[RELU:.*]] = nn.relu %[[SCALED]]
+  // CHECK: nn.quantize %[[RELU]], %[[ONE:.*]], %{{.*}} {to = ui8}
+  %sx = nn.constant dense<0.5> : tensor<f32>
+  %zx = nn.constant dense<7> : tensor<ui8>
+  %w = nn.constant dense<3> : tensor<3x2x3x3xi8>
+  %sw = nn.constant dense<[[[[0.25]]], [[[0.5]]], [[[1.0]]]]> : tensor<3x1x1x1xf32>
+  %zw = nn.constant dense<0> : tensor<3x1x1x1xi8>
+  %b = nn.constant dense<[10, 20, 30]> : tensor<3xi32>
+  %sb = nn.constant dense<[0.125, 0.25, 0.5]> : tensor<3xf32>
+  %sy = nn.constant dense<2.0> : tensor<f32>
+  %zy = nn.constant dense<0> : tensor<ui8>
+  %x = nn.dequantize %q, %sx, %zx {to = f32} : (tensor<1x2x8x8xui8>, tensor<f32>, tensor<ui8>) -> tensor<1x2x8x8xf32>
+  %v = nn.dequantize %w, %sw, %zw {to = f32} : (tensor<3x2x3x3xi8>, tensor<3x1x1x1xf32>, tensor<3x1x1x1xi8>) -> tensor<3x2x3x3xf32>
+  %bias = nn.dequantize %b, %sb {to = f32} : (tensor<3xi32>, tensor<3xf32>) -> tensor<3xf32>
+  %y = nn.conv %x, %v bias %bias {strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>, group = 1 : i64} : (tensor<1x2x8x8xf32>, tensor<3x2x3x3xf32>, tensor<3xf32>) -> tensor<1x3x8x8xf32>
+  %r = nn.relu %y : (tensor<1x3x8x8xf32>) -> tensor<1x3x8x8xf32>
+  %o = nn.quantize %r, %sy, %zy {to = ui8} : (tensor<1x3x8x8xf32>, tensor<f32>, tensor<ui8>) -> tensor<1x3x8x8xui8>
+  return %o : tensor<1x3x8x8xui8>
+}
+
+// -----
+
+// A bias in floats is added behind the multiplication; a result that is not quantized has the scales of the operands.
+// CHECK-LABEL: func.func @matmul
+func.func @matmul(%q: tensor<?x4xi8>, %bias: tensor<3xf32>) -> tensor<?x3xf32> {
+  // CHECK: %[[SUM:.*]] = nn.matmul %arg0, %{{.*}} b_zero %{{.*}} {transpose_b} : (tensor<?x4xi8>, tensor<3x4xi8>, tensor<3xi8>) -> tensor<?x3xi32>
+  // CHECK: %[[SCALED:.*]] = nn.mul {{.*}} : (tensor<?x3xf32>, tensor<f32>)
+  // CHECK: nn.add %[[SCALED]], %arg1
+  %sx = nn.constant dense<0.5> : tensor<f32>
+  %w = nn.constant dense<3> : tensor<3x4xi8>
+  %sw = nn.constant dense<0.25> : tensor<f32>
+  %zw = nn.constant dense<[[1], [2], [3]]> : tensor<3x1xi8>
+  %x = nn.dequantize %q, %sx {to = f32} : (tensor<?x4xi8>, tensor<f32>) -> tensor<?x4xf32>
+  %v = nn.dequantize %w, %sw, %zw {to = f32} : (tensor<3x4xi8>, tensor<f32>, tensor<3x1xi8>) -> tensor<3x4xf32>
+  %y = nn.matmul %x, %v bias %bias {transpose_b} : (tensor<?x4xf32>, tensor<3x4xf32>, tensor<3xf32>) -> tensor<?x3xf32>
+  return %y : tensor<?x3xf32>
+}
+
+// -----
+
+// Between equal parameters integers are moved, and what only goes to and fro disappears.
+// CHECK-LABEL: func.func @movement
+func.func @movement(%q: tensor<2x4x4x8xui8>) -> (tensor<2x8x4x4xui8>, tensor<2x4x4x8xui8>) {
+  // CHECK: %[[T:.*]] = nn.transpose %arg0 {{.*}} : (tensor<2x4x4x8xui8>) -> tensor<2x8x4x4xui8>
+  // CHECK: return %[[T]], %arg0
+  %s = nn.constant dense<0.5> : tensor<f32>
+  %z = nn.constant dense<7> : tensor<ui8>
+  %x = nn.dequantize %q, %s, %z {to = f32} : (tensor<2x4x4x8xui8>, tensor<f32>, tensor<ui8>) -> tensor<2x4x4x8xf32>
+  %t = nn.transpose %x {perm = array<i64: 0, 3, 1, 2>} : (tensor<2x4x4x8xf32>) -> tensor<2x8x4x4xf32>
+  %a = nn.quantize %t, %s, %z {to = ui8} : (tensor<2x8x4x4xf32>, tensor<f32>, tensor<ui8>) -> tensor<2x8x4x4xui8>
+  %b = nn.quantize %x, %s, %z {to = ui8} : (tensor<2x4x4x8xf32>, tensor<f32>, tensor<ui8>) -> tensor<2x4x4x8xui8>
+  return %a, %b : tensor<2x8x4x4xui8>, tensor<2x4x4x8xui8>
+}
