@@ -9,18 +9,16 @@ compiled at --opt=0, by default, and by default without VNNI (x86-64-v3). Operan
 scales are powers of two, so that many results are ties. Every element has to be equal.
 Ends with `N passed, N failed`; exit code 1 if any case fails.
 """
-import argparse
 import os
 import random
 import sys
-import tempfile
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from ops_contraction import channels, conv_numpy, nnopt  # noqa: E402
+from ops_contraction import channels, conv_numpy, nnopt, seeds, target_argument  # noqa: E402
 
 TYPES = {np.uint8: TensorProto.UINT8, np.int8: TensorProto.INT8, np.int32: TensorProto.INT32, np.float32: TensorProto.FLOAT}
 
@@ -173,13 +171,13 @@ def qlinear_conv(case):
 KINDS = {"matmul": matmul_integer, "qmatmul": qlinear_matmul, "conv": conv_integer, "qconv": qlinear_conv}
 
 
-def run(seed, kind, folder, target):
+def run(seed, kind, folder, arguments):
     """What is wrong with one case, as messages."""
     case = Case(seed * 7919 + sorted(KINDS).index(kind))
     model, out = os.path.join(folder, "model.onnx"), os.path.join(folder, "model.so")
     case.save(model, KINDS[kind](case))
     errors = []
-    for flags in (["--opt=0"], [f"--target={target}"], ["--target=x86-64-v3"]):
+    for flags in (["--opt=0"], [f"--target={arguments.target}"], ["--target=x86-64-v3"]):
         title = f"{kind} seed {seed} {' '.join(flags)}{' dynamic' if case.dynamic else ''}: {case.text}"
         try:
             nnopt.compile(model, out, ["--quiet", *flags])
@@ -195,24 +193,5 @@ def run(seed, kind, folder, target):
     return errors
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=12, help="cases of each kind")
-    parser.add_argument("--only", choices=sorted(KINDS))
-    parser.add_argument("--target", default="native")
-    arguments = parser.parse_args()
-    passed = failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for kind in [arguments.only] if arguments.only else KINDS:
-            for seed in range(arguments.seed, arguments.seed + arguments.count):
-                errors = run(seed, kind, folder, arguments.target)
-                for error in errors:
-                    print(error, flush=True)
-                passed, failed = passed + (not errors), failed + bool(errors)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(seeds.main(__doc__, KINDS, 12, run, target_argument))

@@ -6,12 +6,10 @@ Every case is a small ONNX model that is compiled at --opt=0 (plain loops) and b
 sizes that are fixed and for sizes that are known only at run time. The largest error relative to the result's
 scale may be 1e-5 (1e-12 for double). Exit code 1 if any case fails.
 """
-import argparse
 import itertools
 import os
 import random
 import sys
-import tempfile
 
 import numpy as np
 import onnx
@@ -19,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import nnopt  # noqa: E402
+import seeds  # noqa: E402
 
 TYPES = {np.float32: TensorProto.FLOAT, np.float64: TensorProto.DOUBLE}
 
@@ -342,7 +341,7 @@ def attention(case):
 KINDS = {"attention": attention, "matmul": matmul, "conv": convolution, "winograd": winograd, "residual": residual, "deep": deep, "conv_transpose": transposed, "einsum": einsum}
 
 
-def run(seed, kind, folder, flags):
+def run(seed, kind, folder, arguments):
     """Errors of one case: a list of messages, empty when all is well."""
     rng = random.Random(seed * 7919 + len(kind))
     case = Case(rng, np.float64 if rng.random() < 0.1 else np.float32)
@@ -357,7 +356,7 @@ def run(seed, kind, folder, flags):
         out = os.path.join(folder, "model.so")
         title = f"{kind} seed {seed} {opt} {case.dtype.__name__}{' dynamic' if case.dynamic else ''}: {case.text}"
         try:
-            nnopt.compile(model, out, ["--quiet", *opt, *flags])
+            nnopt.compile(model, out, ["--quiet", *opt, f"--target={arguments.target}"])
             for threads in (1, 3):
                 with nnopt.Session(out, threads) as session:
                     got = session.run(None, case.feeds)[0]
@@ -370,24 +369,9 @@ def run(seed, kind, folder, flags):
     return errors
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=20, help="cases of each kind")
-    parser.add_argument("--only", choices=sorted(KINDS))
+def target_argument(parser):
     parser.add_argument("--target", default="native")
-    arguments = parser.parse_args()
-    passed = failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for kind in [arguments.only] if arguments.only else KINDS:
-            for seed in range(arguments.seed, arguments.seed + arguments.count):
-                errors = run(seed, kind, folder, [f"--target={arguments.target}"])
-                for error in errors:
-                    print(error, flush=True)
-                passed, failed = passed + (not errors), failed + bool(errors)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(seeds.main(__doc__, KINDS, 20, run, target_argument))

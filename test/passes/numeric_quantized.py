@@ -6,11 +6,9 @@
 Every scale is a power of two and sums stay below 2^24, so that 32-bit floats are exact whatever the order: the default
 artifact has to give the same integers as --opt=0, which computes in floats. Ends with `N passed, N failed`.
 """
-import argparse
 import os
 import random
 import sys
-import tempfile
 
 import numpy as np
 import onnx
@@ -18,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import nnopt  # noqa: E402
+import seeds  # noqa: E402
 
 TYPES = {np.uint8: TensorProto.UINT8, np.int8: TensorProto.INT8}
 
@@ -128,7 +127,7 @@ class Network:
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
 
 
-def run(seed, folder):
+def run(seed, _, folder, arguments):
     network = Network(seed)
     model, out = os.path.join(folder, "model.onnx"), os.path.join(folder, "model.so")
     network.build(model)
@@ -139,28 +138,12 @@ def run(seed, folder):
             with nnopt.Session(out, 2) as session:
                 results.append(session.run(None, {"x": network.feed})[0])
         except RuntimeError as e:
-            return f"seed {seed} {flags} {network.text}: {e}"
+            return [f"seed {seed} {flags} {network.text}: {e}"]
         if (results[-1] != results[0]).any():
             count = (results[-1] != results[0]).sum()
-            return f"seed {seed} {flags} {network.text}: {count} of {results[0].size} differ"
-    return None
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=30)
-    arguments = parser.parse_args()
-    failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(arguments.seed, arguments.seed + arguments.count):
-            error = run(seed, folder)
-            if error:
-                print(error, flush=True)
-                failed += 1
-    print(f"{arguments.count - failed} passed, {failed} failed")
-    return 1 if failed else 0
+            return [f"seed {seed} {flags} {network.text}: {count} of {results[0].size} differ"]
+    return []
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(seeds.main(__doc__, ["network"], 30, run))
