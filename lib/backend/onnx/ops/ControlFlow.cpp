@@ -21,6 +21,12 @@ void exportIf(OpExport &e, nn::IfOp op) {
 
 void exportLoop(OpExport &e, nn::LoopOp op) {
   Names inputs = {op.getTripCount() ? e.shape(op.getTripCount()) : "", e.name(op.getCondition())};
+  if (op.getCarried().empty()) {
+    // Three inputs at least before opset 11, two since; absent ones at the end do not count.
+    e.need(11);
+    if (!op.getCondition())
+      inputs[1] = e.number(1, IntegerType::get(op.getContext(), 1));
+  }
   for (Value v : op.getCarried())
     inputs.push_back(e.name(v));
   Attrs attrs = {graphAttr(e, "body", op.getBody())};

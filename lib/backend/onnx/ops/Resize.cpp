@@ -20,6 +20,18 @@ bool isUpsample(OpExport &e, nn::ResizeOp op) {
   return op.getNearest() == (shrinks ? nn::NearestMode::ceil : nn::NearestMode::floor);
 }
 
+/// Whether floor(dimension * scale), as Resize computes sizes from scales, gives the result's.
+bool scalesGiveSizes(OpExport &e, nn::ResizeOp op) {
+  auto scales = e.numbers(op.getScales());
+  RankedTensorType x = tensorType(op.getX()), y = tensorType(op.getResult());
+  if (!scales || !x.hasStaticShape() || !y.hasStaticShape() || int64_t(scales->size()) != x.getRank())
+    return false;
+  for (auto [scale, from, to] : llvm::zip(*scales, x.getShape(), y.getShape()))
+    if (int64_t(std::floor(float(from) * float(scale))) != to)
+      return false;
+  return true;
+}
+
 void exportResize(OpExport &e, nn::ResizeOp op) {
   StringRef mode = nn::stringifyResizeMode(op.getMode());
   std::string x = e.name(op.getX()), scales = e.name(op.getScales());
@@ -40,8 +52,10 @@ void exportResize(OpExport &e, nn::ResizeOp op) {
   e.need(op.getCoordinates() == nn::CoordinateMode::half_pixel_symmetric ? 19 : op.getAntialias() ? 18 : 11);
   if (op.getCoordinates() == nn::CoordinateMode::tf_half_pixel_for_nn && e.opset() > 12)
     e.unsupported("coordinates", "tf_half_pixel_for_nn ends with opset 12");
-  if (op.getScales() && op.getSizes())
-    e.unsupported("operands", "ONNX takes scales or sizes");
+  // keep_aspect_ratio_policy was resolved to scales, and sizes that follow from them up to rounding.
+  bool sizesFollow = op.getScales() && op.getSizes() && scalesGiveSizes(e, op);
+  if (op.getScales() && op.getSizes() && !sizesFollow)
+    e.unsupported("operands", "ONNX takes scales or sizes, and these scales do not give these sizes");
   Attrs attrs = {stringAttr("mode", mode),
                  stringAttr("coordinate_transformation_mode", nn::stringifyCoordinateMode(op.getCoordinates()))};
   // Attributes of other modes too, where an exporter has set them: the import of the export is the same graph.
@@ -57,7 +71,7 @@ void exportResize(OpExport &e, nn::ResizeOp op) {
     attrs.push_back(floatAttr("extrapolation_value", value));
   // Operands that are not used are empty tensors before opset 13, and may be absent since.
   std::string none = e.opset() >= 13 ? "" : e.number(0, Float32Type::get(op.getContext()), {0});
-  std::string sizes = op.getSizes() ? e.shape(op.getSizes()) : "";
+  std::string sizes = op.getSizes() && !sizesFollow ? e.shape(op.getSizes()) : "";
   std::string roi = op.getRoi() ? e.name(op.getRoi()) : none;
   e.finish("Resize", {x, roi, op.getScales() ? scales : none, sizes}, std::move(attrs));
 }
