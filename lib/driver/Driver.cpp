@@ -402,6 +402,8 @@ int Compilation::run() {
                         {"target", target.name},
                         {"opt", std::to_string(options.optLevel)},
                         {"model", llvm::sys::path::filename(options.model).str()}};
+  if (module.walk([](nn::QuantizeOp) { return WalkResult::interrupt(); }).wasInterrupted())
+    codegen.properties.push_back({"quantizes", "yes"});
   if (options.emit == EmitKind::LLVM)
     codegen.compile.kind = cpu::CodeKind::LLVMIR;
   if (options.emit == EmitKind::Asm)

@@ -32,7 +32,8 @@ public:
   /// Compiles the model at --opt=0 and runs it; prints what went wrong.
   int prepare(const DriverOptions &options);
   /// Runs an artifact on the same inputs and compares every output: |a - b| <= 1e-3 |b| + 1e-5 scale,
-  /// where scale is the largest |b| of the output. Prints a line per output to `log`.
+  /// where scale is the largest |b| of the output; of models with quantizations the root mean square error counts.
+  /// Prints a line per output to `log`.
   int compare(llvm::StringRef artifact, llvm::raw_ostream &log);
 
 private:
