@@ -53,6 +53,8 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end)
     func.addPass(createCSEPass());
     return;
   }
+  // ONNX has no grouped product.
+  func.addPass(createGroupExperts());
   func.addPass(createMergeSharedInput());
   func.addPass(createConvertLayout());
   func.addPass(createCSEPass());

@@ -94,6 +94,8 @@ def NN_RoundMode : NN_Enum<"RoundMode", "Rounding to a power of two (f8E8M0FNU)"
 def NN_RoundModeAttr : EnumAttr<NN_Dialect, NN_RoundMode, "round_mode"> { let assemblyFormat = "`<` $value `>`"; }
 def NN_Direction : NN_Enum<"Direction", "Direction of a recurrent cell", ["forward", "reverse", "bidirectional"]>;
 def NN_DirectionAttr : EnumAttr<NN_Dialect, NN_Direction, "direction"> { let assemblyFormat = "`<` $value `>`"; }
+def NN_EmptyRows : NN_Enum<"EmptyRows", "What attention gives where no key takes part", ["nan", "nan_to_zero", "zero"]>;
+def NN_EmptyRowsAttr : EnumAttr<NN_Dialect, NN_EmptyRows, "empty_rows"> { let assemblyFormat = "`<` $value `>`"; }
 
 def NN_Distribution : NN_Enum<"Distribution", "Of random numbers", ["uniform", "normal"]>;
 def NN_DistributionAttr : EnumAttr<NN_Dialect, NN_Distribution, "distribution"> { let assemblyFormat = "`<` $value `>`"; }
@@ -127,6 +129,11 @@ class NN_ElementwiseOp<string mnemonic, list<Trait> traits = []>
 /// A contraction with weight, bias and epilogue.
 class NN_LinearOpBase<string mnemonic>
     : NN_Op<mnemonic, [IsolatedFromAbove, AttrSizedOperandSegments,
-                       DeclareOpInterfaceMethods<NN_LinearOp, ["getGroups", "areGroupsAlongWeightOut"]>]>;
+                       DeclareOpInterfaceMethods<NN_LinearOp, ["getGroups", "areGroupsAlongWeightOut"]>]> {
+  let extraClassDeclaration = [{
+    /// The type of the first result.
+    ::mlir::RankedTensorType getType() { return getResult().getType(); }
+  }];
+}
 
 #endif

@@ -10,7 +10,8 @@ include "dialects/nn/NNBase.td"
 
 /// Contractions end in an epilogue: the region's arguments are the accumulated element (with the
 /// bias added) and one element of each of `epilogue_args`, which broadcast to the result's shape;
-/// `nn.yield` returns the result element. An empty region is the identity.
+/// `nn.yield` returns the result element, and the one of `second`, where there is a second result (a sum that a
+/// skip reads too, and its normalization). An empty region is the identity.
 def NN_ConvOp : NN_LinearOpBase<"conv"> {
   let summary = "N-dimensional convolution (cross-correlation), grouped, with bias and epilogue.";
   let description = [{
@@ -23,7 +24,7 @@ def NN_ConvOp : NN_LinearOpBase<"conv"> {
                        Optional<NN_Tensor>:$w_zero, Variadic<NN_Tensor>:$epilogue_args,
                        DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads, DenseI64ArrayAttr:$dilations,
                        I64Attr:$group, UnitAttr:$channels_last);
-  let results = (outs NN_Tensor:$result);
+  let results = (outs NN_Tensor:$result, Optional<NN_Tensor>:$second);
   let regions = (region AnyRegion:$epilogue);
   let assemblyFormat = [{
     $x `,` $w (`bias` $bias^)? (`x_zero` $x_zero^)? (`w_zero` $w_zero^)? (`epilogue` `(` $epilogue_args^ `)`)? attr-dict `:`
@@ -36,7 +37,7 @@ def NN_ConvTransposeOp : NN_LinearOpBase<"conv_transpose"> {
   let arguments = (ins NN_Tensor:$x, NN_Tensor:$w, Optional<NN_Tensor>:$bias, Variadic<NN_Tensor>:$epilogue_args,
                        DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads, DenseI64ArrayAttr:$dilations,
                        DenseI64ArrayAttr:$output_padding, I64Attr:$group, UnitAttr:$channels_last);
-  let results = (outs NN_Tensor:$result);
+  let results = (outs NN_Tensor:$result, Optional<NN_Tensor>:$second);
   let regions = (region AnyRegion:$epilogue);
   let assemblyFormat = [{
     $x `,` $w (`bias` $bias^)? (`epilogue` `(` $epilogue_args^ `)`)? attr-dict `:`
@@ -55,13 +56,23 @@ def NN_MatMulOp : NN_LinearOpBase<"matmul"> {
   let arguments = (ins NN_Tensor:$a, NN_Tensor:$b, Optional<NN_Tensor>:$bias, Optional<NN_Tensor>:$a_zero,
                        Optional<NN_Tensor>:$b_zero, Variadic<NN_Tensor>:$epilogue_args,
                        UnitAttr:$transpose_a, UnitAttr:$transpose_b);
-  let results = (outs NN_Tensor:$result);
+  let results = (outs NN_Tensor:$result, Optional<NN_Tensor>:$second);
   let regions = (region AnyRegion:$epilogue);
   let assemblyFormat = [{
     $a `,` $b (`bias` $bias^)? (`a_zero` $a_zero^)? (`b_zero` $b_zero^)? (`epilogue` `(` $epilogue_args^ `)`)? attr-dict `:`
     functional-type(operands, results) ($epilogue^)?
   }];
   let hasVerifier = 1;
+}
+def NN_GroupedMatMulOp : NN_Op<"grouped_matmul"> {
+  let summary = "Each row times the matrices that are chosen for it: the experts of a mixture.";
+  let description = [{
+    result[i, j] = w[group[i, j]] x[i] for x [rows, k], or w[group[i, j]] x[i, j] for x [rows, choices, k], with
+    w [groups, n, k] and group [rows, choices] within [0, groups). Only matrices that are chosen are read
+    (mixtures of experts: Shazeer et al. 2017, section 2; the grouped product: Gale et al. 2022, section 4).
+  }];
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$w, NN_ShapeTensor:$group);
+  let results = (outs NN_Tensor:$result);
 }
 def NN_InverseOp : NN_Op<"inverse"> {
   let summary = "Inverses of the square matrices in the last two dimensions.";
@@ -84,17 +95,28 @@ def NN_AttentionOp : NN_Op<"attention"> {
     The heads of q are a multiple of those of k and v (grouped-query attention). The mask is bool
     (true: take part) or added, and broadcasts to [batch, heads, q, k]. `causal` lets position i see
     positions up to i + (keys - queries when `causal_from_end` is set, else 0). `softcap` > 0 applies softcap * tanh(s / softcap).
-    Scores that a bool mask leaves out become `mask_value`, where that is set, instead of -infinity. A row of
-    probabilities that is NaN, as when no key takes part, counts as zeros when `nan_to_zero` is set. With
-    `zero_empty` a row that sees no key is 0, and what a mask excludes does not matter even where it is NaN.
+    Scores that a bool mask leaves out become `mask_value`, where that is set, instead of -infinity.
+    `empty_rows` says what a row is in which no key takes part: the NaN of softmax (`nan`), zeros, as every row
+    of probabilities that is NaN (`nan_to_zero`), or 0, where what a mask excludes does not matter even if it is
+    NaN (`zero`).
     Operands narrower than f32 are rounded where the function body of ONNX Attention rounds: q and k scaled by
     sqrt(scale), the scores after each step, the probabilities, and the steps of softmax unless `wide_softmax`
     is set (then they are f32). Sums are f32.
   }];
   let arguments = (ins NN_Tensor:$q, NN_Tensor:$k, NN_Tensor:$v, Optional<NN_Tensor>:$mask,
                        F64Attr:$scale, UnitAttr:$causal, UnitAttr:$causal_from_end, DefaultValuedAttr<F64Attr, "0.0">:$softcap,
-                       OptionalAttr<F64Attr>:$mask_value, UnitAttr:$nan_to_zero, UnitAttr:$zero_empty,
-                       UnitAttr:$wide_softmax);
+                       OptionalAttr<F64Attr>:$mask_value,
+                       DefaultValuedAttr<NN_EmptyRowsAttr, "::nnopt::nn::EmptyRows::nan">:$empty_rows, UnitAttr:$wide_softmax);
+  let results = (outs NN_Tensor:$result);
+}
+def NN_RotaryOp : NN_Op<"rotary"> {
+  let summary = "Rotary position embedding: pairs of elements turned by angles.";
+  let description = [{
+    Pair i of the last dimension, of even size d, is elements (i, i + d / 2), or (2 i, 2 i + 1) when `interleaved`
+    is set; (a, b) becomes (a cos - b sin, b cos + a sin) (Su et al. 2021, equation 34). cos and sin broadcast to
+    x but for their last dimension: it has d / 2 elements, one for each pair, or d, one for each element.
+  }];
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$cos, NN_Tensor:$sin, UnitAttr:$interleaved);
   let results = (outs NN_Tensor:$result);
 }
 def NN_LinearAttentionOp : NN_Op<"linear_attention", [AttrSizedOperandSegments]> {

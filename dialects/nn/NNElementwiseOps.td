@@ -39,7 +39,6 @@ def NN_ReluOp : NN_UnaryOp<"relu"> { let summary = "max(x, 0); NaN stays NaN."; 
 def NN_SoftplusOp : NN_UnaryOp<"softplus"> { let summary = "log(1 + e^x), without overflow for large x."; }
 def NN_SoftsignOp : NN_UnaryOp<"softsign"> { let summary = "x / (1 + |x|)."; }
 def NN_ReciprocalOp : NN_UnaryOp<"reciprocal"> { let summary = "1 / x."; }
-def NN_SiluOp : NN_UnaryOp<"silu"> { let summary = "x * sigmoid(x)."; }
 def NN_MishOp : NN_UnaryOp<"mish"> { let summary = "x * tanh(softplus(x))."; }
 def NN_HardSwishOp : NN_UnaryOp<"hard_swish"> { let summary = "x * max(0, min(1, x / 6 + 0.5))."; }
 def NN_IsNaNOp : NN_UnaryOp<"is_nan"> { let summary = "Whether x is NaN."; }
@@ -49,6 +48,10 @@ def NN_BitwiseNotOp : NN_UnaryOp<"bitwise_not"> { let summary = "Complement of e
 def NN_GeluOp : NN_UnaryOp<"gelu"> {
   let summary = "x * Phi(x); `tanh` selects the tanh approximation.";
   let arguments = (ins NN_Tensor:$x, UnitAttr:$tanh);
+}
+def NN_SiluOp : NN_UnaryOp<"silu"> {
+  let summary = "x * sigmoid(alpha * x).";
+  let arguments = (ins NN_Tensor:$x, DefaultValuedAttr<F64Attr, "1.0">:$alpha);
 }
 def NN_HardSigmoidOp : NN_UnaryOp<"hard_sigmoid"> {
   let summary = "max(0, min(1, alpha * x + beta)).";

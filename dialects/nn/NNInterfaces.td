@@ -56,6 +56,8 @@ def NN_LinearOp : OpInterface<"LinearOp"> {
       "::mlir::Value", "getBias", (ins), "return $_op.getBias();">,
     InterfaceMethod<"Scalar code that ends the operation; empty for none.",
       "::mlir::Region &", "getEpilogue", (ins), "return $_op.getEpilogue();">,
+    InterfaceMethod<"What the epilogue yields besides the result, or null.",
+      "::mlir::Value", "getSecond", (ins), "return $_op.getSecond();">,
     InterfaceMethod<"What the epilogue reads besides.",
       "::mlir::Operation::operand_range", "getEpilogueArgs", (ins), "return $_op.getEpilogueArgs();">,
     InterfaceMethod<"Appends operands for the epilogue.",

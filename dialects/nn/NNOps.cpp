@@ -63,11 +63,12 @@ LogicalResult MapOp::verify() {
 }
 
 /// The epilogue of a contraction: empty, or one block of (accumulator, epilogue arguments...).
-static LogicalResult verifyEpilogue(Operation *op, Region &epilogue, ValueRange arguments,
-                                    Value result) {
+static LogicalResult verifyEpilogue(LinearOp op) {
+  Region &epilogue = op.getEpilogue();
+  ValueRange arguments = op.getEpilogueArgs();
   if (epilogue.empty()) {
-    if (!arguments.empty())
-      return op->emitOpError("epilogue arguments without an epilogue");
+    if (!arguments.empty() || op.getSecond())
+      return op->emitOpError() << (op.getSecond() ? "second result" : "epilogue arguments") << " without an epilogue";
     return success();
   }
   if (!epilogue.hasOneBlock())
@@ -78,7 +79,7 @@ static LogicalResult verifyEpilogue(Operation *op, Region &epilogue, ValueRange 
   if (!block.getArgument(0).getType().isSignlessIntOrFloat())
     return op->emitOpError("epilogue accumulator must be a float or signless integer, got ")
            << block.getArgument(0).getType();
-  return verifyScalarYield(op, block, result);
+  return verifyScalarYield(op, block, op->getResults());
 }
 
 /// A zero point has the integer type of the operand that it belongs to.
@@ -120,7 +121,7 @@ template <typename ConvLike> static LogicalResult verifyConvLike(ConvLike op, bo
     return op.emitOpError("group must be at least 1, got ") << (int64_t)op.getGroup();
   if (op.getBias() && op.getBias().getType().getRank() != 1)
     return op.emitOpError("bias must have rank 1, got ") << op.getBias().getType().getRank();
-  return verifyEpilogue(op, op.getEpilogue(), op.getEpilogueArgs(), op.getResult());
+  return verifyEpilogue(cast<LinearOp>(op.getOperation()));
 }
 
 LogicalResult ConvOp::verify() {
@@ -148,7 +149,7 @@ LogicalResult MatMulOp::verify() {
   if (failed(verifyZeroPoint(*this, getAZero(), getA())) ||
       failed(verifyZeroPoint(*this, getBZero(), getB())))
     return failure();
-  return verifyEpilogue(*this, getEpilogue(), getEpilogueArgs(), getResult());
+  return verifyEpilogue(cast<LinearOp>(getOperation()));
 }
 
 /// Whether perm holds each of 0..rank-1 once.

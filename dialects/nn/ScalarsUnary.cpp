@@ -89,8 +89,10 @@ Value SigmoidOp::buildScalar(OpBuilder &b, Location loc, ValueRange args) {
 }
 
 Value SiluOp::buildScalar(OpBuilder &b, Location loc, ValueRange args) {
-  return inFloat(b, loc, args,
-                 [](ScalarBuilder &s, Args x) { return s.div(x[0], onePlusExpNeg(s, x[0])); });
+  return inFloat(b, loc, args, [&](ScalarBuilder &s, Args x) {
+    double alpha = getAlpha().convertToDouble();
+    return s.div(x[0], onePlusExpNeg(s, alpha == 1 ? x[0] : s.mul(x[0], s.c(x[0], alpha))));
+  });
 }
 
 /// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|): the exponential is at most 1.

@@ -16,15 +16,21 @@ static Type accumulatorType(Type operand) {
   return integer && integer.getWidth() <= 8 ? IntegerType::get(operand.getContext(), 32) : operand;
 }
 
-/// Result element type: what the epilogue yields, with the signedness of the current type.
-template <typename Contraction> static Type contractionType(Contraction op, Type operand) {
+/// Sets the results: of the types that the epilogue yields, with the signedness of the current ones.
+static void setContraction(LinearOp op, ShapeContext &ctx, Type operand, ArrayRef<Dim> dims) {
   Region &epilogue = op.getEpilogue();
-  if (epilogue.empty() || epilogue.front().empty())
-    return accumulatorType(operand);
-  Type yielded = epilogue.front().back().getOperand(0).getType();
-  Type current = op.getType().getElementType();
-  auto a = dyn_cast<IntegerType>(yielded), b = dyn_cast<IntegerType>(current);
-  return a && b && a.getWidth() == b.getWidth() ? current : yielded;
+  bool isPlain = epilogue.empty() || epilogue.front().empty();
+  for (OpResult result : op->getResults()) {
+    Type type = accumulatorType(operand);
+    if (!isPlain && result.getResultNumber() < epilogue.front().back().getNumOperands()) {
+      type = epilogue.front().back().getOperand(result.getResultNumber()).getType();
+      Type current = cast<RankedTensorType>(result.getType()).getElementType();
+      auto a = dyn_cast<IntegerType>(type), b = dyn_cast<IntegerType>(current);
+      if (a && b && a.getWidth() == b.getWidth())
+        type = current;
+    }
+    ctx.set(result, type, Dims(dims));
+  }
 }
 
 /// Fails unless the bias has `channels` elements and the epilogue's operands broadcast to `dims`.
@@ -124,7 +130,7 @@ LogicalResult ConvOp::inferShapes(ShapeContext &ctx) {
       failed(checkZeroPoint(*this, ctx, getXZero(), Dim(), "")) ||
       failed(checkZeroPoint(*this, ctx, getWZero(), w[0], "sizes of w_zero and the result")))
     return failure();
-  ctx.set(getResult(), contractionType(*this, ctx.info(getX()).elementType), dims);
+  setContraction(cast<LinearOp>(getOperation()), ctx, ctx.info(getX()).elementType, dims);
   return success();
 }
 
@@ -153,7 +159,7 @@ LogicalResult ConvTransposeOp::inferShapes(ShapeContext &ctx) {
   Dims dims = imageDims(x[0], channels, spatial, last);
   if (failed(checkBiasAndEpilogue(*this, ctx, dims, channels)))
     return failure();
-  ctx.set(getResult(), contractionType(*this, ctx.info(getX()).elementType), dims);
+  setContraction(cast<LinearOp>(getOperation()), ctx, ctx.info(getX()).elementType, dims);
   return success();
 }
 
@@ -198,7 +204,7 @@ LogicalResult MatMulOp::inferShapes(ShapeContext &ctx) {
       failed(checkZeroPoint(*this, ctx, getAZero(), rows, "sizes of a_zero and the result")) ||
       failed(checkZeroPoint(*this, ctx, getBZero(), columns, "sizes of b_zero and the result")))
     return failure();
-  ctx.set(getResult(), contractionType(*this, ctx.info(getA()).elementType), *dims);
+  setContraction(cast<LinearOp>(getOperation()), ctx, ctx.info(getA()).elementType, *dims);
   return success();
 }
 
@@ -301,6 +307,45 @@ LogicalResult AttentionOp::inferShapes(ShapeContext &ctx) {
   }
   Dim batch = shape::unify(q[0], shape::unify(k[0], v[0]));
   ctx.set(getResult(), ctx.info(getQ()).elementType, {batch, q[1], q[2], v[3]});
+  return success();
+}
+
+LogicalResult GroupedMatMulOp::inferShapes(ShapeContext &ctx) {
+  ArrayRef<Dim> x = ctx.dims(getX());
+  if (x.size() != 2 && x.size() != 3)
+    return emitOpError("x must have rank 2 or 3, got ") << shape::str(x);
+  if (failed(shape::checkRank(*this, ctx, getW(), "w", 3)) ||
+      failed(shape::checkRank(*this, ctx, getGroup(), "group", 2)))
+    return failure();
+  ArrayRef<Dim> w = ctx.dims(getW()), group = ctx.dims(getGroup());
+  if (failed(shape::checkSame(*this, x.back(), w[2], "last dimensions of x and w")) ||
+      failed(shape::checkSame(*this, x[0], group[0], "rows of x and group")) ||
+      (x.size() == 3 && failed(shape::checkSame(*this, x[1], group[1], "choices of x and group"))))
+    return failure();
+  ctx.set(getResult(), ctx.info(getX()).elementType, {shape::unify(x[0], group[0]), group[1], w[1]});
+  return success();
+}
+
+LogicalResult RotaryOp::inferShapes(ShapeContext &ctx) {
+  ArrayRef<Dim> x = ctx.dims(getX());
+  if (x.empty())
+    return emitOpError("x must have rank 1 or more");
+  Dim odd = x.back().mod(ctx.constant(2));
+  if (odd.isConst() && !odd.isConst(0))
+    return emitOpError("cannot pair the ") << x.back().str() << " elements of the last dimension";
+  for (Value angles : {getCos(), getSin()}) {
+    Dims dims(ctx.dims(angles));
+    if (dims.empty() || (shape::differ(dims.back() * 2, x.back()) && shape::differ(dims.back(), x.back())))
+      return emitOpError("angles of ") << shape::str(dims) << " do not fit x of " << shape::str(x);
+    dims.back() = x.back();
+    std::optional<Dims> both = broadcastDims(ctx, x, dims);
+    bool fits = both && both->size() == x.size();
+    for (size_t i = 0; fits && i < x.size(); ++i)
+      fits = !shape::differ((*both)[i], x[i]);
+    if (!fits)
+      return emitOpError("angles of ") << shape::str(ctx.dims(angles)) << " do not broadcast to " << shape::str(x);
+  }
+  ctx.set(getResult(), ctx.info(getX()).elementType, Dims(x));
   return success();
 }
 

@@ -53,6 +53,7 @@ Dim multiplyAccumulates(Operation *op, nn::ShapeContext &shapes) {
         ArrayRef<Dim> a = shapes.dims(matmul.getA());
         return elements(matmul.getResult()) * (matmul.getTransposeA() && a.size() > 1 ? a[a.size() - 2] : a.back());
       })
+      .Case([&](nn::GroupedMatMulOp grouped) { return elements(grouped.getResult()) * shapes.dims(grouped.getW())[2]; })
       .Case([&](nn::EinsumOp op) { return einsum(op, shapes); })
       .Case([&](nn::AttentionOp attention) {
         ArrayRef<Dim> q = shapes.dims(attention.getQ()), k = shapes.dims(attention.getK()),

@@ -146,6 +146,32 @@ struct MergeReshapes : RewritePattern {
   FuncShapes &shapes;
 };
 
+/// reshape(transpose(reshape(x))), where the reshapes merge leading dimensions and split them again, and the
+/// transpose swaps the last two.
+struct SwapBetweenReshapes : ShapePattern<nn::ReshapeOp> {
+  using ShapePattern::ShapePattern;
+  LogicalResult matchAndRewrite(nn::ReshapeOp op, PatternRewriter &rewriter) const override {
+    auto transpose = op.getX().getDefiningOp<nn::TransposeOp>();
+    Operation *merge = transpose ? transpose.getX().getDefiningOp() : nullptr;
+    if (!isReshape(merge) || rankOf(transpose.getX()) < 2)
+      return failure();
+    auto swapped = [](int64_t rank) {
+      SmallVector<int64_t> perm = llvm::to_vector(llvm::seq<int64_t>(0, rank));
+      std::swap(perm[rank - 1], perm[rank - 2]);
+      return perm;
+    };
+    Value x = merge->getOperand(0);
+    auto from = shapes.dims(x), to = shapes.dims(op.getResult());
+    if (from.size() < 2 || from.size() != to.size() || from.drop_back(2) != to.drop_back(2) ||
+        from.take_back(2) != shapes.dims(transpose.getX()).take_back(2) ||
+        to.take_back(2) != shapes.dims(transpose.getResult()).take_back(2) ||
+        transpose.getPerm() != ArrayRef<int64_t>(swapped(rankOf(transpose.getX()))))
+      return failure();
+    rewriter.replaceOpWithNewOp<nn::TransposeOp>(op, op.getType(), x, rewriter.getDenseI64ArrayAttr(swapped(from.size())));
+    return success();
+  }
+};
+
 /// reshape(matmul(reshape(x), w)): with x of [d..., K] and a result of [d..., N] the reshapes only
 /// number the rows differently.
 struct MatMulOfRows : ShapePattern<nn::ReshapeOp> {
@@ -289,7 +315,7 @@ struct CleanupTransposesPass : impl::CleanupTransposesBase<CleanupTransposesPass
       return signalPassFailure();
     MLIRContext *ctx = &getContext();
     RewritePatternSet patterns(ctx);
-    patterns.add<TransposeToReshape, ReshapeOfSwapped, MatMulOfRows, MergeReshapes, ElementwiseBeforeReshape,
+    patterns.add<TransposeToReshape, ReshapeOfSwapped, SwapBetweenReshapes, MatMulOfRows, MergeReshapes, ElementwiseBeforeReshape,
                  DropNeutral>(ctx, shapes);
     patterns.add<TransposeIntoMatMul, DropRoundTrip>(ctx);
     GreedyRewriteConfig config;

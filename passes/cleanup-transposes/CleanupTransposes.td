@@ -4,7 +4,8 @@ def CleanupTransposes : Pass<"cleanup-transposes", "::mlir::func::FuncOp"> {
     - A transpose that only moves dimensions of one element becomes a reshape, which moves no data.
     - Transposes of transposes and reshapes of reshapes become one.
     - `reshape(transpose(x))`, where the transpose swaps the last two dimensions and the reshape keeps them,
-      becomes `transpose(reshape(x))`.
+      becomes `transpose(reshape(x))`; between reshapes that merge leading dimensions and split them again, it
+      is a transpose of x.
     - A transpose of the last two dimensions of an operand of `nn.matmul` becomes its `transpose_a`
       or `transpose_b`.
     - `matmul(reshape(x), w)` where the reshape merges leading dimensions, followed by a reshape

@@ -253,7 +253,8 @@ Value emitForm(OpBuilder &b, Location loc, const LinearForm &form, Value x, Type
   if (form.spatialRank() == 0) {
     Value w = makeNumbersOp(b, loc, type, {form.out, form.in}, form.weights, "merged_weight");
     return nn::MatMulOp::create(b, loc, resultType, x, w, bias, Value(), Value(), ValueRange(),
-                                UnitAttr(), b.getUnitAttr());
+                                UnitAttr(), b.getUnitAttr())
+        .getResult();
   }
   SmallVector<int64_t> shape = {form.out, form.in / form.groups}, pads(form.padsBegin);
   shape.append(form.kernel);
@@ -262,7 +263,8 @@ Value emitForm(OpBuilder &b, Location loc, const LinearForm &form, Value x, Type
   return nn::ConvOp::create(b, loc, resultType, x, w, bias, Value(), Value(), ValueRange(),
                             b.getDenseI64ArrayAttr(form.strides), b.getDenseI64ArrayAttr(pads),
                             b.getDenseI64ArrayAttr(form.dilations),
-                            b.getI64IntegerAttr(form.groups), UnitAttr());
+                            b.getI64IntegerAttr(form.groups), UnitAttr())
+      .getResult();
 }
 
 } // namespace nnopt

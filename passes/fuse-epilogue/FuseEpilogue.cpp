@@ -23,6 +23,8 @@ struct Cluster {
   SmallVector<Operation *> ops;
   DenseSet<Value> inside;
   SmallVector<Value> extras;
+  /// A value before the last one that is used outside too, or null: the second result.
+  Value inner;
   /// Why the first operation that was looked at and did not fit did not.
   std::string why;
 };
@@ -39,7 +41,8 @@ private:
   std::string whyNotExtra(Cluster &cluster, Value v);
   std::string whyNotAbsorb(Cluster &cluster, Operation *op);
   void grow(Cluster &cluster);
-  void shrinkToOneExit(Cluster &cluster);
+  std::string whyNotLeave(Cluster &cluster);
+  void shrink(Cluster &cluster);
   void fuse(Cluster &cluster);
 
   FuncShapes &shapes;
@@ -130,41 +133,86 @@ void Fuser::grow(Cluster &cluster) {
   }
 }
 
-/// Keeps the longest prefix of which only the last value is used outside. Then no other operand can
-/// depend on a value of the cluster, so that moving the contraction to its end is safe.
-void Fuser::shrinkToOneExit(Cluster &cluster) {
-  while (!cluster.ops.empty()) {
-    DenseSet<Operation *> members(cluster.ops.begin(), cluster.ops.end());
-    auto escapes = [&](Operation *op) {
-      return llvm::any_of(op->getUsers(), [&](Operation *user) { return !members.contains(user); });
-    };
-    bool oneExit = !escapes(cluster.root) &&
-                   llvm::none_of(ArrayRef<Operation *>(cluster.ops).drop_back(), escapes);
-    if (oneExit)
-      return;
-    cluster.ops.pop_back();
-  }
-}
-
-void Fuser::fuse(Cluster &cluster) {
-  nn::LinearOp root = cluster.root;
-  Operation *last = cluster.ops.back();
-  // Only what the remaining operations use.
+/// Operands of the cluster's operations from outside, without numbers.
+SmallVector<Value> extrasOf(const Cluster &cluster) {
   SmallVector<Value> extras;
-  DenseSet<Value> inside = {root->getResult(0)};
+  DenseSet<Value> inside = {cluster.root->getResult(0)};
   for (Operation *op : cluster.ops) {
     for (Value v : op->getOperands())
       if (!inside.contains(v) && !scalarOf(v) && !llvm::is_contained(extras, v))
         extras.push_back(v);
     inside.insert(op->getResult(0));
   }
+  return extras;
+}
+
+/// The last of the operations that define what the cluster reads: the fused operation may stand behind it.
+Operation *lastNeeded(const Cluster &cluster) {
+  Operation *last = cluster.root;
+  for (Value v : extrasOf(cluster))
+    if (Operation *def = v.getDefiningOp(); def && def->getBlock() == last->getBlock() && last->isBeforeInBlock(def))
+      last = def;
+  return last;
+}
+
+/// Which values leave the cluster: the last one, and at most one more. With one exit no operand from outside can
+/// depend on a value of the cluster, so that its end is a safe place. With two exits, what uses the inner one
+/// must come behind all operands; then none of them depends on it.
+std::string Fuser::whyNotLeave(Cluster &cluster) {
+  DenseSet<Operation *> members(cluster.ops.begin(), cluster.ops.end());
+  auto outside = [&](Operation *user) { return !members.contains(user); };
+  cluster.inner = {};
+  SmallVector<Operation *> producers = {cluster.root};
+  producers.append(cluster.ops.begin(), std::prev(cluster.ops.end()));
+  for (Operation *op : producers) {
+    if (llvm::none_of(op->getUsers(), outside))
+      continue;
+    if (cluster.inner)
+      return "more than two of its values are used outside";
+    cluster.inner = op->getResult(0);
+  }
+  if (!cluster.inner)
+    return "";
+  if (isQuantized(cluster.root))
+    return "an integer contraction has one result";
+  Operation *last = lastNeeded(cluster);
+  for (Operation *user : cluster.inner.getUsers()) {
+    Operation *inBlock = last->getBlock()->findAncestorOpInBlock(*user);
+    if (outside(user) && (!inBlock || !last->isBeforeInBlock(inBlock)))
+      return "one of its values is needed before all operands are known";
+  }
+  return "";
+}
+
+/// Keeps the longest prefix that may be one operation.
+void Fuser::shrink(Cluster &cluster) {
+  for (; !cluster.ops.empty(); cluster.ops.pop_back()) {
+    std::string why = whyNotLeave(cluster);
+    if (why.empty())
+      return;
+    if (cluster.why.empty())
+      cluster.why = why;
+  }
+}
+
+void Fuser::fuse(Cluster &cluster) {
+  nn::LinearOp root = cluster.root;
+  Operation *last = cluster.ops.back();
+  SmallVector<Value> extras = extrasOf(cluster);
   SmallVector<Operation *> all = {root.getOperation()};
   all.append(cluster.ops);
   Location loc = fusedLoc(all);
 
-  rewriter.setInsertionPoint(last);
-  auto fused = cast<nn::LinearOp>(root->cloneWithoutRegions());
-  fused->setLoc(loc);
+  SmallVector<Type> types = {root->getResult(0).getType()};
+  if (cluster.inner) {
+    types.push_back(last->getResult(0).getType());
+    rewriter.setInsertionPointAfter(lastNeeded(cluster));
+  } else {
+    rewriter.setInsertionPoint(last);
+  }
+  auto fused = cast<nn::LinearOp>(Operation::create(loc, root->getName(), types, root->getOperands(),
+                                                    root->getDiscardableAttrDictionary(),
+                                                    root->getPropertiesStorage(), BlockRange(), 1));
   rewriter.insert(fused);
   fused.addEpilogueArgs(extras);
 
@@ -195,35 +243,41 @@ void Fuser::fuse(Cluster &cluster) {
     }
     scalars[op->getResult(0)] = emitScalar(rewriter, op, args).front();
   }
-  nn::YieldOp::create(rewriter, loc, scalars[last->getResult(0)]);
+  SmallVector<Value> yielded;
+  if (cluster.inner)
+    yielded.push_back(scalars[cluster.inner]);
+  yielded.push_back(scalars[last->getResult(0)]);
+  nn::YieldOp::create(rewriter, loc, yielded);
   if (isQuantized(root)) { // The listener typed it before it had an epilogue.
     fused->getResult(0).setType(last->getResult(0).getType());
     (void)shapes.ctx.infer(fused);
   }
 
-  rewriter.replaceOp(last, fused->getResults());
+  if (cluster.inner)
+    rewriter.replaceAllUsesWith(cluster.inner, fused->getResult(0));
+  rewriter.replaceOp(last, fused->getResults().take_back());
   cluster.ops.pop_back();
   for (Operation *op : llvm::reverse(cluster.ops))
     rewriter.eraseOp(op);
   rewriter.eraseOp(root);
   passedRemark(loc, kPass, "fused") << remark::metric("Operations", (int64_t)all.size() - 1)
-                                    << remark::metric("Arguments", (int64_t)extras.size());
+                                    << remark::metric("Arguments", (int64_t)extras.size())
+                                    << remark::metric("Results", (int64_t)fused->getNumResults());
 }
 
 int64_t Fuser::run(nn::LinearOp root) {
   Type type = elementTypeOf(root->getResult(0));
-  if (!type.isF32() && !type.isF64() && !isQuantized(root))
+  if ((!type.isF32() && !type.isF64() && !isQuantized(root)) || root.getSecond())
     return 0;
-  Cluster cluster{root, {}, {}, {}, ""};
+  Cluster cluster{root, {}, {}, {}, {}, ""};
   cluster.inside.insert(root->getResult(0));
   grow(cluster);
-  shrinkToOneExit(cluster);
+  shrink(cluster);
   if (cluster.ops.empty()) {
     bool nearMiss =
         llvm::any_of(root->getUsers(), [](Operation *user) { return isElementwise(user); });
     if (nearMiss)
-      missedRemark(root->getLoc(), kPass, "not-fused") << remark::reason(
-          "{0}", cluster.why.empty() ? "several of its values are used outside" : cluster.why);
+      missedRemark(root->getLoc(), kPass, "not-fused") << remark::reason("{0}", cluster.why);
     return 0;
   }
   int64_t count = cluster.ops.size();

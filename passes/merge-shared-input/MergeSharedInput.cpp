@@ -76,6 +76,7 @@ std::string readsByCopy(Value v, bool moved) {
     }
     auto concat = dyn_cast<nn::ConcatOp>(user);
     bool inPlace = (isa<nn::AttentionOp>(user) && use.getOperandNumber() < 3) || (isElementwise(user) && moved) ||
+                   (isa<nn::RotaryOp>(user) && use.getOperandNumber() == 0) ||
                    (concat && concat.getAxis() > 0);
     if (!inPlace)
       return user->hasTrait<OpTrait::IsTerminator>() ? "it is an output" : user->getName().getStringRef().str();
@@ -164,7 +165,8 @@ Value mergedResult(RewriterBase &rewriter, ArrayRef<Operation *> ops, Location l
   Value w = concatWeights(rewriter, ops, loc), bias = concatBiases(rewriter, ops, loc);
   if (auto matmul = dyn_cast<nn::MatMulOp>(first))
     return nn::MatMulOp::create(rewriter, loc, matmul.getType(), matmul.getA(), w, bias, Value(), Value(),
-                                ValueRange(), UnitAttr(), rewriter.getUnitAttr());
+                                ValueRange(), UnitAttr(), rewriter.getUnitAttr())
+        .getResult();
   return linear(first).cloneWith(rewriter, loc, linear(first).getActivation(), w, bias)->getResult(0);
 }
 

@@ -163,8 +163,12 @@ static Value raiseProduct(const Product &product, Value x, Value g, RewriterBase
   Location loc = fusedLoc(product.ops);
   Type type = untyped(elementTypeOf(x));
   auto sigmoid = g.getDefiningOp<nn::SigmoidOp>();
-  if (product.scale == 1 && sigmoid && sigmoid.getX() == x)
-    return nn::SiluOp::create(b, loc, type, x);
+  if (product.scale == 1 && sigmoid) {
+    // x sigmoid(alpha x): Swish; with 1.702 the sigmoid approximation of GELU.
+    Product argument = sigmoid.getX() == x ? Product{1, {x}, {}} : Product::of(sigmoid.getX());
+    if (argument.factors.size() == 1 && argument.factors[0] == x)
+      return nn::SiluOp::create(b, loc, type, x, b.getF64FloatAttr(argument.scale));
+  }
   if (product.scale == 1 && matchHardSigmoid(g) == x)
     return nn::HardSwishOp::create(b, loc, type, x);
   if (product.hasScale(1. / 6) && matchRelu6Of3(g) == x)

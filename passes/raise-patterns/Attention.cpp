@@ -422,7 +422,9 @@ bool Matcher::raise(nn::MatMulOp root) {
   Value result = nn::AttentionOp::create(
       rewriter, loc, untyped(elementTypeOf(q)), rankFour(q, loc), rankFour(k, loc), rankFour(v, loc), mask,
       rewriter.getF64FloatAttr(s.scale), flag(causal), flag(causal && fromEnd), rewriter.getF64FloatAttr(s.softcap),
-      maskValue ? rewriter.getF64FloatAttr(*maskValue) : FloatAttr(), flag(bool(nanFree)), UnitAttr(), UnitAttr());
+      maskValue ? rewriter.getF64FloatAttr(*maskValue) : FloatAttr(), 
+      nn::EmptyRowsAttr::get(rewriter.getContext(), nanFree ? nn::EmptyRows::nan_to_zero : nn::EmptyRows::nan),
+      UnitAttr());
   passedRemark(loc, kRaisePass, "raised") << remark::add("nn.attention");
   if (rank < 4)
     result = nn::SqueezeOp::create(rewriter, loc, root.getType(), result,

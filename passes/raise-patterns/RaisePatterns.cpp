@@ -23,6 +23,7 @@ struct RaisePatternsPass : impl::RaisePatternsBase<RaisePatternsPass> {
     addActivationPatterns(patterns, shapes);
     addNormalizationPatterns(patterns, shapes);
     addGroupNormPatterns(patterns, shapes);
+    addRotaryPatterns(patterns, shapes);
     addRearrangementPatterns(patterns, shapes);
     GreedyRewriteConfig config;
     config.setListener(&shapes);

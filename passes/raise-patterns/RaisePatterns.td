@@ -1,9 +1,9 @@
 def RaisePatterns : Pass<"raise-patterns", "::mlir::func::FuncOp"> {
-  let summary = "Recognize activations, normalizations, attention and pixel shuffles that are written out";
+  let summary = "Recognize activations, normalizations, attention, rotary embeddings and pixel shuffles that are written out";
   let description = [{
     Exporters spell one function as several operations. Recognized, in any order of factors and
     summands and with division or multiplication by the inverse:
-    - `silu`, `hard_sigmoid` and `hard_swish` (by clip of x + 3 to 0..6), `mish`;
+    - `silu`, also with a factor inside (x sigmoid(1.702 x) stands for GELU), `hard_sigmoid` and `hard_swish` (by clip of x + 3 to 0..6), `mish`;
     - `gelu` by erf, and its tanh approximation;
     - `softmax` as exponentials over their sum;
     - `layer_norm` and `rms_norm` over trailing dimensions, with scale and shift by vectors behind
@@ -11,6 +11,7 @@ def RaisePatterns : Pass<"raise-patterns", "::mlir::func::FuncOp"> {
     - `softplus` as log(1 + e^x);
     - `group_norm` as an instance normalization between reshapes to one channel a group, with scale and
       shift of each channel behind it;
+    - `rotary` as x cos + rotated(x) sin or part by part, with halves or neighbours as pairs;
     - `depth_to_space` (both orders of channels) as a transpose between reshapes;
     - `attention` as `softmax(scale * q k^T + mask) v`: the scale on q, k, both or the scores, by mul or div
       and through transposes; a soft cap; masks that are added, or chosen by `where`; key heads repeated by

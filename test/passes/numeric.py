@@ -12,6 +12,7 @@ an output's scale may be 1e-5, 1e-12 for f64 models. Ends with `N passed, N fail
 import argparse
 import os
 import random
+import subprocess
 import sys
 import tempfile
 
@@ -469,36 +470,59 @@ def check(model, feeds, tolerance, folder):
     return f"output {errors.index(worst)} differs by {worst:.2e} of its scale"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(doc, count, **more):
+    """The command line that the numeric tests share."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=60)
-    parser.add_argument("--only", choices=KINDS)
+    parser.add_argument("--count", type=int, default=count)
+    parser.add_argument("--only", **more)
     parser.add_argument("--keep", help="folder for the models that failed")
-    options = parser.parse_args()
-    kinds = [k for k, (_, weight) in KINDS.items() for _ in range(weight) if options.only in (None, k)]
+    return parser.parse_args()
+
+
+def run(options, make, further=None):
+    """Compares models of consecutive seeds; `make(rng)` gives what kind it is, its graph and the model, and
+    `further(kind, model, folder)` says what else is wrong. Returns the exit code."""
     passed = failed = 0
     with tempfile.TemporaryDirectory() as folder:
         for i in range(options.seed, options.seed + options.count):
-            rng = random.Random(i)
-            kind, dtype = rng.choice(kinds), rng.choice([np.float32, np.float32, np.float64])
-            graph = Graph(rng, dtype)
-            model = KINDS[kind][0](graph)
+            kind, graph, model = make(random.Random(i))
+            dtype = np.dtype(graph.dtype)
             try:
                 problem = check(model, graph.feeds, 1e-12 if dtype == np.float64 else 1e-5, folder)
-            except (RuntimeError, onnx.checker.ValidationError) as error:
+                if problem is None and further:
+                    problem = further(kind, model, folder)
+            except (RuntimeError, subprocess.CalledProcessError, onnx.checker.ValidationError) as error:
                 problem = str(error)
             if problem is None:
                 passed += 1
                 continue
             failed += 1
-            print(f"FAIL {kind} --seed={i} --count=1 ({np.dtype(dtype).name}, {len(graph.nodes)} nodes): {problem}", flush=True)
+            print(f"FAIL {kind} --seed={i} --count=1 ({dtype.name}, {len(graph.nodes)} nodes): {problem}", flush=True)
             if options.keep:
                 os.makedirs(options.keep, exist_ok=True)
                 onnx.save(model, os.path.join(options.keep, f"{kind}-{i}.onnx"))
                 np.savez(os.path.join(options.keep, f"{kind}-{i}.npz"), **graph.feeds)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
+
+
+def optimized(folder):
+    """The text of the optimized graph of the model that was checked last."""
+    command = [nnopt.tool("nnopt-compile"), os.path.join(folder, "m.onnx"), "--emit=nn"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def main():
+    chosen = options(__doc__, 60, choices=KINDS)
+    kinds = [k for k, (_, weight) in KINDS.items() for _ in range(weight) if chosen.only in (None, k)]
+
+    def make(rng):
+        kind, dtype = rng.choice(kinds), rng.choice([np.float32, np.float32, np.float64])
+        graph = Graph(rng, dtype)
+        return kind, graph, KINDS[kind][0](graph)
+
+    return run(chosen, make)
 
 
 if __name__ == "__main__":

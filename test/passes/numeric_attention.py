@@ -9,19 +9,13 @@ cache of keys and values; one or many queries; fixed and dynamic sizes. The larg
 relative to an output's scale may be 1e-5, 1e-12 for f64 models, and the optimized graph must hold exactly one
 nn.attention. Ends with `N passed, N failed`.
 """
-import argparse
 import os
-import random
-import subprocess
 import sys
-import tempfile
 
 import numpy as np
-import onnx
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numeric
-from numeric import nnopt
 
 
 def build(g):
@@ -132,43 +126,15 @@ def layer(g, q, k, v, b, heads, t, keys, width, d):
     return g.model([v] if rng.random() < 0.2 else [])
 
 
-def attentions(model, folder):
-    path = os.path.join(folder, "m.onnx")
-    text = subprocess.run([nnopt.tool("nnopt-compile"), path, "--emit=nn"], capture_output=True, text=True, check=True)
-    return text.stdout.count("= nn.attention ")
+def recognized(kind, model, folder):
+    found = numeric.optimized(folder).count("= nn.attention ")
+    return None if found == 1 else f"{found} attentions recognized"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=40)
-    parser.add_argument("--keep", help="folder for the models that failed")
-    options = parser.parse_args()
-    passed = failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for i in range(options.seed, options.seed + options.count):
-            rng = random.Random(i)
-            dtype = rng.choice([np.float32, np.float32, np.float64])
-            graph = numeric.Graph(rng, dtype)
-            model = build(graph)
-            try:
-                problem = numeric.check(model, graph.feeds, 1e-12 if dtype == np.float64 else 1e-5, folder)
-                if problem is None and (found := attentions(model, folder)) != 1:
-                    problem = f"{found} attentions recognized"
-            except (RuntimeError, subprocess.CalledProcessError, onnx.checker.ValidationError) as error:
-                problem = str(error)
-            if problem is None:
-                passed += 1
-                continue
-            failed += 1
-            print(f"FAIL --seed={i} --count=1 ({np.dtype(dtype).name}): {problem}", flush=True)
-            if options.keep:
-                os.makedirs(options.keep, exist_ok=True)
-                onnx.save(model, os.path.join(options.keep, f"{i}.onnx"))
-                np.savez(os.path.join(options.keep, f"{i}.npz"), **graph.feeds)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+def make(rng):
+    graph = numeric.Graph(rng, rng.choice([np.float32, np.float32, np.float64]))
+    return "attention", graph, build(graph)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(numeric.run(numeric.options(__doc__, 40, choices=["attention"]), make, recognized))

@@ -187,6 +187,10 @@ StridedView readView(Lowering &l, OpOperand &operand) {
     bool contiguous = view.strides[3].isConst(1), keysAreColumns = number == 1 && view.strides[2].isConst(1);
     return number == 0 || contiguous || keysAreColumns ? view : whole;
   }
+  if (isa<nn::RotaryOp>(op)) {
+    StridedView view = stridedView(l, v);
+    return number == 0 && view.strides.back().isConst(1) ? view : whole;
+  }
   if (auto concat = dyn_cast<nn::ConcatOp>(op))
     return isOuterAxis(l, concat.getResult(), concat.getAxis()) ? whole : stridedView(l, v);
   if (isa<nn::TransposeOp>(op))

@@ -22,7 +22,7 @@ struct StridedView {
 /// `v` in terms of the farthest value that it is a rearrangement of (at worst of itself).
 StridedView stridedView(Lowering &l, mlir::Value v);
 
-/// How the emitter of `operand`'s owner reads it: attention, concat, transpose and elementwise operations read
+/// How the emitter of `operand`'s owner reads it: attention, rotary, concat, transpose and elementwise operations read
 /// through strides at --opt=2; everything else, and every layout that they have no fast loops for, is
 /// contiguous. The lowering computes what these emitters read, so they must read just this.
 StridedView readView(Lowering &l, mlir::OpOperand &operand);

@@ -66,3 +66,21 @@ func.func @neutral(%x: tensor<4xf16>) -> tensor<4xf16> {
   %3 = nn.cast %2 {to = f16} : (tensor<4xf32>) -> tensor<4xf16>
   return %3 : tensor<4xf16>
 }
+
+// -----
+
+// Batch and heads are merged for a swap of the last two dimensions, and split again.
+// CHECK-LABEL: func @swap_between_reshapes
+func.func @swap_between_reshapes(%x: tensor<?x8x?x4xf32> {nn.dims = ["b", 8, "t", 4]}, %like: tensor<?x8x4x?xf32> {nn.dims = ["b", 8, 4, "t"]})
+    -> tensor<?x8x4x?xf32> {
+  // CHECK: %[[Y:.*]] = nn.transpose %arg0 {perm = array<i64: 0, 1, 3, 2>}
+  // CHECK: return %[[Y]]
+  %all = nn.constant dense<-1> : tensor<1xi64>
+  %size = nn.shape %x {start = 2 : i64} : (tensor<?x8x?x4xf32>) -> tensor<2xi64>
+  %merged = nn.concat %all, %size {axis = 0 : i64} : (tensor<1xi64>, tensor<2xi64>) -> tensor<3xi64>
+  %0 = nn.reshape %x, %merged : (tensor<?x8x?x4xf32>, tensor<3xi64>) -> tensor<?x?x4xf32>
+  %1 = nn.transpose %0 {perm = array<i64: 0, 2, 1>} : (tensor<?x?x4xf32>) -> tensor<?x4x?xf32>
+  %shape = nn.shape %like : (tensor<?x8x4x?xf32>) -> tensor<4xi64>
+  %2 = nn.reshape %1, %shape : (tensor<?x4x?xf32>, tensor<4xi64>) -> tensor<?x8x4x?xf32>
+  return %2 : tensor<?x8x4x?xf32>
+}

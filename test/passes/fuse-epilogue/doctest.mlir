@@ -68,3 +68,22 @@ func.func @requantize(%x: tensor<4x4xui8>, %w: tensor<4x4xi8>, %s: tensor<4xf32>
   %3 = nn.quantize %2, %one, %z {to = ui8} : (tensor<4x4xf32>, tensor<f32>, tensor<ui8>) -> tensor<4x4xui8>
   return %3 : tensor<4x4xui8>
 }
+
+// -----
+
+// A residual sum that the next skip reads, and its normalization for the next layer: two results.
+// CHECK-LABEL: func @second_result
+func.func @second_result(%x: tensor<4x4xf32>, %w: tensor<4x4xf32>, %skip: tensor<4x4xf32>, %scale: tensor<4xf32>)
+    -> (tensor<4x4xf32>, tensor<4x4xf32>) {
+  // CHECK: %[[SUM:.*]], %[[NORMAL:.*]] = nn.matmul %arg0, %arg1 epilogue(%arg2, %arg3) {{.*}} -> (tensor<4x4xf32>, tensor<4x4xf32>) {
+  // CHECK: %[[S:.*]] = arith.addf
+  // CHECK: %[[N:.*]] = arith.mulf %[[S]]
+  // CHECK: %[[R:.*]] = arith.select {{.*}}, %[[N]]
+  // CHECK: nn.yield %[[S]], %[[R]] : f32, f32
+  // CHECK: return %[[SUM]], %[[NORMAL]]
+  %0 = nn.matmul %x, %w : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+  %1 = nn.add %0, %skip : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+  %2 = nn.mul %1, %scale : (tensor<4x4xf32>, tensor<4xf32>) -> tensor<4x4xf32>
+  %3 = nn.relu %2 : (tensor<4x4xf32>) -> tensor<4x4xf32>
+  return %1, %3 : tensor<4x4xf32>, tensor<4x4xf32>
+}

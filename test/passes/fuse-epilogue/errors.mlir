@@ -1,13 +1,29 @@
 // What is not fused, and the reason that is given.
 // RUN: nnopt-opt %s --fuse-epilogue --split-input-file -verify-diagnostics --remarks-filter=".*" --remark-format=emitRemark | FileCheck %s
 
-// CHECK-LABEL: func @result_used_outside
-// CHECK: nn.relu
-func.func @result_used_outside(%x: tensor<4x4xf32>) -> (tensor<4x4xf32>, tensor<4x4xf32>) {
-  // expected-remark @+1 {{func.return: the value leaves here too}}
+// CHECK-LABEL: func @three_results
+// CHECK: nn.matmul
+// CHECK: nn.sigmoid
+func.func @three_results(%x: tensor<4x4xf32>) -> (tensor<4x4xf32>, tensor<4x4xf32>, tensor<4x4xf32>) {
+  // expected-remark @+1 {{Arguments=0, Operations=1, Results=2}}
   %0 = nn.matmul %x, %x : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
   %1 = nn.relu %0 : (tensor<4x4xf32>) -> tensor<4x4xf32>
-  return %0, %1 : tensor<4x4xf32>, tensor<4x4xf32>
+  %2 = nn.sigmoid %1 : (tensor<4x4xf32>) -> tensor<4x4xf32>
+  return %0, %1, %2 : tensor<4x4xf32>, tensor<4x4xf32>, tensor<4x4xf32>
+}
+
+// -----
+
+// The second operand depends on the product: a fused operation would have to stand before and behind the reduction.
+// CHECK-LABEL: func @needed_for_operand
+// CHECK: nn.matmul
+// CHECK: nn.mul
+func.func @needed_for_operand(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
+  // expected-remark @+1 {{nn.reduce: it is not elementwise}}
+  %0 = nn.matmul %x, %x : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+  %1 = nn.reduce %0 {kind = #nn.reduce_kind<mean>, axes = array<i64: 0>, keep_dims = false} : (tensor<4x4xf32>) -> tensor<4xf32>
+  %2 = nn.mul %0, %1 : (tensor<4x4xf32>, tensor<4xf32>) -> tensor<4x4xf32>
+  return %2 : tensor<4x4xf32>
 }
 
 // -----

@@ -22,7 +22,7 @@ func.func @bert(%q: tensor<?x4x?x8xf32> {nn.dims = ["b", 4, "t", 8]}, %k: tensor
 // Its root on both operands, transposed keys, a Where that makes zeros of NaN.
 // CHECK-LABEL: func @sdpa
 func.func @sdpa(%q: tensor<2x4x5x8xf32>, %k: tensor<2x4x6x8xf32>, %v: tensor<2x4x6x8xf32>) -> tensor<2x4x5x8xf32> {
-  // CHECK-NEXT: nn.attention %arg0, %arg1, %arg2 {nan_to_zero, scale = 2.500000e-01 : f64} :
+  // CHECK-NEXT: nn.attention %arg0, %arg1, %arg2 {empty_rows = #nn.empty_rows<nan_to_zero>, scale = 2.500000e-01 : f64} :
   // CHECK-NEXT: return
   %r = nn.constant dense<0.5> : tensor<f32>
   %zero = nn.constant dense<0.0> : tensor<f32>

@@ -10,13 +10,16 @@ using namespace mlir;
 namespace nnopt::onnx {
 namespace {
 
-/// x * sigmoid(x)
+/// x * sigmoid(alpha * x)
 void exportSilu(OpExport &e, nn::SiluOp op) {
   std::string x = e.in(0);
-  if (e.opset() >= 24)
-    e.finish("Swish", {x});
-  else
-    e.finish("Mul", {x, e.step("Sigmoid", {x})});
+  double alpha = op.getAlpha().convertToDouble();
+  if (e.opset() >= 24) {
+    e.finish("Swish", {x}, {floatAttr("alpha", alpha)});
+    return;
+  }
+  std::string inner = alpha == 1 ? x : e.step("Mul", {x, e.number(alpha, elementTypeOf(op.getX()))});
+  e.finish("Mul", {x, e.step("Sigmoid", {inner})});
 }
 
 /// x * tanh(softplus(x))

@@ -47,9 +47,10 @@ void exportAttention(OpExport &e, nn::AttentionOp op) {
   Type type = elementTypeOf(op.getQ());
   double scale = op.getScale().convertToDouble(), softcap = op.getSoftcap().convertToDouble();
   // Attention counts rows that see no key as zeros.
-  if (op.getZeroEmpty())
+  bool zero = op.getEmptyRows() == nn::EmptyRows::zero, nanToZero = op.getEmptyRows() == nn::EmptyRows::nan_to_zero;
+  if (zero)
     e.need(23);
-  bool whole = e.opset() >= 23 && (!op.getMask() || op.getZeroEmpty()) && !op.getMaskValue() && !op.getNanToZero();
+  bool whole = e.opset() >= 23 && (!op.getMask() || zero) && !op.getMaskValue() && !nanToZero;
   std::string mask = e.name(op.getMask());
   bool logical = op.getMask() && elementTypeOf(op.getMask()).isInteger(1);
   auto added = [&](std::string m) {
@@ -95,11 +96,43 @@ void exportAttention(OpExport &e, nn::AttentionOp op) {
   if (!mask.empty())
     scores = e.step("Add", {scores, logical ? added(mask) : mask});
   std::string weights = e.step("Softmax", {scores}, {intAttr("axis", 3)});
-  if (op.getNanToZero()) {
+  if (nanToZero) {
     e.need(9);
     weights = e.step("Where", {e.step("IsNaN", {weights}), e.number(0, type), weights});
   }
   e.finish("MatMul", {weights, repeated(e, op.getV(), heads)});
+}
+
+/// (a, b) as (a cos - b sin, b cos + a sin), written out.
+void exportRotary(OpExport &e, nn::RotaryOp op) {
+  int64_t rank = rankOf(op.getX()), size = tensorType(op.getX()).getDimSize(rank - 1);
+  if (ShapedType::isDynamic(size))
+    e.unsupported("shape", "the size of a head must be static");
+  if (op.getInterleaved())
+    e.need(10); // steps of slices
+  auto part = [&](Value v, bool second) {
+    Ints axes{rankOf(v) - 1};
+    if (tensorType(v).getDimSize(axes[0]) != size)
+      return e.name(v); // one angle for each pair
+    int64_t half = size / 2, step = op.getInterleaved() ? 2 : 1;
+    int64_t start = !second ? 0 : op.getInterleaved() ? 1 : half, end = op.getInterleaved() || second ? size : half;
+    if (e.opset() >= 10)
+      return e.step("Slice", {e.name(v), e.ints({start}), e.ints({end}), e.ints(axes), e.ints({step})});
+    return e.step("Slice", {e.name(v)}, {intsAttr("axes", axes), intsAttr("starts", {start}), intsAttr("ends", {end})});
+  };
+  auto mul = [&](const std::string &a, const std::string &b) { return e.step("Mul", {a, b}); };
+  std::string a = part(op.getX(), false), b = part(op.getX(), true);
+  std::string first = e.step("Sub", {mul(a, part(op.getCos(), false)), mul(b, part(op.getSin(), false))});
+  std::string second = e.step("Add", {mul(b, part(op.getCos(), true)), mul(a, part(op.getSin(), true))});
+  if (!op.getInterleaved()) {
+    e.finish("Concat", {first, second}, {intAttr("axis", rank - 1)});
+    return;
+  }
+  std::string pairs = e.step("Concat", {e.withAxes("Unsqueeze", first, {rank}), e.withAxes("Unsqueeze", second, {rank})},
+                             {intAttr("axis", rank)});
+  Ints shape(rank, 0);
+  shape.back() = size;
+  e.finish("Reshape", {pairs, e.ints(shape)});
 }
 
 void exportLinearAttention(OpExport &e, nn::LinearAttentionOp op) {
@@ -116,6 +149,7 @@ void exportLinearAttention(OpExport &e, nn::LinearAttentionOp op) {
 
 void addAttention(ExportRegistry &r) {
   r.add<nn::AttentionOp>(exportAttention);
+  r.add<nn::RotaryOp>(exportRotary);
   r.add<nn::LinearAttentionOp>(exportLinearAttention);
 }
 

@@ -15,6 +15,8 @@ namespace {
 template <typename OpTy>
 void finishContraction(OpExport &e, OpTy op, StringRef type, ArrayRef<std::string> inputs, Attrs attrs, bool channelsAreLast) {
   bool epilogue = !op.getEpilogue().empty();
+  if (op.getSecond())
+    e.unsupported("epilogue", "it has two results");
   if (!epilogue && !channelsAreLast) {
     e.finish(type, inputs, std::move(attrs));
     return;

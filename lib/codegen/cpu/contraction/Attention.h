@@ -9,7 +9,7 @@ namespace nnopt::cpu {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-/// What both kernels share. With `zero_empty`, a row that sees no key, or only keys that its mask excludes, is 0:
+/// What both kernels share. Where empty rows are `zero`, a row that sees no key, or only keys that its mask excludes, is 0:
 /// its largest score is -inf, which counts as 0, and the sum of its exponentials is 0, which counts as 1.
 struct Attention {
   Kernel &k;
@@ -43,6 +43,7 @@ struct Attention {
     out = k.write(op.getResult());
   }
 
+  bool emptyRowsAreZero() { return op.getEmptyRows() == nn::EmptyRows::zero; }
   bool isNarrow() const { return operandType.getIntOrFloatBitWidth() < 32; }
   /// A scalar rounded to the type of the operands, where that is narrower than the one of the computation.
   mlir::Value rounded(mlir::Value v) { return k.rounded(v, operandType); }
@@ -89,7 +90,7 @@ struct Attention {
   }
 
   /// Scale (unless it was applied to q and k), soft cap and mask of scores; `m`: the mask's elements for
-  /// them, or null. With `zero_empty` what a mask excludes is -inf whatever its score is.
+  /// them, or null. Where empty rows are `zero`, what a mask excludes is -inf whatever its score is.
   mlir::Value adjust(mlir::Value s, mlir::Value m) {
     int64_t lanes = lanesOf(s);
     auto mul = [&](mlir::Value a, double b) -> mlir::Value {
@@ -106,7 +107,7 @@ struct Attention {
       return k.select(m, s, op.getMaskValue() ? number(op.getMaskValue()->convertToDouble(), lanes) : excluded);
     m = k.fromFloat(k.toFloat(m), s.getType());
     mlir::Value sum = rounded(mlir::arith::AddFOp::create(k.b, k.loc, s, m));
-    return op.getZeroEmpty() ? k.select(isExcluded(m), excluded, sum) : sum;
+    return emptyRowsAreZero() ? k.select(isExcluded(m), excluded, sum) : sum;
   }
   /// v == -inf.
   mlir::Value isExcluded(mlir::Value v) {
@@ -114,11 +115,11 @@ struct Attention {
   }
   /// What is subtracted from the scores of a row whose largest is `top`.
   mlir::Value shiftOf(mlir::Value top) {
-    return op.getZeroEmpty() ? k.select(isExcluded(top), number(0, 0), top) : top;
+    return emptyRowsAreZero() ? k.select(isExcluded(top), number(0, 0), top) : top;
   }
   /// What the exponentials of a row are divided by.
   mlir::Value divisorOf(mlir::Value sum) {
-    if (!op.getZeroEmpty())
+    if (!emptyRowsAreZero())
       return sum;
     mlir::Value none = mlir::arith::CmpFOp::create(k.b, k.loc, mlir::arith::CmpFPredicate::OEQ, sum, number(0, 0));
     return k.select(none, number(1, 0), sum);

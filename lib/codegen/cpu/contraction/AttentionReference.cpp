@@ -53,7 +53,7 @@ static LogicalResult emitRows(Operation *operation, Lowering &lowering) {
     });
     k.loop(k.c(0), valueWidth, 1, [&](Ix d) {
       Value y = k.load(sums, d);
-      if (op.getNanToZero())
+      if (op.getEmptyRows() == nn::EmptyRows::nan_to_zero)
         y = k.select(arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OGT, divisor, a.number(0, 0)), y, a.number(0, 0));
       k.store(a.out, task * valueWidth + d, k.fromFloat(y, a.out.valueType));
     });

@@ -61,7 +61,7 @@ struct TiledAttention : Attention {
   /// A row's results: sums over keys times its factor, 0 where that is no number and NaN counts as 0.
   Value finish(Value acc, Value factor) {
     Value y = arith::MulFOp::create(k.b, k.loc, acc, factor);
-    if (!op.getNanToZero())
+    if (op.getEmptyRows() != nn::EmptyRows::nan_to_zero)
       return y;
     Value valid = arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OLT, factor, number(infinity, lanes()));
     return k.select(valid, y, number(0, lanes()));

@@ -304,11 +304,11 @@ bool readsRuns(const ConvShape &shape) {
 
 } // namespace
 
-LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &shape, const ConvOperands &operands,
-                            int64_t groupStride, int64_t columnStride, int64_t channelStride, StringRef name) {
-  Type element = lowering.shapes.info(operands.x).elementType;
+LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape &shape, int64_t groupStride,
+                            int64_t columnStride, int64_t channelStride, StringRef name) {
+  Type element = lowering.shapes.info(op.getActivation()).elementType;
   int64_t bytes = element.getIntOrFloatBitWidth() / 8;
-  std::optional<nn::ConstantData> weights = lowering.constant(operands.w);
+  std::optional<nn::ConstantData> weights = lowering.constant(op.getWeight());
   if (!weights)
     return op->emitError("tiled convolution needs constant weights");
 
@@ -326,7 +326,7 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
   query.depth = depth;
   query.elementBytes = isBytes ? 4 : bytes;
   query.maxRows = maxRowsForPitch(lowering.target, shape.inChannels() * shape.dims.back().inStep * bytes);
-  Type resultType = lowering.shapes.info(operands.result).elementType;
+  Type resultType = lowering.shapes.info(op->getResult(0)).elementType;
   int64_t parts = 1;
   if (resultType == element && !runs && !isBytes) {
     parts = chooseDepthBlocks(lowering.target, query.rows, depth, bytes);
@@ -340,7 +340,7 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
   Tile tile = chooseTile(lowering.target, query);
 
   Kernel k(lowering, op, name.str() + "_" + shape.text());
-  ConvBuilder builder(k, shape, element, tile, k.read(operands.x));
+  ConvBuilder builder(k, shape, element, tile, k.read(op.getActivation()));
 
   PanelSource source;
   source.groups = shape.groups;
@@ -354,7 +354,9 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
   Buffer panels;
   int64_t packedBytes;
   if (isBytes) {
-    byteProduct.emplace(k, ByteOperands{operands.x, operands.w, operands.xZero, operands.wZero}, source, tapsPerRun, tile);
+    auto conv = dyn_cast<nn::ConvOp>(op.getOperation()); // The only one with zero points.
+    Value xZero = conv ? conv.getXZero() : Value(), wZero = conv ? conv.getWZero() : Value();
+    byteProduct.emplace(k, ByteOperands{op.getActivation(), op.getWeight(), xZero, wZero}, source, tapsPerRun, tile);
     builder.byteProduct = &*byteProduct;
     panels = byteProduct->panels;
     packedBytes = byteProduct->packedBytes;
@@ -366,7 +368,7 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
     panels = k.weights(packed, element, {packedBytes / bytes});
   }
   Type panelElement = builder.panelElement();
-  Finish finish(k, operands.result, operands.bias, *operands.epilogue, operands.epilogueArgs, panelElement);
+  Finish finish(k, op, op.getBias(), panelElement);
 
   if (parts == 1)
     finish.allowInPlace();
@@ -453,7 +455,7 @@ LogicalResult emitTiledConv(Operation *op, Lowering &lowering, const ConvShape &
       });
 
   k.flops = shape.flops(lowering);
-  k.bytes = lowering.numElements(operands.x) * bytes + lowering.numElements(operands.result) * bytes + packedBytes;
+  k.bytes = lowering.numElements(op.getActivation()) * bytes + lowering.numElements(op->getResult(0)) * bytes + packedBytes;
   k.grain = taskGrain(2.0 * tile.mr * tile.nr() * depth, double(bytes) * tile.mr * (tile.nr() + shape.inPerGroup) / 4);
   lowering.launch(k, loop.tasks());
   return success();
@@ -485,10 +487,9 @@ static bool matchConv(Operation *operation, Lowering &lowering) {
 static LogicalResult emitConv(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ConvOp>(operation);
   ConvShape shape(op, lowering);
-  ConvOperands operands{op.getX(), op.getW(), op.getBias(), op.getResult(), &op.getEpilogue(), op.getEpilogueArgs(), op.getXZero(), op.getWZero()};
   // Weights are [group][out][in][kernel].
   int64_t column = shape.inPerGroup * shape.kernelSize;
-  return emitTiledConv(op, lowering, shape, operands, column * shape.outPerGroup, column, shape.kernelSize, "conv");
+  return emitTiledConv(op, lowering, shape, column * shape.outPerGroup, column, shape.kernelSize, "conv");
 }
 
 static RegisterEmitter conv({"nn.conv", "conv-tiled", 10, matchConv, emitConv});

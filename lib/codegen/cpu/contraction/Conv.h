@@ -6,18 +6,10 @@
 
 namespace nnopt::cpu {
 
-struct ConvOperands {
-  mlir::Value x, w, bias, result;
-  mlir::Region *epilogue;
-  mlir::ValueRange epilogueArgs;
-  mlir::Value xZero, wZero; // zero points; null: none
-};
-
 /// Emits the convolution that `shape` describes. Weight (g, n, t, c) of group, output channel, tap
 /// and input channel lies at g * groupStride + n * columnStride + tap position + c * channelStride.
-mlir::LogicalResult emitTiledConv(mlir::Operation *op, Lowering &lowering, const ConvShape &shape,
-                                  const ConvOperands &operands, int64_t groupStride, int64_t columnStride,
-                                  int64_t channelStride, llvm::StringRef name);
+mlir::LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape &shape, int64_t groupStride,
+                                  int64_t columnStride, int64_t channelStride, llvm::StringRef name);
 
 /// Channels last, f32 or f64 throughout, constant weights.
 bool isFastConv(mlir::Operation *op, Lowering &lowering, mlir::Value x, mlir::Value w, mlir::Value bias,

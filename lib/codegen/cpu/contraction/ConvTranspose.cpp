@@ -23,13 +23,12 @@ static bool matchTiled(Operation *operation, Lowering &lowering) {
 
 static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ConvTransposeOp>(operation);
-  ConvOperands operands{op.getX(), op.getW(), op.getBias(), op.getResult(), &op.getEpilogue(), op.getEpilogueArgs()};
   SmallVector<int64_t> phase(op.getStrides().size(), 0);
   while (true) {
     ConvShape shape(op, lowering, phase);
     // Weights are [group][in][out][kernel].
     int64_t channel = shape.outPerGroup * shape.kernelSize;
-    if (failed(emitTiledConv(op, lowering, shape, operands, channel * shape.inPerGroup, shape.kernelSize, channel,
+    if (failed(emitTiledConv(op, lowering, shape, channel * shape.inPerGroup, shape.kernelSize, channel,
                              "conv_transpose")))
       return failure();
     size_t d = phase.size();

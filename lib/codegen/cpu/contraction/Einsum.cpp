@@ -63,9 +63,8 @@ static LogicalResult emitLoops(Operation *operation, Lowering &lowering) {
   for (Value v : op.getInputs())
     inputs.push_back(k.read(v));
   Type resultType = lowering.shapes.info(op.getResult()).elementType;
-  Region none;
-  Type accType = accumulatorType(inputs[0].valueType, resultType, none);
-  Finish finish(k, op.getResult(), Value(), none, {}, accType);
+  Type accType = accumulatorType(inputs[0].valueType, resultType);
+  Finish finish(k, op.getResult(), accType);
   // A task is a row of the result; the last label of the result runs innermost.
   nn::Dims outputDims = lowering.dims(op.getResult());
   bool scalar = outputDims.empty();

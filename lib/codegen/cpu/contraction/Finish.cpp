@@ -11,15 +11,15 @@ static constexpr int64_t maxInlineOps = 8;
 /// Vectors of the largest tile.
 static constexpr int64_t maxTileVectors = 32;
 
-Type accumulatorType(Type operandType, Type resultType, Region &epilogue) {
+Type accumulatorType(Type operandType, Type resultType, Region *epilogue) {
   MLIRContext *ctx = operandType.getContext();
   if (isa<FloatType>(operandType)) {
     if (operandType.isF64())
       return operandType;
     return Float32Type::get(ctx);
   }
-  if (!epilogue.empty())
-    return epilogue.front().getArgument(0).getType();
+  if (epilogue && !epilogue->empty())
+    return epilogue->front().getArgument(0).getType();
   if (isa<FloatType>(resultType))
     return resultType.isF64() ? resultType : Float32Type::get(ctx);
   return IntegerType::get(ctx, resultType.getIntOrFloatBitWidth());
@@ -39,18 +39,19 @@ static bool isLong(Region &epilogue) {
   return ops > maxInlineOps;
 }
 
-Finish::Finish(Kernel &k, Value result, Value bias, Region &epilogue, ValueRange epilogueArgs, Type accType,
-               bool noColumns)
-    : k(k), result(result), epilogue(epilogue), accType(accType) {
+Finish::Finish(Kernel &k, nn::LinearOp op, Value bias, Type accType, bool noColumns)
+    : k(k), result(op->getResult(0)), epilogue(&op.getEpilogue()), accType(accType) {
   Lowering &lowering = k.lowering;
   out = k.write(result);
+  if (op.getSecond())
+    second = k.write(op.getSecond());
   dims = lowering.dims(result);
   if (noColumns || dims.empty())
     dims.push_back(lowering.c(1));
   if (bias)
     biasBuffer = k.read(bias);
   nn::Dim one = lowering.c(1);
-  for (Value v : epilogueArgs) {
+  for (Value v : op.getEpilogueArgs()) {
     Arg arg;
     arg.buffer = k.read(v);
     arg.value = v;
@@ -70,8 +71,15 @@ Finish::Finish(Kernel &k, Value result, Value bias, Region &epilogue, ValueRange
       arg.kind = Arg::General;
     args.push_back(arg);
   }
-  if (cpu::isLong(epilogue))
+  if (cpu::isLong(*epilogue))
     parked = k.scratch(lowering.c(maxTileVectors * 64));
+}
+
+Finish::Finish(Kernel &k, Value result, Type accType) : k(k), result(result), accType(accType) {
+  out = k.write(result);
+  dims = k.lowering.dims(result);
+  if (dims.empty())
+    dims.push_back(k.lowering.c(1));
 }
 
 void Finish::allowInPlace() {
@@ -169,35 +177,41 @@ Value Finish::loadArg(const Arg &arg, Ix rowOffset, Ix column, int64_t lanes, Va
       [&] { return SmallVector<Value>{whole()}; })[0];
 }
 
+/// `v` as an element (or vector) of a result.
+Value Finish::toResult(Value v, const Buffer &buffer, int64_t lanes) {
+  Type element = getElementTypeOrSelf(v.getType());
+  if (element == buffer.valueType)
+    return v;
+  Type type = lanes ? Type(k.vec(lanes, buffer.valueType)) : buffer.valueType;
+  if (isa<FloatType>(element))
+    return k.fromFloat(v, type, buffer.isUnsigned);
+  if (isa<FloatType>(buffer.valueType))
+    return k.fromFloat(k.toFloat(v), type);
+  if (buffer.valueType.getIntOrFloatBitWidth() < element.getIntOrFloatBitWidth())
+    return arith::TruncIOp::create(k.b, k.loc, type, v);
+  return arith::ExtSIOp::create(k.b, k.loc, type, v);
+}
+
 void Finish::finish(const Row &row, Ix column, int64_t lanes, Value mask, Value acc) {
-  Value v = acc;
-  if (!epilogue.empty()) {
-    Type expected = epilogue.front().getArgument(0).getType();
+  SmallVector<Value> values{acc};
+  if (hasEpilogue()) {
+    Type expected = epilogue->front().getArgument(0).getType();
     if (expected != accType)
       acc = k.fromFloat(acc, lanes ? Type(k.vec(lanes, expected)) : expected);
     SmallVector<Value> operands{acc};
     for (auto [arg, offset] : llvm::zip(args, row.args))
       operands.push_back(loadArg(arg, offset, column, lanes, mask));
-    v = k.inlineScalarRegion(epilogue, operands)[0];
-  }
-  Type element = getElementTypeOrSelf(v.getType());
-  if (element != out.valueType) {
-    Type type = lanes ? Type(k.vec(lanes, out.valueType)) : out.valueType;
-    if (isa<FloatType>(element)) {
-      v = k.fromFloat(v, type, out.isUnsigned);
-    } else if (isa<FloatType>(out.valueType)) {
-      v = k.fromFloat(k.toFloat(v), type);
-    } else if (out.valueType.getIntOrFloatBitWidth() < element.getIntOrFloatBitWidth()) {
-      v = arith::TruncIOp::create(k.b, k.loc, type, v);
-    } else {
-      v = arith::ExtSIOp::create(k.b, k.loc, type, v);
-    }
+    values = k.inlineScalarRegion(*epilogue, operands);
   }
   Ix at = row.offset + column;
-  if (mask)
-    k.storeMasked(out, at, v, mask);
-  else
-    k.store(out, at, v);
+  for (auto [number, value] : llvm::enumerate(values)) {
+    const Buffer &buffer = number ? *second : out;
+    Value v = toResult(value, buffer, lanes);
+    if (mask)
+      k.storeMasked(buffer, at, v, mask);
+    else
+      k.store(buffer, at, v);
+  }
 }
 
 void Finish::storeOne(Ix row, Ix column, int64_t lanes, Value mask, Value acc) {

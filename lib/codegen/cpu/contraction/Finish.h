@@ -9,13 +9,14 @@ namespace nnopt::cpu {
 
 /// Writes accumulators to a result that is seen as a matrix: its last dimension is the column, all
 /// others together are the row. Starts accumulators with the bias (one value per column), applies
-/// the epilogue region in registers, converts and stores.
+/// the epilogue region in registers, converts and stores its result, and the second one where the operation has one.
 class Finish {
 public:
-  /// Reads operands; call before any loop. With `noColumns` the result has no column dimension
-  /// (matrix times vector): it is one column wide.
-  Finish(Kernel &k, mlir::Value result, mlir::Value bias, mlir::Region &epilogue, mlir::ValueRange args,
-         mlir::Type accType, bool noColumns = false);
+  /// Reads what the epilogue of `op` needs; call before any loop. With `noColumns` the result has no column
+  /// dimension (matrix times vector): it is one column wide. `bias`: unless it is added elsewhere.
+  Finish(Kernel &k, nn::LinearOp op, mlir::Value bias, mlir::Type accType, bool noColumns = false);
+  /// Without bias and epilogue.
+  Finish(Kernel &k, mlir::Value result, mlir::Type accType);
 
   /// Lets the result take the place of an epilogue argument of the same shape. Only where every
   /// element of the result is written once.
@@ -49,6 +50,7 @@ public:
   mlir::Value biasScalar(Ix column);
 
   Buffer out;
+  std::optional<Buffer> second;
 
 private:
   struct Arg {
@@ -61,13 +63,15 @@ private:
     Ix offset;
     llvm::SmallVector<Ix> args; // offset of each argument's row
   };
+  bool hasEpilogue() const { return epilogue && !epilogue->empty(); }
   Row beginRow(Ix row);
   void finish(const Row &row, Ix column, int64_t lanes, mlir::Value mask, mlir::Value acc);
+  mlir::Value toResult(mlir::Value v, const Buffer &buffer, int64_t lanes);
   mlir::Value loadArg(const Arg &arg, Ix rowOffset, Ix column, int64_t lanes, mlir::Value mask);
 
   Kernel &k;
   mlir::Value result;
-  mlir::Region &epilogue;
+  mlir::Region *epilogue = nullptr; // null or empty: the identity
   mlir::Type accType;
   nn::Dims dims; // of the result, columns included
   std::optional<Buffer> biasBuffer;
@@ -78,7 +82,7 @@ private:
 
 /// The type products are accumulated in: f32 for narrow floats, the epilogue's first argument or
 /// the result type for integers.
-mlir::Type accumulatorType(mlir::Type operandType, mlir::Type resultType, mlir::Region &epilogue);
+mlir::Type accumulatorType(mlir::Type operandType, mlir::Type resultType, mlir::Region *epilogue = nullptr);
 
 } // namespace nnopt::cpu
 

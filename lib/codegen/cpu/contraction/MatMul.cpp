@@ -163,7 +163,7 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
     b = k.read(op.getB());
     scratch = k.scratch(shape.depth * (tile.nr() * bytes));
   }
-  Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), element, shape.bVector);
+  Finish finish(k, op, op.getBias(), element, shape.bVector);
   if (parts == 1)
     finish.allowInPlace();
   // Elements of a panel's column.
@@ -278,7 +278,7 @@ static LogicalResult emitDot(Operation *operation, Lowering &lowering) {
   Type element = lowering.shapes.info(op.getA()).elementType;
   Kernel k(lowering, op, "matmul_dot_" + dimText(shape.m) + "x" + dimText(shape.n) + "x" + dimText(shape.depth));
   Buffer a = k.read(op.getA()), b = k.read(op.getB());
-  Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), element, shape.bVector);
+  Finish finish(k, op, op.getBias(), element, shape.bVector);
   Ix m = k.dim(shape.m), n = k.dim(shape.n), depth = k.dim(shape.depth);
   // A task is one result. With one column B is contiguous whether transposed or not.
   k.loop(k.begin, k.end, 1, [&](Ix task) {

@@ -112,13 +112,13 @@ static LogicalResult emitMatMul(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::MatMulOp>(operation);
   MatMulShape shape(op, lowering);
   Type resultType = lowering.shapes.info(op.getResult()).elementType;
-  Type accType = accumulatorType(lowering.shapes.info(op.getA()).elementType, resultType, op.getEpilogue());
+  Type accType = accumulatorType(lowering.shapes.info(op.getA()).elementType, resultType, &op.getEpilogue());
   Kernel k(lowering, op, "matmul_loops_" + dimText(shape.m) + "x" + dimText(shape.n) + "x" + dimText(shape.depth));
   Buffer a = k.read(op.getA()), b = k.read(op.getB());
   ZeroPoint aZero(k, op.getAZero(), accType), bZero(k, op.getBZero(), accType);
   // Without a batch of its own B takes all rows of A, numbered through; their zero points repeat.
   nn::Dim zeroRows = op.getAZero() && lowering.dims(op.getAZero()).size() == 1 ? lowering.dims(op.getAZero())[0] : shape.m;
-  Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), accType, shape.bVector);
+  Finish finish(k, op, op.getBias(), accType, shape.bVector);
   Buffer acc = accumulatorRow(k, accType, shape.n);
   Ix m = k.dim(shape.m), n = k.dim(shape.n), depth = k.dim(shape.depth);
   k.loop(k.begin, k.end, 1, [&](Ix row) {
@@ -174,14 +174,15 @@ struct PlainConv {
   std::optional<Buffer> bias;
   Finish finish;
 
-  PlainConv(Kernel &k, Value xv, Value wv, Value biasValue, Value yv, Region &epilogue, ValueRange args, bool channelsLast)
-      : k(k), xDims(k.lowering.dims(xv)), wDims(k.lowering.dims(wv)), yDims(k.lowering.dims(yv)),
-        channelsLast(channelsLast), spatial(xDims.size() - 2), x(k.read(xv)), w(k.read(wv)),
-        accType(accumulatorType(x.valueType, k.lowering.shapes.info(yv).elementType, epilogue)),
+  PlainConv(Kernel &k, nn::LinearOp op, bool channelsLast)
+      : k(k), xDims(k.lowering.dims(op.getActivation())), wDims(k.lowering.dims(op.getWeight())),
+        yDims(k.lowering.dims(op->getResult(0))), channelsLast(channelsLast), spatial(xDims.size() - 2),
+        x(k.read(op.getActivation())), w(k.read(op.getWeight())),
+        accType(accumulatorType(x.valueType, k.lowering.shapes.info(op->getResult(0)).elementType, &op.getEpilogue())),
         acc(accumulatorRow(k, accType, yDims[yDims.size() - (channelsLast ? 2 : 1)])),
-        finish(k, yv, Value(), epilogue, args, accType) {
-    if (biasValue)
-      bias = k.read(biasValue);
+        finish(k, op, Value(), accType) {
+    if (op.getBias())
+      bias = k.read(op.getBias());
   }
 
   unsigned axis(size_t d) const { return d + (channelsLast ? 1 : 2); }
@@ -245,8 +246,7 @@ struct PlainConv {
 static LogicalResult emitConv(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ConvOp>(operation);
   Kernel k(lowering, op, "conv_loops");
-  PlainConv conv(k, op.getX(), op.getW(), op.getBias(), op.getResult(), op.getEpilogue(), op.getEpilogueArgs(),
-                 op.getChannelsLast());
+  PlainConv conv(k, op, op.getChannelsLast());
   // Padding holds the zero point of x: it adds nothing.
   ZeroPoint xZero(k, op.getXZero(), conv.accType), wZero(k, op.getWZero(), conv.accType);
   size_t spatial = conv.spatial;
@@ -300,8 +300,7 @@ static LogicalResult emitConv(Operation *operation, Lowering &lowering) {
 static LogicalResult emitConvTranspose(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ConvTransposeOp>(operation);
   Kernel k(lowering, op, "conv_transpose_loops");
-  PlainConv conv(k, op.getX(), op.getW(), op.getBias(), op.getResult(), op.getEpilogue(), op.getEpilogueArgs(),
-                 op.getChannelsLast());
+  PlainConv conv(k, op, op.getChannelsLast());
   size_t spatial = conv.spatial;
   Ix outPerGroup = k.dim(conv.wDims[1]);
   Ix perGroup = k.dim(conv.inChannels().floorDiv(op.getGroup()));

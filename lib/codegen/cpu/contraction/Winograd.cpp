@@ -368,7 +368,7 @@ LogicalResult emit(Operation *operation, Lowering &lowering) {
   Kernel k(lowering, op, "conv_winograd" + std::to_string(f.outTile) + "_" + shape.text());
   Buffer x = k.read(op.getX());
   Buffer weights = k.weights(packed, k.b.getF32Type(), {int64_t(packed.size()) / 4});
-  Finish finish(k, op.getResult(), op.getBias(), op.getEpilogue(), op.getEpilogueArgs(), k.b.getF32Type());
+  Finish finish(k, op, op.getBias(), k.b.getF32Type());
   finish.allowInPlace();
   std::vector<char> zeroBytes(sizes.in * 4);
   Winograd winograd{k, f, shape, sizes, x, finish, {}, {}, {}, {}, {}, {}};

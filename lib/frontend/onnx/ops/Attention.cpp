@@ -244,7 +244,7 @@ void importAttention(Node &n) {
   double scale = applyScale(n, q, k);
   Value y = fused ? n.make<nn::AttentionOp>(q, k, v, visible.mask, n.f64(scale), n.flag(visible.causal),
                                             n.flag(visible.causalFromEnd), n.f64(n.f("softcap", 0)),
-                                            FloatAttr(), UnitAttr(), n.flag(bool(visible.mask)),
+                                            FloatAttr(), nn::EmptyRowsAttr::get(n.ctx(), visible.mask ? nn::EmptyRows::zero : nn::EmptyRows::nan),
                                             n.flag(precision != type))
                   : composedAttention(n, Scores(n, q, k, v), visible.mask, scale, precision);
   n.out(0, rank == 3 ? mergeHeads(n, y) : y);
@@ -278,7 +278,7 @@ void importFlexAttention(Node &n) {
   double scale = applyScale(n, q, k);
   if (precision == type && !n.hasAttr("score_mod") && !n.hasAttr("prob_mod")) {
     n.out(0, n.make<nn::AttentionOp>(q, k, v, Value(), n.f64(scale), n.flag(false), n.flag(false), n.f64(0),
-                                     FloatAttr(), UnitAttr(), n.flag(true), n.flag(false)));
+                                     FloatAttr(), nn::EmptyRowsAttr::get(n.ctx(), nn::EmptyRows::zero), n.flag(false)));
     return;
   }
   Scores s(n, q, k, v);

@@ -82,7 +82,7 @@ struct Attention {
     if (bias && n.rank(bias) != 4)
       n.needRank(bias, 4, 4);
     return n.make<nn::AttentionOp>(q, k, v, bias, n.f64(scale()), n.flag(causal), n.flag(causal && hasPast),
-                                   n.f64(softcap), FloatAttr(), UnitAttr(), UnitAttr(), UnitAttr());
+                                   n.f64(softcap), FloatAttr(), nn::EmptyRowsAttr::get(n.ctx(), nn::EmptyRows::nan), UnitAttr());
   }
 };
 

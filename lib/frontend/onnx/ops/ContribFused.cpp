@@ -104,7 +104,7 @@ void importQuickGelu(Node &n) {
   n.needFloat(x);
   double alpha = n.f("alpha", 1.702f);
   if (alpha == 1) {
-    n.out(0, n.make<nn::SiluOp>(x));
+    n.out(0, n.make<nn::SiluOp>(x, n.f64(1)));
     return;
   }
   Value gate = n.make<nn::SigmoidOp>(n.make<nn::MulOp>(x, n.number(alpha, n.elt(x))));

@@ -52,7 +52,7 @@ Value activate(Node &n, Value h) {
   if (name == "gelu")
     return n.make<nn::GeluOp>(h, n.flag(false));
   if (name == "silu")
-    return n.make<nn::SiluOp>(h);
+    return n.make<nn::SiluOp>(h, n.f64(1));
   if (name == "identity")
     return h;
   n.unsupported("attribute 'activation_type'", "activation '" + name + "' is not supported");

@@ -85,7 +85,7 @@ void importGroupNorm(Node &n) {
   int64_t activation = n.i("activation", 0);
   if (activation != 0 && activation != 1)
     n.invalid("attribute 'activation' must be 0 or 1");
-  n.out(0, activation ? n.make<nn::SiluOp>(y) : y);
+  n.out(0, activation ? n.make<nn::SiluOp>(y, n.f64(1)) : y);
   n.out(1, x);
 }
 

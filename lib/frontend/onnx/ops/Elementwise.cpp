@@ -180,12 +180,7 @@ void importShrink(Node &n) {
 }
 
 /// x * sigmoid(alpha * x).
-Value swish(Node &n, Value x, double alpha) {
-  if (alpha == 1)
-    return n.make<nn::SiluOp>(x);
-  Value inner = n.make<nn::MulOp>(x, n.number(alpha, n.elt(x)));
-  return n.make<nn::MulOp>(x, n.make<nn::SigmoidOp>(inner));
-}
+Value swish(Node &n, Value x, double alpha) { return n.make<nn::SiluOp>(x, n.f64(alpha)); }
 
 void importSwish(Node &n) {
   n.needFloat(n.in(0));

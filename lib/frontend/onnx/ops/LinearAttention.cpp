@@ -65,7 +65,7 @@ void importCausalConv(Node &n) {
   }
   Value y = n.make<nn::ConvOp>(sequence, weight, bias, Value(), Value(), ValueRange(), n.i64s({1}), n.i64s({0, 0}), n.i64s({1}),
                                n.i64(channels.value()));
-  n.out(0, activation == "none" ? y : n.make<nn::SiluOp>(y));
+  n.out(0, activation == "none" ? y : n.make<nn::SiluOp>(y, n.f64(1)));
   // With a kernel of 1 nothing is carried on.
   n.out(1, before ? n.slice(sequence, 2, -before, std::numeric_limits<int64_t>::max())
                   : n.slice(sequence, 2, 0, 0));
