@@ -164,9 +164,9 @@ step "export to ONNX" script_counts "test/export/run.py --jobs=$jobs"
 step "report" script_counts test/report/data.py
 step "Python package" pytest_counts test/python
 step "installed tree" test/install/run.sh
-step "models" script_counts "test/models/run.py --set=default"
+step "models" script_counts "test/models/run.py --set=default" test/models/rewrites.py
 
-full_step "all models" script_counts "test/models/run.py --set=full"
+full_step "all models" script_counts "test/models/run.py --set=full" "test/models/rewrites.py --set=full"
 full_step "all exports" script_counts "test/export/run.py --set=full --graphs=200 --nodes=1 --huge --jobs=$jobs"
 full_step "all of conformance" script_counts "test/conformance/backend.py --jobs=$jobs" \
   "test/conformance/backend.py --dynamic --jobs=$jobs"

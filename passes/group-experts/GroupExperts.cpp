@@ -209,12 +209,10 @@ public:
         op.getAxes()->size() != 1 || op.getAxes()->front() != 0 || op.getKeepDims())
       return false;
     for (unsigned i : {0u, 1u}) {
-      auto column = mul->getOperand(1 - i).getDefiningOp<nn::UnsqueezeOp>();
-      auto transpose = column ? column.getX().getDefiningOp<nn::TransposeOp>() : nn::TransposeOp();
-      if (!transpose || column.getAxes() != ArrayRef<int64_t>{2} || transpose.getPerm() != ArrayRef<int64_t>{1, 0})
-        continue;
-      auto route = matchDenseScores(transpose.getX(), shapes);
-      if (route)
+      Value scores = mul->getOperand(1 - i);
+      auto dims = shapes.dims(scores);
+      auto route = dims.size() == 3 && dims[2].isConst(1) ? matchScoresByExpert(scores, shapes) : std::nullopt;
+      if (route && dims[0].isConst(route->experts))
         return finish(op, *route, {mul->getOperand(i)}, {}, {}, /*batched=*/true);
     }
     return false;

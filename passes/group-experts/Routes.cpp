@@ -44,6 +44,16 @@ std::optional<Route> matchDenseScores(Value v, FuncShapes &shapes) {
   return Route{scatter.getIndices(), scatter.getUpdates(), experts.value()};
 }
 
+std::optional<Route> matchScoresByExpert(Value v, FuncShapes &shapes) {
+  v = withoutUnitDims(v);
+  if (auto transpose = v.getDefiningOp<nn::TransposeOp>())
+    return transpose.getPerm() == ArrayRef<int64_t>{1, 0} ? matchDenseScores(transpose.getX(), shapes) : std::nullopt;
+  // Of one token the scores are a row and a column.
+  auto reshape = v.getDefiningOp<nn::ReshapeOp>();
+  auto route = reshape ? matchDenseScores(reshape.getX(), shapes) : std::nullopt;
+  return route && shapes.dims(reshape.getX())[0].isConst(1) ? route : std::nullopt;
+}
+
 /// Column `expert` of scores [tokens, experts], as [tokens, 1].
 static std::optional<Term> matchColumn(Value v, FuncShapes &shapes) {
   Term term;
@@ -144,12 +154,14 @@ static bool isScoreOfPlaces(Value v, const Places &places, Value &scores, FuncSh
     return false;
   for (unsigned i : {0u, 1u}) {
     auto choice = matchPlaceRow(add->getOperand(i), 0);
-    auto mul = add->getOperand(1 - i).getDefiningOp<nn::MulOp>();
-    if (!choice || !(*choice == places) || !mul)
+    if (!choice || !(*choice == places))
       continue;
+    Value start = add->getOperand(1 - i);
+    auto mul = start.getDefiningOp<nn::MulOp>();
     for (unsigned j : {0u, 1u}) {
-      auto token = matchPlaceRow(mul->getOperand(j), 1);
-      auto count = scalarOf(mul->getOperand(1 - j));
+      // A factor of 1 may be gone.
+      auto token = matchPlaceRow(mul ? mul->getOperand(j) : start, 1);
+      auto count = mul ? scalarOf(mul->getOperand(1 - j)) : std::optional<double>(1);
       if (!token || !(*token == places) || !count || *count != double(shapeOf(places.choices)[1]))
         continue;
       Value source = gather.getX();

@@ -26,6 +26,8 @@ struct Term {
 
 /// Scores of [tokens, experts] that are 0 but for the chosen experts.
 std::optional<Route> matchDenseScores(mlir::Value v, FuncShapes &shapes);
+/// The same as [experts, tokens, 1].
+std::optional<Route> matchScoresByExpert(mlir::Value v, FuncShapes &shapes);
 /// A term of the sum over experts, one expert at a time.
 std::optional<Term> matchTerm(mlir::Value v, FuncShapes &shapes);
 /// Whether `v` are the tokens of `places`, the result of a non_zero.

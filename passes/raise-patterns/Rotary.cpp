@@ -11,7 +11,8 @@ using namespace mlir;
 namespace nnopt {
 namespace {
 
-/// One element of each pair of the last dimension of `x`.
+/// One element of each pair of the last dimension of `x`, or of the dimension before the last where pairs have a
+/// dimension of their own in x.
 struct Part {
   Value x;
   bool interleaved = false, second = false;
@@ -22,15 +23,15 @@ std::optional<int64_t> onlyElement(Value v, FuncShapes &shapes) {
   return content && content->size() == 1 ? std::optional(content->front()) : std::nullopt;
 }
 
-/// x where v is x with its last dimension split into pairs.
-Value withoutPairs(Value v, FuncShapes &shapes) {
-  auto reshape = v.getDefiningOp<nn::ReshapeOp>();
-  auto to = shapes.dims(v);
-  if (!reshape || to.size() < 2 || !to.back().isConst(2))
-    return {};
-  auto from = shapes.dims(reshape.getX());
-  bool ok = from.size() + 1 == to.size() && from.drop_back() == to.drop_back(2) && from.back() == to[to.size() - 2] * 2;
-  return ok ? reshape.getX() : Value();
+/// Whether `pairs` has a dimension of pairs for the last one of `whole`.
+bool isInPairs(ArrayRef<nn::Dim> pairs, ArrayRef<nn::Dim> whole) {
+  return pairs.size() == whole.size() + 1 && pairs.back().isConst(2) && pairs.drop_back(2) == whole.drop_back() &&
+         pairs[pairs.size() - 2] * 2 == whole.back();
+}
+Value withoutReshapes(Value v) {
+  while (auto reshape = v.getDefiningOp<nn::ReshapeOp>())
+    v = reshape.getX();
+  return v;
 }
 
 /// Position `index` of the dimension of pairs behind x, or of x itself.
@@ -67,10 +68,9 @@ std::optional<Part> matchPart(Value v, FuncShapes &shapes) {
       index = part->second;
     }
   }
-  Value x = pairs && index ? withoutPairs(pairs, shapes) : Value();
-  if (!x || *index < -2 || *index > 1)
+  if (!pairs || !index || *index < -2 || *index > 1 || !shapes.dims(pairs).back().isConst(2))
     return std::nullopt;
-  return Part{x, true, *index == 1 || *index == -1};
+  return Part{pairs, true, *index == 1 || *index == -1};
 }
 
 /// a op b where v is the result of OpTy, in either order where `swap` is set.
@@ -97,8 +97,9 @@ public:
           continue;
         for (bool swapDirect : {false, true}) {
           auto [same, c] = operandsOf<nn::MulOp>(direct, swapDirect);
-          if (same && same == x)
-            return cos = c, sin = s, isRotary();
+          if (same && (same == x || (isInPairs(shapes.dims(x), shapes.dims(same)) &&
+                                     withoutReshapes(same) == withoutReshapes(x))))
+            return x = same, cos = c, sin = s, isRotary();
         }
       }
     }
@@ -183,13 +184,13 @@ private:
       return first;
     auto a = matchPart(first, shapes), b = matchPart(second, shapes);
     bool ok = a && b && a->x == b->x && !a->second && b->second && a->interleaved == interleaved && b->interleaved == interleaved;
-    return ok ? a->x : Value();
+    return ok && rankOf(a->x) == rankOf(first) ? a->x : Value();
   }
   /// That the angles broadcast to x follows from the shape of the result.
   bool isRotary() {
     Type type = elementTypeOf(result);
-    auto dims = shapes.dims(x);
-    if (!isa<FloatType>(type) || !shapes.sameDims(x, result) || !dims.back().isConst() || dims.back().value() % 2)
+    auto dims = shapes.dims(result);
+    if (!isa<FloatType>(type) || (!shapes.sameDims(x, result) && !isInPairs(shapes.dims(x), dims)) || !dims.back().isConst() || dims.back().value() % 2)
       return false;
     for (Value angles : {cos, sin}) {
       auto own = shapes.dims(angles);
@@ -210,7 +211,10 @@ template <typename OpTy, bool (Matcher::*match)()> struct RaiseRotary : RaisePat
     Matcher m(this->shapes, op.getResult());
     if (!(m.*match)())
       return failure();
-    Value raised = nn::RotaryOp::create(rewriter, op.getLoc(), untyped(elementTypeOf(m.x)), m.x, m.cos, m.sin,
+    Value x = reshapeTo(m.x, nn::Dims(this->shapes.dims(op.getResult())), rewriter, this->shapes, op.getLoc());
+    if (!x)
+      return failure();
+    Value raised = nn::RotaryOp::create(rewriter, op.getLoc(), untyped(elementTypeOf(x)), x, m.cos, m.sin,
                                         m.interleaved ? rewriter.getUnitAttr() : UnitAttr());
     replaceRaised(rewriter, op, raised);
     return success();

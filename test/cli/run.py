@@ -278,6 +278,8 @@ def cases():
     yield Case("nnopt-opt {m}/good.mlir", DONE, out=r"nn\.relu")
     yield Case("nnopt-opt {m}/model.onnx", DONE, out=r"nn\.relu")
     yield Case("nnopt-opt {m}/model.onnx --canonicalize -o text", DONE, makes=["text"])
+    yield Case("nnopt-opt {m}/model.onnx --fuse-elementwise --remarks-filter=.* --remark-format=emitRemark", DONE,
+               says=r"fuse-elementwise")
     yield Case("nnopt-opt {m}/model.onnx -o nowhere/text", FAILED, r"nowhere/text")
     yield Case("nnopt-opt {m}/short.onnx", INVALID, r"short\.onnx")
     yield Case("nnopt-opt {m}/odd.onnx", UNSUPPORTED, r"\w")
