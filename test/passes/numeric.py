@@ -452,13 +452,13 @@ def build_transformer(g):
 KINDS = {"cnn": (lambda g: Cnn(g).build(), 3), "branches": (lambda g: branches.Branches(g).build(), 3), "elementwise": (build_elementwise, 1), "transformer": (build_transformer, 1)}
 
 
-def check(model, feeds, tolerance, folder):
-    """None, or what is wrong."""
+def check(model, feeds, tolerance, folder, flags=()):
+    """None, or what is wrong. `flags` say how to compile the model that is compared with --opt=0."""
     path = os.path.join(folder, "m.onnx")
     onnx.checker.check_model(model)
     onnx.save(model, path)
     results = []
-    for name, flags in (("default", []), ("oracle", ["--opt=0"])):
+    for name, flags in (("default", list(flags)), ("oracle", ["--opt=0"])):
         out = os.path.join(folder, name + ".so")
         nnopt.compile(path, out, flags)
         with nnopt.Session(out) as session:
@@ -481,15 +481,15 @@ def options(doc, count, **more):
 
 
 def run(options, make, further=None):
-    """Compares models of consecutive seeds; `make(rng)` gives what kind it is, its graph and the model, and
-    `further(kind, model, folder)` says what else is wrong. Returns the exit code."""
+    """Compares models of consecutive seeds; `make(rng)` gives what kind it is, its graph and the model (and flags to
+    compile it with), and `further(kind, model, folder)` says what else is wrong. Returns the exit code."""
     passed = failed = 0
     with tempfile.TemporaryDirectory() as folder:
         for i in range(options.seed, options.seed + options.count):
-            kind, graph, model = make(random.Random(i))
+            kind, graph, model, *flags = make(random.Random(i))
             dtype = np.dtype(graph.dtype)
             try:
-                problem = check(model, graph.feeds, 1e-12 if dtype == np.float64 else 1e-5, folder)
+                problem = check(model, graph.feeds, 1e-12 if dtype == np.float64 else 1e-5, folder, *flags)
                 if problem is None and further:
                     problem = further(kind, model, folder)
             except (RuntimeError, subprocess.CalledProcessError, onnx.checker.ValidationError) as error:

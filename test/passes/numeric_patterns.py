@@ -232,7 +232,7 @@ def recognized(kind, model, folder):
 
 
 def main():
-    chosen = numeric.options(__doc__, 60, choices=KINDS)
+    chosen = numeric.options(__doc__, 40, choices=KINDS)
 
     def make(rng):
         kind = chosen.only or rng.choice(list(KINDS))
