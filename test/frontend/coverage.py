@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Which operators of the standard domain have no import rule: walks all schemas of the onnx package, for every
-opset since 7 in which an operator changed. What is missing must be in MISSING with a reason, and what is there must
+opset since 6 in which an operator changed. What is missing must be in MISSING with a reason, and what is there must
 not be.
 
     coverage.py [--list]
@@ -22,14 +22,14 @@ from onnx import TensorProto, helper
 
 from nnopt import tool
 
-OLDEST = 7
+OLDEST = 6
 # Operators without an import rule, by reason: {"reason": "Operator Other:8"}.
 REASONS = {}
 MISSING = {name: reason for reason, names in REASONS.items() for name in names.split()}
 
 
 def schemas():
-    """(operator, opset) for each version that models of opset 7 and later can mean."""
+    """(operator, opset) for each version that models of opset 6 and later can mean."""
     versions = {}
     for s in onnx.defs.get_all_schemas_with_history():
         if s.domain == "":

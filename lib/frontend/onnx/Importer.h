@@ -287,7 +287,7 @@ public:
   static constexpr unsigned any = ~0u;
   static constexpr int64_t newest = 28; ///< newest opset the rules were checked against
   /// Oldest opset of the standard domain that all rules know; older ones only have rules that say so.
-  static constexpr int64_t oldest = 7;
+  static constexpr int64_t oldest = 6;
 
   /// `since` 0: from the oldest opset (of other domains the first) on.
   Rule &add(llvm::StringRef op, unsigned minInputs, unsigned maxInputs, void (*import)(Node &),

@@ -150,7 +150,10 @@ void importDet(Node &n) {
 
 void registerContraction(Registry &r) {
   r.add("MatMul", 2, 2, importMatMul);
-  r.add("Gemm", 2, 3, [](Node &n) { n.out(0, gemm(n)); });
+  r.add("Gemm", 2, 3, [](Node &n) {
+    n.ignore({"broadcast"}); // of opset 6, where the third operand needs it to be smaller than the result
+    n.out(0, gemm(n));
+  });
   r.add("Det", 1, 1, importDet, 1, 11);
   r.add("Einsum", 1, Registry::any, importEinsum, 1, 12);
 }

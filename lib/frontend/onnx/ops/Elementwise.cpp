@@ -1,5 +1,6 @@
 //===- Elementwise.cpp - import rules of elementwise operators ------------===//
 #include "lib/frontend/onnx/Importer.h"
+#include <numeric>
 
 using namespace llvm;
 using namespace mlir;
@@ -14,15 +15,41 @@ template <typename OpTy> void importFloatUnary(Node &n) {
   n.out(0, n.make<OpTy>(n.in(0)));
 }
 
+/// The second operand of a binary operator. Before opset 7 its dimensions are those of the first from `axis` on, if there
+/// is one; they are the last ones otherwise, as in newer opsets.
+Value second(Node &n) {
+  Value a = n.in(0), b = n.in(1);
+  if (n.version() >= 7 || !n.hasAttr("axis") || !n.i("broadcast", 0))
+    return b;
+  int64_t rank = n.rank(b), after = n.rank(a) - n.axis(n.i("axis"), n.rank(a)) - rank;
+  if (after < 0)
+    n.invalid("the second operand has more dimensions than the first has from 'axis' on");
+  Ints axes(after);
+  std::iota(axes.begin(), axes.end(), rank);
+  return n.unsqueeze(b, axes);
+}
+
 template <typename OpTy> void importBinary(Node &n) {
   n.needSameType({n.in(0), n.in(1)});
-  n.out(0, n.make<OpTy>(n.in(0), n.in(1)));
+  n.out(0, n.make<OpTy>(n.in(0), second(n)));
 }
 
 template <typename OpTy> void importLogical(Node &n) {
   n.needBool(n.in(0));
   n.needBool(n.in(1));
-  n.out(0, n.make<OpTy>(n.in(0), n.in(1)));
+  importBinary<OpTy>(n);
+}
+
+/// Before opset 7 a slope of more than one element is one for each channel.
+void importPRelu(Node &n) {
+  Value x = n.in(0), slope = n.in(1);
+  n.needSameType({x, slope});
+  if (n.version() < 7 && n.rank(slope) == 1 && n.rank(x) > 2 && !n.dim(slope, 0).isConst(1)) {
+    Ints axes(n.rank(x) - 2);
+    std::iota(axes.begin(), axes.end(), 1);
+    slope = n.unsqueeze(slope, axes);
+  }
+  n.out(0, n.make<nn::PReluOp>(x, slope));
 }
 
 template <typename OpTy> void importBitwise(Node &n) {
@@ -51,7 +78,7 @@ void importMean(Node &n) {
 
 /// Since opset 12 base and exponent may have different types; the result has that of the base.
 void importPow(Node &n) {
-  Value base = n.in(0), exponent = n.in(1);
+  Value base = n.in(0), exponent = second(n);
   Type result = n.elt(base), other = n.elt(exponent);
   if (!isa<FloatType>(result) && isa<FloatType>(other)) {
     Value power = n.make<nn::PowOp>(n.convert(base, other), exponent);
@@ -230,12 +257,12 @@ void registerElementwise(Registry &r) {
   r.add("Sqrt", 1, 1, importFloatUnary<nn::SqrtOp>);
   r.add("Exp", 1, 1, importFloatUnary<nn::ExpOp>);
   r.add("Log", 1, 1, importFloatUnary<nn::LogOp>);
-  r.add("Sin", 1, 1, importFloatUnary<nn::SinOp>);
-  r.add("Cos", 1, 1, importFloatUnary<nn::CosOp>);
-  r.add("Tan", 1, 1, importFloatUnary<nn::TanOp>);
-  r.add("Asin", 1, 1, importFloatUnary<nn::AsinOp>);
-  r.add("Acos", 1, 1, importFloatUnary<nn::AcosOp>);
-  r.add("Atan", 1, 1, importFloatUnary<nn::AtanOp>);
+  r.add("Sin", 1, 1, importFloatUnary<nn::SinOp>, 1, 7);
+  r.add("Cos", 1, 1, importFloatUnary<nn::CosOp>, 1, 7);
+  r.add("Tan", 1, 1, importFloatUnary<nn::TanOp>, 1, 7);
+  r.add("Asin", 1, 1, importFloatUnary<nn::AsinOp>, 1, 7);
+  r.add("Acos", 1, 1, importFloatUnary<nn::AcosOp>, 1, 7);
+  r.add("Atan", 1, 1, importFloatUnary<nn::AtanOp>, 1, 7);
   r.add("Sinh", 1, 1, importFloatUnary<nn::SinhOp>, 1, 9);
   r.add("Cosh", 1, 1, importFloatUnary<nn::CoshOp>, 1, 9);
   r.add("Tanh", 1, 1, importFloatUnary<nn::TanhOp>);
@@ -278,7 +305,7 @@ void registerElementwise(Registry &r) {
   r.add("Sub", 2, 2, importBinary<nn::SubOp>);
   r.add("Mul", 2, 2, importBinary<nn::MulOp>);
   r.add("Div", 2, 2, importBinary<nn::DivOp>);
-  r.add("PRelu", 2, 2, importBinary<nn::PReluOp>);
+  r.add("PRelu", 2, 2, importPRelu);
   r.add("Pow", 2, 2, importPow);
   r.add("Mod", 2, 2, importMod, 1, 10);
   r.add("BitShift", 2, 2, importBitShift, 1, 11);

@@ -60,7 +60,7 @@ void importBatchNorm(Node &n) {
     p.push_back(n.in(i));
   needChannels(n, x, p);
   double epsilon = n.f("epsilon", defaultEpsilon);
-  if (n.version() >= 14 && n.i("training_mode", 0) != 0)
+  if (n.version() >= 14 ? n.i("training_mode", 0) != 0 : n.version() < 7 && n.i("is_test", 0) == 0)
     return importBatchNormTraining(n, x, p, epsilon);
   for (unsigned i = 1; i < n.numOutputs(); ++i)
     if (n.isUsed(i))

@@ -111,6 +111,8 @@ void importDropout(Node &n) {
   Value x = n.in(0), training;
   n.needFloat(x);
   n.ignore({"ratio", "seed"}); // the ratio of old opsets only matters in training
+  if (n.version() < 7 && n.i("is_test", 0) == 0)
+    n.unsupported("attribute 'is_test'", "training is not supported before opset 12");
   if (n.hasIn(2)) {
     n.needBool(n.in(2));
     auto known = n.content(n.in(2));
@@ -157,7 +159,7 @@ void registerRandom(Registry &r) {
   r.add("RandomUniform", 0, 0, importRandom<false, Distribution::uniform>);
   r.add("RandomUniformLike", 1, 1, importRandom<true, Distribution::uniform>);
   r.add("Bernoulli", 1, 1, importBernoulli, 1, 15);
-  r.add("Multinomial", 1, 1, importMultinomial);
+  r.add("Multinomial", 1, 1, importMultinomial, 1, 7);
   r.add("Dropout", 1, 3, importDropout, 2);
 }
 

@@ -58,7 +58,7 @@ Cell readCell(Node &n, int64_t gates, ArrayRef<StringRef> defaults) {
     lower.push_back(name);
   }
   c.activations = n.b().getStrArrayAttr(lower);
-  n.ignore({"activation_alpha", "activation_beta"}); // no supported activation has parameters
+  n.ignore({"activation_alpha", "activation_beta", "output_sequence"}); // no supported activation has parameters
   if (auto clip = n.optF("clip"))
     c.clip = n.f64(*clip);
 

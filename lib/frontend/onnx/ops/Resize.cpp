@@ -183,7 +183,11 @@ void importResize(Node &n) {
 /// and up where it shrinks.
 void importUpsample(Node &n) {
   Value x = n.in(0), scales;
-  if (n.version() < 9) {
+  if (n.version() < 7) {
+    // Of images, in two attributes.
+    n.needRank(x, 4, 4);
+    scales = n.numbersConstant({1, 1, n.f("height_scale", 1), n.f("width_scale", 1)}, n.b().getF32Type());
+  } else if (n.version() < 9) {
     const pb::AttributeProto *a = n.attr("scales");
     if (!a)
       n.invalid("attribute 'scales' is missing");
@@ -219,7 +223,7 @@ void importUpsample(Node &n) {
 void registerResize(Registry &r) {
   r.add("Resize", 2, 2, importUpsample, 1, 10, 10);
   r.add("Resize", 1, 4, importResize, 1, 11);
-  r.add("Upsample", 1, 2, importUpsample, 1, 7, 9);
+  r.add("Upsample", 1, 2, importUpsample, 1, 0, 9);
 }
 
 } // namespace nnopt::onnx
