@@ -87,7 +87,8 @@ static bool link(ArrayRef<SmallVector<char, 0>> objects, ArrayRef<const char *> 
     }
   }
   std::string result = (folder + "/result").str(), diagnostics;
-  std::vector<const char *> args = {"ld.lld"};
+  // A few objects need no threads of lld, which would outlive the link: a process that compiles and then forks has none.
+  std::vector<const char *> args = {"ld.lld", "--threads=1"};
   args.insert(args.end(), flags.begin(), flags.end());
   for (const std::string &path : paths)
     args.push_back(path.c_str());
