@@ -66,6 +66,8 @@ struct FoldBatchNormPass : impl::FoldBatchNormBase<FoldBatchNormPass> {
         rewriter.eraseOp(op);
       ++numAffine;
     }
+    // Parameters may know a number of channels that the data did not.
+    nn::refineFunctionType(cast<FunctionOpInterface>(getOperation().getOperation()));
   }
 };
 

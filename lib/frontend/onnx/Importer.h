@@ -164,6 +164,8 @@ public:
   /// content(), or Unsupported naming `what`.
   Ints needContent(Value v, llvm::StringRef what);
   int64_t needScalar(Value v, llvm::StringRef what);
+  /// Unsupported unless the number of elements of a vector is known: the rank of the result depends on it.
+  void needLength(Value v, llvm::StringRef what);
   /// The elements of a constant of any numeric type as doubles; nothing when not constant.
   std::optional<llvm::SmallVector<double>> numbers(Value v);
 

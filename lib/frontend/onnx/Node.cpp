@@ -156,6 +156,13 @@ int64_t Node::needScalar(Value v, StringRef what) {
   return known[0];
 }
 
+void Node::needLength(Value v, StringRef what) {
+  needInt(v);
+  needRank(v, 1, 1);
+  if (!dim(v, 0).isConst())
+    unsupported(what, "its length must be known when compiling");
+}
+
 std::optional<SmallVector<double>> Node::numbers(Value v) {
   SmallVector<double> result;
   if (auto data = nn::ConstantData::get(v)) {

@@ -158,7 +158,7 @@ void importTranspose(Node &n) {
 }
 
 void importExpand(Node &n) {
-  n.needInt(n.in(1));
+  n.needLength(n.in(1), "shape");
   n.out(0, n.make<nn::ExpandOp>(n.in(0), n.in(1)));
 }
 
@@ -206,8 +206,7 @@ Value positiveAxes(Node &n, Value axes, int64_t rank) {
     Ints positive = n.axes(*given, rank);
     return positive == *given ? axes : n.intsConstant(positive);
   }
-  if (!n.dim(axes, 0).isConst())
-    n.unsupported("axes", "their number must be known when compiling");
+  n.needLength(axes, "axes");
   return axes;
 }
 
@@ -229,7 +228,7 @@ void importSlice(Node &n) {
   }
   for (Value v : {starts, ends, axes, steps})
     if (v)
-      n.needInt(v);
+      n.needLength(v, "starts, ends, axes and steps");
   axes = positiveAxes(n, axes, n.rank(x));
   n.out(0, n.make<nn::SliceOp>(x, starts, ends, axes, steps));
 }
@@ -254,7 +253,7 @@ void pad(Node &n, bool isContrib) {
     if (isContrib && n.rank(pads) == 2)
       pads = n.reshape(pads, {-1});
   }
-  n.needInt(pads);
+  n.needLength(pads, "pads");
   axes = positiveAxes(n, axes, n.rank(x));
   if (value) {
     n.needSameType({x, value});

@@ -123,9 +123,10 @@ void importClip(Node &n) {
     constexpr double lowest = std::numeric_limits<float>::lowest(),
                      highest = std::numeric_limits<float>::max();
     double min = n.f("min", lowest), max = n.f("max", highest);
-    if (min > lowest)
+    // The default bounds are those of f32, in f64 too.
+    if (min > lowest || n.elt(x).isF64())
       lo = n.number(min, n.elt(x));
-    if (max < highest)
+    if (max < highest || n.elt(x).isF64())
       hi = n.number(max, n.elt(x));
   } else {
     lo = n.optIn(1);

@@ -22,10 +22,17 @@ void importGatherElements(Node &n) {
   n.out(0, n.make<nn::GatherElementsOp>(n.in(0), n.in(1), n.i64(n.axis(n.i("axis", 0), rank))));
 }
 
-void importGatherND(Node &n) {
+/// The operands of GatherND and ScatterND. The last dimension of the indices decides how many dimensions they index.
+void checkTuples(Node &n) {
   n.needRank(n.in(0), 1);
   n.needRank(n.in(1), 1);
   n.needInt(n.in(1));
+  if (!n.dims(n.in(1)).back().isConst())
+    n.unsupported("indices", "their last dimension must be static");
+}
+
+void importGatherND(Node &n) {
+  checkTuples(n);
   int64_t batch = n.i("batch_dims", 0);
   if (batch < 0 || batch >= std::min(n.rank(n.in(0)), n.rank(n.in(1))))
     n.invalid("batch_dims is out of range");
@@ -53,9 +60,7 @@ void importScatterElements(Node &n) {
 }
 
 void importScatterND(Node &n) {
-  n.needRank(n.in(0), 1);
-  n.needRank(n.in(1), 1);
-  n.needInt(n.in(1));
+  checkTuples(n);
   n.needSameType({n.in(0), n.in(2)});
   n.out(0, n.make<nn::ScatterNDOp>(n.in(0), n.in(1), n.in(2), reductionOf(n)));
 }

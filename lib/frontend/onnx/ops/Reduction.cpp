@@ -18,15 +18,11 @@ template <nn::ReduceKind kind> void importReduce(Node &n) {
   if (!operand) {
     axes = n.ints("axes");
   } else if (n.hasIn(1)) {
-    n.needInt(n.in(1));
     axes = n.content(n.in(1));
     if (!axes && n.rank(n.in(1)) == 1 && n.dim(n.in(1), 0).isConst(0))
       axes = Ints();
     if (!axes) {
-      if (!keep && !(n.rank(n.in(1)) == 1 && n.dim(n.in(1), 0).isConst()))
-        n.unsupported("axes", "or their number must be known when compiling where the reduced dimensions are removed");
-      if (noop && !(n.rank(n.in(1)) == 1 && n.dim(n.in(1), 0).isAtLeast(1)))
-        n.unsupported("axes", "their number must be known when compiling, because none reduce nothing");
+      n.needLength(n.in(1), "axes");
       n.out(0, n.make<nn::ReduceOp>(x, n.in(1), nn::ReduceKindAttr::get(n.ctx(), kind),
                                     DenseI64ArrayAttr(), n.b().getBoolAttr(keep)));
       return;

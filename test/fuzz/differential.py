@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""Random models through nnopt, the reference evaluator of the onnx package, and onnxruntime.
+
+    differential.py [--kind=ops|graphs] [--cases=N] [--seed=N] [--only=N] [--ops=Conv,Pad] [--jobs=N] [--keep=DIR]
+
+ops: single operators of all opsets that are supported (operators.py, movement.py, domains.py); graphs: 10 to 60 nodes
+(graphs.py). Each is compiled at --opt=2 and --opt=0. A case passes when the outputs agree with either peer; when neither
+peer runs it, an error with exit code 3 or 4, or from the runtime, will do as well. Findings: other outputs than both,
+a refusal of what a peer runs, a crash. Case N depends on seed and N alone: --only=N runs it again, --keep writes model
+and inputs. Ends with `N passed, N failed`.
+"""
+import argparse
+import collections
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+import warnings
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
+import numpy as np
+import onnx
+import onnx.reference
+import onnxruntime
+
+import graphs
+import isolated
+import movement  # noqa: F401: adds its recipes
+import operators
+from draw import Draw, Skip
+from nnopt import BUILD, Session
+
+KINDS = ("ops", "graphs")
+TIMEOUT = 120
+# What is refused although a peer runs it: the reasons that the table gives. The rank of the result, and the code of a
+# window, depend on these sizes.
+REFUSED = ["its length must be known when compiling", "the kernel's shape must be static",
+           "their last dimension must be static", "the number of channels must be static",
+           "the rank of the result must be known when compiling"]
+# Peers that are wrong: (peer, operator) -> how.
+WRONG_PEERS = {("reference", "LRN"): "sums over channels for the first images only",
+               ("reference", "GlobalMaxPool"): "forgets a dimension of size 1"}
+RTOL = {"float64": 1e-6, "float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2}
+options = None
+stage = multiprocessing.RawArray("c", 16)  # what a child was doing when it died
+
+
+# --------------------------------------------------------------------- cases
+def versions():
+    """{operator: {version: schema}} of operators that have a recipe."""
+    found = collections.defaultdict(dict)
+    for s in onnx.defs.get_all_schemas_with_history():
+        if s.domain in ("", "ai.onnx.ml") and s.name in operators.RECIPES:
+            found[s.name][s.since_version] = s
+    return dict(found)
+
+
+def make_case(index):
+    """The case of an index; choices that contradict each other are made again."""
+    for attempt in range(100):
+        draw = Draw(f"{options.seed} {options.kind} {index} {attempt}")
+        try:
+            if options.kind == "graphs":
+                return graphs.make(draw)
+            known = versions()
+            name = draw.choice(options.ops.split(",") if options.ops else sorted(known))
+            schema, opset = draw.schema(known[name])
+            return operators.RECIPES[name](draw, schema, opset)
+        except Skip:
+            continue
+    raise RuntimeError(f"case {index}: no choice made a case")
+
+
+# --------------------------------------------------------------------- peers
+def run_reference(case, path):
+    with np.errstate(all="ignore"):
+        return onnx.reference.ReferenceEvaluator(case.model).run(None, case.feeds)
+
+
+def run_onnxruntime(case, path):
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
+    settings.log_severity_level = 4
+    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    return session.run(None, case.feeds)
+
+
+PEERS = {"reference": run_reference, "onnxruntime": run_onnxruntime}
+
+
+def difference(got, want, loose):
+    """None where outputs agree, or what differs."""
+    if len(got) != len(want):
+        return f"{len(got)} outputs, not {len(want)}"
+    for i, (g, w) in enumerate(zip(got, want)):
+        if isinstance(w, list) or isinstance(g, list):
+            if problem := difference(g, w, loose):
+                return f"output {i}, element: {problem}"
+            continue
+        w = np.asarray(w)
+        if g.dtype != w.dtype or g.shape != w.shape:
+            return f"output {i} is {g.dtype}{list(g.shape)}, not {w.dtype}{list(w.shape)}"
+        if not w.size or w.dtype.kind in "OUS":
+            if g.tolist() != w.tolist():
+                return f"output {i} is {g.tolist()}, not {w.tolist()}"
+            continue
+        if w.dtype.kind in "iub":
+            if (wrong := np.count_nonzero(g != w)):
+                return f"output {i}: {wrong} of {w.size} elements differ, first {g[g != w][0]}, not {w[g != w][0]}"
+            continue
+        a, b = g.astype(np.float64), w.astype(np.float64)
+        finite = b[np.isfinite(b)]
+        scale = min(np.abs(finite).max(), 1e30) if finite.size else 1
+        rtol = RTOL.get(w.dtype.name, 0.25) * loose
+        if not np.allclose(a, b, rtol=rtol, atol=rtol * 0.1 * scale, equal_nan=True):
+            wrong = ~np.isclose(a, b, rtol=rtol, atol=rtol * 0.1 * scale, equal_nan=True)
+            return f"output {i}: {np.count_nonzero(wrong)} of {w.size} elements differ, first {a[wrong][0]:.9g}, not {b[wrong][0]:.9g}"
+    return None
+
+
+# --------------------------------------------------------------------- one case
+def run_nnopt(case, path, level):
+    """("done", outputs), ("refused", message), or a finding."""
+    artifact = path[:-len(".onnx")] + f"{level}.so"
+    code, message = isolated.compile(path, artifact, level)
+    if code in (3, 4):
+        return "refused", f"exit {code}: {' '.join(message.replace(path, '').split())[:300]}"
+    if code != 0:
+        return "failed", f"exit {code}: {' '.join(message.split())[:300]}"
+    try:
+        with Session(artifact, 1) as session:
+            names = [i.name for i in session.get_inputs()]
+            return "done", session.run(None, {k: v for k, v in case.feeds.items() if k in names})
+    except RuntimeError as e:
+        return "refused", f"at run time: {e}"
+
+
+def check(case, folder, skip):
+    """(verdict, detail): "pass", "both refuse", "refused", "wrong", "failed"."""
+    path = os.path.join(folder, "model.onnx")
+    onnx.save(case.model, path)
+    warnings.simplefilter("ignore")
+    peers, errors = {}, {}
+    for name, run in PEERS.items():
+        if name in skip or (name, case.name.split("-")[0]) in WRONG_PEERS:
+            continue
+        stage.value = name.encode()
+        try:
+            peers[name] = run(case, path)
+        except Exception as e:
+            errors[name] = f"{type(e).__name__}: {e}"
+    stage.value = b"nnopt"
+    for level in (2, 0):
+        outcome, got = run_nnopt(case, path, level)
+        if outcome == "failed":
+            return "failed", f"--opt={level} {got}"
+        if outcome == "refused":
+            if not peers:
+                continue
+            return "refused", f"--opt={level} {got} ({', '.join(peers)} run it)"
+        problems = {name: difference(got, want, case.loose) for name, want in peers.items()}
+        if problems and all(problems.values()):
+            return "wrong", f"--opt={level} " + "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+    if not peers:
+        return "neither", "; ".join(f"{k}: {v[:150]}" for k, v in errors.items())
+    if len(peers) == 2 and difference([np.asarray(v) if not isinstance(v, list) else v for v in peers["reference"]],
+                                      peers["onnxruntime"], case.loose):
+        return "peers differ", ""
+    return "pass", ""
+
+
+def run_case(index):
+    case = make_case(index)
+    with tempfile.TemporaryDirectory(dir=os.path.join(BUILD, "fuzz-models")) as folder:
+        skip = set()
+        while True:
+            outcome, result = isolated.call(check, case, folder, skip, timeout=TIMEOUT)
+            at = stage.value.decode()
+            if outcome == "done":
+                verdict, detail = result
+            elif outcome in ("crash", "timeout") and at in PEERS and at not in skip:
+                skip.add(at)
+                continue
+            else:
+                verdict, detail = "failed", f"{outcome} {result} in {at}"
+            break
+    if verdict == "refused" and any(text in detail for text in REFUSED):
+        verdict = "known refusal"
+    if options.keep and verdict in ("refused", "wrong", "failed"):
+        os.makedirs(options.keep, exist_ok=True)
+        stem = os.path.join(options.keep, f"{options.kind}-{options.seed}-{index}")
+        onnx.save(case.model, stem + ".onnx")
+        np.savez(stem + ".npz", **case.feeds)
+    return index, case.name, verdict, detail
+
+
+def main():
+    global options
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kind", choices=KINDS, default="ops")
+    parser.add_argument("--cases", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int, help="run one case")
+    parser.add_argument("--ops", help="of these operators only; other cases than without")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--keep", help="a folder for models and inputs of findings")
+    parser.add_argument("-v", action="store_true")
+    options = parser.parse_args()
+    os.makedirs(os.path.join(BUILD, "fuzz-models"), exist_ok=True)
+    isolated.load_compiler()
+    indices = [options.only] if options.only is not None else range(options.cases)
+    begin = time.process_time(), os.times().children_user + os.times().children_system
+    counts = collections.Counter()
+    with multiprocessing.get_context("fork").Pool(min(options.jobs, len(indices))) as pool:
+        for index, name, verdict, detail in pool.imap_unordered(run_case, indices, chunksize=2):
+            counts[verdict] += 1
+            finding = verdict in ("refused", "wrong", "failed")
+            if finding or options.v:
+                print(f"{'FAIL' if finding else 'note'}  --kind={options.kind} --seed={options.seed} --only={index} "
+                      f"{name}: {verdict}: {detail}", flush=True)
+        pool.close()
+        pool.join()
+    spent = time.process_time() + os.times().children_user + os.times().children_system - sum(begin)
+    print(", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())) + f"; {len(indices) / max(spent, 1e-9):.1f} cases a second of CPU")
+    failed = sum(counts[v] for v in ("refused", "wrong", "failed"))
+    print(f"{len(indices) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
