@@ -210,10 +210,12 @@ std::string Raiser::raise(nn::LinearOp op) {
   Type i32 = untyped(rewriter.getI32Type());
   if (conv)
     sum = nn::ConvOp::create(rewriter, loc, i32, x.q, w.q, accumulatorBias, xZero, wZero, ValueRange(), conv.getStrides(),
-                             conv.getPads(), conv.getDilations(), conv.getGroup(), conv.getChannelsLast());
+                             conv.getPads(), conv.getDilations(), conv.getGroup(), conv.getChannelsLast())
+              .getResult();
   else
     sum = nn::MatMulOp::create(rewriter, loc, i32, x.q, w.q, accumulatorBias, xZero, wZero, ValueRange(),
-                               matmul.getTransposeA(), matmul.getTransposeB());
+                               matmul.getTransposeA(), matmul.getTransposeB())
+              .getResult();
 
   std::optional<Requantization> requantization = findRequantization(result);
   double unit = requantization ? requantization->scale : 1;

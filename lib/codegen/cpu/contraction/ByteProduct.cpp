@@ -83,7 +83,7 @@ bool ByteProduct::matches(Lowering &lowering, const ByteOperands &o, Value bias,
   Type x = lowering.shapes.info(o.x).elementType, w = lowering.shapes.info(o.w).elementType;
   if (!isByte(x) || !isByte(w) || !lowering.constant(o.w))
     return false;
-  if (!accumulatorType(x, lowering.shapes.info(result).elementType, epilogue).isSignlessInteger(32))
+  if (!accumulatorType(x, lowering.shapes.info(result).elementType, &epilogue).isSignlessInteger(32))
     return false;
   if (bias && !lowering.shapes.info(bias).elementType.isSignlessInteger(32))
     return false;

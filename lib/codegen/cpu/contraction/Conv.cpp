@@ -354,9 +354,7 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
   Buffer panels;
   int64_t packedBytes;
   if (isBytes) {
-    auto conv = dyn_cast<nn::ConvOp>(op.getOperation()); // The only one with zero points.
-    Value xZero = conv ? conv.getXZero() : Value(), wZero = conv ? conv.getWZero() : Value();
-    byteProduct.emplace(k, ByteOperands{op.getActivation(), op.getWeight(), xZero, wZero}, source, tapsPerRun, tile);
+    byteProduct.emplace(k, byteOperands(cast<nn::ConvOp>(op.getOperation())), source, tapsPerRun, tile);
     builder.byteProduct = &*byteProduct;
     panels = byteProduct->panels;
     packedBytes = byteProduct->packedBytes;

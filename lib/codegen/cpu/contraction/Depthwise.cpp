@@ -356,7 +356,7 @@ static LogicalResult emitLanes(Operation *operation, Lowering &lowering) {
   Kernel k(lowering, op, "conv_lanes_" + shape.text());
   Buffer x = k.read(op.getX());
   Buffer panels = k.weights(packed, element, {int64_t(packed.size()) / bytes});
-  Finish finish(k, op, op.getBias(), isBytes ? Type(IntegerType::get(op.getContext(), 32)) : element);
+  Finish finish(k, op, op.getBias(), isBytes ? IntegerType::get(op.getContext(), 32) : element);
   finish.allowInPlace();
   LaneConv conv{k, shape, element, lanes, finish, x};
   if (isBytes) {
