@@ -7,53 +7,52 @@ using namespace mlir;
 namespace nnopt::cpu {
 namespace {
 
-/// e^x = 2^k e^r with k = round(x / ln 2), r = x - k ln 2 in [-ln 2 / 2, ln 2 / 2]. e^r is
-/// 1 + r + r^2 q(r), with q fitted to the smallest relative error (3.1e-9) over that range.
-struct ExpandExp : OpRewritePattern<math::ExpOp> {
-  ExpandExp(MLIRContext *ctx, const Target &target) : OpRewritePattern(ctx, /*benefit=*/10), target(target) {}
+/// What the expansions of exponential functions share: the type, constants, polynomials and powers of two.
+struct Expansion {
   const Target &target;
+  ImplicitLocOpBuilder b;
+  VectorType type;
 
-  LogicalResult matchAndRewrite(math::ExpOp op, PatternRewriter &rewriter) const override {
-    auto type = dyn_cast<VectorType>(op.getType());
-    if (!type || type.getRank() != 1 || !type.getElementType().isF32())
-      return failure();
-    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    auto f = [&](double v) -> Value {
-      return arith::ConstantOp::create(b, DenseElementsAttr::get(type, float(v)));
-    };
-    // Written so that NaN passes both bounds. Above the upper one the result rounds to infinity.
-    // Below the lower one, ln(2^-126), it would be denormal and is 0 instead: masked softmax rows
-    // are full of such elements, and each would cost a microcode assist of over 100 cycles.
-    Value x = op.getOperand();
-    Value tooLow = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x, f(-87.33654));
-    x = arith::SelectOp::create(b, tooLow, f(-87.33654), x);
-    Value tooHigh = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, f(90));
-    x = arith::SelectOp::create(b, tooHigh, f(90), x);
+  Expansion(const Target &target, Operation *op, PatternRewriter &rewriter, VectorType type)
+      : target(target), b(op->getLoc(), rewriter), type(type) {}
 
-    Value k = math::RoundEvenOp::create(b, arith::MulFOp::create(b, x, f(1.4426950408889634)));
-    // ln 2 in two parts, the first with so few digits that its product with k is exact.
-    Value r = vector::FMAOp::create(b, k, f(-0.693359375), x);
-    r = vector::FMAOp::create(b, k, f(2.12194440e-4), r);
-    Value q = f(0.0013814583653584123);
-    for (double c : {0.008368724025785923, 0.04166838899254799, 0.1666652113199234, 0.4999999403953552, 1.0, 1.0})
+  Value f(double v) { return arith::ConstantOp::create(b, DenseElementsAttr::get(type, float(v))); }
+  Value isBelow(Value x, double bound) {
+    return arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x, f(bound));
+  }
+  /// The larger (smaller) of x and a bound; NaN stays NaN. One instruction on x86.
+  Value atLeast(Value x, double bound) { return arith::SelectOp::create(b, isBelow(x, bound), f(bound), x); }
+  Value atMost(Value x, double bound) {
+    Value above = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, f(bound));
+    return arith::SelectOp::create(b, above, f(bound), x);
+  }
+  Value polynomial(Value r, ArrayRef<double> coefficients) {
+    Value q = f(coefficients.front());
+    for (double c : coefficients.drop_front())
       q = vector::FMAOp::create(b, q, r, f(c));
-    rewriter.replaceOp(op, arith::SelectOp::create(b, tooLow, f(0), scale(b, type, q, k)).getResult());
-    return success();
+    return q;
   }
 
-  /// v * 2^k for integral k in [-126, 130].
-  Value scale(ImplicitLocOpBuilder &b, VectorType type, Value v, Value k) const {
+  bool hasWide() const {
     int64_t lanes = type.getNumElements();
-    if (target.avx512 && (lanes == 16 || lanes == 8 || lanes == 4)) {
-      std::string name = "llvm.x86.avx512.mask.scalef.ps." + std::to_string(lanes * 32);
-      // Masks have at least 8 bits.
-      Type maskType = b.getIntegerType(std::max<int64_t>(8, lanes));
-      Value mask = arith::ConstantOp::create(b, b.getIntegerAttr(maskType, -1));
-      SmallVector<Value> args = {v, k, v, mask};
-      if (lanes == 16) // rounding: as the current mode says
-        args.push_back(arith::ConstantOp::create(b, b.getI32IntegerAttr(4)));
-      return LLVM::CallIntrinsicOp::create(b, type, b.getStringAttr(name), args).getResults();
-    }
+    return target.avx512 && (lanes == 16 || lanes == 8 || lanes == 4);
+  }
+  /// An AVX-512 instruction `name` in its masked form, all lanes on.
+  Value wide(StringRef name, SmallVector<Value> args, Value passThrough) {
+    int64_t lanes = type.getNumElements();
+    // Masks have at least 8 bits.
+    Type maskType = b.getIntegerType(std::max<int64_t>(8, lanes));
+    args.append({passThrough, arith::ConstantOp::create(b, b.getIntegerAttr(maskType, -1))});
+    if (lanes == 16) // rounding: as the current mode says
+      args.push_back(arith::ConstantOp::create(b, b.getI32IntegerAttr(4)));
+    std::string full = ("llvm.x86.avx512.mask." + name + ".ps." + Twine(lanes * 32)).str();
+    return LLVM::CallIntrinsicOp::create(b, type, b.getStringAttr(full), args).getResults();
+  }
+
+  /// v * 2^floor(k) for k in [-126, 130]; with AVX-512 for any k.
+  Value scale(Value v, Value k) {
+    if (hasWide())
+      return wide("scalef", {v, k}, v);
     // Two factors, as one power of two may be out of range while the product is not.
     auto ints = VectorType::get(type.getShape(), b.getI32Type());
     auto c = [&](int32_t n) -> Value { return arith::ConstantOp::create(b, DenseElementsAttr::get(ints, n)); };
@@ -66,12 +65,82 @@ struct ExpandExp : OpRewritePattern<math::ExpOp> {
     }
     return v;
   }
+  /// v, and 0 where x is below the bound: what would be denormal there. Masked softmax rows are full of such
+  /// elements, and each would cost some CPUs a microcode assist of over 100 cycles.
+  Value zeroBelow(Value x, double bound, Value v) {
+    return arith::SelectOp::create(b, isBelow(x, bound), f(0), v);
+  }
+};
+
+template <typename Op> struct VectorPattern : OpRewritePattern<Op> {
+  VectorPattern(MLIRContext *ctx, const Target &target)
+      : OpRewritePattern<Op>(ctx, /*benefit=*/10), target(target) {}
+  const Target &target;
+
+  static VectorType matchType(Op op) {
+    auto type = dyn_cast<VectorType>(op.getType());
+    return type && type.getRank() == 1 && type.getElementType().isF32() ? type : nullptr;
+  }
+};
+
+/// e^x = 2^k e^r with k = round(x / ln 2), r = x - k ln 2 in [-ln 2 / 2, ln 2 / 2]. e^r is
+/// 1 + r + r^2 q(r), with q fitted to the smallest relative error (1.0e-7) over that range.
+struct ExpandExp : VectorPattern<math::ExpOp> {
+  using VectorPattern::VectorPattern;
+
+  LogicalResult matchAndRewrite(math::ExpOp op, PatternRewriter &rewriter) const override {
+    VectorType type = matchType(op);
+    if (!type)
+      return failure();
+    Expansion e(target, op, rewriter, type);
+    constexpr double low = -87.33654; // ln(2^-126)
+    // Above the upper bound the result rounds to infinity.
+    Value x = e.atMost(op.getOperand(), 90);
+    if (!e.hasWide())
+      x = e.atLeast(x, low);
+    Value k = math::RoundEvenOp::create(e.b, arith::MulFOp::create(e.b, x, e.f(1.4426950408889634)));
+    // ln 2 in two parts, the first with so few digits that its product with k is exact.
+    Value r = vector::FMAOp::create(e.b, k, e.f(-0.693359375), x);
+    r = vector::FMAOp::create(e.b, k, e.f(2.12194440e-4), r);
+    Value q = e.polynomial(
+        r, {0.008312520194503068, 0.04189015702422082, 0.1666711465023287, 0.4999923149394185, 1.0, 1.0});
+    rewriter.replaceOp(op, e.zeroBelow(op.getOperand(), low, e.scale(q, k)));
+    return success();
+  }
+};
+
+/// 2^x = 2^k 2^r with k = floor(x), r in [0, 1). 2^r is a polynomial of the smallest relative error (7.5e-8).
+/// The reduction is exact, so that this is the cheapest exponential: softmax multiplies its shifted scores by
+/// log2 e (where the error of the product, 2^-24 |x|, only meets results that are small beside the sum).
+struct ExpandExp2 : VectorPattern<math::Exp2Op> {
+  using VectorPattern::VectorPattern;
+
+  LogicalResult matchAndRewrite(math::Exp2Op op, PatternRewriter &rewriter) const override {
+    VectorType type = matchType(op);
+    if (!type)
+      return failure();
+    Expansion e(target, op, rewriter, type);
+    Value x = op.getOperand(), k = x, r;
+    if (e.hasWide()) {
+      // x - floor(x), and 0 for infinities; scalef does the floor of its exponent by itself.
+      Value floor = arith::ConstantOp::create(e.b, e.b.getI32IntegerAttr(9));
+      r = e.wide("reduce", {x, floor}, x);
+    } else {
+      x = e.atLeast(e.atMost(x, 129), -126);
+      k = math::FloorOp::create(e.b, x);
+      r = arith::SubFOp::create(e.b, x, k);
+    }
+    Value q = e.polynomial(r, {0.0018775766831946586, 0.008989340141546868, 0.05582631793489208, 0.24015361712230454,
+                               0.693153073182401, 0.99999992506455});
+    rewriter.replaceOp(op, e.zeroBelow(op.getOperand(), -126, e.scale(q, k)));
+    return success();
+  }
 };
 
 } // namespace
 
 void populateVectorMathPatterns(RewritePatternSet &patterns, const Target &target) {
-  patterns.add<ExpandExp>(patterns.getContext(), target);
+  patterns.add<ExpandExp, ExpandExp2>(patterns.getContext(), target);
 }
 
 } // namespace nnopt::cpu

@@ -9,7 +9,7 @@
 namespace nnopt::cpu {
 
 /// Expansions of math functions on vectors of f32 that are better than the upstream ones: `exp`
-/// (relative error below 1e-7 where the result is a normal number; what would be denormal is 0).
+/// and `exp2` (relative error about 2e-7 where the result is a normal number; what would be denormal is 0).
 void populateVectorMathPatterns(mlir::RewritePatternSet &patterns, const Target &target);
 
 } // namespace nnopt::cpu

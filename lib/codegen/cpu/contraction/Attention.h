@@ -48,6 +48,8 @@ struct Attention {
   /// A scalar rounded to the type of the operands, where that is narrower than the one of the computation.
   mlir::Value rounded(mlir::Value v) { return k.rounded(v, operandType); }
   double scale() { return op.getScale().convertToDouble(); }
+  /// The scale is no part of adjust(): the exponential applies it, to differences of scores.
+  bool scaleLater = false;
   double softcap() { return op.getSoftcap().convertToDouble(); }
   mlir::Value number(double x, int64_t lanes) { return lanes ? k.constant(k.vec(lanes, type), x) : k.constant(type, x); }
 
@@ -96,7 +98,7 @@ struct Attention {
     auto mul = [&](mlir::Value a, double b) -> mlir::Value {
       return rounded(mlir::arith::MulFOp::create(k.b, k.loc, a, number(b, lanes)));
     };
-    if (scale() != 1 && !isNarrow())
+    if (scale() != 1 && !isNarrow() && !scaleLater)
       s = mul(s, scale());
     if (softcap() > 0)
       s = mul(rounded(mlir::math::TanhOp::create(k.b, k.loc, mul(s, 1 / softcap()))), softcap());

@@ -48,6 +48,7 @@ struct TiledAttention : Attention {
     keyHeadsAt = read(1);
     valueHeads = read(2);
     outHeads = write();
+    scaleLater = !mask && softcap() == 0 && scale() > 0;
   }
 
   Heads read(unsigned operand) {
@@ -75,12 +76,19 @@ struct TiledAttention : Attention {
   }
 
   Value maskVector(const MaskRow &row, Ix column, Value inside);
-  void storeScores(ValueRange acc, ArrayRef<MaskRow> maskRows, ArrayRef<Ix> limits, Ix column, bool checked);
+  /// A tile of query rows while its scores are computed.
+  struct Rows {
+    Accumulate product; // of queries and keys
+    SmallVector<MaskRow> masks;
+    SmallVector<Ix> limits; // keys that each row sees
+  };
+  void storeScores(ValueRange acc, const Rows &rows, int64_t vectors, Ix column, ArrayRef<bool> checked);
+  void scorePanel(const Rows &rows, Ix panel, int64_t vectors);
   Value softmaxRow(Ix row, Ix width);
   Accumulate valueSums(Ix depth, Value values, Ix rowPitch, int64_t d, SmallVectorImpl<Value> &masks);
   void packKeys(Value keysAt, nn::Dim paddedKeys);
   Value copyValues(Value values);
-  void run(Ix image, Ix head, Ix firstRow, Value values, Ix rowPitch);
+  void run(Ix image, Ix head, Ix firstRow, int64_t mr, bool exact, Value values, Ix rowPitch);
   void runFew(Ix image, Ix head, Ix row, Value keysAt, Value values);
 };
 
@@ -112,14 +120,15 @@ Value TiledAttention::maskVector(const MaskRow &row, Ix column, Value inside) {
       [&] { return SmallVector<Value>{all()}; })[0];
 }
 
-/// Writes a tile of scores from key `column` on; keys that a row may not see get -infinity.
-void TiledAttention::storeScores(ValueRange acc, ArrayRef<MaskRow> maskRows, ArrayRef<Ix> limits, Ix column,
-                                 bool checked) {
-  for (size_t i = 0; i < limits.size(); ++i) {
-    for (int64_t j = 0; j < tile.nv; ++j) {
+/// Writes a tile of scores from key `column` on; in vectors that are `checked`, keys that a row may not see get
+/// -infinity.
+void TiledAttention::storeScores(ValueRange acc, const Rows &rows, int64_t vectors, Ix column,
+                                 ArrayRef<bool> checked) {
+  for (size_t i = 0; i < rows.limits.size(); ++i) {
+    for (int64_t j = 0; j < vectors; ++j) {
       Ix at = column + j * lanes();
-      Value inside = checked ? k.mask(limits[i] - at, lanes()) : Value();
-      Value s = adjust(acc[i * tile.nv + j], mask ? maskVector(maskRows[i], at, inside) : Value());
+      Value inside = checked[j] ? k.mask(rows.limits[i] - at, lanes()) : Value();
+      Value s = adjust(acc[i * vectors + j], mask ? maskVector(rows.masks[i], at, inside) : Value());
       if (inside)
         s = k.select(inside, s, number(-infinity, lanes()));
       k.storeAt(scores, pitch * int64_t(i) + at, s);
@@ -127,7 +136,31 @@ void TiledAttention::storeScores(ValueRange acc, ArrayRef<MaskRow> maskRows, Arr
   }
 }
 
-/// Turns `width` scores of a row, a multiple of the vector width, into e^(s - max); returns their sum.
+/// Scores of the first `vectors` vectors of a panel of keys.
+void TiledAttention::scorePanel(const Rows &rows, Ix panel, int64_t vectors) {
+  Accumulate inner = rows.product;
+  inner.nv = vectors;
+  inner.pitch = k.c(tile.nr());
+  inner.panel = k.ptrAdd(packed, panel * (headWidth * tile.nr()), type);
+  SmallVector<Value> acc(rows.limits.size() * vectors, number(0, lanes()));
+  acc = emitAccumulate(k, inner, acc);
+  Ix column = panel * tile.nr();
+  SmallVector<bool> none(vectors, false), last = none, all(vectors, true);
+  last.back() = true;
+  if (!op.getCausal()) {
+    // All rows see all keys, which end inside of the last vector of the last panel, if anywhere.
+    if (vectors == tile.nv && keys.isConst() && keys.value() % tile.nr() == 0)
+      return storeScores(acc, rows, vectors, column, none);
+    if (panel.constant() || vectors < tile.nv)
+      return storeScores(acc, rows, vectors, column, last);
+  }
+  k.ifThen((column + vectors * lanes()) <= rows.limits.front(), // later rows see more keys
+           [&] { storeScores(acc, rows, vectors, column, none); },
+           [&] { storeScores(acc, rows, vectors, column, op.getCausal() ? all : last); });
+}
+
+/// Turns `width` scores of a row, a multiple of the vector width, into e^(s - max) = 2^((s - max) log2 e);
+/// returns their sum.
 Value TiledAttention::softmaxRow(Ix row, Ix width) {
   Value start = k.ptrAdd(scores, pitch * row, type);
   Value largest = k.loop(k.c(0), width, lanes(), {number(-infinity, lanes())}, [&](Ix j, ValueRange in) {
@@ -138,7 +171,8 @@ Value TiledAttention::softmaxRow(Ix row, Ix width) {
   Value shift = k.splat(shiftOf(top), lanes());
   Value sums = k.loop(k.c(0), width, lanes(), {number(0, lanes())}, [&](Ix j, ValueRange in) {
     Value s = arith::SubFOp::create(k.b, k.loc, k.loadAt(start, j, vector()), shift);
-    Value e = math::ExpOp::create(k.b, k.loc, s);
+    Value factor = number((scaleLater ? scale() : 1) * llvm::numbers::log2e, lanes());
+    Value e = math::Exp2Op::create(k.b, k.loc, arith::MulFOp::create(k.b, k.loc, s, factor));
     k.storeAt(start, j, e);
     return SmallVector<Value>{arith::AddFOp::create(k.b, k.loc, in[0], e)};
   })[0];
@@ -163,39 +197,35 @@ Accumulate TiledAttention::valueSums(Ix depth, Value values, Ix rowPitch, int64_
   return sums;
 }
 
-/// A tile of query rows. Past the last row the last one is computed again and not stored.
-void TiledAttention::run(Ix image, Ix head, Ix firstRow, Value values, Ix rowPitch) {
-  Ix rowCount = k.dim(queries), nr = k.c(tile.nr());
-  SmallVector<Ix> limits;
-  SmallVector<MaskRow> maskRows;
-  Accumulate scoreTile;
-  for (int64_t i = 0; i < tile.mr; ++i) {
-    Ix row = (firstRow + i).min(rowCount - 1);
-    scoreTile.rows.push_back(k.ptrAdd(queryHeads.ptr, queryHeads.at(image, head) + row * queryHeads.row, type));
-    limits.push_back(visible(row));
+/// A tile of `mr` query rows. Unless there are exactly that many the last row of all is computed again past
+/// the end, and not stored.
+void TiledAttention::run(Ix image, Ix head, Ix firstRow, int64_t mr, bool exact, Value values, Ix rowPitch) {
+  Ix rowCount = k.dim(queries);
+  Rows rows;
+  for (int64_t i = 0; i < mr; ++i) {
+    Ix row = exact ? firstRow + i : (firstRow + i).min(rowCount - 1);
+    rows.product.rows.push_back(k.ptrAdd(queryHeads.ptr, queryHeads.at(image, head) + row * queryHeads.row, type));
+    rows.limits.push_back(visible(row));
     if (mask)
-      maskRows.push_back(maskRow(image, head, row));
+      rows.masks.push_back(maskRow(image, head, row));
   }
-  // Later rows see more keys.
-  Ix least = limits.front(), most = limits.back();
-  Ix panels = (most + (tile.nr() - 1)) / tile.nr();
-  scoreTile.element = type;
-  scoreTile.rowStep = queryHeads.column;
-  scoreTile.nv = tile.nv;
-  scoreTile.lanes = lanes();
-  scoreTile.depth = k.c(headWidth);
-  k.loop(k.c(0), panels, 1, [&](Ix panel) {
-    Accumulate inner = scoreTile;
-    inner.panel = k.ptrAdd(packed, panel * (headWidth * tile.nr()), type);
-    SmallVector<Value> acc(tile.mr * tile.nv, number(0, lanes()));
-    acc = emitAccumulate(k, inner, acc);
-    Ix column = panel * tile.nr();
-    k.ifThen((column + nr) <= least, [&] { storeScores(acc, maskRows, limits, column, false); },
-             [&] { storeScores(acc, maskRows, limits, column, true); });
-  });
-  Ix padded = panels * tile.nr();
+  rows.product.element = type;
+  rows.product.rowStep = queryHeads.column;
+  rows.product.lanes = lanes();
+  rows.product.depth = k.c(headWidth);
+  // Whole panels, then as many vectors of the last one as hold keys that the last row sees.
+  Ix most = rows.limits.back();
+  Ix vectors = (most + (lanes() - 1)) / lanes(), panels = vectors / tile.nv, rest = vectors % tile.nv;
+  k.loop(k.c(0), panels, 1, [&](Ix panel) { scorePanel(rows, panel, tile.nv); });
+  for (int64_t n = 1; n < tile.nv; ++n) {
+    if (!rest.constant())
+      k.ifThen(rest == n, [&] { scorePanel(rows, panels, n); });
+    else if (*rest.constant() == n)
+      scorePanel(rows, panels, n);
+  }
+  Ix padded = vectors * lanes();
   Value sums = k.ptrAdd(scores, pitch * tile.mr, type);
-  k.loop(k.c(0), k.c(tile.mr), 1, [&](Ix i) {
+  k.loop(k.c(0), k.c(mr), 1, [&](Ix i) {
     Value inverse = arith::DivFOp::create(k.b, k.loc, number(1, 0), divisorOf(softmaxRow(i, padded)));
     k.storeAt(sums, i, inverse);
   });
@@ -203,18 +233,18 @@ void TiledAttention::run(Ix image, Ix head, Ix firstRow, Value values, Ix rowPit
   for (int64_t d = 0; d < valueWidthConst; d += tile.nr()) {
     SmallVector<Value> masks;
     Accumulate inner = valueSums(most, values, rowPitch, d, masks);
-    for (int64_t i = 0; i < tile.mr; ++i)
+    for (int64_t i = 0; i < mr; ++i)
       inner.rows.push_back(k.ptrAdd(scores, pitch * i, type));
-    SmallVector<Value> acc(tile.mr * inner.nv, number(0, lanes()));
+    SmallVector<Value> acc(mr * inner.nv, number(0, lanes()));
     acc = emitAccumulate(k, inner, acc);
-    for (int64_t i = 0; i < tile.mr; ++i) {
+    for (int64_t i = 0; i < mr; ++i) {
       auto storeRow = [&] {
         Value factor = k.splat(k.loadAt(sums, k.c(i), type), lanes());
         Ix at = outHeads.at(image, head) + (firstRow + i) * outHeads.row + d;
         for (int64_t j = 0; j < inner.nv; ++j)
           store(at + j * lanes(), finish(acc[i * inner.nv + j], factor), masks[j]);
       };
-      if (i == 0)
+      if (i == 0 || exact)
         storeRow();
       else
         k.ifThen((firstRow + i) < rowCount, storeRow);
@@ -351,7 +381,14 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
       a.packKeys(keysAt, paddedKeys);
       Value rows = copies ? a.copyValues(values) : values;
       Ix rowPitch = copies ? k.c(a.valueWidthConst) : a.valueHeads.row;
-      forTasks([&](Ix head, Ix firstRow) { a.run(image, head, firstRow, rows, rowPitch); });
+      forTasks([&](Ix head, Ix firstRow) {
+        auto whole = [&] { a.run(image, head, firstRow, tile.mr, a.queries.isConst(), rows, rowPitch); };
+        int64_t rest = a.queries.isConst() ? a.queries.value() % tile.mr : 0;
+        if (!rest)
+          return whole();
+        k.ifThen((firstRow + tile.mr) <= k.dim(a.queries), whole,
+                 [&] { a.run(image, head, firstRow, rest, true, rows, rowPitch); });
+      });
     };
     if (alwaysFew)
       few();

@@ -93,7 +93,15 @@ struct Fast {
 
   Value load(Ix i, const Step &step) { return k.toFloat(loadStep(k, x, i, step)); }
   Value rounded(Value v) { return isLog ? v : k.rounded(v, x.valueType); }
-  Value exponential(Value v, Value max) { return rounded(exp(k, rounded(fsub(k, v, max)))); }
+  /// e^(v - max), which is at most 1: 2^((v - max) log2 e) is the cheaper form where every bit of the power does
+  /// not have to be right.
+  Value exponential(Value v, Value max) {
+    Value shifted = rounded(fsub(k, v, max));
+    if (!type.isF32() || isNarrow())
+      return rounded(exp(k, shifted));
+    Value log2e = like(k, floatConstant(k, type, llvm::numbers::log2e), shifted.getType());
+    return math::Exp2Op::create(k.b, k.loc, fmul(k, shifted, log2e));
+  }
   bool isNarrow() const { return x.valueType != type; }
   /// Exponentials times factorOf(sum) are the result. Products round otherwise than quotients, which only
   /// matters where a result is rounded a second time.
