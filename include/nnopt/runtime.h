@@ -383,8 +383,9 @@ NNOPT_API int nnopt_session_take_output(nnopt_session *session, size_t index,
 /* Feeds output `present` back as input `past` of the next run (a KV cache, a recurrent state): the
  * session keeps both, and runs pass NULL for them. Where past and present differ in one dimension
  * the state grows along it, from empty up to `capacity`; memory for `capacity` is set aside at the
- * next run, and steps neither allocate nor copy. Where the shapes are equal, the state starts as
- * zeros and `capacity` is ignored. */
+ * next run, and steps allocate nothing. The model writes the whole of `present`: two blocks of
+ * memory change roles after each run. Where the shapes are equal, the state starts as zeros and
+ * `capacity` is ignored. */
 NNOPT_API int nnopt_session_bind_state(nnopt_session *session, const char *past,
                                        const char *present, int64_t capacity, nnopt_error *error);
 /* Sets the content of a bound state (copied). `past` is the name it was bound by. */
