@@ -146,6 +146,16 @@ def unary(c):
         c.node(op, [c.input(c.array(c.shape(), c.rng.choice(kinds), -100, 100))])
 
 
+def limits(c):
+    """Where exponentials vanish and erf is 1: the ends of their expansions."""
+    low = np.float32([-np.inf, -1000, -104, -88, -87.34, -87.33, -20, -1, -1e-30, -1e-40, -0.0, 0] * 3)
+    high = np.float32([88.8, 90, 129, 300, 1e30, np.inf, np.nan] * 5)
+    near = np.float32([-4, -3.93, -3.92, -3.91, -1, 0, 1e-40, 1e-30, 1, 3.91, 3.92, 3.93, 4, 1e30] * 2)
+    for op, x in (("Exp", low), ("Exp", high), ("Softmax", low), ("Sigmoid", low), ("Sigmoid", high), ("Tanh", high),
+                  ("Erf", low), ("Erf", high), ("Erf", near)):
+        c.node(op, [c.input(c.data.permutation(x))])
+
+
 def broadcast_shapes(c, count):
     full = c.shape(0, 4)
     shapes = []
@@ -432,8 +442,8 @@ def channels_last(c):
     c.between_convolutions(channels, spatial, "ReduceMean", [axes], 1e-5, keepdims=1)
 
 
-FAMILIES = {f.__name__: f for f in (unary, binary, casts, reductions, softmaxes, normalizations, pools, transposes, gathers,
-                                    slices, pads, shapes, channels_last)}
+FAMILIES = {f.__name__: f for f in (unary, limits, binary, casts, reductions, softmaxes, normalizations, pools, transposes,
+                                    gathers, slices, pads, shapes, channels_last)}
 
 
 # --------------------------------------------------------------------- expected values
