@@ -2,7 +2,9 @@
 
 #include "lib/codegen/Program.h"
 #include "dialects/nn/Constants.h"
+#include "dialects/nn/DropPages.h"
 #include "dialects/nn/NN.h"
+#include "lib/codegen/SpilledCopy.h"
 #include "nnopt/runtime.h"
 #include "llvm/Support/xxhash.h"
 
@@ -30,9 +32,14 @@ uint32_t Program::addChunk(llvm::ArrayRef<char> bytes, uint32_t align, bool own)
   // Vector loads of the last elements may read up to one register past the end.
   chunk.offset = (weightsEnd + align - 1) / align * align;
   chunk.bytes = bytes;
-  if (own) {
-    chunk.owned = std::make_shared<std::vector<char>>(bytes.begin(), bytes.end());
-    chunk.bytes = llvm::ArrayRef<char>(*chunk.owned);
+  constexpr size_t big = 1 << 20;
+  if (auto spilled = own && bytes.size() >= big ? SpilledCopy::make(bytes) : nullptr) {
+    chunk.bytes = spilled->bytes();
+    chunk.owned = spilled;
+  } else if (own) {
+    auto copy = std::make_shared<std::vector<char>>(bytes.begin(), bytes.end());
+    chunk.bytes = llvm::ArrayRef<char>(*copy);
+    chunk.owned = copy;
   }
   weightsEnd = chunk.offset + bytes.size();
   ProgramBuffer buffer;
@@ -54,6 +61,7 @@ bool Program::writeWeights(llvm::raw_ostream &os) const {
   for (const Chunk &chunk : chunks) {
     os.write_zeros(chunk.offset - at);
     os.write(chunk.bytes.data(), chunk.bytes.size());
+    nn::dropPages(chunk.bytes);
     at = chunk.offset + chunk.bytes.size();
   }
   return true;

@@ -123,7 +123,7 @@ private:
   struct Chunk {
     uint64_t offset;
     llvm::ArrayRef<char> bytes;
-    std::shared_ptr<std::vector<char>> owned;
+    std::shared_ptr<const void> owned; // holds the bytes, null for views
     uint32_t buffer;
   };
   std::vector<Chunk> chunks;

@@ -1,5 +1,6 @@
 //===- MergeConstants.cpp - constants of equal content --------------------===//
 #include "passes/Passes.h"
+#include "dialects/nn/DropPages.h"
 #include "passes/common/Rewrite.h"
 
 #include "llvm/Support/xxhash.h"
@@ -49,6 +50,7 @@ struct MergeConstantsPass : impl::MergeConstantsBase<MergeConstantsPass> {
       auto equal = llvm::find_if(same, [&](nn::ConstantOp other) {
         return nn::ConstantData::get(other.getValue())->bytes() == data->bytes();
       });
+      nn::dropPages(data->bytes());
       if (equal == same.end()) {
         same.push_back(op);
         continue;

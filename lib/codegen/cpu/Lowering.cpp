@@ -1,6 +1,7 @@
 //===- Lowering.cpp - from the nn graph to a program of kernels -------------===//
 
 #include "lib/codegen/cpu/Lowering.h"
+#include "dialects/nn/DropPages.h"
 #include "lib/codegen/cpu/StridedView.h"
 #include "lib/codegen/cpu/irregular/DataSizes.h"
 #include "lib/codegen/cpu/irregular/Helpers.h"
@@ -347,8 +348,12 @@ LogicalResult Lowering::lowerOp(Operation *op) {
     }
     return std::nullopt;
   };
-  if (auto result = tryList(candidates))
+  if (auto result = tryList(candidates)) {
+    for (Value operand : op->getOperands())
+      if (auto data = constant(operand))
+        nn::dropPages(data->bytes());
     return *result;
+  }
   if (isa<nn::Elementwise>(op))
     if (auto result = tryList(emittersOf("*")))
       return *result;
