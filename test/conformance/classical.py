@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+import isolated
 from nnopt import BUILD, Session, compile, difference, reference_session
 
 F32, F64, I64, STR = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.STRING
@@ -341,21 +342,8 @@ def run_case(case):
 
 def guarded(index):
     """run_case in a child, since a kernel may crash."""
-    case = chosen[index]
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            result = run_case(case)
-        except BaseException as e:
-            result = f"{type(e).__name__}: {e}"
-        os.write(write, (result or "").encode()[:4000])
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read, "rb") as f:
-        text = f.read().decode(errors="replace")
-    _, status = os.waitpid(child, 0)
-    return case.name, f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else text
+    outcome, result = isolated.call(run_case, chosen[index], timeout=600)
+    return chosen[index].name, result if outcome == "done" else f"{outcome} {result}"
 
 
 def main():

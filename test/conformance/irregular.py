@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+import isolated
 from nnopt import BUILD, Session, compile, difference, reference_session
 
 F32, I64 = TensorProto.FLOAT, TensorProto.INT64
@@ -400,20 +401,8 @@ def run_case(case):
 
 def guarded(case):
     """run_case in a child, since a kernel may crash."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            result = run_case(case)
-        except BaseException as e:
-            result = f"{type(e).__name__}: {e}"
-        os.write(write, (result or "").encode()[:4000])
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read, "rb") as f:
-        text = f.read().decode()
-    _, status = os.waitpid(child, 0)
-    return case.name, f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else text
+    outcome, result = isolated.call(run_case, case, timeout=600)
+    return case.name, result if outcome == "done" else f"{outcome} {result}"
 
 
 def main(cases=cases, description=__doc__, default=12):

@@ -52,6 +52,16 @@ case("clip-6-none", node("Clip", "x", "y"), ["return %arg0"], opset=7)
 case("clip-11", node("Clip", "x a b", "y"), ["nn.clip"], init=[tensor("a", np.float32(0)), tensor("b", np.float32(1))])
 case("clip-11-max", absent("Clip", "x - b", "y"), ["nn.min", "!nn.clip"], init=[tensor("b", np.float32(1))])
 case("clip-11-one-element", node("Clip", "x a a", "y"), ["nn.squeeze", "tensor<f32>", "nn.clip"], init=[f32("a", 1)])
+case("clip-6-f64", node("Clip", "x", "y"), ["-3.4028234663852886E+38", "nn.clip"], [value("x", type=TensorProto.DOUBLE)],
+     [value("y", None, TensorProto.DOUBLE)], opset=7)
+case("add-6", node("Add", "x b", "y", axis=1, broadcast=1), ["nn.unsqueeze", "axes = array<i64: 1, 2>", "nn.add"], [value("x", [2, 3, 4, 5])],
+     init=[f32("b", 3)], opset=6)
+case("prelu-6", node("PRelu", "x b", "y"), ["nn.unsqueeze", "axes = array<i64: 1, 2>", "nn.prelu"], [value("x", [2, 3, 4, 5])],
+     init=[f32("b", 3)], opset=6)
+case("upsample-1", node("Upsample", "x", "y", height_scale=2.0, width_scale=3.0), ["nn.resize", "tensor<1x3x8x15xf32>"], [value("x", [1, 3, 4, 5])],
+     opset=6)
+case("batch-norm-6-training", node("BatchNormalization", "x b b b b", "y"), ["nn.reduce", "nn.batch_norm"], [value("x", [2, 3, 4, 5])],
+     init=[f32("b", 3)], opset=6)
 case("sum-variadic", node("Sum", "x x x", "y"), ["nn.add", "nn.add"])
 case("max-single", node("Max", "x", "y"), ["return %arg0"])
 case("mean", node("Mean", "x x", "y"), ["nn.add", "dense<2.0", "nn.div"])

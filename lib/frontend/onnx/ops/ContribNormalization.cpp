@@ -89,17 +89,6 @@ void importGroupNorm(Node &n) {
   n.out(1, x);
 }
 
-/// The name under which onnxruntime had RMSNormalization first, in the standard domain.
-void importSimplifiedLayerNorm(Node &n) {
-  Value x = n.in(0), scale = n.in(1);
-  n.ignore({"stash_type"});
-  n.needFloat(x);
-  n.needRank(x, 1);
-  int64_t axis = n.axis(n.i("axis", -1), n.rank(x));
-  n.out(0, n.make<nn::RMSNormOp>(x, n.convert(scale, n.elt(x)), n.i64(axis),
-                                 n.f64(n.f("epsilon", 1e-5f))));
-}
-
 } // namespace
 
 void registerContribNormalization(Registry &r) {
@@ -108,8 +97,6 @@ void registerContribNormalization(Registry &r) {
   r.add("com.microsoft.EmbedLayerNormalization", 7, 9, importEmbedLayerNorm, 3, 1);
   r.add("com.microsoft.GroupNorm", 3, 3, importGroupNorm, 1, 1);
   r.add("com.microsoft.SkipGroupNorm", 4, 5, importGroupNorm, 2, 1);
-  r.add("com.microsoft.SimplifiedLayerNormalization", 2, 2, importSimplifiedLayerNorm, 2, 1);
-  r.add("SimplifiedLayerNormalization", 2, 2, importSimplifiedLayerNorm, 2, 1);
 }
 
 } // namespace nnopt::onnx

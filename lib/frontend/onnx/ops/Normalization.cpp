@@ -232,6 +232,9 @@ void registerNormalization(Registry &r) {
   r.add("LayerNormalization", 2, 3, importLayerNorm, 3);
   r.add("com.microsoft.LayerNormalization", 2, 3, importLayerNorm, 3, 1);
   r.add("RMSNormalization", 2, 2, importRMSNorm, 1, 23);
+  // What onnxruntime called it before; its second output is never read.
+  r.add("SimplifiedLayerNormalization", 2, 2, importRMSNorm, 2, 1);
+  r.add("com.microsoft.SimplifiedLayerNormalization", 2, 2, importRMSNorm, 2, 1);
   r.add("MeanVarianceNormalization", 1, 1, importMeanVarianceNorm, 1, 9);
   r.add("LpNormalization", 1, 1, importLpNorm);
   r.add("LRN", 1, 1, importLRN);
