@@ -159,7 +159,9 @@ step "documents" script_counts test/docs/*.py "tools/gen-docs.py --check"
 step "importer" script_counts test/frontend/*.py
 step "passes" script_counts test/passes/*.py
 step "kernels" script_counts test/codegen/*.py test/conformance/{attention,classical,irregular,quantized,random_numbers,sampling}.py
-step "conformance" script_counts "test/conformance/backend.py --sample=4 --jobs=$jobs"
+step "conformance" script_counts "test/conformance/backend.py --plan=default --modes=given,constants,fresh --jobs=$jobs"
+step "differential" script_counts "test/fuzz/differential.py --kind=ops --cases=300 --jobs=$jobs" \
+  "test/fuzz/differential.py --kind=graphs --cases=300 --jobs=$jobs"
 step "export to ONNX" script_counts "test/export/run.py --jobs=$jobs"
 step "report" script_counts test/report/data.py
 step "Python package" pytest_counts test/python
@@ -168,8 +170,11 @@ step "models" script_counts "test/models/run.py --set=default" test/models/rewri
 
 full_step "all models" script_counts "test/models/run.py --set=full" "test/models/rewrites.py --set=full"
 full_step "all exports" script_counts "test/export/run.py --set=full --graphs=200 --nodes=1 --huge --jobs=$jobs"
-full_step "all of conformance" script_counts "test/conformance/backend.py --jobs=$jobs" \
-  "test/conformance/backend.py --dynamic --jobs=$jobs"
+full_step "all of conformance" script_counts "test/conformance/backend.py --plan=full --jobs=$jobs"
+full_step "more differential" script_counts "test/fuzz/differential.py --kind=ops --cases=20000 --seed=2 --jobs=$jobs" \
+  "test/fuzz/differential.py --kind=graphs --cases=20000 --seed=2 --jobs=$jobs"
+full_step "big model" script_counts test/full/big_model.py
+full_step "random shapes" script_counts test/full/random_shapes.py
 full_step "report page" script_counts test/report/page.py
 full_step "wheel" test/full/wheel.sh
 full_step "sanitizers" test/full/sanitizers.sh

@@ -13,7 +13,8 @@ and a tenth of everything else; the full one is everything, with a tenth in fres
 expected_failures.txt lists tests that cannot pass, with the status they end in; a test that is listed and passes fails
 the run, and so does one that fails and is not listed. --update rewrites that list. Statuses: unsupported (exit 4),
 invalid (exit 3), wrong (other values, shapes or types), unfolded, error (exit 1, or the run failed), crash (a signal),
-timeout. --record writes measured.json, which docs/onnx-status.md is made of.
+timeout. --record runs the operators' tests as given and dynamic at --opt=2, and writes measured.json, which
+docs/onnx-status.md is made of.
 Ends with `N passed, N failed`; tests that fail as listed count as passed.
 """
 import argparse
@@ -42,8 +43,10 @@ from nnopt import BUILD, Session, tool
 LIST = os.path.join(HERE, "expected_failures.txt")
 MEASURED = os.path.join(HERE, "measured.json")
 TIMEOUT = 600  # seconds, for networks on a busy machine
-# Operations that are not evaluated when the model is compiled.
-NOT_FOLDED = set()
+# Operations that are not evaluated when the model is compiled: those of the host (docs/rationale/host-values.md), loops,
+# and random numbers, which are other ones in each run.
+NOT_FOLDED = {"image_decode", "loop", "lookup", "number_to_string", "random", "random_key", "regex_full_match", "string_concat",
+              "string_equal", "string_lookup", "string_normalize", "string_pool", "string_split", "string_take", "string_to_number"}
 KINDS = ["node", "simple", "pytorch-converted", "pytorch-operator", "real"]
 MODES = ["given", "dynamic", "constants", "fresh"]
 tests, jobs, options = [], [], None
@@ -274,8 +277,13 @@ def compile_and_run(test, mode, level, folder):
         if mode == "constants" and level == 2 and not model.graph.input:
             isolated.compile(path, artifact, level, "nn")
             with open(artifact) as f:
-                if left := remaining(f.read()) - NOT_FOLDED:
+                left = remaining(f.read())
+                if left and not left & NOT_FOLDED:
                     return "unfolded", ", ".join(sorted(left)), 0
+    if options.record and mode == "given":
+        isolated.compile(path, artifact, 0, "nn")
+        with open(artifact) as f:
+            return "pass", "", (worst, sorted(remaining(f.read())))
     return "pass", "", worst
 
 
@@ -408,24 +416,33 @@ def write_list(results, entries):
 
 
 def write_measured(results):
-    """Tests and largest error in units of the last place, by operator and version: of tests of one node."""
-    operators = collections.defaultdict(lambda: [0, 0.0])
-    for index, status, _, units in results:
-        test, mode, level = jobs[index]
-        nodes = tests[test].model.graph.node
-        if mode != "given" or level != 2 or len(nodes) != 1:
+    """What the tests of one node say of an operator's version: how many there are, how many of them pass with dynamic
+    sizes, the types of their inputs, the operations they become, and the largest error in units of the last place."""
+    found = collections.defaultdict(lambda: {"tests": 0, "pass": 0, "dynamic": 0, "types": set(), "operations": set(), "ulp": 0.0})
+    for index, status, _, facts in results:
+        test, mode, _ = jobs[index]
+        model = tests[test].model
+        if len(model.graph.node) != 1:
             continue
-        versions = {o.domain: o.version for o in tests[test].model.opset_import}
+        node, versions = model.graph.node[0], {o.domain: o.version for o in model.opset_import}
         try:
-            schema = onnx.defs.get_schema(nodes[0].op_type, versions[nodes[0].domain], nodes[0].domain)
+            schema = onnx.defs.get_schema(node.op_type, versions[node.domain], node.domain)
         except onnx.defs.SchemaError:
             continue
-        entry = operators[f"{schema.domain or 'ai.onnx'} {schema.name} {schema.since_version}"]
-        entry[0] += 1
+        entry = found[f"{schema.domain or 'ai.onnx'} {schema.name} {schema.since_version}"]
+        if mode == "dynamic":
+            entry["dynamic"] += status == "pass"
+            continue
+        entry["tests"] += 1
         if status == "pass":
-            entry[1] = max(entry[1], units)
+            entry["pass"] += 1
+            entry["ulp"] = max(entry["ulp"], float(f"{facts[0]:.2g}"))
+            entry["operations"].update(facts[1])
+            entry["types"].update(onnx.TensorProto.DataType.Name(i.type.tensor_type.elem_type).lower()
+                                  for i in model.graph.input if i.type.HasField("tensor_type"))
     with open(MEASURED, "w") as f:
-        lines = [f'"{key}": {{"tests": {tests}, "ulp": {float(f"{units:.2g}")}}}' for key, (tests, units) in sorted(operators.items())]
+        lines = [f'"{key}": {json.dumps({k: sorted(v) if isinstance(v, set) else v for k, v in entry.items()})}'
+                 for key, entry in sorted(found.items())]
         f.write("{\n" + ",\n".join(lines) + "\n}\n")
 
 
@@ -446,6 +463,8 @@ def main():
     parser.add_argument("--record", action="store_true")
     parser.add_argument("-v", action="store_true")
     options = parser.parse_args()
+    if options.record:
+        options.kinds, options.modes, options.opt = "node", "given,dynamic", "2"
     options.modes = options.modes.split(",") if options.modes else MODES if options.plan else ["given"]
     options.opt = [int(level) for level in options.opt.split(",")]
     options.sample = options.sample or (10 if options.plan == "default" else 1)

@@ -444,3 +444,19 @@ func.func @mixed_channels(%x: tensor<1x4xf32>) -> (tensor<2x2xf32>) {
     : (tensor<2x2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<2x2xf32>
   return %2 : tensor<2x2xf32>
 }
+
+// -----
+
+// The parameters know the number of channels, which the data did not: the type of the function follows.
+// CHECK-LABEL: func @channels(
+// CHECK-SAME: -> tensor<1x2x?xf32>
+// CHECK: return {{.*}} : tensor<1x2x?xf32>
+func.func @channels(%x: tensor<1x?x?xf32>) -> tensor<1x?x?xf32> {
+  %s = nn.constant dense<[2.0, 3.0]> : tensor<2xf32>
+  %t = nn.constant dense<[5.0, 7.0]> : tensor<2xf32>
+  %m = nn.constant dense<0.0> : tensor<2xf32>
+  %v = nn.constant dense<1.0> : tensor<2xf32>
+  %0 = nn.batch_norm %x, %s, %t, %m, %v {epsilon = 0.0 : f64}
+    : (tensor<1x?x?xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<1x?x?xf32>
+  return %0 : tensor<1x?x?xf32>
+}
