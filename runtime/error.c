@@ -64,6 +64,8 @@ int nni_options(nnopt_options *to, const nnopt_options *from, const nnopt_option
   if (to->num_threads < 0 || to->num_threads > 4096)
     return nni_fail(error, NNOPT_INVALID, "num_threads is %d: use 0 (automatic) to 4096",
                     to->num_threads);
+  if (to->device_type != 0 && to->device_type != kDLCPU && to->device_type != kDLCUDA)
+    return nni_fail(error, NNOPT_INVALID, "device_type is %d: use kDLCPU or kDLCUDA", (int)to->device_type);
   if (!to->allocate != !to->deallocate)
     return nni_fail(error, NNOPT_INVALID, "set both allocate and deallocate, or none of them");
   if (to->flags & ~(uint32_t)NNOPT_COPY_WEIGHTS)

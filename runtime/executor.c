@@ -21,28 +21,36 @@ static int need(const nnopt_session *s, uint32_t buffer, int64_t bytes, nnopt_er
       buffer, (long long)bytes, (long long)s->extent[buffer]);
 }
 
-static int64_t readI64(const nnopt_session *s, uint32_t buffer) {
-  int64_t value;
-  memcpy(&value, s->pointers[buffer], sizeof value);
-  return value;
+static int readI64(nnopt_session *s, uint32_t buffer, int64_t *value, nnopt_error *error) {
+  return nni_session_read(s, value, s->pointers[buffer], sizeof *value, error);
 }
 
-static void launch(nnopt_session *s, const nni_launch *l) {
+static int readBool(nnopt_session *s, uint32_t buffer, char *value, nnopt_error *error) {
+  return nni_session_read(s, value, s->pointers[buffer], 1, error);
+}
+
+static int launch(nnopt_session *s, const nni_launch *l, nnopt_error *error) {
   if (l->tasks <= 0)
-    return;
+    return NNOPT_OK;
+  if (s->gpu)
+    return s->model->meta.launches[l->number].threads ? nni_device_launch(s, l, error)
+                                                      : nni_device_host_launch(s, l, error);
   if (l->parts <= 1)
     l->kernel(l->buffers, l->dims, 0, l->tasks, 0);
   else
     nni_pool_run(s->pool, l->kernel, l->buffers, l->dims, l->tasks, l->parts);
+  return NNOPT_OK;
 }
 
-static void profiledLaunch(nnopt_session *s, const nni_launch *l) {
+static int profiledLaunch(nnopt_session *s, const nni_launch *l, nnopt_error *error) {
   const nni_meta *m = &s->model->meta;
   const nnopt_launch_meta *meta = &m->launches[l->number];
   nnopt_profile_record r = {0};
   r.start_ns = nni_now();
-  launch(s, l);
-  r.duration_ns = nni_now() - r.start_ns;
+  if (s->gpu)
+    nni_device_time_begin(s);
+  int code = launch(s, l, error);
+  r.duration_ns = s->gpu ? nni_device_time_end(s) : nni_now() - r.start_ns;
   r.run = s->run;
   r.launch = l->number;
   r.threads = l->parts;
@@ -53,6 +61,7 @@ static void profiledLaunch(nnopt_session *s, const nni_launch *l) {
   r.bytes = meta->bytes == NNOPT_NONE ? -1 : s->values[meta->bytes];
   r.tasks = l->tasks;
   s->profiler(s->profile_context, &r);
+  return code;
 }
 
 static int copy(nnopt_session *s, const nnopt_instruction *n, nnopt_error *error) {
@@ -63,13 +72,15 @@ static int copy(nnopt_session *s, const nnopt_instruction *n, nnopt_error *error
   if (code)
     return code;
   int64_t start = s->profiler ? nni_now() : 0;
+  if (s->profiler && s->gpu)
+    nni_device_time_begin(s);
   if (bytes > 0)
-    memmove(s->pointers[n->a], s->pointers[n->b], (size_t)bytes);
+    code = nni_session_copy(s, s->pointers[n->a], s->pointers[n->b], (size_t)bytes, error);
   if (!s->profiler)
-    return NNOPT_OK;
+    return code;
   nnopt_profile_record r = {0};
   r.start_ns = start;
-  r.duration_ns = nni_now() - start;
+  r.duration_ns = s->gpu ? nni_device_time_end(s) : nni_now() - start;
   r.run = s->run;
   r.launch = NNOPT_NONE;
   r.threads = 1;
@@ -79,7 +90,7 @@ static int copy(nnopt_session *s, const nnopt_instruction *n, nnopt_error *error
   r.bytes = 2 * bytes;
   r.tasks = 1;
   s->profiler(s->profile_context, &r);
-  return NNOPT_OK;
+  return code;
 }
 
 int nni_set_symbol(nnopt_session *s, uint32_t symbol, int64_t value, nnopt_error *error) {
@@ -92,10 +103,11 @@ int nni_set_symbol(nnopt_session *s, uint32_t symbol, int64_t value, nnopt_error
 
 static int readSymbol(nnopt_session *s, const nnopt_instruction *n, nnopt_error *error) {
   /* The buffer may hold data of the caller: its value is checked like an input's dimension. */
+  int64_t value;
   int code = need(s, n->b, 8, error);
-  if (code)
-    return code;
-  return nni_set_symbol(s, n->a, readI64(s, n->b), error);
+  if (!code)
+    code = readI64(s, n->b, &value, error);
+  return code ? code : nni_set_symbol(s, n->a, value, error);
 }
 
 static int runBlock(nnopt_session *s, uint32_t block, nnopt_error *error);
@@ -107,15 +119,21 @@ static int runLoop(nnopt_session *s, const nnopt_instruction *n, nnopt_error *er
   int code = trips == NNOPT_NONE ? NNOPT_OK : need(s, trips, 8, error);
   if (code)
     return code;
-  int64_t limit = trips == NNOPT_NONE ? INT64_MAX : readI64(s, trips);
+  int64_t limit = INT64_MAX;
+  char goes = 0;
+  if (trips != NNOPT_NONE && (code = readI64(s, trips, &limit, error)))
+    return code;
   for (int64_t i = 0; i < limit && !code; ++i) {
     code = need(s, condition, 1, error);
     if (!code)
       code = need(s, iteration, 8, error);
-    if (code || !*s->pointers[condition])
+    if (!code)
+      code = readBool(s, condition, &goes, error);
+    if (code || !goes)
       break;
-    memcpy(s->pointers[iteration], &i, sizeof i);
-    code = runBlock(s, body, error);
+    code = nni_session_write(s, s->pointers[iteration], &i, sizeof i, error);
+    if (!code)
+      code = runBlock(s, body, error);
   }
   return code;
 }
@@ -126,17 +144,17 @@ static int runBlock(nnopt_session *s, uint32_t block, nnopt_error *error) {
   const nnopt_instruction *end = n + m->blocks[block].count;
   for (; n != end; ++n) {
     int code = NNOPT_OK;
+    char flag;
     switch (n->op) {
     case NNOPT_I_LAUNCH:
-      if (s->profiler)
-        profiledLaunch(s, &s->launches[n->a]);
-      else
-        launch(s, &s->launches[n->a]);
+      code = (s->profiler ? profiledLaunch : launch)(s, &s->launches[n->a], error);
       break;
     case NNOPT_I_IF:
       code = need(s, n->a, 1, error);
       if (!code)
-        code = runBlock(s, *s->pointers[n->a] ? n->b : n->c, error);
+        code = readBool(s, n->a, &flag, error);
+      if (!code)
+        code = runBlock(s, flag ? n->b : n->c, error);
       break;
     case NNOPT_I_LOOP:
       code = runLoop(s, n, error);
@@ -156,10 +174,12 @@ static int runBlock(nnopt_session *s, uint32_t block, nnopt_error *error) {
   return NNOPT_OK;
 }
 
+static int runProgram(nnopt_session *s, nnopt_error *error) { return runBlock(s, 0, error); }
+
 int nni_execute(nnopt_session *s, nnopt_error *error) {
   int code = nni_pool_check(s->pool, error);
   if (!code)
-    code = runBlock(s, 0, error);
+    code = s->gpu ? nni_device_execute(s, runProgram, error) : runProgram(s, error);
   ++s->run;
   return code;
 }

@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-#define NNOPT_FORMAT_VERSION 2u
+#define NNOPT_FORMAT_VERSION 3u
 #define NNOPT_TRAILER_MAGIC "NNOPTEND"
 #define NNOPT_META_MAGIC "NNOPTMET"
 #define NNOPT_DESCRIPTOR_SYMBOL "nnopt_descriptor"
@@ -43,6 +43,8 @@ extern "C" {
 typedef void (*nnopt_kernel_fn)(void *const *buffers, const int64_t *dims, int64_t begin, int64_t end,
                                 int64_t thread);
 
+struct nnopt_device_program;
+
 /* The exported symbol of an artifact. */
 typedef struct nnopt_descriptor {
   uint32_t format_version;
@@ -50,7 +52,30 @@ typedef struct nnopt_descriptor {
   const nnopt_kernel_fn *kernels;
   const uint8_t *meta;
   uint64_t meta_size;
+  const struct nnopt_device_program *cuda; /* NULL: code for the CPU only */
 } nnopt_descriptor;
+
+/* Code for one generation of NVIDIA GPUs. */
+enum {
+  NNOPT_IMAGE_PTX,  /* text, NUL-terminated; for `arch` and everything newer */
+  NNOPT_IMAGE_CUBIN /* machine code; for `arch` and later ones of its major number */
+};
+typedef struct nnopt_device_image {
+  uint32_t kind;
+  uint32_t arch; /* compute capability: 10 * major + minor */
+  const void *data;
+  uint64_t size;
+} nnopt_device_image;
+
+/* The model for a GPU: a program of its own, over the same weights. Its launches are of the kernels
+ * of the image (by name), or, where nnopt_launch_meta.threads is 0, of CPU kernels in `program`. */
+typedef struct nnopt_device_program {
+  const nnopt_descriptor *program; /* its `cuda` points back here */
+  const nnopt_device_image *images;
+  uint32_t image_count;
+  uint32_t kernel_count; /* of the images: device launches number them */
+  const char *const *kernel_names;
+} nnopt_device_program;
 
 /* Instruction-set features that kernels use; checked against the CPU at open. */
 enum {
@@ -202,6 +227,12 @@ typedef struct nnopt_launch_meta {
   uint32_t op;                    /* operator name */
   uint32_t flops;                 /* value, or NNOPT_NONE */
   uint32_t bytes;                 /* value: bytes read and written, or NNOPT_NONE */
+  /* Launches of GPU kernels: `tasks` blocks of `threads` threads with `shared` bytes of shared memory
+   * each. Parameters are the buffers, then the values. */
+  uint32_t threads;               /* 0: a CPU kernel */
+  uint32_t shared;
+  uint32_t written;               /* first of (buffer_count + 31) / 32 words in indices: which buffers it writes */
+  uint32_t reserved;
 } nnopt_launch_meta;
 
 enum {

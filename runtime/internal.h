@@ -150,6 +150,43 @@ int nni_check_value(const nnopt_tensor_info *info, const nnopt_value *value, nno
 
 /* ---- model.c -------------------------------------------------------------------------------- */
 
+/* ---- cuda.c: GPUs --------------------------------------------------------------------------- */
+
+/* Of a model that was opened for a GPU: driver, kernels, weights. */
+typedef struct nni_device nni_device;
+/* Of its sessions: stream, staging memory, graph. */
+typedef struct nni_device_session nni_device_session;
+/* Fills in model->device from the model's descriptor, which is that of the GPU's program. */
+int nni_device_open(nnopt_model *model, const char *where, nnopt_error *error);
+void nni_device_close(nni_device *device);
+char *nni_device_weight(const nni_device *device, uint32_t buffer);
+int nni_device_session_open(nnopt_session *s, nnopt_error *error);
+void nni_device_session_close(nnopt_session *s);
+/* Pointers or sizes of launches have changed. */
+void nni_device_changed(nnopt_session *s);
+struct nni_launch;
+int nni_device_launch(nnopt_session *s, const struct nni_launch *launch, nnopt_error *error);
+int nni_device_host_launch(nnopt_session *s, const struct nni_launch *launch, nnopt_error *error);
+/* Nanoseconds of GPU time from `begin` to `end`. */
+void nni_device_time_begin(nnopt_session *s);
+int64_t nni_device_time_end(nnopt_session *s);
+/* Runs the instructions through `program`, or what was recorded of them. */
+int nni_device_execute(nnopt_session *s, int (*program)(nnopt_session *, nnopt_error *), nnopt_error *error);
+/* Waits for everything, unless the stream is the caller's. */
+int nni_device_finish(nnopt_session *s, nnopt_error *error);
+
+/* Memory of a session, which is the GPU's if it runs there. As nni_reserve and nni_release: */
+bool nni_session_reserve(nnopt_session *s, nni_memory *memory, size_t size, size_t alignment, size_t keep);
+void nni_session_release(nnopt_session *s, nni_memory *memory);
+int nni_session_clear(nnopt_session *s, char *memory, size_t bytes, nnopt_error *error);
+int nni_session_copy(nnopt_session *s, char *to, const char *from, size_t bytes, nnopt_error *error);
+/* Between memory of the session and of the host; they wait. */
+int nni_session_read(nnopt_session *s, void *to, const char *from, size_t bytes, nnopt_error *error);
+int nni_session_write(nnopt_session *s, char *to, const void *from, size_t bytes, nnopt_error *error);
+/* As nni_gather and nni_scatter. */
+int nni_session_gather(nnopt_session *s, char *to, const DLTensor *tensor, int width, nnopt_error *error);
+int nni_session_scatter(nnopt_session *s, const DLTensor *tensor, const char *from, int width, nnopt_error *error);
+
 struct nnopt_model {
   atomic_int references;
   nnopt_options options;
@@ -160,6 +197,7 @@ struct nnopt_model {
   int64_t *info_dims;
   const char **info_names;
   nni_host *host; /* NULL: no host calls */
+  nni_device *device; /* NULL: runs on the CPU */
 };
 
 /* ---- tensor.c ------------------------------------------------------------------------------- */
@@ -176,8 +214,8 @@ void nni_gather(char *compact, const DLTensor *tensor, int width);
 void nni_scatter(const DLTensor *tensor, const char *compact, int width);
 /* "[2,3,4]" of dims, into a buffer; returns it. */
 const char *nni_shape_text(int rank, const int64_t *dims, char *text, size_t size);
-/* Checks device, type and rank of a tensor against what a model's input or output is. */
-int nni_check_tensor(const DLTensor *tensor, const nnopt_tensor_info *info, const char *what,
+/* Checks device (`gpu`: may be a GPU), type and rank of a tensor against what a model's input or output is. */
+int nni_check_tensor(const DLTensor *tensor, const nnopt_tensor_info *info, const char *what, bool gpu,
                      bool need_data, nnopt_error *error);
 
 /* ---- session.c, plan.c, executor.c, state.c ------------------------------------------------- */
@@ -189,6 +227,7 @@ typedef struct nni_launch {
   int64_t tasks;
   int32_t parts;
   uint32_t number;
+  void **parameters; /* of GPU kernels: pointers to buffers and dims */
 } nni_launch;
 
 /* One memory plan; it serves all shapes whose buffers fit in the sizes that it was made for. */
@@ -233,6 +272,7 @@ struct nnopt_session {
   int threads;
   nni_pool *pool;
   atomic_flag busy;
+  nni_device_session *gpu; /* NULL: runs on the CPU */
 
   int64_t *symbols,
       *next_symbols; /* sizes that everything below is for; those of the current call */

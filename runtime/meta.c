@@ -305,8 +305,11 @@ static int checkLaunches(checker *c) {
   uint32_t strings = m->header->strings.count;
   for (uint32_t i = 0; i < m->launch_count; ++i) {
     const nnopt_launch_meta *l = &m->launches[i];
-    if (l->kernel >= c->descriptor->kernel_count || !c->descriptor->kernels[l->kernel])
+    if (l->threads ? !c->descriptor->cuda || l->threads > 1024 || l->kernel >= c->descriptor->cuda->kernel_count
+                   : l->kernel >= c->descriptor->kernel_count || !c->descriptor->kernels[l->kernel])
       return bad(c, "launch", i, "kernel");
+    if (!inside(l->written, (l->buffer_count + 31) / 32, m->header->indices.count))
+      return bad(c, "launch", i, "written buffers");
     if (!inside(l->buffers, l->buffer_count, m->operand_count) ||
         !inside(l->dims, l->dim_count, m->operand_count))
       return bad(c, "launch", i, "operands");

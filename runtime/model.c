@@ -56,6 +56,7 @@ static int describe(nnopt_model *model, nnopt_error *error) {
 }
 
 static void destroy(nnopt_model *model) {
+  nni_device_close(model->device);
   nni_host_close(model->host);
   nni_meta_close(&model->meta);
   nni_artifact_close(&model->artifact, &model->options);
@@ -81,8 +82,18 @@ static int create(const nnopt_options *options, nnopt_model **out, nnopt_error *
 }
 
 static int finish(nnopt_model *model, const char *where, nnopt_model **out, nnopt_error *error) {
+  bool wantsGpu = model->options.device_type == kDLCUDA;
+  const nnopt_descriptor *cpu = model->artifact.descriptor;
+  if (wantsGpu && cpu->format_version == NNOPT_FORMAT_VERSION && !cpu->cuda) {
+    destroy(model);
+    return nni_fail(error, NNOPT_UNSUPPORTED, "%s: has no GPU code; compile the model with --gpu=sm_80,sm_90", where);
+  }
+  if (wantsGpu && cpu->cuda)
+    model->artifact.descriptor = cpu->cuda->program;
   int code = nni_meta_open(&model->meta, model->artifact.descriptor, model->artifact.weights_size,
                            where, error);
+  if (!code && wantsGpu)
+    code = nni_device_open(model, where, error);
   if (!code)
     code = describe(model, error);
   if (!code)

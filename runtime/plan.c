@@ -109,7 +109,7 @@ static int reserveDynamic(nnopt_session *s, uint32_t buffer, nnopt_error *error)
   if (memory->data && room > memory->size && room < memory->size + memory->size / 2)
     room = memory->size + memory->size / 2;
   size_t align = b->align > 64 ? b->align : 64;
-  if (!nni_reserve(&s->options, memory, room, align, memory->size))
+  if (!nni_session_reserve(s, memory, room, align, memory->size))
     return outOfMemory(error, size, "a result whose size depends on data");
   if (b->kind == NNOPT_B_OUTPUT)
     s->outputs[b->index].pointer = memory->data;
@@ -123,9 +123,11 @@ static int reserveKept(nnopt_session *s, uint32_t buffer, nnopt_error *error) {
   nni_memory *memory = &s->dynamic[buffer];
   int64_t size = nni_buffer_size(&s->model->meta, s->values, s->threads, buffer);
   if (!memory->data) {
-    if (size < 0 || !nni_reserve(&s->options, memory, (size_t)size, 64, 0))
+    if (size < 0 || !nni_session_reserve(s, memory, (size_t)size, 64, 0))
       return outOfMemory(error, size, "what the model keeps from run to run");
-    memset(memory->data, 0, (size_t)size);
+    int code = nni_session_clear(s, memory->data, (size_t)size, error);
+    if (code)
+      return code;
   }
   s->pointers[buffer] = memory->data;
   s->extent[buffer] = size;
@@ -144,7 +146,10 @@ static int setBuffer(nnopt_session *s, uint32_t buffer, nnopt_error *error) {
     s->pointers[buffer] = nni_empty;
     break;
   case NNOPT_B_WEIGHT:
-    s->pointers[buffer] = size ? (char *)s->model->artifact.weights + b->offset : nni_empty;
+    if (s->gpu)
+      s->pointers[buffer] = nni_device_weight(s->model->device, buffer);
+    else
+      s->pointers[buffer] = size ? (char *)s->model->artifact.weights + b->offset : nni_empty;
     s->extent[buffer] = size;
     break;
   case NNOPT_B_INPUT:
@@ -228,6 +233,7 @@ int nni_prepare(nnopt_session *s, nnopt_error *error) {
   const nni_meta *m = &s->model->meta;
   s->prepared = false;
   s->ran = false;
+  nni_device_changed(s);
   memcpy(s->symbols, s->next_symbols, m->symbol_count * sizeof *s->symbols);
   nni_plan *plan = NULL;
   int code = nni_evaluate(m, s->symbols, s->threads, false, s->values, error);
@@ -237,7 +243,7 @@ int nni_prepare(nnopt_session *s, nnopt_error *error) {
     code = choosePlan(s, &plan, error);
   if (code)
     return code;
-  if (!nni_reserve(&s->options, &s->arena, (size_t)plan->bytes, m->arena_align, 0))
+  if (!nni_session_reserve(s, &s->arena, (size_t)plan->bytes, m->arena_align, 0))
     return outOfMemory(error, plan->bytes, "the arena");
   if ((code = placeAll(s, plan, error)))
     return code;
@@ -254,6 +260,7 @@ void nni_place_ports(nnopt_session *s) {
     moved |= s->outputs[i].pointer != s->outputs[i].placed;
   if (!moved)
     return;
+  nni_device_changed(s);
   for (uint32_t k = 0; k < m->buffer_count; ++k) {
     uint32_t i = m->order[k];
     const nnopt_buffer_meta *b = &m->buffers[i];

@@ -28,6 +28,8 @@ static int openPorts(nnopt_session *s, nnopt_error *error) {
                       nni_dtype_name(port->tensor->dtype));
     /* Kernels may assume that elements are aligned. */
     port->align = port->width > 8 ? 8 : (uint32_t)port->width;
+    if (s->model->device)
+      port->align = 16; /* GPU kernels load vectors */
   }
   for (uint32_t i = 0; i < m->buffer_count; ++i) {
     const nnopt_buffer_meta *b = &m->buffers[i];
@@ -66,7 +68,8 @@ static int openLaunches(nnopt_session *s, nnopt_error *error) {
   buffers = dims = 0;
   for (uint32_t i = 0; i < m->launch_count; ++i) {
     nni_launch *l = &s->launches[i];
-    l->kernel = s->model->artifact.descriptor->kernels[m->launches[i].kernel];
+    if (!m->launches[i].threads)
+      l->kernel = s->model->artifact.descriptor->kernels[m->launches[i].kernel];
     l->buffers = s->slots + buffers;
     l->dims = s->slot_dims + dims;
     l->number = i;
@@ -97,6 +100,8 @@ static int openSession(nnopt_session *s, nnopt_error *error) {
     code = openPorts(s, error);
   if (!code)
     code = openLaunches(s, error);
+  if (!code && s->model->device)
+    code = nni_device_session_open(s, error);
   if (code)
     return code;
   s->threads = s->options.num_threads > 0 ? s->options.num_threads : nni_default_threads();
@@ -135,12 +140,13 @@ void nnopt_session_destroy(nnopt_session *s) {
   for (uint32_t i = 0; s->inputs && i < m->input_count; ++i)
     nnopt_value_release(s->inputs[i].value);
   for (uint32_t i = 0; s->inputs && i < m->input_count; ++i)
-    nni_release(&s->options, &s->inputs[i].temp);
+    nni_session_release(s, &s->inputs[i].temp);
   for (uint32_t i = 0; s->outputs && i < m->output_count; ++i)
-    nni_release(&s->options, &s->outputs[i].temp);
+    nni_session_release(s, &s->outputs[i].temp);
   for (uint32_t i = 0; s->dynamic && i < m->buffer_count; ++i)
-    nni_release(&s->options, &s->dynamic[i]);
-  nni_release(&s->options, &s->arena);
+    nni_session_release(s, &s->dynamic[i]);
+  nni_session_release(s, &s->arena);
+  nni_device_session_close(s);
   for (int i = 0; i < NNI_PLANS; ++i)
     free(s->plans[i].size);
   free(s->symbols);
@@ -190,23 +196,23 @@ static int placeInput(nnopt_session *s, nni_port *port, const DLTensor *tensor,
                       nnopt_error *error) {
   int64_t bytes = nni_bytes(tensor->ndim, tensor->shape, port->width);
   char *data = (char *)tensor->data + tensor->byte_offset;
-  if (bytes && nni_is_compact(tensor) && (uintptr_t)data % port->align == 0) {
+  bool here = (tensor->device.device_type == kDLCUDA) == (s->gpu != NULL);
+  if (bytes && here && nni_is_compact(tensor) && (uintptr_t)data % port->align == 0) {
     port->pointer = data;
     return NNOPT_OK;
   }
   if (!port->has_buffer)
     return NNOPT_OK;
-  if (!nni_reserve(&s->options, &port->temp, (size_t)bytes, port->align > 64 ? port->align : 64, 0))
+  if (!nni_session_reserve(s, &port->temp, (size_t)bytes, port->align > 64 ? port->align : 64, 0))
     return noMemory(port, error);
-  nni_gather(port->temp.data, tensor, port->width);
   port->pointer = port->temp.data;
-  return NNOPT_OK;
+  return nni_session_gather(s, port->temp.data, tensor, port->width, error);
 }
 
-static int checkOutput(const nni_port *port, const DLTensor *tensor, const int64_t *dims,
+static int checkOutput(const nnopt_session *s, const nni_port *port, const DLTensor *tensor, const int64_t *dims,
                        nnopt_error *error) {
   char is[256], want[256];
-  int code = nni_check_tensor(tensor, port->info, "output", true, error);
+  int code = nni_check_tensor(tensor, port->info, "output", s->gpu != NULL, true, error);
   if (code)
     return code;
   for (int d = 0; d < tensor->ndim; ++d)
@@ -223,7 +229,7 @@ static int placeOutput(nnopt_session *s, nni_port *port, const DLTensor *tensor,
   int64_t dims[NNOPT_MAX_RANK];
   nni_port_dims(s, port, false, dims);
   if (tensor) {
-    int code = checkOutput(port, tensor, dims, error);
+    int code = checkOutput(s, port, tensor, dims, error);
     if (code)
       return code;
   }
@@ -235,7 +241,8 @@ static int placeOutput(nnopt_session *s, nni_port *port, const DLTensor *tensor,
   int64_t bytes = nni_bytes((int)port->tensor->rank, dims, port->width);
   if (port->direct && tensor && bytes) {
     char *data = (char *)tensor->data + tensor->byte_offset;
-    if (nni_is_compact(tensor) && (uintptr_t)data % port->align == 0) {
+    bool here = (tensor->device.device_type == kDLCUDA) == (s->gpu != NULL);
+    if (here && nni_is_compact(tensor) && (uintptr_t)data % port->align == 0) {
       port->pointer = data;
       port->target = NULL;
       return NNOPT_OK;
@@ -246,7 +253,7 @@ static int placeOutput(nnopt_session *s, nni_port *port, const DLTensor *tensor,
     port->pointer = port->temp.data;
     return NNOPT_OK;
   }
-  if (!nni_reserve(&s->options, &port->temp, (size_t)(bytes > 0 ? bytes : 0),
+  if (!nni_session_reserve(s, &port->temp, (size_t)(bytes > 0 ? bytes : 0),
                    port->align > 64 ? port->align : 64, 0))
     return noMemory(port, error);
   port->pointer = port->temp.data;
@@ -271,10 +278,11 @@ static int finishOutput(nnopt_session *s, nni_port *port, bool wanted, nnopt_err
                     "compile again",
                     port->info->name);
   if (port->target) {
-    int code = checkOutput(port, port->target, dims, error);
+    int code = checkOutput(s, port, port->target, dims, error);
     if (code)
       return code;
-    nni_scatter(port->target, content, port->width);
+    if ((code = nni_session_scatter(s, port->target, content, port->width, error)))
+      return code;
   }
   if (wanted && port->state < 0)
     return NNOPT_OK;
@@ -287,14 +295,12 @@ static int finishOutput(nnopt_session *s, nni_port *port, bool wanted, nnopt_err
    * state's memory. */
   char *to = port->pointer;
   if (port->state < 0) {
-    if (!nni_reserve(&s->options, &port->temp, (size_t)bytes, 64, 0))
+    if (!nni_session_reserve(s, &port->temp, (size_t)bytes, 64, 0))
       return noMemory(port, error);
     to = port->temp.data;
   }
-  if (bytes > 0)
-    memmove(to, content, (size_t)bytes);
   port->held = to;
-  return NNOPT_OK;
+  return bytes > 0 ? nni_session_copy(s, to, content, (size_t)bytes, error) : NNOPT_OK;
 }
 
 static int run(nnopt_session *s, DLTensor *const *inputs, size_t input_count,
@@ -329,6 +335,8 @@ static int run(nnopt_session *s, DLTensor *const *inputs, size_t input_count,
     if (s->outputs[i].tensor->kind == NNOPT_KIND_TENSOR && (code = finishOutput(s, &s->outputs[i], outputs[i] != NULL, error)))
       return code;
   nni_states_after(s);
+  if ((code = nni_device_finish(s, error)))
+    return code;
   s->ran = true;
   return NNOPT_OK;
 }
@@ -400,10 +408,12 @@ static int takeOutput(nnopt_session *s, size_t index, DLManagedTensorVersioned *
     free(t);
     return noMemory(port, error);
   }
-  if (t->bytes)
-    memcpy(t->tensor.dl_tensor.data, port->held, t->bytes);
-  *tensor = &t->tensor;
-  return NNOPT_OK;
+  int code = t->bytes ? nni_session_read(s, t->tensor.dl_tensor.data, port->held, t->bytes, error) : NNOPT_OK;
+  if (code)
+    deleteTaken(&t->tensor);
+  else
+    *tensor = &t->tensor;
+  return code;
 }
 
 int nnopt_session_take_output(nnopt_session *s, size_t index, DLManagedTensorVersioned **tensor,

@@ -122,7 +122,7 @@ int nni_bind_inputs(nnopt_session *s, DLTensor *const *inputs, size_t count, boo
       return nni_fail(error, NNOPT_INVALID, "input '%s' is missing (NULL)", port->info->name);
     int code = NNOPT_OK;
     if (tensor)
-      code = nni_check_tensor(tensor, port->info, "input", need_data, error);
+      code = nni_check_tensor(tensor, port->info, "input", s->gpu != NULL, need_data, error);
     if (code)
       return code;
     if (tensor)

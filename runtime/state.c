@@ -91,7 +91,7 @@ static int setState(nnopt_session *s, const char *past, const DLTensor *value, n
   nni_port *port = findPort(s->inputs, s->model->meta.input_count, past);
   if (!port || port->state < 0 || !value)
     return nni_fail(error, NNOPT_INVALID, "'%s' is not a bound state", past ? past : "(NULL)");
-  int code = nni_check_tensor(value, port->info, "state", true, error);
+  int code = nni_check_tensor(value, port->info, "state", s->gpu != NULL, true, error);
   if (code)
     return code;
   nni_state *state = &s->states[port->state];
@@ -100,9 +100,10 @@ static int setState(nnopt_session *s, const char *past, const DLTensor *value, n
                     "state '%s': %lld along axis %d, bound with a capacity of %lld", past,
                     (long long)value->shape[state->axis], state->axis, (long long)state->capacity);
   int64_t bytes = nni_bytes(value->ndim, value->shape, port->width);
-  if (!nni_reserve(&s->options, &state->memory[state->current], (size_t)bytes, 64, 0))
+  if (!nni_session_reserve(s, &state->memory[state->current], (size_t)bytes, 64, 0))
     return nni_fail(error, NNOPT_FAILED, "out of memory for state '%s'", past);
-  nni_gather(state->memory[state->current].data, value, port->width);
+  if ((code = nni_session_gather(s, state->memory[state->current].data, value, port->width, error)))
+    return code;
   if (value->ndim)
     memcpy(state->shape, value->shape, (size_t)value->ndim * sizeof *value->shape);
   state->has_shape = true;
@@ -149,12 +150,15 @@ int nni_states_before(nnopt_session *s, nnopt_error *error) {
     if (align < 64)
       align = 64;
     nni_memory *now = &state->memory[state->current], *next = &state->memory[!state->current];
-    if (!nni_reserve(&s->options, now, (size_t)bytes, align, (size_t)held) ||
-        !nni_reserve(&s->options, next, (size_t)bytes, align, 0))
+    if (!nni_session_reserve(s, now, (size_t)bytes, align, (size_t)held) ||
+        !nni_session_reserve(s, next, (size_t)bytes, align, 0))
       return nni_fail(error, NNOPT_FAILED, "out of memory for state '%s' (%lld bytes)",
                       in->info->name, (long long)bytes);
-    if (!state->has_shape)
-      memset(now->data, 0, now->size);
+    if (!state->has_shape) {
+      int code = nni_session_clear(s, now->data, now->size, error);
+      if (code)
+        return code;
+    }
     in->pointer = now->data;
     out->pointer = next->data;
   }
@@ -172,8 +176,8 @@ void nni_states_after(nnopt_session *s) {
 
 void nni_states_destroy(nnopt_session *s) {
   for (uint32_t i = 0; i < s->state_count; ++i) {
-    nni_release(&s->options, &s->states[i].memory[0]);
-    nni_release(&s->options, &s->states[i].memory[1]);
+    nni_session_release(s, &s->states[i].memory[0]);
+    nni_session_release(s, &s->states[i].memory[1]);
   }
   free(s->states);
 }

@@ -165,8 +165,8 @@ const char *nni_shape_text(int rank, const int64_t *dims, char *text, size_t siz
 }
 
 int nni_check_tensor(const DLTensor *tensor, const nnopt_tensor_info *info, const char *what,
-                     bool need_data, nnopt_error *error) {
-  if (tensor->device.device_type != kDLCPU)
+                     bool gpu, bool need_data, nnopt_error *error) {
+  if (tensor->device.device_type != kDLCPU && !(gpu && tensor->device.device_type == kDLCUDA))
     return nni_fail(error, NNOPT_UNSUPPORTED,
                     "%s '%s': the tensor is on device type %d; pass tensors in CPU memory", what,
                     info->name, (int)tensor->device.device_type);

@@ -214,6 +214,13 @@ typedef struct nnopt_options {
    * libnnopt_ops.so. If set, its path; else $NNOPT_OPS_LIBRARY, then the folder of this library (or
    * of the program that it is linked into) and the lib folder beside that, then the system's path. */
   const char *ops_library;
+  /* Of models: where they run. kDLCPU (0 too), or kDLCUDA for one that was compiled with --gpu; then
+   * tensors may be on that GPU (contiguous, kDLCUDA) or on the CPU. */
+  int32_t device_type;
+  int32_t device_id; /* number of the GPU */
+  /* Of sessions on a GPU: the CUstream that work goes to, in which case runs whose tensors are all on
+   * the GPU return before it is done. NULL: one of the session's own, and runs wait. */
+  void *stream;
 } nnopt_options;
 
 NNOPT_API int32_t nnopt_abi_version(void);

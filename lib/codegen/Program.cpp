@@ -20,43 +20,32 @@ uint32_t Program::addBuffer(ProgramBuffer buffer) {
   return buffers.size() - 1;
 }
 
-uint32_t Program::addChunk(llvm::ArrayRef<char> bytes, uint32_t align, bool own) {
+size_t WeightStore::add(llvm::ArrayRef<char> bytes, uint32_t align, bool copy) {
   uint64_t hash = llvm::xxh3_64bits(llvm::ArrayRef<uint8_t>(reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size()));
-  auto range = chunksByHash.equal_range(hash);
-  for (auto it = range.first; it != range.second; ++it) {
-    const Chunk &chunk = chunks[it->second];
-    if (chunk.bytes == bytes && chunk.offset % align == 0)
-      return chunk.buffer;
-  }
+  auto range = byHash.equal_range(hash);
+  for (auto it = range.first; it != range.second; ++it)
+    if (chunks[it->second].bytes == bytes && chunks[it->second].offset % align == 0)
+      return it->second;
   Chunk chunk;
   // Vector loads of the last elements may read up to one register past the end.
-  chunk.offset = (weightsEnd + align - 1) / align * align;
+  chunk.offset = (end + align - 1) / align * align;
   chunk.bytes = bytes;
   constexpr size_t big = 1 << 20;
-  if (auto spilled = own && bytes.size() >= big ? SpilledCopy::make(bytes) : nullptr) {
+  if (auto spilled = copy && bytes.size() >= big ? SpilledCopy::make(bytes) : nullptr) {
     chunk.bytes = spilled->bytes();
     chunk.owned = spilled;
-  } else if (own) {
-    auto copy = std::make_shared<std::vector<char>>(bytes.begin(), bytes.end());
-    chunk.bytes = llvm::ArrayRef<char>(*copy);
-    chunk.owned = copy;
+  } else if (copy) {
+    auto kept = std::make_shared<std::vector<char>>(bytes.begin(), bytes.end());
+    chunk.bytes = llvm::ArrayRef<char>(*kept);
+    chunk.owned = kept;
   }
-  weightsEnd = chunk.offset + bytes.size();
-  ProgramBuffer buffer;
-  buffer.kind = NNOPT_B_WEIGHT;
-  buffer.size = dimContext.constant(bytes.size());
-  buffer.align = align;
-  buffer.offset = chunk.offset;
-  chunk.buffer = addBuffer(buffer);
-  chunksByHash.insert({hash, chunks.size()});
+  end = chunk.offset + bytes.size();
+  byHash.insert({hash, chunks.size()});
   chunks.push_back(std::move(chunk));
-  return chunks.back().buffer;
+  return chunks.size() - 1;
 }
 
-uint32_t Program::addWeights(llvm::ArrayRef<char> bytes, uint32_t align) { return addChunk(bytes, align, true); }
-uint32_t Program::addWeightsView(llvm::ArrayRef<char> bytes, uint32_t align) { return addChunk(bytes, align, false); }
-
-bool Program::writeWeights(llvm::raw_ostream &os) const {
+void WeightStore::write(llvm::raw_ostream &os) const {
   uint64_t at = 0;
   for (const Chunk &chunk : chunks) {
     os.write_zeros(chunk.offset - at);
@@ -64,8 +53,23 @@ bool Program::writeWeights(llvm::raw_ostream &os) const {
     nn::dropPages(chunk.bytes);
     at = chunk.offset + chunk.bytes.size();
   }
-  return true;
 }
+
+uint32_t Program::addChunk(llvm::ArrayRef<char> bytes, uint32_t align, bool copy) {
+  size_t chunk = weights->add(bytes, align, copy);
+  auto [it, isNew] = chunkBuffers.try_emplace(chunk, 0);
+  if (!isNew)
+    return it->second;
+  ProgramBuffer buffer;
+  buffer.kind = NNOPT_B_WEIGHT;
+  buffer.size = dimContext.constant(bytes.size());
+  buffer.align = align;
+  buffer.offset = weights->offset(chunk);
+  return it->second = addBuffer(buffer);
+}
+
+uint32_t Program::addWeights(llvm::ArrayRef<char> bytes, uint32_t align) { return addChunk(bytes, align, true); }
+uint32_t Program::addWeightsView(llvm::ArrayRef<char> bytes, uint32_t align) { return addChunk(bytes, align, false); }
 
 uint32_t Program::symbolNumber(Dim symbol) {
   for (size_t i = 0; i < symbols.size(); ++i)
@@ -255,7 +259,7 @@ MemoryPlan Program::planMemory(const llvm::StringMap<int64_t> &symbolValues, int
   std::vector<int64_t> sizes;
   std::vector<uint32_t> begins, ends, aligns;
   MemoryPlan plan;
-  plan.weights = weightsEnd;
+  plan.weights = weights->size();
   auto valueOf = [&](Dim symbol) -> std::optional<int64_t> {
     auto it = symbolValues.find(symbol.symbol());
     return it != symbolValues.end() ? it->second : 1;
@@ -447,11 +451,17 @@ std::vector<char> Program::serialize() {
       operands.push_back({value(d)});
     m.tasks = value(l.tasks);
     m.grain = l.grain;
-    m.name = string(kernelNames[l.kernel]);
+    m.name = string(l.threads ? deviceKernelNames[l.kernel] : kernelNames[l.kernel]);
     m.nodes = string(l.nodes);
     m.op = string(l.op);
     m.flops = l.flops ? value(l.flops) : NNOPT_NONE;
     m.bytes = l.bytes ? value(l.bytes) : NNOPT_NONE;
+    m.threads = l.threads;
+    m.shared = l.sharedBytes;
+    m.written = pool.size();
+    pool.resize(pool.size() + (l.written.size() + 31) / 32);
+    for (size_t i = 0; i < l.written.size(); ++i)
+      pool[m.written + i / 32] |= uint32_t(l.written[i]) << (i % 32);
     launchMetas.push_back(m);
   }
 
@@ -486,7 +496,7 @@ std::vector<char> Program::serialize() {
   nnopt_meta_header header = {};
   memcpy(header.magic, NNOPT_META_MAGIC, 8);
   header.format_version = NNOPT_FORMAT_VERSION;
-  header.weights_size = weightsEnd;
+  header.weights_size = weights->size();
   header.strings = w.table(strings);
   header.symbols = w.table(symbolMetas);
   header.values = w.table(values);
@@ -552,12 +562,15 @@ void Program::print(llvm::raw_ostream &os) {
       switch (in.op) {
       case NNOPT_I_LAUNCH: {
         const ProgramLaunch &l = launches[in.a];
-        os << "launch " << kernelNames[l.kernel] << "(";
+        os << (l.threads ? "launch cuda " : "launch ") << (l.threads ? deviceKernelNames : kernelNames)[l.kernel] << "(";
         llvm::interleaveComma(llvm::seq<size_t>(0, l.buffers.size()), os,
                               [&](size_t j) { os << (l.written[j] ? "out " : "") << bufferText(l.buffers[j]); });
         for (Dim d : l.dims)
           os << ", " << d.str();
-        os << ") tasks " << l.tasks.str() << " // " << l.nodes;
+        os << ") tasks " << l.tasks.str();
+        if (l.threads)
+          os << " threads " << l.threads << " shared " << l.sharedBytes;
+        os << " // " << l.nodes;
         break;
       }
       case NNOPT_I_IF: os << "if " << bufferText(in.a) << " block " << in.b << " else block " << in.c; break;

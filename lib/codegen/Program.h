@@ -46,6 +46,8 @@ struct ProgramLaunch {
   std::string emitter;                  // who made the kernel
   mlir::Operation *operation = nullptr; // what it computes, in the graph that was lowered
   std::vector<std::pair<uint32_t, uint32_t>> inPlace; // operand positions (in, out)
+  // Of a kernel of a device, whose tasks are blocks of threads; 0: a kernel of the CPU.
+  uint32_t threads = 0, sharedBytes = 0;
 };
 
 struct ProgramTensor {
@@ -68,9 +70,32 @@ struct MemoryPlan {
   int64_t arena = 0, lowerBound = 0, naive = 0, weights = 0;
 };
 
+/// Constant bytes, each content once. Programs of one artifact share them.
+class WeightStore {
+public:
+  /// Number of the chunk with these bytes at a multiple of `align`. The bytes are copied unless they
+  /// outlive the store.
+  size_t add(llvm::ArrayRef<char> bytes, uint32_t align, bool copy);
+  uint64_t offset(size_t chunk) const { return chunks[chunk].offset; }
+  uint64_t size() const { return end; }
+  /// Writes everything in order.
+  void write(llvm::raw_ostream &os) const;
+
+private:
+  struct Chunk {
+    uint64_t offset;
+    llvm::ArrayRef<char> bytes;
+    std::shared_ptr<const void> owned; // holds the bytes, null for views
+  };
+  std::vector<Chunk> chunks;
+  std::multimap<uint64_t, size_t> byHash;
+  uint64_t end = 0;
+};
+
 class Program {
 public:
-  explicit Program(nn::DimContext &dims) : dimContext(dims) {}
+  explicit Program(nn::DimContext &dims, std::shared_ptr<WeightStore> weights = std::make_shared<WeightStore>())
+      : dimContext(dims), weights(std::move(weights)) {}
 
   nn::DimContext &dimContext;
   std::vector<ProgramBuffer> buffers;
@@ -83,6 +108,7 @@ public:
   std::vector<ProgramHostCall> hostCalls;
   std::vector<std::string> unboxNodes; // operand c of NNOPT_I_UNBOX until it becomes a string
   std::vector<std::string> kernelNames;
+  std::vector<std::string> deviceKernelNames; // of launches with threads
   /// Functions that kernels call and that are not among them (nn.custom).
   std::vector<std::string> outsideFunctions;
   std::vector<std::pair<std::string, std::string>> properties;
@@ -95,9 +121,7 @@ public:
   uint32_t addWeights(llvm::ArrayRef<char> bytes, uint32_t align = 64);
   /// Adds constant bytes that outlive the program (the mapped model): not copied.
   uint32_t addWeightsView(llvm::ArrayRef<char> bytes, uint32_t align = 64);
-  uint64_t weightsSize() const { return weightsEnd; }
-  /// Writes all weights in order; false on a write error.
-  bool writeWeights(llvm::raw_ostream &os) const;
+  std::shared_ptr<WeightStore> weights;
 
   /// Number of the value that computes `d`.
   uint32_t value(nn::Dim d);
@@ -116,19 +140,11 @@ public:
 private:
   void computeLiveness(std::vector<uint32_t> &first, std::vector<uint32_t> &last, std::vector<uint32_t> &time) const;
   uint32_t root(uint32_t buffer) const;
-  uint32_t addChunk(llvm::ArrayRef<char> bytes, uint32_t align, bool own);
+  uint32_t addChunk(llvm::ArrayRef<char> bytes, uint32_t align, bool copy);
   std::vector<nnopt_value_expr> values;
   llvm::DenseMap<const void *, uint32_t> valueNumbers;
   llvm::DenseMap<uint32_t, nn::Dim> expressions;
-  struct Chunk {
-    uint64_t offset;
-    llvm::ArrayRef<char> bytes;
-    std::shared_ptr<const void> owned; // holds the bytes, null for views
-    uint32_t buffer;
-  };
-  std::vector<Chunk> chunks;
-  std::multimap<uint64_t, size_t> chunksByHash;
-  uint64_t weightsEnd = 0;
+  llvm::DenseMap<size_t, uint32_t> chunkBuffers;
 };
 
 /// The names of the ONNX nodes in a location, each once.

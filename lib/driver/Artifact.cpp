@@ -123,7 +123,7 @@ bool writeArtifact(StringRef path, ArrayRef<SmallVector<char, 0>> objects, const
   trailer.elf_size = elf.size();
   trailer.elf_checksum = nnopt_checksum(elf.data(), elf.size());
   trailer.weights_offset = (elf.size() + NNOPT_PAGE - 1) / NNOPT_PAGE * NNOPT_PAGE;
-  trailer.weights_size = program.weightsSize();
+  trailer.weights_size = program.weights->size();
   // Vector loads may touch up to one register past the last weight.
   uint64_t end = (trailer.weights_offset + trailer.weights_size + 64 + 63) / 64 * 64;
   trailer.file_size = end + sizeof(trailer);
@@ -135,7 +135,7 @@ bool writeArtifact(StringRef path, ArrayRef<SmallVector<char, 0>> objects, const
       [&](raw_fd_ostream &os) {
         os.write(elf.data(), elf.size());
         os.write_zeros(trailer.weights_offset - elf.size());
-        program.writeWeights(os);
+        program.weights->write(os);
         os.write_zeros(end - trailer.weights_offset - trailer.weights_size);
         os.write(reinterpret_cast<const char *>(&trailer), sizeof(trailer));
         return true;

@@ -1,6 +1,8 @@
 //===- Codegen.cpp - an optimized module to object code, constants by running it ===//
 
 #include "lib/codegen/Evaluate.h"
+#include "lib/codegen/cuda/Compile.h"
+#include "lib/codegen/cuda/Device.h"
 #include "lib/driver/Artifact.h"
 #include "lib/driver/Driver.h"
 #include "mlir/IR/IRMapping.h"
@@ -13,6 +15,63 @@ using namespace mlir;
 
 namespace nnopt {
 
+/// The known bounds of symbolic dimensions.
+static void setBounds(ModuleOp module, nn::DimContext &dims) {
+  auto bounds = module->getAttrOfType<DictionaryAttr>("nn.dim_bounds");
+  if (!bounds)
+    return;
+  for (NamedAttribute bound : bounds) {
+    auto range = cast<ArrayAttr>(bound.getValue());
+    int64_t low = cast<IntegerAttr>(range[0]).getInt(), high = cast<IntegerAttr>(range[1]).getInt();
+    dims.setBounds(dims.symbol(bound.getName()), low, high < 0 ? std::nullopt : std::optional(high));
+  }
+}
+
+/// Lowers `main` to `program`, whose dimensions are in `dims`.
+static LogicalResult lower(func::FuncOp main, nn::DimContext &dims, Program &program, ModuleOp kernels,
+                           const cpu::Target &target, const cpu::LoweringOptions &options) {
+  setBounds(main->getParentOfType<ModuleOp>(), dims);
+  nn::ShapeContext shapes(dims);
+  if (failed(shapes.inferRegion(main.getBody())))
+    return failure();
+  return cpu::Lowering(kernels, program, shapes, target, options).run(main);
+}
+
+/// What GPUs run in place of the program: its kernels, and the CPU kernels for the rest.
+static LogicalResult lowerForGpu(func::FuncOp main, nn::DimContext &dims, Program &program, ModuleOp kernels,
+                                 cuda::Device &device, const cpu::Target &target, cpu::LoweringOptions options) {
+  options.optLevel = 0; // kernels that are not the device's own are plain loops, which it can run
+  options.device = &device;
+  if (failed(lower(main, dims, program, kernels, target, options)))
+    return failure();
+  if (!program.hostCalls.empty())
+    return main.emitError("strings, sequences and other host values cannot be used with --gpu (operation ")
+           << program.hostCalls[0].operation << " of node " << program.hostCalls[0].nodes << "); leave out --gpu";
+  return success();
+}
+
+/// Adds the program for GPUs to an artifact's objects.
+static LogicalResult generateGpuCode(func::FuncOp main, const cpu::Target &target, const CodegenOptions &options,
+                                     CompiledModel &result, OwningOpRef<ModuleOp> kernels, cuda::Device &device) {
+  std::vector<cuda::Image> images;
+  Program &program = *result.deviceProgram;
+  if (failed(cuda::compileImages(device.module(), program, options.gpus, images)))
+    return failure();
+  cpu::CompileOptions compile = options.compile;
+  compile.descriptorSymbol = options.compile.descriptorSymbol + "_cuda_host";
+  compile.deviceSymbol = options.compile.descriptorSymbol + "_cuda";
+  std::vector<char> meta = program.serialize();
+  std::vector<SmallVector<char, 0>> objects;
+  if (failed(cpu::compileKernels(*kernels, program, meta, target, compile, objects)))
+    return failure();
+  std::string error;
+  if (!cuda::emitDeviceProgram(program, images, target, compile.descriptorSymbol, compile.deviceSymbol,
+                               objects.emplace_back(), error))
+    return main.emitError(error);
+  std::move(objects.begin(), objects.end(), std::back_inserter(result.objects));
+  return success();
+}
+
 LogicalResult generateCode(ModuleOp module, const cpu::Target &target,
                            const CodegenOptions &options, CompiledModel &result,
                            Progress *progress) {
@@ -24,33 +83,44 @@ LogicalResult generateCode(ModuleOp module, const cpu::Target &target,
       progress->stage(name);
   };
   stage("lowering");
+  Location loc = UnknownLoc::get(module.getContext());
   result.dims = std::make_unique<nn::DimContext>();
   result.program = std::make_unique<Program>(*result.dims);
   result.program->properties = options.properties;
   result.target = target;
-  if (auto bounds = module->getAttrOfType<DictionaryAttr>("nn.dim_bounds"))
-    for (NamedAttribute bound : bounds) {
-      auto range = cast<ArrayAttr>(bound.getValue());
-      int64_t low = cast<IntegerAttr>(range[0]).getInt(),
-              high = cast<IntegerAttr>(range[1]).getInt();
-      result.dims->setBounds(result.dims->symbol(bound.getName()), low,
-                             high < 0 ? std::nullopt : std::optional(high));
-    }
-  nn::ShapeContext shapes(*result.dims);
-  if (failed(shapes.inferRegion(main.getBody())))
+  OwningOpRef<ModuleOp> kernels = ModuleOp::create(loc), gpuHostKernels = ModuleOp::create(loc);
+  cuda::Device device(module.getContext());
+  if (options.emulateGpu) {
+    if (failed(lowerForGpu(main, *result.dims, *result.program, *kernels, device, target, options.lowering)) ||
+        failed(cuda::emulate(device.module(), *kernels, *result.program)))
+      return failure();
+  } else if (failed(lower(main, *result.dims, *result.program, *kernels, target, options.lowering))) {
     return failure();
-
-  OwningOpRef<ModuleOp> kernels = ModuleOp::create(UnknownLoc::get(module.getContext()));
-  cpu::Lowering lowering(*kernels, *result.program, shapes, target, options.lowering);
-  if (failed(lowering.run(main)))
-    return failure();
+  }
+  bool toObjects = options.compile.kind == cpu::CodeKind::Object;
+  if (!options.gpus.empty() && toObjects) {
+    result.deviceDims = std::make_unique<nn::DimContext>();
+    result.deviceProgram = std::make_unique<Program>(*result.deviceDims, result.program->weights);
+    result.deviceProgram->properties = options.properties;
+    cpu::LoweringOptions lowering = options.lowering;
+    lowering.kernelPrefix = "cuda_host_";
+    if (failed(lowerForGpu(main, *result.deviceDims, *result.deviceProgram, *gpuHostKernels, device, target, lowering)))
+      return failure();
+  }
 
   stage("code generation");
   std::vector<char> meta = result.program->serialize();
   cpu::CompileOptions compile = options.compile;
+  if (result.deviceProgram)
+    compile.deviceSymbol = options.compile.descriptorSymbol + "_cuda";
   if (progress)
     compile.progress = [&](double f) { progress->fraction(f); };
-  return cpu::compileKernels(*kernels, *result.program, meta, target, compile, result.objects);
+  if (failed(cpu::compileKernels(*kernels, *result.program, meta, target, compile, result.objects)))
+    return failure();
+  if (!result.deviceProgram)
+    return success();
+  stage("GPU code generation");
+  return generateGpuCode(main, target, options, result, std::move(gpuHostKernels), device);
 }
 
 //===----------------------------------------------------------------------===//

@@ -2,6 +2,7 @@
 
 #include "lib/driver/Driver.h"
 #include "lib/backend/onnx/Export.h"
+#include "lib/codegen/cuda/Compile.h"
 #include "lib/driver/Artifact.h"
 #include "lib/driver/Bisect.h"
 #include "lib/driver/PassList.h"
@@ -27,6 +28,7 @@ namespace nnopt {
 void registerAllDialects(DialectRegistry &registry) {
   registry.insert<nn::NNDialect>();
   cpu::registerCodegenDialects(registry);
+  cuda::registerDialects(registry);
 }
 
 bool parseDimSpec(StringRef text, llvm::StringMap<onnx::DimSpec> &dims, std::string &error) {
@@ -258,7 +260,7 @@ int Compilation::emitObject(CompiledModel &compiled) {
   if (!writeFileAtomically(base + ".o", bytes(object), error) ||
       !writeFileAtomically(base + ".h", header, error) ||
       !writeFileAtomically(
-          base + ".weights", [&](llvm::raw_fd_ostream &os) { return compiled.program->writeWeights(os); }, error))
+          base + ".weights", [&](llvm::raw_fd_ostream &os) { return compiled.program->weights->write(os), true; }, error))
     return fail(error, ExitFailure);
   return ExitDone;
 }
@@ -302,6 +304,23 @@ void Compilation::summary(CompiledModel &compiled, StringRef path) {
       "{0}: {1} kernels, {2} launches, weights {3:f2} MB, arena {4:f2} MB (lower bound {5:f2}, without reuse {6:f2})\n", path,
       compiled.program->kernelNames.size(), compiled.program->launches.size(), plan.weights / 1e6, plan.arena / 1e6,
       plan.lowerBound / 1e6, plan.naive / 1e6);
+  if (!compiled.deviceProgram)
+    return;
+  Program &gpu = *compiled.deviceProgram;
+  MemoryPlan gpuPlan = gpu.planMemory();
+  llvm::StringSet<> onHost;
+  size_t hostLaunches = 0;
+  for (const ProgramLaunch &launch : gpu.launches)
+    if (!launch.threads) {
+      ++hostLaunches;
+      onHost.insert(launch.op);
+    }
+  llvm::errs() << llvm::formatv("  on the GPU: {0} kernels, {1} launches, arena {2:f2} MB; {3} launches on the CPU",
+                                gpu.deviceKernelNames.size(), gpu.launches.size() - hostLaunches, gpuPlan.arena / 1e6,
+                                hostLaunches);
+  llvm::SmallVector<StringRef> names(onHost.keys());
+  llvm::sort(names);
+  llvm::errs() << (hostLaunches ? ": " : "") << llvm::join(names, ", ") << "\n";
 }
 
 int Compilation::run() {
@@ -404,6 +423,10 @@ int Compilation::run() {
                         {"model", llvm::sys::path::filename(options.model).str()}};
   if (module.walk([](nn::QuantizeOp) { return WalkResult::interrupt(); }).wasInterrupted())
     codegen.properties.push_back({"quantizes", "yes"});
+  if (options.gpu == "emulate")
+    codegen.emulateGpu = true;
+  else if (!options.gpu.empty() && !cuda::parseArchitectures(options.gpu, codegen.gpus, error))
+    return fail("--gpu: " + error, ExitUsage);
   if (options.emit == EmitKind::LLVM)
     codegen.compile.kind = cpu::CodeKind::LLVMIR;
   if (options.emit == EmitKind::Asm)
@@ -434,6 +457,8 @@ int Compilation::run() {
     progress.finish();
     return writeReport(writeText([&](llvm::raw_ostream &os) {
       compiled.program->print(os);
+      if (compiled.deviceProgram)
+        compiled.deviceProgram->print(os << "cuda:\n");
       return true;
     }));
   case EmitKind::LLVM:

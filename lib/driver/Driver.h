@@ -28,6 +28,7 @@ struct DriverOptions {
   std::vector<std::string> dims; // NAME=VALUE, NAME=LO..HI
   int optLevel = 2;
   bool winograd = true;
+  std::string gpu; // architectures to add GPU code for; "emulate": GPU kernels on the CPU
   bool check = false;
   bool verify = false;
   bool bisect = false;
@@ -70,12 +71,19 @@ private:
 struct CompiledModel {
   std::unique_ptr<nn::DimContext> dims;
   std::unique_ptr<Program> program;
+  /// The program for GPUs, where one was asked for.
+  std::unique_ptr<nn::DimContext> deviceDims;
+  std::unique_ptr<Program> deviceProgram;
   /// Object files, or one text.
   std::vector<llvm::SmallVector<char, 0>> objects;
   cpu::Target target;
 };
 
 struct CodegenOptions {
+  /// Architectures to add GPU code for: 80 for sm_80.
+  std::vector<uint32_t> gpus;
+  /// GPU kernels run on the CPU, in place of those of the CPU (cuda::emulate).
+  bool emulateGpu = false;
   cpu::LoweringOptions lowering;
   cpu::CompileOptions compile;
   std::vector<std::pair<std::string, std::string>> properties;

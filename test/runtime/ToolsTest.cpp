@@ -142,7 +142,7 @@ TEST_F(Tools, WrongInputs) {
   expect(run(command + " --dim n=1"), 2, "leave it out");
   expect(run(command + " --outputs=/nonexistent/out.npz"), 1, "cannot be written");
   expect(run(command + " --json=/nonexistent/run.json"), 1, "cannot be written");
-  expect(run(command + " --device=cuda"), 4, "no CUDA code");
+  expect(run(command + " --device=cuda"), 4, "no GPU code");
   expect(run(command + " --device=tpu"), 2, "neither cpu nor cuda");
   expect(run(file("in.npz")), 3, "not an artifact");
   // Nothing is left beside outputs that could not be written.

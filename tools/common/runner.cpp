@@ -51,11 +51,12 @@ static void check(int code, const std::string &path, const nnopt_error &error) {
   throw ToolError(code, message);
 }
 
-Runner::Runner(const std::string &file, int threads, bool copyWeights) : path(file) {
+Runner::Runner(const std::string &file, int threads, bool copyWeights, int device) : path(file) {
   nnopt_options options;
   nnopt_options_init(&options);
   options.num_threads = threads;
   options.flags = copyWeights ? NNOPT_COPY_WEIGHTS : 0;
+  options.device_type = device;
   nnopt_error error;
   double start = nowMs();
   check(nnopt_model_open(path.c_str(), &options, &model, &error), path, error);

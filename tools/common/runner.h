@@ -15,7 +15,8 @@ namespace nnopt {
 class Runner {
 public:
   /// `copyWeights`: read the weights into memory (huge pages) in place of mapping the file.
-  Runner(const std::string &path, int threads, bool copyWeights = false);
+  /// `device`: kDLCPU, or kDLCUDA for GPU code.
+  Runner(const std::string &path, int threads, bool copyWeights = false, int device = kDLCPU);
   ~Runner();
   Runner(const Runner &) = delete;
 

@@ -50,6 +50,10 @@ static cl::list<std::string> plugins("load-pass-plugin", cl::desc("Load passes, 
                                      cl::value_desc("FILE.so"), cl::cat(category));
 static cl::list<std::string> objects("link", cl::desc("Link an object with C kernels of custom operators into the artifact"),
                                      cl::value_desc("FILE.o"), cl::cat(category));
+static cl::opt<std::string> gpu("gpu",
+                                cl::desc("Add code for NVIDIA GPUs of these architectures, as sm_80,sm_90; `emulate` runs their "
+                                         "kernels on the CPU, for tests"),
+                                cl::value_desc("ARCH,..."), cl::cat(category));
 static cl::opt<bool> exactConv("exact-conv", cl::desc("No Winograd convolutions: smaller rounding errors, slower 3x3 layers"),
                                cl::cat(category));
 static cl::list<std::string> reports("report",
@@ -124,6 +128,7 @@ int main(int argc, char **argv) {
   options.externalData = externalData;
   if (passes.getNumOccurrences())
     options.passes = passes;
+  options.gpu = gpu;
   options.link.assign(objects.begin(), objects.end());
   options.timing = timing;
   options.printAfter.assign(printAfter.begin(), printAfter.end());

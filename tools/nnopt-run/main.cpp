@@ -194,9 +194,7 @@ static int mainBody(int argc, char **argv) {
     if (!written.empty() && (written == files[0] || written == s.inputs))
       throw usageError(written + " is an input file too: name another output");
 
-  Runner runner(files[0], s.threads, s.copyWeights);
-  if (s.device == "cuda")
-    throw ToolError(4, files[0] + ": has no CUDA code; run it with --device=cpu");
+  Runner runner(files[0], s.threads, s.copyWeights, s.device == "cuda" ? kDLCUDA : kDLCPU);
   return s.verify.empty() ? measure(runner, files[0], s)
                           : verifyTestData(runner, s.verify, s.rtol, s.atol);
 }

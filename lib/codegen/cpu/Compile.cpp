@@ -121,7 +121,8 @@ static std::unique_ptr<llvm::TargetMachine> createMachine(const Target &target, 
 }
 
 /// Adds the metadata blob, the kernel table and the exported descriptor.
-static void addDescriptor(llvm::Module &m, const Program &program, ArrayRef<char> meta, StringRef symbol) {
+static void addDescriptor(llvm::Module &m, const Program &program, ArrayRef<char> meta, StringRef symbol,
+                          StringRef deviceSymbol) {
   llvm::LLVMContext &ctx = m.getContext();
   auto *i32 = llvm::Type::getInt32Ty(ctx), *i64 = llvm::Type::getInt64Ty(ctx);
   auto *ptr = llvm::PointerType::get(ctx, 0);
@@ -141,10 +142,17 @@ static void addDescriptor(llvm::Module &m, const Program &program, ArrayRef<char
   auto *tableType = llvm::ArrayType::get(ptr, kernels.size());
   auto *table = new llvm::GlobalVariable(m, tableType, true, llvm::GlobalValue::InternalLinkage,
                                          llvm::ConstantArray::get(tableType, kernels), "nnopt.kernels");
-  auto *type = llvm::StructType::get(ctx, {i32, i32, ptr, ptr, i64});
+  llvm::Constant *device = llvm::ConstantPointerNull::get(ptr);
+  if (!deviceSymbol.empty()) {
+    auto *global = new llvm::GlobalVariable(m, llvm::Type::getInt8Ty(ctx), true, llvm::GlobalValue::ExternalLinkage, nullptr,
+                                            deviceSymbol);
+    global->setVisibility(llvm::GlobalValue::HiddenVisibility);
+    device = global;
+  }
+  auto *type = llvm::StructType::get(ctx, {i32, i32, ptr, ptr, i64, ptr});
   auto *init = llvm::ConstantStruct::get(
       type, {llvm::ConstantInt::get(i32, NNOPT_FORMAT_VERSION), llvm::ConstantInt::get(i32, kernels.size()), table,
-             metaVar, llvm::ConstantInt::get(i64, meta.size())});
+             metaVar, llvm::ConstantInt::get(i64, meta.size()), device});
   new llvm::GlobalVariable(m, type, true, llvm::GlobalValue::ExternalLinkage, init, symbol);
 }
 
@@ -260,6 +268,17 @@ static void compileUnit(Unit &unit, StringRef bitcode, const Target &target, int
     unit.error = "LLVM cannot emit code for " + target.triple;
 }
 
+bool emitData(llvm::Module &module, const Target &target, SmallVectorImpl<char> &object, std::string &error) {
+  std::unique_ptr<llvm::TargetMachine> machine = createMachine(target, 0, error);
+  if (!machine)
+    return false;
+  module.setTargetTriple(llvm::Triple(target.triple));
+  module.setDataLayout(machine->createDataLayout());
+  if (!emitCode(module, *machine, CodeKind::Object, object))
+    error = "LLVM cannot emit data for " + target.triple;
+  return error.empty();
+}
+
 LogicalResult compileKernels(ModuleOp kernels, const Program &program, ArrayRef<char> meta, const Target &target,
                              const CompileOptions &options, std::vector<SmallVector<char, 0>> &out) {
   auto progress = [&](double f) {
@@ -283,7 +302,7 @@ LogicalResult compileKernels(ModuleOp kernels, const Program &program, ArrayRef<
   setAttributes(*m, target);
 
   if (options.kind != CodeKind::Object) {
-    addDescriptor(*m, program, meta, options.descriptorSymbol);
+    addDescriptor(*m, program, meta, options.descriptorSymbol, options.deviceSymbol);
     optimize(*m, *machine, options.optLevel);
     out.emplace_back();
     if (!emitCode(*m, *machine, options.kind, out.back()))
@@ -323,7 +342,7 @@ LogicalResult compileKernels(ModuleOp kernels, const Program &program, ArrayRef<
   llvm::Module descriptor("descriptor", ctx);
   descriptor.setTargetTriple(llvm::Triple(target.triple));
   descriptor.setDataLayout(machine->createDataLayout());
-  addDescriptor(descriptor, program, meta, options.descriptorSymbol);
+  addDescriptor(descriptor, program, meta, options.descriptorSymbol, options.deviceSymbol);
   out.emplace_back();
   if (!emitCode(descriptor, *machine, CodeKind::Object, out.back()))
     return kernels.emitError("LLVM cannot emit code for ") << target.triple;

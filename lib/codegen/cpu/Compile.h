@@ -7,6 +7,10 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/SmallVector.h"
 
+namespace llvm {
+class Module;
+}
+
 namespace nnopt::cpu {
 
 enum class CodeKind { Object, Assembly, LLVMIR };
@@ -15,6 +19,8 @@ struct CompileOptions {
   CodeKind kind = CodeKind::Object;
   /// Name of the exported nnopt_descriptor.
   std::string descriptorSymbol = NNOPT_DESCRIPTOR_SYMBOL;
+  /// Name of an nnopt_device_program in another object, for its `cuda`; empty: none.
+  std::string deviceSymbol;
   /// 0: LLVM -O1, for code that runs once (constant folding).
   int optLevel = 2;
   /// Called with a fraction 0..1 from time to time.
@@ -27,6 +33,9 @@ struct CompileOptions {
 mlir::LogicalResult compileKernels(mlir::ModuleOp kernels, const Program &program, llvm::ArrayRef<char> meta,
                                    const Target &target, const CompileOptions &options,
                                    std::vector<llvm::SmallVector<char, 0>> &out);
+
+/// Emits a module of data for `target`.
+bool emitData(llvm::Module &module, const Target &target, llvm::SmallVectorImpl<char> &object, std::string &error);
 
 /// Registers the dialect interfaces that compileKernels needs.
 void registerCodegenDialects(mlir::DialectRegistry &registry);

@@ -298,49 +298,49 @@ void Kernel::storeAt(Value ptr, Ix offset, Value value, int64_t align) {
 
 /// Memory holds bools as bytes that are 0 or 1, other narrow integers extended to a byte (of which
 /// only the low bits are read) and narrow floats as their bits.
-static Value fromStorage(Kernel &k, const Buffer &buf, Value v) {
+Value Kernel::fromStorage(const Buffer &buf, Value v) {
   if (buf.storageType == buf.valueType)
     return v;
   if (buf.valueType.isInteger(1))
-    return arith::CmpIOp::create(k.b, k.loc, arith::CmpIPredicate::ne, v, k.constant(v.getType(), 0));
+    return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, v, constant(v.getType(), 0));
   unsigned bits = buf.valueType.getIntOrFloatBitWidth();
   if (bits < 8)
-    v = arith::TruncIOp::create(k.b, k.loc, nn::withElement(v.getType(), k.b.getIntegerType(bits)), v);
+    v = arith::TruncIOp::create(b, loc, nn::withElement(v.getType(), b.getIntegerType(bits)), v);
   if (isa<FloatType>(buf.valueType))
-    v = arith::BitcastOp::create(k.b, k.loc, nn::withElement(v.getType(), buf.valueType), v);
+    v = arith::BitcastOp::create(b, loc, nn::withElement(v.getType(), buf.valueType), v);
   return v;
 }
-static Value toStorage(Kernel &k, const Buffer &buf, Value v) {
+Value Kernel::toStorage(const Buffer &buf, Value v) {
   if (buf.storageType == buf.valueType)
     return v;
   unsigned bits = buf.valueType.getIntOrFloatBitWidth();
   if (isa<FloatType>(buf.valueType))
-    v = arith::BitcastOp::create(k.b, k.loc, nn::withElement(v.getType(), k.b.getIntegerType(bits)), v);
+    v = arith::BitcastOp::create(b, loc, nn::withElement(v.getType(), b.getIntegerType(bits)), v);
   if (bits == 8)
     return v;
   Type byte = nn::withElement(v.getType(), buf.storageType);
   bool isSigned = isa<IntegerType>(buf.valueType) && !buf.isUnsigned && bits > 1;
   if (isSigned)
-    return arith::ExtSIOp::create(k.b, k.loc, byte, v);
-  return arith::ExtUIOp::create(k.b, k.loc, byte, v);
+    return arith::ExtSIOp::create(b, loc, byte, v);
+  return arith::ExtUIOp::create(b, loc, byte, v);
 }
 
 Value Kernel::load(const Buffer &buf, Ix offset) {
-  return fromStorage(*this, buf, loadAt(buf.ptr, offset, buf.storageType));
+  return fromStorage(buf, loadAt(buf.ptr, offset, buf.storageType));
 }
 
 Value Kernel::load(const Buffer &buf, Ix offset, int64_t lanes) {
-  return fromStorage(*this, buf, loadAt(buf.ptr, offset, vec(lanes, buf.storageType)));
+  return fromStorage(buf, loadAt(buf.ptr, offset, vec(lanes, buf.storageType)));
 }
 
-void Kernel::store(const Buffer &buf, Ix offset, Value value) { storeAt(buf.ptr, offset, toStorage(*this, buf, value)); }
+void Kernel::store(const Buffer &buf, Ix offset, Value value) { storeAt(buf.ptr, offset, toStorage(buf, value)); }
 
 Value Kernel::loadMasked(const Buffer &buf, Ix offset, int64_t lanes, Value mask) {
   VectorType type = vec(lanes, buf.storageType);
   Value pass = constant(type, 0);
   Value address = ptrAdd(buf.ptr, offset, buf.storageType);
   Value v = LLVM::MaskedLoadOp::create(b, loc, type, address, mask, pass, uint32_t(bytesOf(buf.storageType)));
-  return fromStorage(*this, buf, v);
+  return fromStorage(buf, v);
 }
 
 void Kernel::storeMasked(const Buffer &buf, Ix offset, Value value, Value mask) {
@@ -354,7 +354,7 @@ void Kernel::storeMasked(const Buffer &buf, Ix offset, Value value, Value mask) 
     Value element = vector::ExtractOp::create(b, loc, value, lane);
     return store(buf, offset + lane, element);
   }
-  LLVM::MaskedStoreOp::create(b, loc, toStorage(*this, buf, value), address, mask,
+  LLVM::MaskedStoreOp::create(b, loc, toStorage(buf, value), address, mask,
                               uint32_t(bytesOf(buf.storageType)));
 }
 

@@ -119,6 +119,9 @@ public:
   Ix toIndex(mlir::Value v, bool isUnsigned = false);
 
   //--- memory: offsets count elements --------------------------------------
+  /// A value (scalar or vector) as it is in memory as one of `valueType`, and back.
+  mlir::Value fromStorage(const Buffer &buf, mlir::Value v);
+  mlir::Value toStorage(const Buffer &buf, mlir::Value v);
   mlir::Value load(const Buffer &buf, Ix offset);
   mlir::Value load(const Buffer &buf, Ix offset, int64_t lanes);
   void store(const Buffer &buf, Ix offset, mlir::Value value);

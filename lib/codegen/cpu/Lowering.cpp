@@ -165,9 +165,10 @@ static std::string symbolName(StringRef name) {
   return s;
 }
 
-void Lowering::launch(Kernel &k, nn::Dim tasks) {
-  func::ReturnOp::create(k.b, k.loc);
-  MLIRContext *ctx = kernels.getContext();
+/// Finishes the function of a kernel and puts it into the module unless an equal one is there; its number
+/// counts `names`. Returns whether it is new.
+bool Lowering::addKernel(Kernel &k, ModuleOp module, std::vector<std::string> &names, uint32_t &number) {
+  MLIRContext *ctx = module.getContext();
   k.func.setFunctionType(FunctionType::get(ctx, k.entry->getArgumentTypes(), {}));
   unsigned pointer = 0;
   for (BlockArgument arg : k.entry->getArguments()) {
@@ -178,29 +179,29 @@ void Lowering::launch(Kernel &k, nn::Dim tasks) {
   }
 
   // Equal code is kept once: compare the printed function without its name.
-  std::string base = symbolName(k.name), text;
+  std::string base = (module == kernels ? options.kernelPrefix : "") + symbolName(k.name), text;
   k.func.setSymName("kernel");
   llvm::raw_string_ostream os(text);
   k.func.print(os, OpPrintingFlags().assumeVerified());
-  auto [it, isNew] = kernelsByText.try_emplace(base + text, program.kernelNames.size());
-  if (isNew) {
-    std::string name = base;
-    for (int i = 1; !usedNames.insert(name).second; ++i)
-      name = base + "_" + std::to_string(i);
-    program.kernelNames.push_back(name);
-    k.func.setSymName(name + ".body");
-    k.func.setPrivate();
-    kernels.getBody()->push_back(k.func);
-    emitEntry(kernels, k.func, name, 3);
-    k.func = nullptr;
-  }
+  std::string key = (module == kernels ? "" : "device ") + base + text;
+  auto [it, isNew] = kernelsByText.try_emplace(key, names.size());
+  number = it->second;
+  if (!isNew)
+    return false;
+  std::string name = base;
+  for (int i = 1; !usedNames.insert(name).second; ++i)
+    name = base + "_" + std::to_string(i);
+  names.push_back(name);
+  k.func.setSymName(name + ".body");
+  k.func.setPrivate();
+  module.getBody()->push_back(k.func);
+  return true;
+}
 
-  ProgramLaunch launch;
-  launch.kernel = it->second;
+void Lowering::addLaunch(Kernel &k, ProgramLaunch launch) {
   launch.buffers.assign(k.buffers.begin(), k.buffers.end());
   launch.written.assign(k.written.begin(), k.written.end());
   launch.dims.assign(k.dimOperands.begin(), k.dimOperands.end());
-  launch.tasks = tasks;
   launch.grain = std::max<int64_t>(1, k.grain);
   launch.flops = k.flops;
   launch.bytes = k.bytes;
@@ -212,6 +213,66 @@ void Lowering::launch(Kernel &k, nn::Dim tasks) {
     launch.inPlace.push_back({in, out});
   addInstruction({NNOPT_I_LAUNCH, uint32_t(program.launches.size()), 0, 0});
   program.launches.push_back(std::move(launch));
+}
+
+void Lowering::launch(Kernel &k, nn::Dim tasks) {
+  func::ReturnOp::create(k.b, k.loc);
+  if (options.device && launchAsThreads(k, tasks))
+    return;
+  ProgramLaunch launch;
+  launch.tasks = tasks;
+  if (addKernel(k, kernels, program.kernelNames, launch.kernel)) {
+    emitEntry(kernels, k.func, program.kernelNames.back(), 3);
+    k.func = nullptr;
+  }
+  addLaunch(k, std::move(launch));
+}
+
+void Lowering::launchBlocks(Kernel &k, nn::Dim blocks, int64_t threads, int64_t sharedBytes) {
+  func::ReturnOp::create(k.b, k.loc);
+  ProgramLaunch launch;
+  launch.tasks = blocks;
+  launch.threads = threads;
+  launch.sharedBytes = sharedBytes;
+  if (addKernel(k, options.device->kernels, program.deviceKernelNames, launch.kernel))
+    k.func = nullptr;
+  addLaunch(k, std::move(launch));
+}
+
+/// A kernel of plain loops on the device: thread t of all does task t alone.
+bool Lowering::launchAsThreads(Kernel &k, nn::Dim tasks) {
+  constexpr int64_t threads = Device::plainThreads, maxScratch = 256 << 20;
+  if (!options.device->canRun(k.func))
+    return false;
+  for (uint32_t b : k.buffers)
+    if (program.buffers[b].kind == NNOPT_B_SCRATCH) {
+      nn::Dim size = program.buffers[b].size * tasks;
+      if (!size.isConst() || size.value() > maxScratch)
+        return false;
+    }
+  for (uint32_t b : k.buffers)
+    if (program.buffers[b].kind == NNOPT_B_SCRATCH) {
+      program.buffers[b].kind = NNOPT_B_ARENA;
+      program.buffers[b].size = program.buffers[b].size * tasks;
+    }
+  SmallVector<SmallVector<OpOperand *>> uses(3);
+  for (unsigned i = 0; i < 3; ++i)
+    for (OpOperand &use : k.entry->getArgument(i).getUses())
+      uses[i].push_back(&use);
+  OpBuilder::InsertionGuard guard(k.b);
+  k.b.setInsertionPointToStart(k.entry);
+  Ix count = k.dim(tasks), first = k.begin * threads + k.thread, last = (first + 1).min(count);
+  Ix values[] = {first, last, first};
+  for (auto [operands, value] : llvm::zip(uses, values))
+    for (OpOperand *operand : operands)
+      operand->set(value);
+  ProgramLaunch launch;
+  launch.tasks = tasks.ceilDiv(c(threads));
+  launch.threads = threads;
+  if (addKernel(k, options.device->kernels, program.deviceKernelNames, launch.kernel))
+    k.func = nullptr;
+  addLaunch(k, std::move(launch));
+  return true;
 }
 
 void Lowering::declareFunction(StringRef name, FunctionType type) {
@@ -332,6 +393,9 @@ LogicalResult Lowering::lowerOp(Operation *op) {
   if (auto concat = dyn_cast<nn::ConcatOp>(op); concat && placedConcats.count(concat))
     return finishPlacedConcat(concat);
 
+  if (options.device)
+    if (auto result = options.device->emit(op, *this))
+      return *result;
   ArrayRef<Emitter> candidates = emittersOf(op->getName().getStringRef());
   auto tryList = [&](ArrayRef<Emitter> list) -> std::optional<LogicalResult> {
     for (const Emitter &emitter : list) {

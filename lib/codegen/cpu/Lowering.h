@@ -11,10 +11,30 @@
 
 namespace nnopt::cpu {
 
+/// Hardware that runs kernels beside the CPU (lib/codegen/cuda): launches are blocks of threads.
+class Device {
+public:
+  virtual ~Device() = default;
+  /// Emits `op` by a kernel made for the device; nothing where there is none for it.
+  virtual std::optional<mlir::LogicalResult> emit(mlir::Operation *op, Lowering &lowering) = 0;
+  /// Whether the device can run a kernel of plain loops, each task by a thread.
+  virtual bool canRun(mlir::func::FuncOp kernel) = 0;
+  /// Whether the device's emitter of the operand's owner reads it through strides (StridedView.h).
+  virtual bool readsStrided(mlir::OpOperand &operand, Lowering &lowering) = 0;
+  /// Threads of a block of such a kernel.
+  static constexpr int64_t plainThreads = 128;
+  /// Where kernels of the device go.
+  mlir::ModuleOp kernels;
+};
+
 struct LoweringOptions {
   /// 0: every operation by its reference emitter (plain loops).
   int optLevel = 2;
   bool winograd = true;
+  /// Lower for this device; what it has no kernel for is a reference kernel, run by it if it can.
+  Device *device = nullptr;
+  /// In front of the names of CPU kernels.
+  std::string kernelPrefix;
 };
 
 /// Emits the code of one operation: builds kernels and launches them. Returns failure after
@@ -68,6 +88,9 @@ public:
   TempTensor kept(mlir::Type elementType, int64_t elements);
   /// Finishes a kernel and launches it with `tasks` tasks. Equal kernels are kept once.
   void launch(Kernel &kernel, nn::Dim tasks);
+  /// The same for a kernel of the device: its function gets the number of the block, the number of
+  /// blocks and the thread in the block in place of tasks and thread.
+  void launchBlocks(Kernel &kernel, nn::Dim blocks, int64_t threads, int64_t sharedBytes);
   /// Makes `result` a view of `source`, starting `byteOffset` bytes into it. No code.
   void alias(mlir::Value result, mlir::Value source, nn::Dim byteOffset = {});
   /// Emits a contiguous copy of `source` into `result`.
@@ -98,6 +121,9 @@ private:
   mlir::LogicalResult materialize(mlir::Operation *op, llvm::ArrayRef<nn::Dim> content);
   void emitCopy(uint32_t to, uint32_t from, nn::Dim byteOffset, const nn::ValueInfo &info);
   void finishBlock(uint32_t number);
+  bool launchAsThreads(Kernel &kernel, nn::Dim tasks);
+  bool addKernel(Kernel &kernel, mlir::ModuleOp module, std::vector<std::string> &names, uint32_t &number);
+  void addLaunch(Kernel &kernel, ProgramLaunch launch);
   mlir::ModuleOp kernels;
   llvm::StringRef emitterName; // the one that is at work
   llvm::DenseMap<mlir::Value, uint32_t> buffers;

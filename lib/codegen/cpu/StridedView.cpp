@@ -165,7 +165,9 @@ bool isViewTranspose(Operation *op, Lowering &l) {
 }
 
 nn::TransposeOp transposeWrittenBy(Lowering &l, nn::AttentionOp op) {
-  if (l.options.optLevel == 0 || !isTiledAttention(op, l) || !op->hasOneUse())
+  bool writes = l.options.device ? l.options.device->readsStrided(op->getOpOperand(0), l)
+                                 : l.options.optLevel != 0 && isTiledAttention(op, l);
+  if (!writes || !op->hasOneUse())
     return {};
   auto transpose = dyn_cast<nn::TransposeOp>(*op->user_begin());
   return transpose && transpose.getPerm().back() == 3 && transpose->getBlock() == op->getBlock() ? transpose
@@ -175,6 +177,8 @@ nn::TransposeOp transposeWrittenBy(Lowering &l, nn::AttentionOp op) {
 StridedView readView(Lowering &l, OpOperand &operand) {
   Value v = operand.get();
   StridedView whole{v, l.c(0), rowMajor(l.dimContext(), l.dims(v))};
+  if (l.options.device)
+    return l.options.device->readsStrided(operand, l) ? stridedView(l, v) : whole;
   if (l.options.optLevel == 0)
     return whole;
   Operation *op = operand.getOwner();

@@ -1,0 +1,93 @@
+//===- Device.cpp - NVIDIA GPUs as a target of the lowering -----------------===//
+
+#include "lib/codegen/cuda/Device.h"
+#include "lib/codegen/cuda/Kernel.h"
+#include "lib/codegen/cuda/ScalarMath.h"
+
+using namespace mlir;
+
+namespace nnopt::cuda {
+
+static llvm::StringMap<std::vector<cpu::Emitter>> &registry() {
+  static llvm::StringMap<std::vector<cpu::Emitter>> emitters;
+  return emitters;
+}
+
+RegisterEmitter::RegisterEmitter(cpu::Emitter emitter) {
+  std::vector<cpu::Emitter> &list = registry()[emitter.opName];
+  list.push_back(emitter);
+  llvm::stable_sort(list, [](const cpu::Emitter &a, const cpu::Emitter &b) { return a.priority > b.priority; });
+}
+
+Device::Device(MLIRContext *ctx) : owned(ModuleOp::create(UnknownLoc::get(ctx))) {
+  kernels = *owned;
+  OpBuilder b = OpBuilder::atBlockEnd(kernels.getBody());
+  LLVM::GlobalOp::create(b, UnknownLoc::get(ctx), LLVM::LLVMArrayType::get(b.getI8Type(), 0), /*isConstant=*/false,
+                         LLVM::Linkage::External, sharedSymbol, Attribute(), /*alignment=*/16, /*addrSpace=*/3);
+}
+
+/// The emitter that `op` gets, or null.
+static const cpu::Emitter *find(Operation *op, cpu::Lowering &l) {
+  for (StringRef name : {op->getName().getStringRef(), StringRef("*")}) {
+    if (name == "*" && !isa<nn::Elementwise>(op))
+      continue;
+    for (const cpu::Emitter &emitter : registry()[name])
+      if (!emitter.match || emitter.match(op, l))
+        return &emitter;
+  }
+  return nullptr;
+}
+
+std::optional<LogicalResult> Device::emit(Operation *op, cpu::Lowering &l) {
+  const cpu::Emitter *emitter = find(op, l);
+  return emitter ? std::optional(emitter->emit(op, l)) : std::nullopt;
+}
+
+bool Device::readsStrided(OpOperand &operand, cpu::Lowering &l) {
+  Operation *op = operand.getOwner();
+  unsigned number = operand.getOperandNumber();
+  if (l.dims(operand.get()).empty() || !find(op, l))
+    return false;
+  if (isa<nn::AttentionOp>(op))
+    return number < 3;
+  if (isa<nn::TransposeOp, nn::SplitOp, nn::SliceOp, nn::ExpandOp>(op))
+    return number == 0;
+  if (auto map = dyn_cast<nn::MapOp>(op))
+    return number < map.getInputs().size();
+  return isa<nn::Elementwise>(op);
+}
+
+/// Element types that GPU kernels compute with: narrower floats only exist in memory, as their bits.
+static bool isGpuType(Type type) {
+  type = getElementTypeOrSelf(type);
+  if (auto f = dyn_cast<FloatType>(type))
+    return f.isF16() || f.isBF16() || f.isF32() || f.isF64();
+  return true;
+}
+
+static bool canRunOp(Operation *op) {
+  if (isa<func::CallOp, LLVM::CallOp, LLVM::CallIntrinsicOp, LLVM::InlineAsmOp>(op))
+    return false;
+  for (Type t : op->getOperandTypes())
+    if (!isGpuType(t))
+      return false;
+  for (Type t : op->getResultTypes())
+    if (!isGpuType(t))
+      return false;
+  if (isa<arith::RemFOp>(op)) // a call of fmod
+    return false;
+  return !isa<math::MathDialect>(op->getDialect()) || hasScalarMath(op);
+}
+
+bool Device::canRun(func::FuncOp kernel) {
+  return !kernel.walk([](Operation *op) { return canRunOp(op) ? WalkResult::advance() : WalkResult::interrupt(); })
+              .wasInterrupted();
+}
+
+bool canRunScalars(Region &region) {
+  return !region.walk([](Operation *op) {
+                 return isa<nn::YieldOp>(op) || canRunOp(op) ? WalkResult::advance() : WalkResult::interrupt();
+               }).wasInterrupted();
+}
+
+} // namespace nnopt::cuda

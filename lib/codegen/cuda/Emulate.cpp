@@ -1,0 +1,160 @@
+//===- Emulate.cpp - GPU kernels on the CPU ---------------------------------===//
+//
+// For tests on machines without a GPU: the function of a GPU kernel is compiled for the CPU, and called
+// once for each thread of each block, on a stack of its own (test/support/simt). Barriers, shared memory and
+// exchange within a warp are calls, and each access is checked against the buffers of the launch, and for
+// races in shared memory.
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/codegen/cuda/Compile.h"
+#include "lib/codegen/cuda/Kernel.h"
+#include "lib/codegen/cuda/ScalarMath.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+using namespace mlir;
+
+namespace nnopt::cuda {
+namespace {
+
+class Emulation {
+public:
+  Emulation(ModuleOp cpuKernels, Program &program) : module(cpuKernels), program(program), b(module.getContext()) {}
+
+  /// Moves one kernel, whose launches all have these threads and this much shared memory at most.
+  void add(func::FuncOp kernel, StringRef name, uint32_t threads, uint32_t sharedBytes) {
+    bool waits = false;
+    kernel.walk([&](Operation *op) {
+      b.setInsertionPoint(op);
+      loc = op->getLoc();
+      if (isa<NVVM::BarrierOp>(op)) {
+        waits = true;
+        call("nnopt_simt_barrier", {}, {});
+        op->erase();
+      } else if (auto shuffle = dyn_cast<NVVM::ShflOp>(op)) {
+        waits = true;
+        Value bits = shuffle.getVal();
+        bool isFloat = bits.getType().isF32();
+        if (isFloat)
+          bits = arith::BitcastOp::create(b, loc, b.getI32Type(), bits);
+        Value r = call("nnopt_simt_shuffle_xor", b.getI32Type(), {bits, shuffle.getOffset()});
+        if (isFloat)
+          r = arith::BitcastOp::create(b, loc, b.getF32Type(), r);
+        shuffle.getRes().replaceAllUsesWith(r);
+        op->erase();
+      } else if (auto cast = dyn_cast<LLVM::AddrSpaceCastOp>(op)) {
+        auto address = cast.getArg().getDefiningOp<LLVM::AddressOfOp>();
+        cast.getResult().replaceAllUsesWith(call("nnopt_simt_shared", pointer(), {}));
+        cast.erase();
+        if (address && address->use_empty())
+          address.erase();
+      } else if (auto load = dyn_cast<LLVM::LoadOp>(op)) {
+        check(load.getAddr(), load.getType(), load.getAlignment(), false);
+      } else if (auto store = dyn_cast<LLVM::StoreOp>(op)) {
+        check(store.getAddr(), store.getValue().getType(), store.getAlignment(), true);
+      }
+    });
+    kernel->moveBefore(module.getBody(), module.getBody()->end());
+    emitEntry(kernel, name, threads, sharedBytes, waits);
+  }
+
+private:
+  Type pointer() { return LLVM::LLVMPointerType::get(b.getContext()); }
+  Value number(int64_t v) { return arith::ConstantIntOp::create(b, loc, v, 64); }
+
+  Value call(StringRef name, Type result, ValueRange args) {
+    SmallVector<Type> results;
+    if (result)
+      results.push_back(result);
+    if (!module.lookupSymbol(name)) {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(module.getBody());
+      func::FuncOp::create(b, loc, name, b.getFunctionType(TypeRange(args), results)).setPrivate();
+      program.outsideFunctions.push_back(name.str());
+    }
+    auto op = func::CallOp::create(b, loc, name, results, args);
+    return result ? op.getResult(0) : Value();
+  }
+
+  void check(Value address, Type type, std::optional<uint64_t> align, bool writes) {
+    int64_t bytes = 1;
+    if (auto vector = dyn_cast<VectorType>(type))
+      bytes = vector.getNumElements() * std::max<int64_t>(1, vector.getElementTypeBitWidth() / 8);
+    else if (type.isIntOrFloat())
+      bytes = std::max<int64_t>(1, type.getIntOrFloatBitWidth() / 8);
+    call("nnopt_simt_access", {}, {address, number(bytes), number(align.value_or(1)), number(writes)});
+  }
+
+  /// Makes the kernel take (buffers, dims, block, blocks, thread), and adds `name` with the interface of a CPU
+  /// kernel, which runs blocks [begin, end) of it.
+  void emitEntry(func::FuncOp kernel, StringRef name, uint32_t threads, uint32_t sharedBytes, bool waits) {
+    Type i64 = b.getI64Type(), ptr = pointer();
+    loc = kernel.getLoc();
+    Block &body = kernel.getBody().front();
+    Value buffers = body.insertArgument(0u, ptr, loc), dims = body.insertArgument(1u, ptr, loc);
+    b.setInsertionPointToStart(&body);
+    int32_t buffer = 0, dim = 0;
+    for (BlockArgument arg : body.getArguments().drop_front(5)) {
+      bool isPtr = isa<LLVM::LLVMPointerType>(arg.getType());
+      int32_t &index = isPtr ? buffer : dim;
+      Value address = LLVM::GEPOp::create(b, loc, ptr, isPtr ? ptr : i64, isPtr ? buffers : dims, ArrayRef<LLVM::GEPArg>{index++});
+      arg.replaceAllUsesWith(LLVM::LoadOp::create(b, loc, arg.getType(), address, 8));
+    }
+    body.eraseArguments(5, body.getNumArguments() - 5);
+    kernel->removeAttr(kernel.getArgAttrsAttrName());
+    FunctionType type = b.getFunctionType({ptr, ptr, i64, i64, i64}, {});
+    kernel.setFunctionType(type);
+
+    b.setInsertionPointToEnd(module.getBody());
+    auto entry = func::FuncOp::create(b, loc, name, type);
+    Block *block = entry.addEntryBlock();
+    b.setInsertionPointToStart(block);
+    Value function = func::ConstantOp::create(b, loc, type, kernel.getSymName());
+    Value address = UnrealizedConversionCastOp::create(b, loc, ptr, function).getResult(0);
+    call("nnopt_simt_run", {}, {address, block->getArgument(0), block->getArgument(1), number(buffer), number(dim),
+                                block->getArgument(2), block->getArgument(3), number(threads), number(sharedBytes),
+                                number(waits)});
+    func::ReturnOp::create(b, loc);
+  }
+
+  ModuleOp module;
+  Program &program;
+  OpBuilder b;
+  Location loc = UnknownLoc::get(module.getContext());
+};
+
+} // namespace
+
+/// Bytes from the start of a buffer to the end of the memory that it is in.
+static nn::Dim extent(const Program &program, uint32_t buffer) {
+  const ProgramBuffer &b = program.buffers[buffer];
+  return b.kind == NNOPT_B_VIEW ? extent(program, b.index) - b.size : b.size;
+}
+
+LogicalResult emulate(ModuleOp deviceKernels, ModuleOp cpuKernels, Program &program) {
+  if (failed(expandScalarMath(deviceKernels)))
+    return failure();
+  std::vector<uint32_t> threads(program.deviceKernelNames.size()), sharedBytes(threads.size());
+  uint32_t first = program.kernelNames.size();
+  for (ProgramLaunch &launch : program.launches) {
+    if (!launch.threads)
+      continue;
+    threads[launch.kernel] = launch.threads;
+    sharedBytes[launch.kernel] = std::max(sharedBytes[launch.kernel], launch.sharedBytes);
+    launch.kernel += first;
+    launch.threads = launch.sharedBytes = 0;
+    launch.grain = 1;
+    // Behind the kernel's own values: what it may access.
+    for (uint32_t buffer : launch.buffers)
+      launch.dims.push_back(extent(program, buffer));
+  }
+  Emulation emulation(cpuKernels, program);
+  for (auto [i, name] : llvm::enumerate(program.deviceKernelNames)) {
+    emulation.add(deviceKernels.lookupSymbol<func::FuncOp>(name + ".body"), name, threads[i], sharedBytes[i]);
+    program.kernelNames.push_back(name);
+  }
+  program.deviceKernelNames.clear();
+  return success();
+}
+
+} // namespace nnopt::cuda
