@@ -15,6 +15,11 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end)
     func.addPass(createInferShapes());
     return;
   }
+  // Why the whole ends, and may be repeated: each pass is a finite list of rewrites, or patterns that are applied
+  // until none matches, and none undoes what another one does. Clean-up patterns make operations fewer (or move an
+  // elementwise operation, a transpose or a reshape in one fixed direction); raising replaces several operations by
+  // one that no pattern takes apart; fusion moves operations into regions, from where they do not come back.
+  //
   // Shapes first: the passes behind ask whether dimensions are equal, and shape arithmetic would
   // count as a user of the values it measures.
   func.addPass(createFoldShapes());

@@ -39,6 +39,7 @@ void addActivationPatterns(mlir::RewritePatternSet &patterns, FuncShapes &shapes
 void addNormalizationPatterns(mlir::RewritePatternSet &patterns, FuncShapes &shapes);
 void addGroupNormPatterns(mlir::RewritePatternSet &patterns, FuncShapes &shapes);
 void addRotaryPatterns(mlir::RewritePatternSet &patterns, FuncShapes &shapes);
+void addRecurrentPatterns(mlir::RewritePatternSet &patterns, FuncShapes &shapes);
 void addRearrangementPatterns(mlir::RewritePatternSet &patterns, FuncShapes &shapes);
 /// Raises attention in `func`; returns how many.
 int64_t raiseAttention(mlir::func::FuncOp func, FuncShapes &shapes);

@@ -24,6 +24,7 @@ struct RaisePatternsPass : impl::RaisePatternsBase<RaisePatternsPass> {
     addNormalizationPatterns(patterns, shapes);
     addGroupNormPatterns(patterns, shapes);
     addRotaryPatterns(patterns, shapes);
+    addRecurrentPatterns(patterns, shapes);
     addRearrangementPatterns(patterns, shapes);
     GreedyRewriteConfig config;
     config.setListener(&shapes);

@@ -12,6 +12,7 @@ def RaisePatterns : Pass<"raise-patterns", "::mlir::func::FuncOp"> {
     - `group_norm` as an instance normalization between reshapes to one channel a group, with scale and
       shift of each channel behind it;
     - `rotary` as x cos + rotated(x) sin or part by part, with halves or neighbours as pairs;
+    - `lstm` of one step as four gates out of one sum of two products;
     - `depth_to_space` (both orders of channels) as a transpose between reshapes;
     - `attention` as `softmax(scale * q k^T + mask) v`: the scale on q, k, both or the scores, by mul or div
       and through transposes; a soft cap; masks that are added, or chosen by `where`; key heads repeated by

@@ -4,7 +4,7 @@
     numeric_patterns.py [--seed=N] [--count=N] [--only=KIND] [--keep=DIR]
 
 Kinds: rotary embeddings (halves and neighbours as pairs, an angle for each pair or element), mixtures of experts
-(batched, expert by expert, and on gathered tokens), pre-activation residual nets (a sum and its normalization are
+(batched, expert by expert, and on gathered tokens), cells of an LSTM, pre-activation residual nets (a sum and its normalization are
 two results of one product), constants that are equal but for their names, and padding before convolutions and
 pools. The optimized graph must hold what the pattern becomes, and nothing of what it was. Ends with
 `N passed, N failed`.
@@ -155,6 +155,38 @@ def gathered(g, x, choices, scores, experts, k, expert):
     return y
 
 
+# --------------------------------------------------------------------- cells of an LSTM
+def build_lstm_cell(g):
+    rng = g.rng
+    n, width, hidden = rng.choice([1, 3]), rng.choice([4, 9]), rng.choice([4, 16])
+    names = ["n" if rng.random() < 0.5 else None, None]
+    x, h, c = g.input((n, width), names), g.input((n, hidden), names), g.input((n, hidden), names)
+    gates, state = (n, 4 * hidden), (n, hidden)
+
+    def linear(v, k):
+        scale = 1 / np.sqrt(k)
+        if rng.random() < 0.5:
+            return g.add("Gemm", [v, g.normal([4 * hidden, k], scale), g.normal([4 * hidden])], gates, transB=1)
+        y = g.add("MatMul", [v, g.normal([k, 4 * hidden], scale)], gates)
+        return g.add("Add", [g.normal([4 * hidden]), y], gates) if rng.random() < 0.5 else y
+
+    for _ in range(rng.choice([1, 1, 2])):
+        z = g.add("Add", [linear(h, hidden), linear(x, width)] if rng.random() < 0.5 else [linear(x, width), linear(h, hidden)], gates)
+        if rng.random() < 0.5:
+            parts = [g.name() for _ in range(4)]
+            g.nodes.append(helper.make_node("Split", [z, g.ints([hidden] * 4)], parts, axis=1))
+            g.used.add(z)
+            g.shapes.update(dict.fromkeys(parts, state))
+        else:
+            parts = [g.add("Slice", [z, g.ints([i * hidden]), g.ints([(i + 1) * hidden]), g.ints([1])], state) for i in range(4)]
+        rng.shuffle(parts)
+        i, f, o = (g.add("Sigmoid", [p], state) for p in parts[:3])
+        kept, fresh = g.add("Mul", [f, c], state), g.add("Mul", [i, g.add("Tanh", [parts[3]], state)], state)
+        c = g.add("Add", [kept, fresh] if rng.random() < 0.5 else [fresh, kept], state)
+        h = g.add("Mul", [o, g.add("Tanh", [c], state)], state)
+    return g.model([c])
+
+
 # --------------------------------------------------------------------- residual sums with a normalization beside
 def build_preactivation(g):
     rng = g.rng
@@ -217,6 +249,7 @@ def build_pad(g):
 # What an optimized graph must hold, as (operation, least, most).
 KINDS = {"rotary": (build_rotary, [("rotary", 1, 1), ("neg", 0, 0), ("slice", 0, 0), ("map", 0, 1)]),
          "experts": (build_experts, [("grouped_matmul", 2, 3), ("non_zero", 0, 0), ("matmul", 1, 1)]),
+         "LSTM cell": (build_lstm_cell, [("lstm", 1, 2), ("matmul", 0, 0), ("map", 0, 0), ("sigmoid", 0, 0)]),
          "preactivation": (build_preactivation, [("map", 0, 0), ("batch_norm", 0, 0)]),
          "equal constants": (build_equal_constants, []),
          "pad": (build_pad, [])}
