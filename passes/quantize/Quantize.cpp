@@ -1,0 +1,180 @@
+//===- Quantize.cpp - linear operations with 8-bit operands ---------------===//
+#include "passes/quantize/Quantize.h"
+#include "passes/Passes.h"
+#include <cmath>
+
+using namespace mlir;
+
+namespace nnopt {
+#define GEN_PASS_DEF_QUANTIZE
+#include "passes/Passes.h.inc"
+} // namespace nnopt
+
+namespace nnopt::quantize {
+
+constexpr StringLiteral kPass = "quantize";
+
+ActivationParameters parametersOf(double lo, double hi) {
+  lo = std::min(lo, 0.0);
+  hi = std::max(hi, 0.0);
+  float scale = float((hi - lo) / 255);
+  // A tensor of zeros, or one whose scale would be subnormal: any scale represents it as well as a float does.
+  if (!(scale >= 1e-30f))
+    return {1, 0};
+  return {scale, int(std::clamp(std::nearbyint(-lo / scale), 0.0, 255.0))};
+}
+
+std::string whyNot(nn::LinearOp op) {
+  auto conv = dyn_cast<nn::ConvOp>(op.getOperation());
+  auto matmul = dyn_cast<nn::MatMulOp>(op.getOperation());
+  if (!conv && !matmul)
+    return "only convolutions and matrix products have integer kernels";
+  if (!op.getEpilogue().empty() || !elementTypeOf(op->getResult(0)).isF32() || !elementTypeOf(op.getActivation()).isF32() ||
+      !elementTypeOf(op.getWeight()).isF32())
+    return "it has an epilogue or is not of 32-bit floats";
+  if (isConstant(op.getActivation()))
+    return "its activation is constant";
+  std::optional<nn::ConstantData> weights = nn::ConstantData::get(op.getWeight());
+  if (!isConstant(op.getWeight()) || !weights)
+    return "its weights are not constant";
+  if (conv && conv.getGroup() > 1 && op.getInChannels() == conv.getGroup())
+    return "depthwise convolutions compute in floats anyway";
+  if (matmul && (rankOf(op.getWeight()) < 2 || matmul.getTransposeA()))
+    return "integer kernels take matrices as weights and rows as activations";
+  if (llvm::any_of(weights->asFloats(), [](float w) { return !std::isfinite(w); }))
+    return "a weight is infinite or NaN";
+  return "";
+}
+
+/// dequantize(weights as i8), a scale for each out channel.
+static Value quantizeWeights(RewriterBase &rewriter, nn::LinearOp op) {
+  Location loc = op.getLoc();
+  Value w = op.getWeight();
+  std::vector<float> values = nn::ConstantData::get(w)->asFloats();
+  ArrayRef<int64_t> shape = shapeOf(w);
+  int64_t axis = op.getWeightOutAxis(), channels = shape[axis], inner = 1;
+  for (int64_t size : shape.drop_front(axis + 1))
+    inner *= size;
+  auto channel = [&](size_t i) { return int64_t(i) / inner % channels; };
+  std::vector<float> largest(channels);
+  for (size_t i = 0; i < values.size(); ++i)
+    largest[channel(i)] = std::max(largest[channel(i)], std::fabs(values[i]));
+  std::vector<double> scales(channels, 1);
+  for (int64_t c = 0; c < channels; ++c)
+    if (largest[c] / 127 >= 1e-30f)
+      scales[c] = largest[c] / 127; // a float, as the kernel has it
+  std::vector<char> bytes(values.size());
+  for (size_t i = 0; i < values.size(); ++i)
+    bytes[i] = char(int8_t(std::clamp(std::nearbyint(values[i] / scales[channel(i)]), -127.0, 127.0)));
+  auto type = RankedTensorType::get(shape, rewriter.getI8Type());
+  Value q = nn::ConstantOp::create(rewriter, loc, nn::makeConstant(type, bytes, "quantized_weight"));
+  SmallVector<int64_t> scaleShape(shape.size() - axis, 1);
+  scaleShape[0] = channels;
+  Value scale = makeNumbersOp(rewriter, loc, rewriter.getF32Type(), scaleShape, scales, "weight_scale");
+  return nn::DequantizeOp::create(rewriter, loc, untyped(rewriter.getF32Type()), q, scale, Value(),
+                                  TypeAttr::get(rewriter.getF32Type()));
+}
+
+static Value zeroPointOf(RewriterBase &rewriter, Location loc, int zeroPoint) {
+  auto type = RankedTensorType::get({}, rewriter.getIntegerType(8, /*isSigned=*/false));
+  char byte = char(uint8_t(zeroPoint));
+  return nn::ConstantOp::create(rewriter, loc, nn::makeConstant(type, byte, "zero_point"));
+}
+
+/// dequantize(quantize(x)).
+static Value throughIntegers(RewriterBase &rewriter, Location loc, Value x, Value scale, Value zero) {
+  Type ui8 = rewriter.getIntegerType(8, /*isSigned=*/false);
+  Value q = nn::QuantizeOp::create(rewriter, loc, untyped(ui8), x, scale, zero, TypeAttr::get(ui8),
+                                   rewriter.getBoolAttr(true), TypeAttr());
+  return nn::DequantizeOp::create(rewriter, loc, untyped(rewriter.getF32Type()), q, scale, zero,
+                                  TypeAttr::get(rewriter.getF32Type()));
+}
+
+nn::LinearOp withQuantizedOperands(RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters) {
+  OpBuilder::InsertionGuard guard(rewriter);
+  rewriter.setInsertionPoint(op);
+  Location loc = op.getLoc();
+  Value scale = makeNumbersOp(rewriter, loc, rewriter.getF32Type(), {}, {parameters.scale}, "scale");
+  Value zero = zeroPointOf(rewriter, loc, parameters.zeroPoint);
+  Value x = throughIntegers(rewriter, loc, op.getActivation(), scale, zero);
+  Value w = quantizeWeights(rewriter, op);
+  nn::LinearOp copy = op.cloneWith(rewriter, loc, x, w, op.getBias());
+  copy->removeAttr("quantize");
+  return copy;
+}
+
+/// The operands whose elements an operation moves, or of which it takes the largest.
+static SmallVector<OpOperand *> movedOperands(Operation *op) {
+  if (auto concat = dyn_cast<nn::ConcatOp>(op))
+    return llvm::map_to_vector(concat.getInputsMutable(), [](OpOperand &o) { return &o; });
+  if (isa<nn::ReshapeOp, nn::TransposeOp, nn::SliceOp, nn::SqueezeOp, nn::UnsqueezeOp, nn::FlattenOp>(op))
+    return {&op->getOpOperand(0)};
+  if (auto pool = dyn_cast<nn::MaxPoolOp>(op); pool && (!pool.getIndices() || pool.getIndices().use_empty()))
+    return {&op->getOpOperand(0)};
+  return {};
+}
+
+void quantizeAheadOfMovement(func::FuncOp func, RewriterBase &rewriter) {
+  SmallVector<nn::QuantizeOp> work;
+  func.walk([&](nn::QuantizeOp op) { work.push_back(op); });
+  while (!work.empty()) {
+    nn::QuantizeOp quantize = work.pop_back_val();
+    Operation *move = quantize.getX().getDefiningOp();
+    if (!move || !quantize.getX().hasOneUse() || !isConstant(quantize.getScale()) || !scalarOf(quantize.getScale()))
+      continue;
+    for (OpOperand *operand : movedOperands(move)) {
+      if (isConstant(operand->get()))
+        continue;
+      // The parameters may be defined behind the movement: they are written again ahead of it.
+      rewriter.setInsertionPoint(move);
+      Value scale = rewriter.clone(*quantize.getScale().getDefiningOp())->getResult(0);
+      Value zero = rewriter.clone(*quantize.getZeroPoint().getDefiningOp())->getResult(0);
+      Value x = throughIntegers(rewriter, move->getLoc(), operand->get(), scale, zero);
+      rewriter.modifyOpInPlace(move, [&] { operand->set(x); });
+      work.push_back(x.getDefiningOp()->getOperand(0).getDefiningOp<nn::QuantizeOp>());
+    }
+  }
+}
+
+} // namespace nnopt::quantize
+
+namespace nnopt {
+namespace {
+
+struct QuantizePass : impl::QuantizeBase<QuantizePass> {
+  void runOnOperation() override {
+    FuncShapes shapes(getOperation());
+    if (failed(shapes.infer()))
+      return signalPassFailure();
+    IRRewriter rewriter(&getContext(), &shapes);
+    SmallVector<nn::LinearOp> linears;
+    getOperation().walk([&](nn::LinearOp op) {
+      if (op->hasAttr("quantize"))
+        linears.push_back(op);
+    });
+    for (nn::LinearOp op : linears) {
+      auto parameters = op->getAttrOfType<DictionaryAttr>("quantize");
+      auto scale = parameters ? parameters.getAs<FloatAttr>("scale") : FloatAttr();
+      auto zero = parameters ? parameters.getAs<IntegerAttr>("zero_point") : IntegerAttr();
+      if (!scale || !zero || !(scale.getValueAsDouble() > 0) || zero.getInt() < 0 || zero.getInt() > 255) {
+        op->emitError("quantize: expected {scale = positive float, zero_point = 0..255}");
+        return signalPassFailure();
+      }
+      Location loc = op.getLoc();
+      if (std::string why = quantize::whyNot(op); !why.empty()) {
+        missedRemark(loc, quantize::kPass, "not-quantized") << remark::reason("{0}", why);
+        op->removeAttr("quantize");
+        continue;
+      }
+      quantize::ActivationParameters p{float(scale.getValueAsDouble()), int(zero.getInt())};
+      rewriter.replaceOp(op, quantize::withQuantizedOperands(rewriter, op, p)->getResults());
+      ++numQuantized;
+      passedRemark(loc, quantize::kPass, "quantized") << remark::add("has 8-bit operands");
+    }
+    quantize::quantizeAheadOfMovement(getOperation(), rewriter);
+    eraseDeadOps(getOperation(), rewriter);
+  }
+};
+
+} // namespace
+} // namespace nnopt
