@@ -163,6 +163,7 @@ step "conformance" script_counts "test/conformance/backend.py --plan=default --m
 step "differential" script_counts "test/fuzz/differential.py --kind=ops --cases=300 --jobs=$jobs" \
   "test/fuzz/differential.py --kind=graphs --cases=300 --jobs=$jobs"
 step "export to ONNX" script_counts "test/export/run.py --jobs=$jobs"
+step "compression" script_counts test/compress/run.py
 step "report" script_counts test/report/data.py
 step "Python package" pytest_counts test/python
 step "installed tree" test/install/run.sh
@@ -175,6 +176,7 @@ full_step "more differential" script_counts "test/fuzz/differential.py --kind=op
   "test/fuzz/differential.py --kind=graphs --cases=20000 --seed=2 --jobs=$jobs"
 full_step "big model" script_counts test/full/big_model.py
 full_step "random shapes" script_counts test/full/random_shapes.py
+full_step "all of compression" script_counts "test/compress/run.py --full" test/compress/accuracy.py
 full_step "report page" script_counts test/report/page.py
 full_step "wheel" test/full/wheel.sh
 full_step "sanitizers" test/full/sanitizers.sh

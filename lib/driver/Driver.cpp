@@ -3,11 +3,13 @@
 #include "lib/driver/Driver.h"
 #include "lib/backend/onnx/Export.h"
 #include "lib/codegen/cuda/Compile.h"
+#include "lib/compress/Engine.h"
 #include "lib/driver/Artifact.h"
 #include "lib/driver/Bisect.h"
 #include "lib/driver/PassList.h"
 #include "lib/driver/Verify.h"
 #include "lib/report/Report.h"
+#include "tools/common/tensor.h"
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassInstrumentation.h"
@@ -392,6 +394,17 @@ int Compilation::run() {
   if (report && !report->imported(module, error))
     return fail(error, ExitUsage);
 
+  DriverOptions again = options; // for --verify: what was chosen is not chosen a second time
+  if (options.compression.active()) {
+    remember(module);
+    stageName = "compression";
+    try {
+      again.compression.recipe = compress::compressModule(module, options, progress);
+    } catch (const ToolError &e) {
+      return fail(e.what(), e.status());
+    }
+  }
+
   stage("optimization");
   remember(module);
   PassManager pm(&ctx, ModuleOp::getOperationName(), PassManager::Nesting::Implicit);
@@ -495,7 +508,7 @@ int Compilation::run() {
   summary(compiled, output);
   if (int code = writeReport(ExitDone))
     return code;
-  return options.verify ? verifyArtifact(options, output) : ExitDone;
+  return options.verify ? verifyArtifact(again, output) : ExitDone;
 }
 
 int Compilation::reportCrash() {

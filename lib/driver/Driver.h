@@ -6,6 +6,7 @@
 #include "lib/codegen/cpu/Compile.h"
 #include "lib/codegen/cpu/Lowering.h"
 #include "lib/codegen/cpu/Target.h"
+#include "lib/compress/Options.h"
 #include "lib/frontend/onnx/Import.h"
 #include "mlir/IR/BuiltinOps.h"
 #include <chrono>
@@ -42,6 +43,7 @@ struct DriverOptions {
   std::vector<std::string> reports;    // files: what was done to the model, as .html or .json
   bool reportProfile = false;          // run the artifact for the report
   std::string reportInputs;            // npz, empty: seeded random inputs
+  CompressionOptions compression;      // changes to the model beyond exact rewrites
   std::vector<std::string> reportDims; // NAME=SIZE of symbolic dimensions, for the report's figures
 };
 

@@ -80,6 +80,7 @@ DriverOptions quietOptions(const DriverOptions &options, StringRef output) {
   result.printAfter.clear();
   result.reports.clear();
   result.reportProfile = false;
+  result.compression.recipeOut.clear();
   result.quiet = true;
   return result;
 }

@@ -56,6 +56,26 @@ static cl::opt<std::string> gpu("gpu",
                                 cl::value_desc("ARCH,..."), cl::cat(category));
 static cl::opt<bool> exactConv("exact-conv", cl::desc("No Winograd convolutions: smaller rounding errors, slower 3x3 layers"),
                                cl::cat(category));
+static cl::opt<std::string> calib("calib",
+                                  cl::desc("Calibration data: the model's inputs by name, sample axis first. For --quantize and --budget"),
+                                  cl::value_desc("FILE.npz"), cl::cat(category));
+static cl::opt<std::string> evalData("eval", cl::desc("Evaluation data: inputs as in --calib, and labels"), cl::value_desc("FILE.npz"),
+                                     cl::cat(category));
+static cl::opt<std::string> metric("metric",
+                                   cl::desc("Quality on the evaluation data: top1, perplexity, cosine, psnr (each with :OUTPUT), or "
+                                            "cmd:COMMAND, which reads $OUTPUTS and $EVAL (.npz) and prints a number, higher is better. "
+                                            "Default: top1 with class labels, else cosine against the float model"),
+                                   cl::value_desc("METRIC"), cl::cat(category));
+static cl::opt<std::string> budget("budget",
+                                   cl::desc("Change the model within limits: drop=0.5% of the metric, latency=0.5x (or 5ms), size=0.25x "
+                                            "(or 25MB); with drop the fastest, else the best. Not met: exit 1, and the best recipe"),
+                                   cl::value_desc("LIMIT,..."), cl::cat(category));
+static cl::opt<std::string> quantize("quantize", cl::desc("Compute every eligible convolution and matrix product on 8-bit integers"),
+                                     cl::value_desc("int8"), cl::cat(category));
+static cl::opt<std::string> recipe("recipe", cl::desc("Do to the model what a recipe says; needs no data"), cl::value_desc("IN.json"),
+                                   cl::cat(category));
+static cl::opt<std::string> recipeOut("recipe-out", cl::desc("Write what was done to the model, and why"), cl::value_desc("OUT.json"),
+                                      cl::cat(category));
 static cl::list<std::string> reports("report",
                                      cl::desc("Write what was done to the model, and why: a page to look at (.html) or its data "
                                               "(.json). May be repeated"),
@@ -84,6 +104,7 @@ int main(int argc, char **argv) {
           "Compiles an ONNX model to native code: one shared object that holds code and weights.\n\n"
           "  nnopt-compile resnet50.onnx                      # writes resnet50.so for this machine\n"
           "  nnopt-compile bert.onnx --dim batch=1 --dim sequence=128 -o bert.so\n"
+          "  nnopt-compile net.onnx --calib=c.npz --eval=e.npz --budget=drop=0.5%   # as fast as that allows\n"
           "  nnopt-compile model.onnx --check                 # what is unsupported, if anything\n"
           "  nnopt-compile model.onnx --emit=onnx -o out.onnx # the optimized model, for any runtime\n"
           "  nnopt-run model.so --inputs=in.npz --outputs=out.npz\n\n"
@@ -98,6 +119,24 @@ int main(int argc, char **argv) {
   }
   if (optLevel < 0 || optLevel > 2) {
     errs() << "--opt=" << int(optLevel) << ": expected 0, 1 or 2\n";
+    return ExitUsage;
+  }
+  // Ways to change the model, of which there can be one.
+  if ((budget.empty() ? 0 : 1) + (quantize.empty() ? 0 : 1) + (recipe.empty() ? 0 : 1) > 1) {
+    errs() << "--budget, --quantize and --recipe exclude each other: give one of them\n";
+    return ExitUsage;
+  }
+  if (quantize.getNumOccurrences() && quantize != "int8") {
+    errs() << "--quantize=" << quantize << ": expected int8\n";
+    return ExitUsage;
+  }
+  bool searches = !budget.empty() || !quantize.empty();
+  if (searches && calib.empty()) {
+    errs() << (budget.empty() ? "--quantize" : "--budget") << " needs calibration data: give it with --calib=FILE.npz\n";
+    return ExitUsage;
+  }
+  if (!searches && !(calib.empty() && evalData.empty() && metric.empty() && (recipeOut.empty() || !recipe.empty()))) {
+    errs() << "--calib, --eval, --metric and --recipe-out do nothing without --budget or --quantize\n";
     return ExitUsage;
   }
   registerAllPasses();
@@ -130,6 +169,13 @@ int main(int argc, char **argv) {
     options.passes = passes;
   options.gpu = gpu;
   options.link.assign(objects.begin(), objects.end());
+  options.compression.calib = calib;
+  options.compression.eval = evalData;
+  options.compression.metric = metric;
+  options.compression.budget = budget;
+  options.compression.quantize = quantize;
+  options.compression.recipeIn = recipe;
+  options.compression.recipeOut = recipeOut;
   options.timing = timing;
   options.printAfter.assign(printAfter.begin(), printAfter.end());
   options.quiet = quiet;

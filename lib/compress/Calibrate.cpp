@@ -1,0 +1,51 @@
+//===- Calibrate.cpp - statistics of values inside a model ------------------===//
+
+#include "lib/compress/Calibrate.h"
+
+using namespace mlir;
+
+namespace nnopt::compress {
+
+TappedModel::TappedModel(ModuleOp module, ArrayRef<Value> taps, const CompileSettings &settings) : taps(taps) {
+  IRMapping mapping;
+  OwningOpRef<ModuleOp> copy = cast<ModuleOp>(module->clone(mapping));
+  auto main = copy->lookupSymbol<func::FuncOp>("main");
+  MLIRContext *ctx = module.getContext();
+  firstTap = main.getNumResults();
+  Operation *end = main.getBody().front().getTerminator();
+  for (auto [i, v] : llvm::enumerate(taps)) {
+    Value tap = mapping.lookup(v);
+    auto name = NamedAttribute(StringAttr::get(ctx, "nn.name"), StringAttr::get(ctx, "nnopt.tap/" + std::to_string(i)));
+    if (failed(main.insertResult(main.getNumResults(), tap.getType(), DictionaryAttr::get(ctx, name))))
+      throw ToolError(1, "calibration: the graph takes no taps");
+    end->insertOperands(end->getNumOperands(), tap);
+  }
+  graph = std::make_unique<CompiledGraph>(*copy, settings, /*threads=*/0);
+}
+
+std::vector<HostTensor> &TappedModel::run(const Dataset &data, int64_t first, int64_t count) {
+  return graph->run(data.inputs(first, count));
+}
+
+void TappedModel::observe(const Dataset &data, Observations &observations, llvm::function_ref<void(double)> progress) {
+  for (Value v : taps)
+    observations[v];
+  for (int64_t first = 0; first < data.usable(); first += data.batchSize()) {
+    std::vector<HostTensor> &outputs = run(data, first, data.countAt(first));
+    for (auto [i, v] : llvm::enumerate(taps)) {
+      const HostTensor &t = outputs[firstTap + i];
+      observations[v].add(reinterpret_cast<const float *>(t.data()), t.count());
+    }
+    progress(double(first + data.countAt(first)) / double(data.usable()));
+  }
+}
+
+llvm::DenseMap<Value, std::vector<int64_t>> TappedModel::shapes(const Dataset &data) {
+  llvm::DenseMap<Value, std::vector<int64_t>> result;
+  std::vector<HostTensor> &outputs = run(data, 0, data.latencyBatch());
+  for (auto [i, v] : llvm::enumerate(taps))
+    result[v] = outputs[firstTap + i].shape;
+  return result;
+}
+
+} // namespace nnopt::compress

@@ -1,0 +1,31 @@
+//===- Calibrate.h - statistics of values inside a model --------*- C++ -*-===//
+#ifndef NNOPT_LIB_COMPRESS_CALIBRATE_H
+#define NNOPT_LIB_COMPRESS_CALIBRATE_H
+
+#include "lib/compress/CompiledGraph.h"
+#include "lib/compress/Data.h"
+#include "lib/compress/Technique.h"
+
+namespace nnopt::compress {
+
+/// A compiled copy of a model with more outputs: the values to look at.
+class TappedModel {
+public:
+  TappedModel(mlir::ModuleOp module, llvm::ArrayRef<mlir::Value> taps, const CompileSettings &settings);
+
+  /// Adds the values of all samples to the statistics, which keep their size. Reports the share that is done.
+  void observe(const Dataset &data, Observations &observations, llvm::function_ref<void(double)> progress);
+  /// Shapes of the taps on one batch (of one sample, where the model leaves the batch open).
+  llvm::DenseMap<mlir::Value, std::vector<int64_t>> shapes(const Dataset &data);
+
+private:
+  std::vector<HostTensor> &run(const Dataset &data, int64_t first, int64_t count);
+
+  llvm::SmallVector<mlir::Value> taps;
+  size_t firstTap = 0;
+  std::unique_ptr<CompiledGraph> graph;
+};
+
+} // namespace nnopt::compress
+
+#endif

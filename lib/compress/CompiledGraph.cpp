@@ -1,0 +1,60 @@
+//===- CompiledGraph.cpp - a graph, compiled and loaded ---------------------===//
+
+#include "lib/compress/CompiledGraph.h"
+#include "lib/driver/Artifact.h"
+#include "mlir/Pass/PassManager.h"
+#include "passes/Pipeline.h"
+#include "llvm/Support/FileSystem.h"
+#include <algorithm>
+#include <ctime>
+
+using namespace mlir;
+
+namespace nnopt::compress {
+
+CompiledGraph::CompiledGraph(ModuleOp module, const CompileSettings &settings, int threads) : file("nnopt-compress") {
+  if (!file.ok())
+    throw ToolError(1, "compression: no temporary file");
+  OwningOpRef<ModuleOp> copy = module.clone();
+  PassManager pm(copy->getContext(), ModuleOp::getOperationName(), PassManager::Nesting::Implicit);
+  buildOptimizationPipeline(pm, 2);
+  cpu::Target target;
+  std::string error;
+  if (!cpu::Target::get(settings.target, target, error))
+    throw ToolError(2, "--target=" + settings.target + ": " + error);
+  CodegenOptions options;
+  options.lowering.winograd = settings.winograd;
+  options.compile.optLevel = settings.quickly ? 0 : 2;
+  CompiledModel compiled;
+  if (failed(pm.run(*copy)) || failed(generateCode(*copy, target, options, compiled)))
+    throw ToolError(1, "compression: the graph cannot be compiled");
+  if (!writeArtifact(file.path(), compiled.objects, *compiled.program, target.required, error))
+    throw ToolError(1, "compression: " + error);
+  weights = compiled.program->planMemory().weights;
+  uint64_t bytes = 0;
+  llvm::sys::fs::file_size(file.path(), bytes);
+  size = int64_t(bytes);
+  runner = std::make_unique<Runner>(file.path().str(), threads);
+}
+
+std::vector<HostTensor> &CompiledGraph::run(std::vector<HostTensor> inputs) {
+  runner->setInputs(std::move(inputs));
+  runner->prepare();
+  runner->run();
+  return runner->outputs();
+}
+
+double CompiledGraph::measure(std::vector<HostTensor> inputs, int repeat) {
+  run(std::move(inputs));
+  double best = INFINITY;
+  for (int i = 0; i < repeat; ++i) {
+    timespec a, b;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
+    runner->run();
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
+    best = std::min(best, double(b.tv_sec - a.tv_sec) * 1e3 + double(b.tv_nsec - a.tv_nsec) / 1e6);
+  }
+  return best;
+}
+
+} // namespace nnopt::compress

@@ -1,0 +1,40 @@
+//===- CompiledGraph.h - a graph, compiled and loaded -----------*- C++ -*-===//
+#ifndef NNOPT_LIB_COMPRESS_COMPILEDGRAPH_H
+#define NNOPT_LIB_COMPRESS_COMPILEDGRAPH_H
+
+#include "lib/driver/Verify.h"
+#include "tools/common/runner.h"
+
+namespace nnopt::compress {
+
+struct CompileSettings {
+  std::string target = "native";
+  bool winograd = true;
+  /// Looked at only, never timed: LLVM optimizes less, so that it is ready sooner.
+  bool quickly = false;
+};
+
+/// A copy of a graph in this process as native code: how compression looks at what a model computes and what it costs.
+class CompiledGraph {
+public:
+  /// Compiles `main` of a copy of `module` by the default passes. Throws ToolError.
+  CompiledGraph(mlir::ModuleOp module, const CompileSettings &settings, int threads);
+
+  /// Runs it; the outputs are valid until the next run.
+  std::vector<HostTensor> &run(std::vector<HostTensor> inputs);
+  /// Least milliseconds of processor time of one thread over `repeat` runs on these inputs. Needs threads = 1.
+  double measure(std::vector<HostTensor> inputs, int repeat);
+
+  const nnopt_model *model() const { return runner->model; }
+  int64_t fileBytes() const { return size; }
+  int64_t weightBytes() const { return weights; }
+
+private:
+  TemporaryArtifact file;
+  std::unique_ptr<Runner> runner;
+  int64_t size = 0, weights = 0;
+};
+
+} // namespace nnopt::compress
+
+#endif

@@ -1,0 +1,20 @@
+//===- Engine.h - choosing what to do to a model ----------------*- C++ -*-===//
+#ifndef NNOPT_LIB_COMPRESS_ENGINE_H
+#define NNOPT_LIB_COMPRESS_ENGINE_H
+
+#include "lib/compress/Recipe.h"
+#include "lib/driver/Driver.h"
+
+namespace nnopt::compress {
+
+/// All techniques, in the order they are applied.
+Techniques allTechniques();
+
+/// Changes `module`, an imported graph, as the options say: runs the exact graph passes, then replays a recipe or finds
+/// one. Returns the text of the recipe that was applied. Throws ToolError; a budget that cannot be met is exit 1, after
+/// the best recipe has been written.
+std::string compressModule(mlir::ModuleOp module, const DriverOptions &options, Progress &progress);
+
+} // namespace nnopt::compress
+
+#endif

@@ -1,0 +1,30 @@
+//===- LayerCost.h - what a layer costs on this machine ---------*- C++ -*-===//
+#ifndef NNOPT_LIB_COMPRESS_LAYERCOST_H
+#define NNOPT_LIB_COMPRESS_LAYERCOST_H
+
+#include "lib/compress/CompiledGraph.h"
+#include "lib/compress/SwitchModel.h"
+
+namespace nnopt::compress {
+
+/// Measures single layers with the kernels and shapes that the model has.
+class LayerCosts {
+public:
+  explicit LayerCosts(CompileSettings settings) : settings(std::move(settings)) {}
+
+  struct Measured {
+    double milliseconds;
+    int64_t weightBytes;
+  };
+  /// Of the site as it is, or with an option. `shapes` has those of its operands. Layers that only differ in the numbers in
+  /// their weights are measured once.
+  Measured of(const Candidate &candidate, int option, const llvm::DenseMap<mlir::Value, std::vector<int64_t>> &shapes);
+
+private:
+  CompileSettings settings;
+  std::map<std::string, Measured> known;
+};
+
+} // namespace nnopt::compress
+
+#endif

@@ -1,0 +1,115 @@
+//===- Statistics.cpp - what is known of a tensor's values ------------------===//
+
+#include "lib/compress/Statistics.h"
+#include <algorithm>
+#include <cmath>
+
+namespace nnopt::compress {
+
+void TensorStatistics::add(const float *values, int64_t count) {
+  double largest = 0, sum = 0;
+  int64_t finite = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    if (!std::isfinite(values[i])) {
+      ++strange;
+      continue;
+    }
+    double v = values[i];
+    if (n + finite == 0)
+      low = high = v;
+    low = std::min(low, v);
+    high = std::max(high, v);
+    largest = std::max(largest, std::fabs(v));
+    absolute += std::fabs(v);
+    sum += v;
+    ++finite;
+  }
+  if (!finite)
+    return;
+  // Chan, Golub and LeVeque 1983: the sums of squared deviations of two parts, joined.
+  double mean = sum / double(finite), deviations = 0;
+  for (int64_t i = 0; i < count; ++i)
+    if (std::isfinite(values[i]))
+      deviations += (values[i] - mean) * (values[i] - mean);
+  double total = double(n + finite), delta = mean - average;
+  squares += deviations + delta * delta * double(n) * double(finite) / total;
+  average += delta * double(finite) / total;
+  n += finite;
+
+  if (limit == 0 && largest > 0)
+    limit = std::exp2(std::floor(std::log2(largest)) + 1);
+  while (largest >= limit && largest > 0) {
+    // Bin i of twice the range holds bins 2 (i - kBins / 4) and the next of the old one.
+    std::vector<int64_t> joined(kBins);
+    for (int64_t i = 0; i < kBins; ++i)
+      joined[kBins / 4 + i / 2] += bins[i];
+    bins = std::move(joined);
+    limit *= 2;
+  }
+  if (limit == 0) { // zeros only, so far
+    bins[kBins / 2] += finite;
+    return;
+  }
+  double scale = kBins / (2 * limit);
+  for (int64_t i = 0; i < count; ++i)
+    if (std::isfinite(values[i]))
+      ++bins[std::min<int64_t>(kBins - 1, int64_t((values[i] + limit) * scale))];
+}
+
+void TensorStatistics::addChannels(const float *values, int64_t outer, int64_t channels, int64_t inner) {
+  if (channelLow.empty()) {
+    channelLow.assign(channels, INFINITY);
+    channelHigh.assign(channels, -INFINITY);
+  }
+  for (int64_t o = 0; o < outer; ++o)
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t i = 0; i < inner; ++i) {
+        float v = values[(o * channels + c) * inner + i];
+        if (!std::isfinite(v))
+          continue;
+        channelLow[c] = std::min(channelLow[c], v);
+        channelHigh[c] = std::max(channelHigh[c], v);
+      }
+}
+
+void TensorStatistics::percentileRange(double share, double &lo, double &hi) const {
+  lo = min();
+  hi = max();
+  double left = (1 - share) / 2 * double(n);
+  int64_t below = 0, above = 0;
+  for (int64_t i = 0; i < kBins && limit > 0; ++i) {
+    below += bins[i];
+    if (double(below) > left) {
+      lo = std::max(lo, middle(i) - width() / 2);
+      break;
+    }
+  }
+  for (int64_t i = kBins - 1; i >= 0 && limit > 0; --i) {
+    above += bins[i];
+    if (double(above) > left) {
+      hi = std::min(hi, middle(i) + width() / 2);
+      break;
+    }
+  }
+}
+
+double TensorStatistics::quantizationError(double lo, double hi, int levels) const {
+  if (!n || !(hi > lo))
+    return 0;
+  double step = (hi - lo) / (levels - 1), zero = std::nearbyint(-lo / step), error = 0;
+  for (int64_t i = 0; i < kBins; ++i) {
+    if (!bins[i])
+      continue;
+    double v = middle(i), q = std::clamp(std::nearbyint(v / step) + zero, 0.0, double(levels - 1));
+    double e = (q - zero) * step - v;
+    error += e * e * double(bins[i]);
+  }
+  return error / double(n);
+}
+
+size_t TensorStatistics::bytes() const {
+  return sizeof(*this) + bins.capacity() * sizeof(int64_t) +
+         (channelLow.capacity() + channelHigh.capacity()) * sizeof(float);
+}
+
+} // namespace nnopt::compress

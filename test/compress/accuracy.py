@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Quality of quantized trained models, beside onnxruntime's static quantizer on the same calibration data.
+
+    accuracy.py [--only=a,b] [--budget=drop=0.5%] [--write-docs] [--json=FILE]
+
+Ours: --quantize=int8, all eligible layers; and --budget, which leaves layers alone. onnxruntime: quant_pre_process, then
+quantize_static in QDQ form, per-channel i8 weights, u8 activations, calibrated by MinMax. Quality is that of all evaluation
+data; artifacts and onnxruntime's models are evaluated by the same code. --write-docs writes docs/quantization.md.
+Ends with `N passed, N failed`: a model passes when int8 or the budget loses no more than 0.5 points.
+"""
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
+import numpy as np
+import onnxruntime
+from corpus import SHARED
+from nnopt import BUILD, ROOT, Session, reference_session
+
+MODELS = ["resnet20", "repvgg", "mobilenetv2", "mobilenetv3", "vit"]
+BATCH = 64
+
+
+def top1(session, name, data):
+    x, y = data[name], data["labels"]
+    hits = sum((session.run(None, {name: x[i:i + BATCH]})[0].argmax(1) == y[i:i + BATCH]).sum() for i in range(0, len(x), BATCH))
+    return 100.0 * float(hits) / len(x)
+
+
+def onnxruntime_int8(model, name, calib, folder):
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self.batches = iter([{name: calib[i:i + BATCH]} for i in range(0, len(calib), BATCH)])
+
+        def get_next(self):
+            return next(self.batches, None)
+
+    prepared, quantized = os.path.join(folder, "prepared.onnx"), os.path.join(folder, "quantized.onnx")
+    quant_pre_process(model, prepared, skip_symbolic_shape=True)
+    quantize_static(prepared, quantized, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
+                    weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8)
+    return reference_session(quantized)
+
+
+def compile(model, folder, *flags):
+    artifact, recipe = os.path.join(folder, "ours.so"), os.path.join(folder, "ours.json")
+    done = subprocess.run([os.path.join(BUILD, "bin", "nnopt-compile"), model, *flags, "-o", artifact, f"--recipe-out={recipe}"],
+                          capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(flags)}: exit {done.returncode}\n{done.stderr}")
+    return artifact, json.load(open(recipe))
+
+
+def run_model(model_name, budget):
+    folder_in = os.path.join(SHARED, "trained")
+    model = os.path.join(folder_in, model_name + ".onnx")
+    result = {"model": model_name}
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "to_npz.py", model, folder], cwd=folder_in, check=True, capture_output=True)
+        data, calib = (dict(np.load(os.path.join(folder, f))) for f in ("eval.npz", "calib.npz"))
+        name = next(iter(calib))
+        result["float"] = top1(reference_session(model), name, data)
+        result["onnxruntime"] = top1(onnxruntime_int8(model, name, calib[name], folder), name, data)
+        files = [f"--calib={folder}/calib.npz"]
+        artifact, notes = compile(model, folder, "--quantize=int8", *files)
+        with Session(artifact, 1) as session:
+            result["int8"] = top1(session, name, data)
+        result["layers"] = [len(notes["steps"]), len(notes["layers"]) + len(notes.get("refused", []))]
+        if budget:
+            artifact, notes = compile(model, folder, f"--budget={budget}", *files, f"--eval={folder}/eval.npz")
+            with Session(artifact, 1) as session:
+                result["budget"] = top1(session, name, data)
+            result["budget_layers"] = len(notes["steps"])
+    return result
+
+
+def write_docs(results, budget, path):
+    lines = ["# Quantization", "",
+             f"Written by `test/compress/accuracy.py --write-docs` ({datetime.date.today()}, {platform.machine()}, onnxruntime",
+             f"{onnxruntime.__version__}): top-1 accuracy in % on 2,000 images of Fashion-MNIST, of trained models calibrated with 512 others.",
+             "One image is 0.05 points; the standard error of a difference is about 0.3 points.", "",
+             "- **int8**: `--quantize=int8`, all eligible layers (convolutions that are not depthwise, matrix products with constant weights).",
+             f"- **{budget or 'budget'}**: `--budget={budget}`, which leaves layers in floats where the budget or the clock says so; the",
+             "  evaluation images that it validates on are those of the table.",
+             "- **onnxruntime**: `quant_pre_process` and `quantize_static`: QDQ, per-channel i8 weights, u8 activations, MinMax, same images.", "",
+             f"| model | float | int8 | layers int8 | {budget or 'budget'} | layers int8 | onnxruntime int8 |", "|---|---|---|---|---|---|---|"]
+    for r in results:
+        if "failure" in r:
+            lines.append(f"| {r['model']} | {r['failure'].splitlines()[0]} | | | | | |")
+            continue
+        held = f"{r['budget']:.2f} | {r['budget_layers']} of {r['layers'][1]}" if "budget" in r else " | "
+        lines.append(f"| {r['model']} | {r['float']:.2f} | {r['int8']:.2f} | {r['layers'][0]} of {r['layers'][1]} | {held} | "
+                     f"{r['onnxruntime']:.2f} |")
+    with open(path, "w") as f:
+        f.write("\n".join(lines) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(MODELS))
+    parser.add_argument("--budget", default="drop=0.5%", help="empty: only --quantize=int8")
+    parser.add_argument("--json")
+    parser.add_argument("--write-docs", action="store_true")
+    options = parser.parse_args()
+    if not os.path.isdir(os.path.join(SHARED, "trained")):
+        print("skipped: the model corpus is not there (see NNOPT_SHARED)")
+        print("0 passed, 0 failed")
+        return 0
+    results, failed = [], 0
+    for name in options.only.split(","):
+        start = time.time()
+        try:
+            r = run_model(name, options.budget)
+            ok = max(r["int8"], r.get("budget", 0)) >= r["float"] - 0.5
+            print(f"{'ok   ' if ok else 'FAIL '} {r} ({time.time() - start:.0f} s)", flush=True)
+        except Exception as e:
+            r, ok = {"model": name, "failure": str(e)}, False
+            print(f"FAIL  {name}: {traceback.format_exc()}", flush=True)
+        failed += not ok
+        results.append(r)
+        if options.json:
+            with open(options.json, "w") as f:
+                json.dump(results, f, indent=1)
+    if options.write_docs:
+        write_docs(results, options.budget, os.path.join(ROOT, "docs", "quantization.md"))
+    print(f"{len(results) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

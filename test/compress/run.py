@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Compression by the command line: budgets, recipes, wrong files and flags.
+
+    run.py [--full] [--only=NAME]
+
+The model is examples/models/fashion.onnx with its 16 images; with the model corpus (see NNOPT_SHARED) and --full also
+resnet20 with its calibration and evaluation data. Ends with `N passed, N failed`.
+"""
+import argparse
+import filecmp
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
+import numpy as np
+from corpus import SHARED
+from nnopt import BUILD, ROOT, Session
+
+MODEL = os.path.join(ROOT, "examples", "models", "fashion.onnx")
+
+
+
+class Folder:
+    """A folder with data for the example model, and the compiler run in it."""
+
+    def __init__(self, path):
+        self.path = path
+        image = np.load(os.path.join(ROOT, "examples", "models", "fashion.npz"))["image"]
+        labels = np.load(os.path.join(ROOT, "examples", "models", "fashion-expected.npz"))["labels"]
+        self.image, self.labels = image, labels
+        np.savez(self / "calib.npz", image=image)
+        np.savez_compressed(self / "eval.npz", image=image, labels=labels)
+
+    def __truediv__(self, name):
+        return os.path.join(self.path, name)
+
+    def compile(self, *flags, model=MODEL, code=0, says=()):
+        done = subprocess.run([os.path.join(BUILD, "bin", "nnopt-compile"), model, *flags], cwd=self.path,
+                              capture_output=True, text=True, timeout=1500)
+        assert done.returncode == code, f"{flags}: exit {done.returncode}, expected {code}\n{done.stderr}"
+        for text in says:
+            assert text in done.stderr, f"{flags}: '{text}' is not in:\n{done.stderr}"
+        return done.stderr
+
+
+def quantize(f):
+    """--quantize=int8 keeps the classes, computes on integers, and its recipe gives the same bytes."""
+    f.compile("--quantize=int8", "--calib=calib.npz", "--eval=eval.npz", "-o", "q.so", "--recipe-out=q.json",
+              says=["top1 100.00 % (float top1 100.00 %)", "4 layers int8"])
+    steps = json.load(open(f / "q.json"))["steps"]
+    assert len(steps) == 4 and all(0 <= s["parameters"]["zero_point"] <= 255 for s in steps), steps
+    f.compile("--recipe=q.json", "-o", "again.so", "--recipe-out=again.json")
+    assert filecmp.cmp(f / "q.so", f / "again.so", shallow=False), "the recipe gives another artifact"
+    assert filecmp.cmp(f / "q.json", f / "again.json", shallow=False), "the recipe is written differently"
+    f.compile("-o", "float.so")
+    weights = []
+    for name in ("q.so", "float.so"):
+        with Session(f / name) as session:
+            session.run(None, {"image": f.image})
+            weights.append(session.memory().weights)
+    assert weights[0] < 0.4 * weights[1], f"weights: {weights}"
+    graph = subprocess.run([os.path.join(BUILD, "bin", "nnopt-compile"), MODEL, "--recipe=q.json", "--emit=nn"], cwd=f.path,
+                           capture_output=True, text=True).stdout
+    products = [line for line in graph.splitlines() if "nn.conv" in line or "nn.matmul" in line]
+    assert len(products) == 4 and all("xui8>" in line for line in products), graph
+
+
+def export(f):
+    """--emit=onnx of a recipe is a QDQ model that onnxruntime runs to nearly the same outputs."""
+    import onnxruntime as ort
+    f.compile("--recipe=q.json", "--emit=onnx", "-o", "q.onnx")
+    with Session(f / "q.so") as session:
+        ours = session.run(None, {"image": f.image})[0]
+    theirs = ort.InferenceSession(f / "q.onnx", providers=["CPUExecutionProvider"]).run(None, {"image": f.image})[0]
+    error = np.abs(ours - theirs).max() / np.abs(theirs).max()
+    assert error < 0.03, f"error {error}"
+
+
+def budget(f):
+    """A drop that can be met; and budgets that cannot: exit 1, no artifact, the best recipe, the layers in the way."""
+    f.compile("--budget=drop=0%", "--calib=calib.npz", "--eval=eval.npz", "-o", "b.so", "--recipe-out=b.json",
+              says=["top1 100.00 % (float top1 100.00 %)"])
+    notes = json.load(open(f / "b.json"))
+    assert {"quality", "latency_ms", "bytes"} <= set(notes["float"]) and "quality" in notes["compressed"], notes
+    assert all("ms" in layer and "options" in layer for layer in notes["layers"]), notes["layers"]
+    f.compile("--budget=drop=0%,latency=0.001x", "--calib=calib.npz", "--eval=eval.npz", "-o", "no.so", code=1,
+              says=["the budget cannot be met", "conv", "fashion.recipe.json"])
+    assert not os.path.exists(f / "no.so"), "an artifact was written"
+    f.compile("--recipe=fashion.recipe.json", "-o", "best.so")
+
+
+def command(f):
+    """--metric=cmd: reads $OUTPUTS and $EVAL."""
+    with open(f / "score.py", "w") as script:
+        script.write("import os, numpy as np\no, e = np.load(os.environ['OUTPUTS']), np.load(os.environ['EVAL'])\n"
+                     "print('scored')\nprint((o[o.files[0]].argmax(1) == e['labels']).mean())\n")
+    common = ("--quantize=int8", "--calib=calib.npz", "--eval=eval.npz", "-o", "c.so")
+    f.compile(*common, f"--metric=cmd:{sys.executable} score.py", says=["cmd 1.0000 (float cmd 1.0000)"])
+    f.compile(*common, "--metric=cmd:echo none", code=1, says=["its last line is no number: 'none'"])
+
+
+def wrong(f):
+    """Wrong flags are exit 2, wrong files exit 3, and each says what would be right."""
+    calib = "--calib=calib.npz"
+    f.compile("--quantize=int8", code=2, says=["needs calibration data"])
+    f.compile("--quantize=int3", calib, code=2, says=["expected int8"])
+    f.compile("--quantize=int8", "--budget=drop=1%", calib, code=2, says=["exclude each other"])
+    f.compile(calib, code=2, says=["do nothing without"])
+    for text in ("drop", "drop=1%,drop=2%", "size=big", "latency=-1x", "speed=2x"):
+        f.compile(f"--budget={text}", calib, code=2, says=["--budget="])
+    f.compile("--budget=drop=x", calib, "--eval=eval.npz", code=2, says=["no amount of top1"])
+    f.compile("--quantize=int8", calib, "--metric=speed", code=2, says=["expected top1, perplexity"])
+    f.compile("--quantize=int8", calib, "--metric=top1:nothing", code=2, says=["no output 'nothing'"])
+    f.compile("--quantize=int8", calib, "--metric=top1", code=3, says=["needs an array 'labels'"])
+    f.compile("--quantize=int8", "--calib=none.npz", code=3, says=["none.npz"])
+    arrays = {"none": {"picture": f.image}, "type": {"image": f.image.astype(np.float64)}, "shape": {"image": f.image[:, :, 1:]},
+              "rank": {"image": f.image[0, 0]}, "empty": {"image": f.image[:0]}, "labels": {"image": f.image, "labels": f.labels[:3]}}
+    for name, content in arrays.items():
+        np.savez(f / f"{name}.npz", **content)
+        f.compile("--quantize=int8", f"--calib={name}.npz", code=3, says=[f"{name}.npz"])
+    np.savez(f / "classes.npz", image=f.image, labels=f.labels + 10)
+    f.compile("--quantize=int8", calib, "--eval=classes.npz", code=3, says=["is none of the 10 classes"])
+    recipes = {"text": "no", "list": "[]", "version": '{"nnopt_recipe": 2, "steps": []}', "steps": '{"nnopt_recipe": 1}',
+               "step": '{"nnopt_recipe": 1, "steps": [{"site": 3}]}',
+               "technique": '{"nnopt_recipe": 1, "steps": [{"technique": "shrink", "site": "a", "option": "b"}]}',
+               "site": '{"nnopt_recipe": 1, "steps": [{"technique": "quantize", "site": "a", "option": "int8"}]}',
+               "parameters": '{"nnopt_recipe": 1, "steps": [{"technique": "quantize", "site": "linear", "option": "int8"}]}'}
+    for name, text in recipes.items():
+        with open(f / f"{name}.json", "w") as file:
+            file.write(text)
+        f.compile(f"--recipe={name}.json", code=3, says=["recipe"])
+    f.compile("--recipe=missing.json", code=3, says=["missing.json"])
+    assert not os.path.exists(f / "fashion.so"), "an artifact was written"
+
+
+def resnet20(f):
+    """A drop of half a point on a trained network, and a whole quantization."""
+    folder = os.path.join(SHARED, "trained")
+    subprocess.run([sys.executable, "to_npz.py", "resnet20.onnx", f.path], cwd=folder, check=True, capture_output=True)
+    f.compile("--budget=drop=0.5%", f"--calib={f / 'calib.npz'}", f"--eval={f / 'eval.npz'}", "-o", "r.so", "--recipe-out=r.json",
+              model=os.path.join(folder, "resnet20.onnx"))
+    notes = json.load(open(f / "r.json"))
+    assert notes["compressed"]["quality"] >= notes["float"]["quality"] - 0.5, notes["compressed"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--only", help="one of the tests, by name")
+    options = parser.parse_args()
+    full = options.full
+    tests = [quantize, export, budget, command, wrong]
+    if full and os.path.isdir(os.path.join(SHARED, "trained")):
+        tests.append(resnet20)
+    elif full:
+        print("skipped: resnet20, since the model corpus is not there (see NNOPT_SHARED)")
+    tests = [t for t in tests if not options.only or t.__name__ == options.only]
+    failed = 0
+    with tempfile.TemporaryDirectory() as path:
+        folder = Folder(path)
+        for test in tests:
+            start = time.time()
+            try:
+                test(folder)
+                print(f"ok    {test.__name__}: {test.__doc__.splitlines()[0]} ({time.time() - start:.0f} s)", flush=True)
+            except Exception:
+                failed += 1
+                print(f"FAIL  {test.__name__}: {traceback.format_exc()}", flush=True)
+    print(f"{len(tests) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
