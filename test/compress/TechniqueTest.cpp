@@ -74,8 +74,8 @@ public:
     Type f32 = rewriter.getF32Type();
     Value first = makeNumbersOp(rewriter, loc, f32, {k, 1}, column, "first");
     Value second = makeNumbersOp(rewriter, loc, f32, {1, n}, std::vector<double>(n, 1), "second");
-    Value inner = nn::MatMulOp::create(rewriter, loc, untyped(f32), matmul.getA(), first, Value(), Value(), Value(), ValueRange(), false, false);
-    return nn::MatMulOp::create(rewriter, loc, untyped(f32), inner, second, matmul.getBias(), Value(), Value(), ValueRange(), false, false);
+    Value inner = nn::MatMulOp::create(rewriter, loc, untyped(f32), matmul.getA(), first, Value(), Value(), Value(), ValueRange(), false, false).getResult();
+    return nn::MatMulOp::create(rewriter, loc, untyped(f32), inner, second, matmul.getBias(), Value(), Value(), ValueRange(), false, false).getResult();
   }
 };
 
