@@ -95,7 +95,8 @@ class _Options(C.Structure):
     _fields_ = [("struct_size", C.c_size_t), ("num_threads", C.c_int32), ("spin_us", C.c_int32), ("flags", C.c_uint32),
                 ("reserved", C.c_uint32)] + [(name, C.c_void_p) for name in (
                     "parallel_for", "parallel_context", "allocate", "deallocate", "allocator_context", "log",
-                    "log_context", "ops_library")]
+                    "log_context", "ops_library")] + [("device_type", C.c_int32), ("device_id", C.c_int32),
+                                                      ("stream", C.c_void_p)]
 
 
 _PROFILE = C.CFUNCTYPE(None, C.c_void_p, C.c_void_p)
@@ -277,15 +278,17 @@ class TensorInfo:
 
 
 class Session:
-    """A model and a session of the runtime. `threads` 0: as many as the machine allows."""
+    """A model and a session of the runtime. `threads` 0: as many as the machine allows. `device`: cpu or cuda."""
 
-    def __init__(self, path, threads=1):
+    def __init__(self, path, threads=1, device="cpu"):
         self.lib = library()
         self.error = _Error()
         self.model, self.session = C.c_void_p(), C.c_void_p()
-        self._check(self.lib.nnopt_model_open(os.fsencode(path), None, C.byref(self.model), C.byref(self.error)))
         options = _Options()
         self.lib.nnopt_options_init(C.byref(options))
+        options.device_type = {"cpu": 1, "cuda": 2}[device]
+        self._check(self.lib.nnopt_model_open(os.fsencode(path), C.byref(options), C.byref(self.model),
+                                              C.byref(self.error)))
         options.num_threads = threads
         self._check(self.lib.nnopt_session_create(self.model, C.byref(options), C.byref(self.session),
                                                   C.byref(self.error)))
