@@ -159,6 +159,7 @@ step "documents" script_counts test/docs/*.py "tools/gen-docs.py --check"
 step "importer" script_counts test/frontend/*.py
 step "passes" script_counts test/passes/*.py
 step "kernels" script_counts test/codegen/*.py test/conformance/{attention,classical,irregular,quantized,random_numbers,sampling}.py
+step "cuda" script_counts test/cuda/*.py
 step "conformance" script_counts "test/conformance/backend.py --plan=default --modes=given,constants,fresh --jobs=$jobs"
 step "differential" script_counts "test/fuzz/differential.py --kind=ops --cases=300 --jobs=$jobs" \
   "test/fuzz/differential.py --kind=graphs --cases=300 --jobs=$jobs"
