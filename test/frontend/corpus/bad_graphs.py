@@ -239,9 +239,9 @@ for ir in (0, 1, 2):
     add(f"version/ir-{ir}", (UNSUPPORTED,), lambda ir=ir: model([RELU], ir=ir))
 add("version/ir-99", (DONE,), lambda: model([RELU], ir=99))
 add("version/ir-3", (DONE,), lambda: model([RELU], ir=3, opset=7))
-for opset in (-1, 0, 6, 29, 10**18):
+for opset in (-1, 0, 5, 29, 10**18):
     add(f"version/opset-{opset}", (UNSUPPORTED,), lambda opset=opset: model([RELU], opset=opset))
-for opset in (7, 13, 26):
+for opset in (6, 7, 13, 26):
     add(f"version/opset-{opset}", (DONE,), lambda opset=opset: model([RELU], opset=opset))
 
 
