@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Quality of quantized trained models, beside onnxruntime's static quantizer on the same calibration data.
 
-    accuracy.py [--only=a,b] [--budget=drop=0.5%] [--write-docs] [--json=FILE]
+    accuracy.py [--only=a,b] [--budget=drop=0.5%] [--write-docs] [--json=FILE] [--from=FILE,...]
 
 Ours: --quantize=int8, all eligible layers; and --budget, which leaves layers alone. onnxruntime: quant_pre_process, then
 quantize_static in QDQ form, per-channel i8 weights, u8 activations, calibrated by MinMax. Quality is that of all evaluation
@@ -113,13 +113,17 @@ def main():
     parser.add_argument("--budget", default="drop=0.5%", help="empty: only --quantize=int8")
     parser.add_argument("--json")
     parser.add_argument("--write-docs", action="store_true")
+    parser.add_argument("--from", dest="earlier", help="what earlier runs wrote by --json, in place of running")
     options = parser.parse_args()
     if not os.path.isdir(os.path.join(SHARED, "trained")):
         print("skipped: the model corpus is not there (see NNOPT_SHARED)")
         print("0 passed, 0 failed")
         return 0
     results, failed = [], 0
-    for name in options.only.split(","):
+    if options.earlier:
+        results = [r for path in options.earlier.split(",") for r in json.load(open(path))]
+        failed = sum("failure" in r for r in results)
+    for name in [] if options.earlier else options.only.split(","):
         start = time.time()
         try:
             r = run_model(name, options.budget)
