@@ -86,6 +86,10 @@ def run_model(model_name, budget):
     return result
 
 
+def holds(r):
+    return "failure" not in r and max(r["int8"], r.get("budget", 0)) >= r["float"] - 0.5
+
+
 def write_docs(results, budget, path):
     lines = ["# Quantization", "",
              f"Written by `test/compress/accuracy.py --write-docs` ({datetime.date.today()}, {platform.machine()}, onnxruntime",
@@ -122,12 +126,12 @@ def main():
     results, failed = [], 0
     if options.earlier:
         results = [r for path in options.earlier.split(",") for r in json.load(open(path))]
-        failed = sum("failure" in r for r in results)
+        failed = sum(not holds(r) for r in results)
     for name in [] if options.earlier else options.only.split(","):
         start = time.time()
         try:
             r = run_model(name, options.budget)
-            ok = max(r["int8"], r.get("budget", 0)) >= r["float"] - 0.5
+            ok = holds(r)
             print(f"{'ok   ' if ok else 'FAIL '} {r} ({time.time() - start:.0f} s)", flush=True)
         except Exception as e:
             r, ok = {"model": name, "failure": str(e)}, False
