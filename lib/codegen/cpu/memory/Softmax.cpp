@@ -94,10 +94,10 @@ struct Fast {
   Value load(Ix i, const Step &step) { return k.toFloat(loadStep(k, x, i, step)); }
   Value rounded(Value v) { return isLog ? v : k.rounded(v, x.valueType); }
   /// e^(v - max), which is at most 1: 2^((v - max) log2 e) is the cheaper form where every bit of the power does
-  /// not have to be right.
+  /// not have to be right; the logarithm of a sum near 1 needs them.
   Value exponential(Value v, Value max) {
     Value shifted = rounded(fsub(k, v, max));
-    if (!type.isF32() || isNarrow())
+    if (!type.isF32() || isNarrow() || isLog)
       return rounded(exp(k, shifted));
     Value log2e = like(k, floatConstant(k, type, llvm::numbers::log2e), shifted.getType());
     return math::Exp2Op::create(k.b, k.loc, fmul(k, shifted, log2e));
