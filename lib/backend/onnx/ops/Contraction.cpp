@@ -15,8 +15,6 @@ namespace {
 template <typename OpTy>
 void finishContraction(OpExport &e, OpTy op, StringRef type, ArrayRef<std::string> inputs, Attrs attrs, bool channelsAreLast) {
   bool epilogue = !op.getEpilogue().empty();
-  if (op.getSecond())
-    e.unsupported("epilogue", "it has two results");
   if (!epilogue && !channelsAreLast) {
     e.finish(type, inputs, std::move(attrs));
     return;
@@ -39,7 +37,10 @@ void finishContraction(OpExport &e, OpTy op, StringRef type, ArrayRef<std::strin
     args.push_back(e.name(v));
     types.push_back(elementTypeOf(v));
   }
-  e.finishAs(exportScalarRegion(e, block, args, types, elementTypeOf(op.getResult())));
+  SmallVector<Type> results;
+  for (Value v : op->getResults())
+    results.push_back(elementTypeOf(v));
+  e.finishAs(exportScalarRegion(e, block, args, types, results));
 }
 
 template <typename OpTy> Attrs windowAttrs(OpTy op) {
