@@ -1,6 +1,7 @@
 //===- Quantize.cpp - linear operations with 8-bit operands ---------------===//
 #include "passes/quantize/Quantize.h"
 #include "passes/Passes.h"
+#include "passes/common/Movement.h"
 #include <cmath>
 
 using namespace mlir;
@@ -101,17 +102,6 @@ nn::LinearOp withQuantizedOperands(RewriterBase &rewriter, nn::LinearOp op, Acti
   nn::LinearOp copy = op.cloneWith(rewriter, loc, x, w, op.getBias());
   copy->removeAttr("quantize");
   return copy;
-}
-
-/// The operands whose elements an operation moves, or of which it takes the largest.
-static SmallVector<OpOperand *> movedOperands(Operation *op) {
-  if (auto concat = dyn_cast<nn::ConcatOp>(op))
-    return llvm::map_to_vector(concat.getInputsMutable(), [](OpOperand &o) { return &o; });
-  if (isa<nn::ReshapeOp, nn::TransposeOp, nn::SliceOp, nn::SqueezeOp, nn::UnsqueezeOp, nn::FlattenOp>(op))
-    return {&op->getOpOperand(0)};
-  if (auto pool = dyn_cast<nn::MaxPoolOp>(op); pool && (!pool.getIndices() || pool.getIndices().use_empty()))
-    return {&op->getOpOperand(0)};
-  return {};
 }
 
 void quantizeAheadOfMovement(func::FuncOp func, RewriterBase &rewriter) {

@@ -1,6 +1,6 @@
 //===- RaiseQuantized.cpp - linear operations on integers -----------------===//
 #include "passes/Passes.h"
-#include "passes/common/Rewrite.h"
+#include "passes/common/Movement.h"
 
 using namespace mlir;
 
@@ -127,7 +127,7 @@ static std::optional<Requantization> findRequantization(Value v) {
 
 class Raiser {
 public:
-  Raiser(FuncShapes &shapes, IRRewriter &rewriter) : shapes(shapes), rewriter(rewriter) {}
+  explicit Raiser(IRRewriter &rewriter) : rewriter(rewriter) {}
 
   /// Makes `op` compute on integers. Returns why not; empty when it is done.
   std::string raise(nn::LinearOp op);
@@ -135,7 +135,6 @@ public:
 private:
   Value numbers(ArrayRef<double> values, int64_t axis, int64_t rank, Location loc, StringRef name);
 
-  FuncShapes &shapes;
   IRRewriter &rewriter;
 };
 
@@ -256,17 +255,6 @@ std::string Raiser::raise(nn::LinearOp op) {
 // Movement
 //===----------------------------------------------------------------------===//
 
-/// Operands of an operation that only moves elements or chooses the largest; none for others.
-static SmallVector<OpOperand *> movedOperands(Operation *op) {
-  if (auto concat = dyn_cast<nn::ConcatOp>(op))
-    return llvm::map_to_vector(concat.getInputsMutable(), [](OpOperand &o) { return &o; });
-  if (isa<nn::ReshapeOp, nn::TransposeOp, nn::SliceOp, nn::SqueezeOp, nn::UnsqueezeOp, nn::FlattenOp>(op))
-    return {&op->getOpOperand(0)};
-  if (auto pool = dyn_cast<nn::MaxPoolOp>(op); pool && (!pool.getIndices() || pool.getIndices().use_empty()))
-    return {&op->getOpOperand(0)};
-  return {};
-}
-
 /// quantize(move(dequantize(q))) with equal parameters is move(q); quantize(dequantize(q)) is q.
 static bool moveIntegers(nn::QuantizeOp quantize, IRRewriter &rewriter) {
   Parameters to;
@@ -320,7 +308,7 @@ struct RaiseQuantizedPass : impl::RaiseQuantizedBase<RaiseQuantizedPass> {
       if (auto quantize = dyn_cast<nn::QuantizeOp>(op))
         quantizes.push_back(quantize);
     });
-    Raiser raiser(shapes, rewriter);
+    Raiser raiser(rewriter);
     for (nn::LinearOp linear : linears) {
       bool quantized = linear.getActivation().getDefiningOp<nn::DequantizeOp>() ||
                        linear.getWeight().getDefiningOp<nn::DequantizeOp>();
