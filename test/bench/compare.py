@@ -2,14 +2,15 @@
 """Latency of nnopt beside onnxruntime and openvino.
 
     compare.py [--models=resnet50,bert_base] [--threads=1,2] [--peers=onnxruntime,openvino] [--rounds=N]
-               [--seconds=S] [--dynamic] [--json=FILE]
+               [--seconds=S] [--dynamic] [--json=FILE] [--write-docs]
 
 Every side runs in a process of its own and is driven by the same Python loop: one call with preallocated inputs
 and outputs (nnopt: nnopt_session_run through ctypes; onnxruntime: an IO binding; openvino: an inference
 request). The sides take turns for --rounds rounds of --seconds seconds each, so that slow phases of a shared
-machine hit all of them. Printed are minimum and median in milliseconds and the ratio of the minima to ours; below
-1 the peer is faster. Dimensions are pinned to those of the example inputs unless --dynamic is given. Peers that are
-not installed are left out.
+machine hit all of them. Printed are minimum and median in milliseconds, the ratio of the minima to ours (below
+1 the peer is faster), and memory: the peak of the process, loading included, above what it held before it loaded
+runtime and model. For nnopt also what compiling took. Dimensions are pinned to those of the example inputs unless
+--dynamic is given. Peers that are not installed are left out. --write-docs writes docs/performance.md.
 """
 import argparse
 import datetime
@@ -30,7 +31,12 @@ import numpy as np
 import corpus
 from nnopt import ROOT, Session, compile, tool
 
-DEFAULT = "resnet50,mobilenet_v2,vit_base,bert_base"
+DEFAULT = ("resnet50,repvgg_a0,mobileone_s0,densenet121,squeezenet1_1,mobilenet_v2,efficientnet_b0,convnext_tiny,deit_tiny,"
+           "swin_tiny,vit_base,whisper_tiny_encoder,bert_base,distilbert_cls,gpt2,llama_small,moe_decoder_dense,moe_decoder,"
+           "lstm_tagger,ch_PP-OCRv4_det_infer,ch_PP-OCRv4_rec_infer,silero_vad_v5")
+RUNS = 5  # of a side in its turn, at least
+TOLERANCE = 5e-3  # between the sides; test/models/run.py is the test of how right ours is
+PAGE = os.path.join(ROOT, "docs", "performance.md")
 
 
 # --------------------------------------------------------------------- the sides
@@ -74,20 +80,29 @@ def start_openvino(model, artifact, feeds, threads):
 STARTERS = {"nnopt": start_nnopt, "onnxruntime": start_onnxruntime, "openvino": start_openvino}
 
 
+def memory(field):
+    """A line of /proc/self/status in bytes: VmRSS, or VmHWM, its peak."""
+    with open("/proc/self/status") as f:
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith(field + ":"))
+
+
 def serve(pipe, side, model, artifact, feeds, threads):
     """The process of one side: times calls for as many seconds as it is told."""
     try:
+        before = memory("VmRSS")
+        with open("/proc/self/clear_refs", "w") as f:
+            f.write("5")  # the peak begins anew
         step, results = STARTERS[side](model, artifact, feeds, threads)
         for _ in range(3):
             step()
-        pipe.send([np.asarray(r) for r in results()])
+        pipe.send((memory("VmHWM") - before, [np.asarray(r) for r in results()]))
         while True:
             seconds = pipe.recv()
             if seconds is None:
                 return
             times = []
             end = time.perf_counter() + seconds
-            while not times or time.perf_counter() < end:
+            while len(times) < RUNS or time.perf_counter() < end:
                 start = time.perf_counter()
                 step()
                 times.append(time.perf_counter() - start)
@@ -104,7 +119,7 @@ class Side:
         self.process = context.Process(target=serve, args=(other, side, *arguments), daemon=True)
         self.process.start()
         other.close()
-        self.outputs = self.receive()
+        self.peak_bytes, self.outputs = self.receive()
 
     def receive(self):
         try:
@@ -136,9 +151,15 @@ def pins(model):
     return list(flags.values())
 
 
+def difference(a, b):
+    """max |a - b| / max |b|"""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return np.max(np.abs(a - b), initial=0) / max(np.max(np.abs(b), initial=0), 1e-30) if a.shape == b.shape else np.inf
+
+
 def measure(model, peers, threads, options):
     artifact = os.path.join(corpus.CACHE, f"{model.name}.bench.so")
-    compile(model.path, artifact, [] if options.dynamic else pins(model))
+    seconds, compiler_bytes = compile(model.path, artifact, [] if options.dynamic else pins(model))
     sides, rows = [], []
     try:
         for side in ["nnopt", *peers]:
@@ -147,7 +168,11 @@ def measure(model, peers, threads, options):
             except RuntimeError as e:
                 if side == "nnopt":
                     raise
-                print(f"{model.name}: {e}", file=sys.stderr)
+                print(f"{model.name}: {str(e).splitlines()[0]}", file=sys.stderr)
+        for side in sides[1:]:
+            worst = max(difference(a, b) for a, b in zip(sides[0].outputs, side.outputs))
+            if not worst < TOLERANCE:
+                raise RuntimeError(f"outputs of nnopt and {side.side} differ by {worst:.1e} of their scale")
         for _ in range(options.rounds):
             for side in sides:
                 side.measure(options.seconds)
@@ -155,12 +180,60 @@ def measure(model, peers, threads, options):
         for side in sides:
             rows.append({"model": model.name, "threads": threads, "side": side.side,
                          "min_ms": 1e3 * min(side.times), "median_ms": 1e3 * statistics.median(side.times),
-                         "runs": len(side.times), "ratio_to_nnopt": min(side.times) / ours})
+                         "runs": len(side.times), "ratio_to_nnopt": min(side.times) / ours, "peak_bytes": side.peak_bytes})
+        rows[0] |= {"compile_s": seconds, "compile_bytes": compiler_bytes, "artifact_bytes": os.path.getsize(artifact)}
     finally:
         for side in sides:
             side.stop()
         os.remove(artifact)
     return rows
+
+
+def write_page(header, results, options):
+    """docs/performance.md: a row for each model and number of threads."""
+    peers = [p for p in STARTERS if p != "nnopt" and p in header]
+    cases = {}
+    for r in results:
+        cases.setdefault((r["model"], r["threads"]), {})[r["side"]] = r
+    lines = ["# Performance", "", f"Written by `test/bench/compare.py --rounds={options.rounds} --seconds={options.seconds:g} "
+             "--write-docs`, which prints the table for any machine.", "",
+             f"{header['cores']} cores of an {header['cpu']} ({header['flags']}; a virtual machine shared with others), "
+             f"{header['date']}, commit {header['commit']}, " + ", ".join(f"{p} {header[p]}" for p in peers) +
+             ". Batch 1, 32-bit float, dimensions pinned to those of the example inputs of the model corpus; weights are "
+             "random but for PP-OCR and silero. Every side runs in a process of its own through the same Python loop, in turns.", "",
+             "Milliseconds, minimum / median; *ratio* is the peer's minimum over ours: above 1 nnopt is faster. *MB* is the "
+             "peak of the process, loading included, above a Python process with the inputs. A peer without figures refuses "
+             "the model.", "",
+             "| model | threads | nnopt | MB | " + " | ".join(f"{p} | MB | ratio" for p in peers) + " |",
+             "|---" * (4 + 3 * len(peers)) + "|"]
+    best = {}
+    for (model, threads), sides in cases.items():
+        ours = sides["nnopt"]
+        cells = [model, str(threads), times(ours), f"{ours['peak_bytes'] / 1e6:.0f}"]
+        for peer in peers:
+            row = sides.get(peer)
+            cells += [times(row), f"{row['peak_bytes'] / 1e6:.0f}", f"{row['ratio_to_nnopt']:.2f}"] if row else ["", "", ""]
+        lines.append("| " + " | ".join(cells) + " |")
+        ratios = [sides[p]["ratio_to_nnopt"] for p in peers if p in sides]
+        if ratios:
+            best.setdefault(threads, []).append(min(ratios))
+    lines += ["", "The best peer's time over ours, as geometric mean over the models: " +
+              ", ".join(f"{statistics.geometric_mean(r):.2f} ({t} thread{'s' if t > 1 else ''}; lowest {min(r):.2f})"
+                        for t, r in sorted(best.items())) + ".", "", "## Compiling", "",
+              "The same run: seconds and peak memory of `nnopt-compile` on all cores, and the size of the artifact.", "",
+              "| model | seconds | memory, MB | artifact, MB |", "|---|---|---|---|"]
+    seen = set()
+    for (model, _), sides in cases.items():
+        ours = sides["nnopt"]
+        if model not in seen:
+            lines.append(f"| {model} | {ours['compile_s']:.1f} | {ours['compile_bytes'] / 1e6:.0f} | {ours['artifact_bytes'] / 1e6:.1f} |")
+        seen.add(model)
+    with open(PAGE, "w") as f:
+        f.write("\n".join(lines) + "\n")
+
+
+def times(row):
+    return f"{row['min_ms']:.3g} / {row['median_ms']:.3g}"
 
 
 def cpu_name():
@@ -169,6 +242,12 @@ def cpu_name():
             return next(line.split(":")[1].strip() for line in f if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.machine()
+
+
+def simd():
+    with open("/proc/cpuinfo") as f:
+        flags = next((line.split() for line in f if line.startswith("flags")), [])
+    return "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2"
 
 
 def version(package):
@@ -187,6 +266,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--dynamic", action="store_true")
     parser.add_argument("--json")
+    parser.add_argument("--write-docs", action="store_true")
     options = parser.parse_args()
 
     versions = {p: version(p) for p in options.peers.split(",") if p}
@@ -194,12 +274,12 @@ def main():
         print(f"{peer} is not installed: left out")
         del versions[peer]
     git = lambda *a: subprocess.run(["git", "-C", ROOT, *a], capture_output=True, text=True).stdout.strip()
-    header = {"cpu": cpu_name(), "cores": len(os.sched_getaffinity(0)), "date": datetime.date.today().isoformat(),
+    header = {"cpu": cpu_name(), "flags": simd(), "cores": len(os.sched_getaffinity(0)), "date": datetime.date.today().isoformat(),
               "commit": git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else ""),
               "nnopt": subprocess.run([tool("nnopt-compile"), "--version"], capture_output=True, text=True).stdout.split("\n")[0],
               **versions}
     print(", ".join(f"{k} {v}" for k, v in header.items()))
-    print(f"{'model':24} {'threads':>7} {'side':12} {'min ms':>9} {'median ms':>10} {'ratio':>6}")
+    print(f"{'model':24} {'threads':>7} {'side':12} {'min ms':>9} {'median ms':>10} {'ratio':>6} {'MB':>6}")
 
     names = options.models.split(",")
     known = {m.name: m for m in corpus.models("full")}
@@ -219,12 +299,14 @@ def main():
                 continue
             for r in rows:
                 print(f"{r['model']:24} {r['threads']:7} {r['side']:12} {r['min_ms']:9.3f} {r['median_ms']:10.3f} "
-                      f"{r['ratio_to_nnopt']:6.2f}", flush=True)
+                      f"{r['ratio_to_nnopt']:6.2f} {r['peak_bytes'] / 1e6:6.0f}", flush=True)
             results += rows
         model.discard()
     if options.json:
         with open(options.json, "w") as f:
             json.dump({**header, "results": results}, f, indent=1)
+    if options.write_docs and not status:
+        write_page(header, results, options)
     return status
 
 
