@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-#define NNOPT_FORMAT_VERSION 3u
+#define NNOPT_FORMAT_VERSION 4u
 #define NNOPT_TRAILER_MAGIC "NNOPTEND"
 #define NNOPT_META_MAGIC "NNOPTMET"
 #define NNOPT_DESCRIPTOR_SYMBOL "nnopt_descriptor"
@@ -44,6 +44,7 @@ typedef void (*nnopt_kernel_fn)(void *const *buffers, const int64_t *dims, int64
                                 int64_t thread);
 
 struct nnopt_device_program;
+struct nnopt_version;
 
 /* The exported symbol of an artifact. */
 typedef struct nnopt_descriptor {
@@ -53,7 +54,17 @@ typedef struct nnopt_descriptor {
   const uint8_t *meta;
   uint64_t meta_size;
   const struct nnopt_device_program *cuda; /* NULL: code for the CPU only */
+  const struct nnopt_version *versions;    /* NULL: this is the only program */
 } nnopt_descriptor;
+
+/* One of several programs of an artifact, over the same weights. They stand in an array, most
+ * demanding CPU first, and for each CPU programs for some sizes before the one for all, which ends
+ * its group; an entry without descriptor ends the array. */
+typedef struct nnopt_version {
+  const nnopt_descriptor *descriptor;
+  uint32_t cpu_features; /* NNOPT_CPU_* that its kernels use */
+  uint32_t general;      /* 1: takes all sizes that the model takes */
+} nnopt_version;
 
 /* Code for one generation of NVIDIA GPUs. */
 enum {
@@ -100,7 +111,7 @@ typedef struct nnopt_trailer {
   uint64_t weights_size;
   uint64_t file_size;      /* of the whole file, trailer included */
   uint32_t format_version;
-  uint32_t cpu_features;   /* NNOPT_CPU_* that must be present */
+  uint32_t cpu_features;   /* NNOPT_CPU_* that must be present: what all versions need */
   uint64_t reserved;
   char magic[8];           /* NNOPT_TRAILER_MAGIC */
 } nnopt_trailer;           /* 64 bytes */

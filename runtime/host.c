@@ -390,7 +390,7 @@ int nnopt_session_take_value(nnopt_session *s, size_t index, nnopt_value **value
   int code = nni_enter(s, error);
   if (code)
     return code;
-  code = takeValue(s, index, value, error);
+  code = takeValue(s->last, index, value, error);
   nni_leave(s);
   return code;
 }

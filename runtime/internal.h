@@ -148,8 +148,6 @@ int nni_host_instruction(nnopt_session *s, const nnopt_instruction *n, nnopt_err
 /* Whether a value fits an input. */
 int nni_check_value(const nnopt_tensor_info *info, const nnopt_value *value, nnopt_error *error);
 
-/* ---- model.c -------------------------------------------------------------------------------- */
-
 /* ---- cuda.c: GPUs --------------------------------------------------------------------------- */
 
 /* Of a model that was opened for a GPU: driver, kernels, weights. */
@@ -198,7 +196,21 @@ struct nnopt_model {
   const char **info_names;
   nni_host *host; /* NULL: no host calls */
   nni_device *device; /* NULL: runs on the CPU */
+  const nnopt_version *specialized; /* programs for some sizes, of the CPU that was chosen */
+  uint32_t specialized_count;
+  nnopt_model **versions; /* made of them: they share this one's artifact */
 };
+
+/* ---- versions.c ----------------------------------------------------------------------------- */
+
+/* Makes the first program that this CPU can run the descriptor of the artifact. */
+int nni_choose_cpu(nnopt_model *model, const char *where, nnopt_error *error);
+/* The session for inputs of these shapes: `s`, or one of a program that was made for them. */
+int nni_version_for(nnopt_session *s, DLTensor *const *inputs, size_t count, nnopt_session **chosen,
+                    nnopt_error *error);
+/* session.c: `parent`, if given, lends its threads. */
+int nni_session_open(nnopt_model *model, const nnopt_options *options, nnopt_session *parent, nnopt_session **session,
+                     nnopt_error *error);
 
 /* ---- tensor.c ------------------------------------------------------------------------------- */
 
@@ -271,6 +283,9 @@ struct nnopt_session {
   nnopt_options options;
   int threads;
   nni_pool *pool;
+  bool lent; /* the pool is another session's */
+  nnopt_session **versions; /* for model->versions, made when used; */
+  nnopt_session *last;      /* the one of the last run */
   atomic_flag busy;
   nni_device_session *gpu; /* NULL: runs on the CPU */
 

@@ -56,6 +56,12 @@ static int describe(nnopt_model *model, nnopt_error *error) {
 }
 
 static void destroy(nnopt_model *model) {
+  for (uint32_t i = 0; model->versions && i < model->specialized_count; ++i)
+    if (model->versions[i]) {
+      memset(&model->versions[i]->artifact, 0, sizeof model->artifact); /* it is this one's */
+      destroy(model->versions[i]);
+    }
+  free(model->versions);
   nni_device_close(model->device);
   nni_host_close(model->host);
   nni_meta_close(&model->meta);
@@ -81,23 +87,48 @@ static int create(const nnopt_options *options, nnopt_model **out, nnopt_error *
   return code;
 }
 
-static int finish(nnopt_model *model, const char *where, nnopt_model **out, nnopt_error *error) {
-  bool wantsGpu = model->options.device_type == kDLCUDA;
-  const nnopt_descriptor *cpu = model->artifact.descriptor;
-  if (wantsGpu && cpu->format_version == NNOPT_FORMAT_VERSION && !cpu->cuda) {
-    destroy(model);
-    return nni_fail(error, NNOPT_UNSUPPORTED, "%s: has no GPU code; compile the model with --gpu=sm_80,sm_90", where);
-  }
-  if (wantsGpu && cpu->cuda)
-    model->artifact.descriptor = cpu->cuda->program;
-  int code = nni_meta_open(&model->meta, model->artifact.descriptor, model->artifact.weights_size,
-                           where, error);
-  if (!code && wantsGpu)
+/* Sets the model up from the descriptor of its artifact. */
+static int setUp(nnopt_model *model, const char *where, nnopt_error *error) {
+  int code = nni_meta_open(&model->meta, model->artifact.descriptor, model->artifact.weights_size, where, error);
+  if (!code && model->options.device_type == kDLCUDA)
     code = nni_device_open(model, where, error);
   if (!code)
     code = describe(model, error);
+  return code ? code : nni_host_open(model, where, error);
+}
+
+/* Makes the models of the programs for some sizes. */
+static int openVersions(nnopt_model *model, const char *where, nnopt_error *error) {
+  if (!(model->versions = nni_calloc(model->specialized_count, sizeof *model->versions)))
+    return nni_fail(error, NNOPT_FAILED, "out of memory");
+  for (uint32_t i = 0; i < model->specialized_count; ++i) {
+    int code = create(&model->options, &model->versions[i], error);
+    if (code)
+      return code;
+    nnopt_model *version = model->versions[i];
+    version->artifact = model->artifact;
+    version->artifact.descriptor = model->specialized[i].descriptor;
+    if ((code = setUp(version, where, error)))
+      return code;
+    if (version->meta.input_count != model->meta.input_count || version->meta.output_count != model->meta.output_count)
+      return nni_fail(error, NNOPT_INVALID, "%s: damaged metadata: versions differ; compile again", where);
+  }
+  return NNOPT_OK;
+}
+
+static int finish(nnopt_model *model, const char *where, nnopt_model **out, nnopt_error *error) {
+  int code = nni_choose_cpu(model, where, error);
+  const nnopt_descriptor *cpu = model->artifact.descriptor;
+  if (!code && model->options.device_type == kDLCUDA && cpu->format_version == NNOPT_FORMAT_VERSION) {
+    if (cpu->cuda)
+      model->artifact.descriptor = cpu->cuda->program;
+    else
+      code = nni_fail(error, NNOPT_UNSUPPORTED, "%s: has no GPU code; compile the model with --gpu=sm_80,sm_90", where);
+  }
   if (!code)
-    code = nni_host_open(model, where, error);
+    code = setUp(model, where, error);
+  if (!code)
+    code = openVersions(model, where, error);
   if (code)
     destroy(model);
   else

@@ -299,6 +299,7 @@ int nni_refresh_dynamic(nnopt_session *s, nnopt_error *error) {
 }
 
 void nnopt_session_memory(const nnopt_session *session, nnopt_memory *memory) {
+  session = session->last;
   const nni_meta *m = &session->model->meta;
   memset(memory, 0, sizeof *memory);
   memory->weight_bytes = (int64_t)session->model->artifact.weights_size;

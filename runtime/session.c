@@ -92,7 +92,8 @@ static int openSession(nnopt_session *s, nnopt_error *error) {
   s->extent = nni_calloc(m->buffer_count, sizeof *s->extent);
   s->inputs = nni_calloc(m->input_count, sizeof *s->inputs);
   s->outputs = nni_calloc(m->output_count, sizeof *s->outputs);
-  if (!s->symbols || !s->next_symbols || !s->symbol_known || !s->values || !s->plan_size ||
+  s->versions = nni_calloc(s->model->specialized_count, sizeof *s->versions);
+  if (!s->versions || !s->symbols || !s->next_symbols || !s->symbol_known || !s->values || !s->plan_size ||
       !s->plan_work || !s->dynamic || !s->pointers || !s->extent || !s->inputs || !s->outputs)
     return nni_fail(error, NNOPT_FAILED, "out of memory");
   int code = nni_host_session(s, error);
@@ -104,19 +105,25 @@ static int openSession(nnopt_session *s, nnopt_error *error) {
     code = nni_device_session_open(s, error);
   if (code)
     return code;
+  if (s->lent)
+    return NNOPT_OK;
   s->threads = s->options.num_threads > 0 ? s->options.num_threads : nni_default_threads();
   s->pool = nni_pool_create(&s->options, s->threads, error);
   return s->pool ? NNOPT_OK : NNOPT_FAILED;
 }
 
-int nnopt_session_create(nnopt_model *model, const nnopt_options *options, nnopt_session **session,
-                         nnopt_error *error) {
-  if (!model || !session)
-    return nni_fail(error, NNOPT_INVALID, "nnopt_session_create: an argument is NULL");
+int nni_session_open(nnopt_model *model, const nnopt_options *options, nnopt_session *parent, nnopt_session **session,
+                     nnopt_error *error) {
   nnopt_session *s = nni_calloc(1, sizeof *s);
   if (!s)
     return nni_fail(error, NNOPT_FAILED, "out of memory");
   s->model = model;
+  s->last = s;
+  if (parent) {
+    s->lent = true;
+    s->pool = parent->pool;
+    s->threads = parent->threads;
+  }
   atomic_fetch_add(&model->references, 1);
   atomic_flag_clear(&s->busy);
   int code = nni_options(&s->options, options, &model->options, error);
@@ -129,11 +136,22 @@ int nnopt_session_create(nnopt_model *model, const nnopt_options *options, nnopt
   return code;
 }
 
+int nnopt_session_create(nnopt_model *model, const nnopt_options *options, nnopt_session **session,
+                         nnopt_error *error) {
+  if (!model || !session)
+    return nni_fail(error, NNOPT_INVALID, "nnopt_session_create: an argument is NULL");
+  return nni_session_open(model, options, NULL, session, error);
+}
+
 void nnopt_session_destroy(nnopt_session *s) {
   if (!s)
     return;
   const nni_meta *m = &s->model->meta;
-  nni_pool_destroy(s->pool);
+  for (uint32_t i = 0; s->versions && i < s->model->specialized_count; ++i)
+    nnopt_session_destroy(s->versions[i]);
+  free(s->versions);
+  if (!s->lent)
+    nni_pool_destroy(s->pool);
   nni_states_destroy(s);
   if (s->inputs && s->outputs)
     nni_host_after(s, true, NULL);
@@ -348,7 +366,8 @@ int nnopt_session_run(nnopt_session *s, DLTensor *const *inputs, size_t input_co
   int code = nni_enter(s, error);
   if (code)
     return code;
-  code = run(s, inputs, input_count, outputs, output_count, error);
+  if (!(code = nni_version_for(s, inputs, input_count, &s->last, error)))
+    code = run(s->last, inputs, input_count, outputs, output_count, error);
   nni_leave(s);
   return code;
 }
@@ -423,7 +442,7 @@ int nnopt_session_take_output(nnopt_session *s, size_t index, DLManagedTensorVer
   int code = nni_enter(s, error);
   if (code)
     return code;
-  code = takeOutput(s, index, tensor, error);
+  code = takeOutput(s->last, index, tensor, error);
   nni_leave(s);
   return code;
 }

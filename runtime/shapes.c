@@ -175,7 +175,9 @@ int nnopt_session_output_shapes(nnopt_session *s, DLTensor *const *inputs, size_
   int code = nni_enter(s, error);
   if (code)
     return code;
-  code = nni_bind_inputs(s, inputs, input_count, false, error);
+  nnopt_session *face = s;
+  if (!(code = nni_version_for(face, inputs, input_count, &s, error)))
+    code = nni_bind_inputs(s, inputs, input_count, false, error);
   if (!code && (output_count != s->model->meta.output_count || (output_count && !shapes)))
     code = nni_fail(error, NNOPT_INVALID, "%zu output shapes asked for, the model has %u",
                     output_count, s->model->meta.output_count);
@@ -183,6 +185,6 @@ int nnopt_session_output_shapes(nnopt_session *s, DLTensor *const *inputs, size_
     shapes[i].rank = (int32_t)s->outputs[i].tensor->rank;
     nni_port_dims(s, &s->outputs[i], false, shapes[i].dims);
   }
-  nni_leave(s);
+  nni_leave(face);
   return code;
 }

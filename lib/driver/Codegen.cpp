@@ -51,76 +51,88 @@ static LogicalResult lowerForGpu(func::FuncOp main, nn::DimContext &dims, Progra
 }
 
 /// Adds the program for GPUs to an artifact's objects.
-static LogicalResult generateGpuCode(func::FuncOp main, const cpu::Target &target, const CodegenOptions &options,
-                                     CompiledModel &result, OwningOpRef<ModuleOp> kernels, cuda::Device &device) {
+static LogicalResult compileForGpu(const CodegenOptions &options, CompiledModel &result) {
   std::vector<cuda::Image> images;
   Program &program = *result.deviceProgram;
-  if (failed(cuda::compileImages(device.module(), program, options.gpus, images)))
+  const cpu::Target &target = result.target;
+  ModuleOp kernels = *result.deviceHostKernels;
+  if (failed(cuda::compileImages(result.device->module(), program, options.gpus, images)))
     return failure();
   cpu::CompileOptions compile = options.compile;
   compile.descriptorSymbol = options.compile.descriptorSymbol + "_cuda_host";
   compile.deviceSymbol = options.compile.descriptorSymbol + "_cuda";
   std::vector<char> meta = program.serialize();
   std::vector<SmallVector<char, 0>> objects;
-  if (failed(cpu::compileKernels(*kernels, program, meta, target, compile, objects)))
+  if (failed(cpu::compileKernels(kernels, program, meta, target, compile, objects)))
     return failure();
   std::string error;
   if (!cuda::emitDeviceProgram(program, images, target, compile.descriptorSymbol, compile.deviceSymbol,
                                objects.emplace_back(), error))
-    return main.emitError(error);
+    return kernels.emitError(error);
   std::move(objects.begin(), objects.end(), std::back_inserter(result.objects));
   return success();
 }
 
-LogicalResult generateCode(ModuleOp module, const cpu::Target &target,
-                           const CodegenOptions &options, CompiledModel &result,
-                           Progress *progress) {
+LogicalResult lowerModel(ModuleOp module, const cpu::Target &target, const CodegenOptions &options,
+                         CompiledModel &result, Progress *progress) {
   auto main = module.lookupSymbol<func::FuncOp>("main");
   if (!main)
     return module.emitError("no function @main");
-  auto stage = [&](StringRef name) {
-    if (progress)
-      progress->stage(name);
-  };
-  stage("lowering");
+  if (progress)
+    progress->stage("lowering");
   Location loc = UnknownLoc::get(module.getContext());
   result.dims = std::make_unique<nn::DimContext>();
-  result.program = std::make_unique<Program>(*result.dims);
+  result.program = options.weights ? std::make_unique<Program>(*result.dims, options.weights)
+                                   : std::make_unique<Program>(*result.dims);
   result.program->properties = options.properties;
   result.target = target;
-  OwningOpRef<ModuleOp> kernels = ModuleOp::create(loc), gpuHostKernels = ModuleOp::create(loc);
-  cuda::Device device(module.getContext());
+  result.kernels = ModuleOp::create(loc);
+  result.device = std::make_shared<cuda::Device>(module.getContext());
   if (options.emulateGpu) {
-    if (failed(lowerForGpu(main, *result.dims, *result.program, *kernels, device, target, options.lowering)) ||
-        failed(cuda::emulate(device.module(), *kernels, *result.program)))
+    if (failed(lowerForGpu(main, *result.dims, *result.program, *result.kernels, *result.device, target, options.lowering)) ||
+        failed(cuda::emulate(result.device->module(), *result.kernels, *result.program)))
       return failure();
-  } else if (failed(lower(main, *result.dims, *result.program, *kernels, target, options.lowering))) {
+  } else if (failed(lower(main, *result.dims, *result.program, *result.kernels, target, options.lowering))) {
     return failure();
   }
   bool toObjects = options.compile.kind == cpu::CodeKind::Object;
   if (!options.gpus.empty() && toObjects) {
+    result.deviceHostKernels = ModuleOp::create(loc);
     result.deviceDims = std::make_unique<nn::DimContext>();
     result.deviceProgram = std::make_unique<Program>(*result.deviceDims, result.program->weights);
     result.deviceProgram->properties = options.properties;
     cpu::LoweringOptions lowering = options.lowering;
     lowering.kernelPrefix = "cuda_host_";
-    if (failed(lowerForGpu(main, *result.deviceDims, *result.deviceProgram, *gpuHostKernels, device, target, lowering)))
+    if (failed(lowerForGpu(main, *result.deviceDims, *result.deviceProgram, *result.deviceHostKernels, *result.device, target,
+                           lowering)))
       return failure();
   }
+  return success();
+}
 
-  stage("code generation");
+LogicalResult compileLowered(const CodegenOptions &options, CompiledModel &result, Progress *progress) {
+  if (progress)
+    progress->stage("code generation");
   std::vector<char> meta = result.program->serialize();
   cpu::CompileOptions compile = options.compile;
   if (result.deviceProgram)
     compile.deviceSymbol = options.compile.descriptorSymbol + "_cuda";
   if (progress)
     compile.progress = [&](double f) { progress->fraction(f); };
-  if (failed(cpu::compileKernels(*kernels, *result.program, meta, target, compile, result.objects)))
+  if (failed(cpu::compileKernels(*result.kernels, *result.program, meta, result.target, compile, result.objects)))
     return failure();
+  result.kernels = nullptr;
   if (!result.deviceProgram)
     return success();
-  stage("GPU code generation");
-  return generateGpuCode(main, target, options, result, std::move(gpuHostKernels), device);
+  if (progress)
+    progress->stage("GPU code generation");
+  return compileForGpu(options, result);
+}
+
+LogicalResult generateCode(ModuleOp module, const cpu::Target &target, const CodegenOptions &options,
+                           CompiledModel &result, Progress *progress) {
+  return failure(failed(lowerModel(module, target, options, result, progress)) ||
+                 failed(compileLowered(options, result, progress)));
 }
 
 //===----------------------------------------------------------------------===//

@@ -15,6 +15,9 @@
 #include <vector>
 
 namespace nnopt {
+namespace cuda {
+class Device;
+}
 
 /// Exit codes of every tool (DESIGN 1.2).
 enum ExitCode { ExitDone = 0, ExitFailure = 1, ExitUsage = 2, ExitInvalid = 3, ExitUnsupported = 4 };
@@ -25,8 +28,8 @@ struct DriverOptions {
   std::string model;
   std::string output; // empty: chosen from the model's name
   EmitKind emit = EmitKind::Lib;
-  std::string target = "native";
-  std::vector<std::string> dims; // NAME=VALUE, NAME=LO..HI
+  std::string target = "native"; // or several, separated by commas
+  std::vector<std::string> dims; // NAME=VALUE, NAME=LO..HI, NAME=VALUE,...,*
   int optLevel = 2;
   bool winograd = true;
   std::string gpu; // architectures to add GPU code for; "emulate": GPU kernels on the CPU
@@ -76,6 +79,9 @@ struct CompiledModel {
   /// The program for GPUs, where one was asked for.
   std::unique_ptr<nn::DimContext> deviceDims;
   std::unique_ptr<Program> deviceProgram;
+  /// What lowering made of the model, until it is compiled.
+  mlir::OwningOpRef<mlir::ModuleOp> kernels, deviceHostKernels;
+  std::shared_ptr<cuda::Device> device;
   /// Object files, or one text.
   std::vector<llvm::SmallVector<char, 0>> objects;
   cpu::Target target;
@@ -89,10 +95,17 @@ struct CodegenOptions {
   cpu::LoweringOptions lowering;
   cpu::CompileOptions compile;
   std::vector<std::pair<std::string, std::string>> properties;
+  /// Where constants go, if other programs have theirs there already.
+  std::shared_ptr<WeightStore> weights;
 };
 
-/// Lowers `main` of an optimized nn module and compiles the kernels for `target`. The kernels
-/// module is printed to `kernelsOut` before LLVM sees it, if that is given.
+/// Lowers `main` of an optimized nn module to a program and kernels for `target`.
+mlir::LogicalResult lowerModel(mlir::ModuleOp module, const cpu::Target &target, const CodegenOptions &options,
+                               CompiledModel &result, Progress *progress = nullptr);
+/// Compiles what was lowered. All programs of an artifact are lowered before the first is compiled: each records the
+/// size of the weights.
+mlir::LogicalResult compileLowered(const CodegenOptions &options, CompiledModel &result, Progress *progress = nullptr);
+/// Both.
 mlir::LogicalResult generateCode(mlir::ModuleOp module, const cpu::Target &target, const CodegenOptions &options,
                                  CompiledModel &result, Progress *progress = nullptr);
 

@@ -20,15 +20,17 @@ def tool(name: str) -> str:
 
 
 def _flags(options: dict[str, Any]) -> list[str]:
-    """--flags of nnopt-compile: exact_conv=True, dim={"batch": 1, "sequence": (1, 512)}, report=["a.html", "a.json"]."""
+    """--flags of nnopt-compile: exact_conv=True, dim={"batch": 1, "sequence": (1, 512), "width": [64, 128, "*"]},
+    report=["a.html", "a.json"]."""
     flags = []
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
         if value is True:
             flags.append(flag)
         elif isinstance(value, dict):
-            flags += [f"{flag}={key}=" + ("..".join(map(str, v)) if isinstance(v, tuple) else str(v))
-                      for key, v in value.items()]
+            text = lambda v: ("..".join(map(str, v)) if isinstance(v, tuple) else
+                              ",".join(map(str, v)) if isinstance(v, list) else str(v))
+            flags += [f"{flag}={key}={text(v)}" for key, v in value.items()]
         elif isinstance(value, (list, tuple)):
             flags += [f"{flag}={os.fspath(v) if isinstance(v, os.PathLike) else v}" for v in value]
         elif value is not None and value is not False:

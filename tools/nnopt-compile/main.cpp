@@ -14,10 +14,12 @@ static cl::opt<std::string> output("o", cl::desc("Output file (default: the mode
                                    cl::value_desc("FILE"), cl::cat(category));
 static cl::opt<std::string> target("target",
                                    cl::desc("CPU to compile for: native (default), x86-64-v3, x86-64-v4, a CPU name of LLVM, "
-                                            "or TRIPLE:CPU"),
-                                   cl::value_desc("CPU"), cl::init("native"), cl::cat(category));
+                                            "or TRIPLE:CPU. Several, as x86-64-v4,x86-64-v3: one artifact with code for each, "
+                                            "which chooses when it is opened"),
+                                   cl::value_desc("CPU,..."), cl::init("native"), cl::cat(category));
 static cl::list<std::string> dims("dim",
-                                  cl::desc("Pin a symbolic dimension (batch=1) or bound it (sequence=1..512); a dimension "
+                                  cl::desc("Pin a symbolic dimension (batch=1), bound it (sequence=1..512), or make fast code for "
+                                           "some sizes beside the code for all (sequence=128,256,*). A dimension "
                                            "without name is INPUT[AXIS]. May be repeated"),
                                   cl::value_desc("NAME=VALUE"), cl::cat(category));
 static cl::opt<int> optLevel("opt",

@@ -121,8 +121,7 @@ static std::unique_ptr<llvm::TargetMachine> createMachine(const Target &target, 
 }
 
 /// Adds the metadata blob, the kernel table and the exported descriptor.
-static void addDescriptor(llvm::Module &m, const Program &program, ArrayRef<char> meta, StringRef symbol,
-                          StringRef deviceSymbol) {
+static void addDescriptor(llvm::Module &m, const Program &program, ArrayRef<char> meta, const CompileOptions &options) {
   llvm::LLVMContext &ctx = m.getContext();
   auto *i32 = llvm::Type::getInt32Ty(ctx), *i64 = llvm::Type::getInt64Ty(ctx);
   auto *ptr = llvm::PointerType::get(ctx, 0);
@@ -142,18 +141,22 @@ static void addDescriptor(llvm::Module &m, const Program &program, ArrayRef<char
   auto *tableType = llvm::ArrayType::get(ptr, kernels.size());
   auto *table = new llvm::GlobalVariable(m, tableType, true, llvm::GlobalValue::InternalLinkage,
                                          llvm::ConstantArray::get(tableType, kernels), "nnopt.kernels");
-  llvm::Constant *device = llvm::ConstantPointerNull::get(ptr);
-  if (!deviceSymbol.empty()) {
-    auto *global = new llvm::GlobalVariable(m, llvm::Type::getInt8Ty(ctx), true, llvm::GlobalValue::ExternalLinkage, nullptr,
-                                            deviceSymbol);
+  auto elsewhere = [&](StringRef symbol) -> llvm::Constant * {
+    if (symbol.empty())
+      return llvm::ConstantPointerNull::get(ptr);
+    auto *global =
+        new llvm::GlobalVariable(m, llvm::Type::getInt8Ty(ctx), true, llvm::GlobalValue::ExternalLinkage, nullptr, symbol);
     global->setVisibility(llvm::GlobalValue::HiddenVisibility);
-    device = global;
-  }
-  auto *type = llvm::StructType::get(ctx, {i32, i32, ptr, ptr, i64, ptr});
+    return global;
+  };
+  auto *type = llvm::StructType::get(ctx, {i32, i32, ptr, ptr, i64, ptr, ptr});
   auto *init = llvm::ConstantStruct::get(
       type, {llvm::ConstantInt::get(i32, NNOPT_FORMAT_VERSION), llvm::ConstantInt::get(i32, kernels.size()), table,
-             metaVar, llvm::ConstantInt::get(i64, meta.size()), device});
-  new llvm::GlobalVariable(m, type, true, llvm::GlobalValue::ExternalLinkage, init, symbol);
+             metaVar, llvm::ConstantInt::get(i64, meta.size()), elsewhere(options.deviceSymbol), elsewhere(options.versionsSymbol)});
+  auto *descriptor =
+      new llvm::GlobalVariable(m, type, true, llvm::GlobalValue::ExternalLinkage, init, options.descriptorSymbol);
+  if (!options.exported)
+    descriptor->setVisibility(llvm::GlobalValue::HiddenVisibility);
 }
 
 static void setAttributes(llvm::Module &m, const Target &target) {
@@ -302,7 +305,7 @@ LogicalResult compileKernels(ModuleOp kernels, const Program &program, ArrayRef<
   setAttributes(*m, target);
 
   if (options.kind != CodeKind::Object) {
-    addDescriptor(*m, program, meta, options.descriptorSymbol, options.deviceSymbol);
+    addDescriptor(*m, program, meta, options);
     optimize(*m, *machine, options.optLevel);
     out.emplace_back();
     if (!emitCode(*m, *machine, options.kind, out.back()))
@@ -342,7 +345,7 @@ LogicalResult compileKernels(ModuleOp kernels, const Program &program, ArrayRef<
   llvm::Module descriptor("descriptor", ctx);
   descriptor.setTargetTriple(llvm::Triple(target.triple));
   descriptor.setDataLayout(machine->createDataLayout());
-  addDescriptor(descriptor, program, meta, options.descriptorSymbol, options.deviceSymbol);
+  addDescriptor(descriptor, program, meta, options);
   out.emplace_back();
   if (!emitCode(descriptor, *machine, CodeKind::Object, out.back()))
     return kernels.emitError("LLVM cannot emit code for ") << target.triple;

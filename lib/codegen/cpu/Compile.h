@@ -17,10 +17,13 @@ enum class CodeKind { Object, Assembly, LLVMIR };
 
 struct CompileOptions {
   CodeKind kind = CodeKind::Object;
-  /// Name of the exported nnopt_descriptor.
+  /// Name of the nnopt_descriptor, and whether the artifact exports it.
   std::string descriptorSymbol = NNOPT_DESCRIPTOR_SYMBOL;
+  bool exported = true;
   /// Name of an nnopt_device_program in another object, for its `cuda`; empty: none.
   std::string deviceSymbol;
+  /// Name of an array of nnopt_version in another object, for its `versions`; empty: none.
+  std::string versionsSymbol;
   /// 0: LLVM -O1, for code that runs once (constant folding).
   int optLevel = 2;
   /// Called with a fraction 0..1 from time to time.
