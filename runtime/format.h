@@ -152,7 +152,15 @@ typedef struct nnopt_meta_header {
   nnopt_table outputs;       /* uint32_t: tensor of each model output */
   nnopt_table properties;    /* nnopt_property: key/value strings (producer, target, model hash, ...) */
   nnopt_table host_calls;    /* nnopt_host_call */
+  nnopt_table states;        /* nnopt_state_meta */
 } nnopt_meta_header;
+
+/* An output that the program can append to where the input lies: present is past and new elements
+ * behind it along `axis`. Without a bound state both are compact; with one they are the same memory,
+ * laid out for the state's capacity along the axis (NNOPT_V_STATE). */
+typedef struct nnopt_state_meta {
+  uint32_t input, output, axis, reserved;
+} nnopt_state_meta;
 
 /* A named size. low <= value <= high (high < 0: unbounded); values of other sizes are refused. */
 typedef struct nnopt_symbol {
@@ -170,6 +178,7 @@ enum {
   NNOPT_V_FLOORDIV, NNOPT_V_MOD, /* floor semantics; division by 0 gives 0 */
   NNOPT_V_MIN, NNOPT_V_MAX,
   NNOPT_V_BROADCAST,    /* a == 1 ? b : a */
+  NNOPT_V_STATE,        /* value a, or, if state number b is bound in place: imm ? its capacity : 0 */
   NNOPT_V_COUNT_
 };
 typedef struct nnopt_value_expr {

@@ -95,8 +95,9 @@ typedef struct nni_meta {
   const uint32_t *indices, *inputs, *outputs;
   const nnopt_property *properties;
   const nnopt_host_call *host_calls;
+  const nnopt_state_meta *states;
   uint32_t symbol_count, value_count, tensor_count, buffer_count, operand_count, launch_count;
-  uint32_t instruction_count, block_count, input_count, output_count, property_count, host_call_count;
+  uint32_t instruction_count, block_count, input_count, output_count, property_count, host_call_count, state_count;
 
   /* Derived. */
   uint8_t *value_dynamic;  /* 1: depends on a data-dependent symbol */
@@ -121,8 +122,9 @@ void nni_meta_close(nni_meta *meta);
 
 /* ---- values.c: sizes for given symbols ------------------------------------------------------ */
 
-/* Evaluates all values (or the data-dependent ones only). */
-int nni_evaluate(const nni_meta *meta, const int64_t *symbols, int threads, bool dynamic_only,
+/* Evaluates all values (or the data-dependent ones only). capacities: of each state of the program
+ * that is bound in place, 0 for others; NULL: none is. */
+int nni_evaluate(const nni_meta *meta, const int64_t *symbols, const int64_t *capacities, int threads, bool dynamic_only,
                  int64_t *values, nnopt_error *error);
 /* Size in bytes of a buffer that is not a view: for scratch, of all threads' areas. */
 int64_t nni_buffer_size(const nni_meta *meta, const int64_t *values, int threads, uint32_t buffer);
@@ -274,6 +276,7 @@ typedef struct nni_state {
   int64_t capacity;
   nni_memory memory[2];
   int current; /* the one that the next run reads */
+  bool in_place; /* memory[0] is past and present; memory[1] is for compact copies of them */
   bool has_shape;
   int64_t shape[NNOPT_MAX_RANK]; /* of the past, in the next run */
 } nni_state;
@@ -293,6 +296,7 @@ struct nnopt_session {
       *next_symbols; /* sizes that everything below is for; those of the current call */
   uint8_t *symbol_known;
   int64_t *values;
+  int64_t *capacities; /* of the program's states */
   bool prepared;
   nni_plan plans[NNI_PLANS];
   int plan_count;
@@ -333,6 +337,8 @@ int nni_execute(nnopt_session *s, nnopt_error *error);
 /* state.c: gives the states' memory to the ports before a run; exchanges past and present after. */
 int nni_states_before(nnopt_session *s, nnopt_error *error);
 void nni_states_after(nnopt_session *s);
+/* Makes *content, which an output holds, compact if it is a state in place. */
+int nni_state_compact(nnopt_session *s, const nni_port *port, const char **content, nnopt_error *error);
 void nni_states_destroy(nnopt_session *s);
 /* shapes.c: computes s->next_symbols from the inputs and prepares the session if they are new. */
 int nni_bind_inputs(nnopt_session *s, DLTensor *const *inputs, size_t count, bool need_data,

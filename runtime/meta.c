@@ -69,7 +69,8 @@ static int openTables(checker *c) {
       !table(c, h->inputs, sizeof *m->inputs, &m->inputs, &m->input_count) ||
       !table(c, h->outputs, sizeof *m->outputs, &m->outputs, &m->output_count) ||
       !table(c, h->properties, sizeof *m->properties, &m->properties, &m->property_count) ||
-      !table(c, h->host_calls, sizeof *m->host_calls, &m->host_calls, &m->host_call_count))
+      !table(c, h->host_calls, sizeof *m->host_calls, &m->host_calls, &m->host_call_count) ||
+      !table(c, h->states, sizeof *m->states, &m->states, &m->state_count))
     return nni_fail(c->error, NNOPT_INVALID,
                     "%s: damaged metadata: a table is outside; compile the model again", c->where);
   if (!strings || m->strings[0] || m->strings[strings - 1])
@@ -95,6 +96,10 @@ static int checkValues(checker *c) {
       if (v->a >= m->symbol_count)
         return bad(c, "value", i, "symbol");
       m->value_dynamic[i] = m->symbols[v->a].data_dependent != 0;
+    } else if (v->op == NNOPT_V_STATE) {
+      if (v->a >= i || v->b >= m->state_count)
+        return bad(c, "value", i, "state");
+      m->value_dynamic[i] = m->value_dynamic[v->a];
     } else if (v->op != NNOPT_V_CONST && v->op != NNOPT_V_THREADS) {
       if (v->a >= i || v->b >= i)
         return bad(c, "value", i, "operand is not before it");
@@ -156,6 +161,11 @@ static int checkTensors(checker *c) {
   for (uint32_t i = 0; i < m->output_count; ++i)
     if (m->outputs[i] >= m->tensor_count || m->tensors[m->outputs[i]].buffer == NNOPT_NONE)
       return bad(c, "output", i, "tensor");
+  for (uint32_t i = 0; i < m->state_count; ++i) {
+    const nnopt_state_meta *s = &m->states[i];
+    if (s->input >= m->input_count || s->output >= m->output_count || s->axis >= m->tensors[m->inputs[s->input]].rank)
+      return bad(c, "state", i, "input, output or axis");
+  }
   for (uint32_t i = 0; i < m->value_count; ++i) {
     const nnopt_value_expr *v = &m->values[i];
     if (v->op != NNOPT_V_SYMBOL || m->value_dynamic[i] || m->symbol_bound[v->a])

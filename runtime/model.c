@@ -234,7 +234,7 @@ int nnopt_model_memory(const nnopt_model *model, const nnopt_dim *dims, size_t d
   }
   int64_t naive = 0, bound = 0, arena = 0;
   if (!code)
-    code = nni_evaluate(m, symbols, threads, false, values, error);
+    code = nni_evaluate(m, symbols, NULL, threads, false, values, error);
   if (!code)
     code = nni_plan_sizes(m, values, threads, work, &naive, error);
   if (!code) {

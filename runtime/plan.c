@@ -236,7 +236,7 @@ int nni_prepare(nnopt_session *s, nnopt_error *error) {
   nni_device_changed(s);
   memcpy(s->symbols, s->next_symbols, m->symbol_count * sizeof *s->symbols);
   nni_plan *plan = NULL;
-  int code = nni_evaluate(m, s->symbols, s->threads, false, s->values, error);
+  int code = nni_evaluate(m, s->symbols, s->capacities, s->threads, false, s->values, error);
   if (!code)
     code = nni_plan_sizes(m, s->values, s->threads, s->plan_size, &s->naive, error);
   if (!code)
@@ -283,7 +283,7 @@ void nni_place_ports(nnopt_session *s) {
 
 int nni_refresh_dynamic(nnopt_session *s, nnopt_error *error) {
   const nni_meta *m = &s->model->meta;
-  int code = nni_evaluate(m, s->symbols, s->threads, true, s->values, error);
+  int code = nni_evaluate(m, s->symbols, s->capacities, s->threads, true, s->values, error);
   for (uint32_t k = 0; !code && k < m->buffer_count; ++k)
     if (m->buffer_dynamic[m->order[k]])
       code = setBuffer(s, m->order[k], error);

@@ -93,7 +93,8 @@ static int openSession(nnopt_session *s, nnopt_error *error) {
   s->inputs = nni_calloc(m->input_count, sizeof *s->inputs);
   s->outputs = nni_calloc(m->output_count, sizeof *s->outputs);
   s->versions = nni_calloc(s->model->specialized_count, sizeof *s->versions);
-  if (!s->versions || !s->symbols || !s->next_symbols || !s->symbol_known || !s->values || !s->plan_size ||
+  s->capacities = nni_calloc(m->state_count, sizeof *s->capacities);
+  if (!s->versions || !s->capacities || !s->symbols || !s->next_symbols || !s->symbol_known || !s->values || !s->plan_size ||
       !s->plan_work || !s->dynamic || !s->pointers || !s->extent || !s->inputs || !s->outputs)
     return nni_fail(error, NNOPT_FAILED, "out of memory");
   int code = nni_host_session(s, error);
@@ -171,6 +172,7 @@ void nnopt_session_destroy(nnopt_session *s) {
   free(s->next_symbols);
   free(s->symbol_known);
   free(s->values);
+  free(s->capacities);
   free(s->plan_size);
   free(s->plan_work);
   free(s->dynamic);
@@ -297,6 +299,8 @@ static int finishOutput(nnopt_session *s, nni_port *port, bool wanted, nnopt_err
                     port->info->name);
   if (port->target) {
     int code = checkOutput(s, port, port->target, dims, error);
+    if (!code)
+      code = nni_state_compact(s, port, &content, error);
     if (code)
       return code;
     if ((code = nni_session_scatter(s, port->target, content, port->width, error)))
@@ -401,6 +405,10 @@ static int takeOutput(nnopt_session *s, size_t index, DLManagedTensorVersioned *
         error, NNOPT_INVALID,
         "output '%s' can be taken after a successful run to which it was passed as NULL",
         port->info->name);
+  const char *content = port->held;
+  int code = nni_state_compact(s, port, &content, error);
+  if (code)
+    return code;
   taken *t = nni_calloc(1, sizeof *t);
   if (!t)
     return nni_fail(error, NNOPT_FAILED, "out of memory");
@@ -427,7 +435,8 @@ static int takeOutput(nnopt_session *s, size_t index, DLManagedTensorVersioned *
     free(t);
     return noMemory(port, error);
   }
-  int code = t->bytes ? nni_session_read(s, t->tensor.dl_tensor.data, port->held, t->bytes, error) : NNOPT_OK;
+  if (t->bytes)
+    code = nni_session_read(s, t->tensor.dl_tensor.data, content, t->bytes, error);
   if (code)
     deleteTaken(&t->tensor);
   else

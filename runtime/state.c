@@ -1,7 +1,8 @@
 /*===- state.c - outputs that are fed back --------------------------------------===
  *
- * A state has two blocks of memory: a run reads the past from one and writes the present to the
- * other; then they change roles.
+ * Where the program says that it can (nnopt_state_meta), a state is one block of memory, laid out for
+ * its capacity, and a run appends to it. Elsewhere it has two blocks: a run reads the past from one
+ * and writes the present to the other; then they change roles.
  *===----------------------------------------------------------------------===*/
 #include "internal.h"
 
@@ -72,6 +73,41 @@ static int bindState(nnopt_session *s, const char *past, const char *present, in
   state->axis = axis;
   state->capacity = capacity;
   in->state = out->state = (int32_t)s->state_count++;
+  for (uint32_t i = 0; i < m->state_count; ++i) {
+    const nnopt_state_meta *p = &m->states[i];
+    if (p->input != state->input || p->output != state->output || (int)p->axis != axis)
+      continue;
+    state->in_place = true;
+    s->capacities[i] = capacity;
+    s->prepared = false;
+  }
+  return NNOPT_OK;
+}
+
+/* The past or present of a state in place, with its dimensions `dims`. */
+static DLTensor inPlace(const nni_state *state, const nni_port *port, int64_t *dims, int64_t *strides) {
+  DLTensor t = {.data = state->memory[0].data, .device = {kDLCPU, 0}, .ndim = (int32_t)port->tensor->rank,
+                .dtype = port->info->dtype, .shape = dims, .strides = strides};
+  int64_t stride = 1;
+  for (int d = t.ndim - 1; d >= 0; --d) {
+    strides[d] = stride;
+    stride *= d == state->axis ? state->capacity : dims[d];
+  }
+  return t;
+}
+
+int nni_state_compact(nnopt_session *s, const nni_port *port, const char **content, nnopt_error *error) {
+  nni_state *state = port->state >= 0 ? &s->states[port->state] : NULL;
+  if (!state || !state->in_place)
+    return NNOPT_OK;
+  int64_t dims[NNOPT_MAX_RANK], strides[NNOPT_MAX_RANK];
+  nni_port_dims(s, port, true, dims);
+  int64_t bytes = nni_bytes((int)port->tensor->rank, dims, port->width);
+  if (!nni_session_reserve(s, &state->memory[1], (size_t)bytes, 64, 0))
+    return nni_fail(error, NNOPT_FAILED, "out of memory for a copy of '%s'", port->info->name);
+  DLTensor t = inPlace(state, port, dims, strides);
+  nni_gather(state->memory[1].data, &t, port->width);
+  *content = state->memory[1].data;
   return NNOPT_OK;
 }
 
@@ -99,13 +135,26 @@ static int setState(nnopt_session *s, const char *past, const DLTensor *value, n
     return nni_fail(error, NNOPT_INVALID,
                     "state '%s': %lld along axis %d, bound with a capacity of %lld", past,
                     (long long)value->shape[state->axis], state->axis, (long long)state->capacity);
-  int64_t bytes = nni_bytes(value->ndim, value->shape, port->width);
-  if (!nni_session_reserve(s, &state->memory[state->current], (size_t)bytes, 64, 0))
-    return nni_fail(error, NNOPT_FAILED, "out of memory for state '%s'", past);
-  if ((code = nni_session_gather(s, state->memory[state->current].data, value, port->width, error)))
-    return code;
+  int64_t bytes = nni_bytes(value->ndim, value->shape, port->width), dims[NNOPT_MAX_RANK], strides[NNOPT_MAX_RANK];
+  nni_memory *compact = &state->memory[state->in_place ? 1 : state->current];
+  bool room = nni_session_reserve(s, compact, (size_t)bytes, 64, 0);
   if (value->ndim)
-    memcpy(state->shape, value->shape, (size_t)value->ndim * sizeof *value->shape);
+    memcpy(dims, value->shape, (size_t)value->ndim * sizeof *dims);
+  if (state->in_place) {
+    dims[state->axis] = state->capacity;
+    bytes = nni_bytes(value->ndim, dims, port->width);
+    dims[state->axis] = value->shape[state->axis];
+    room = room && bytes >= 0 && nni_session_reserve(s, &state->memory[0], (size_t)bytes, 64, 0);
+  }
+  if (!room)
+    return nni_fail(error, NNOPT_FAILED, "out of memory for state '%s'", past);
+  if ((code = nni_session_gather(s, compact->data, value, port->width, error)))
+    return code;
+  if (state->in_place) {
+    DLTensor t = inPlace(state, port, dims, strides);
+    nni_scatter(&t, compact->data, port->width);
+  }
+  memcpy(state->shape, dims, (size_t)value->ndim * sizeof *dims);
   state->has_shape = true;
   return NNOPT_OK;
 }
@@ -135,7 +184,7 @@ int nni_states_before(nnopt_session *s, nnopt_error *error) {
     int rank = (int)in->tensor->rank;
     nni_port_dims(s, in, true, past);
     nni_port_dims(s, out, true, present);
-    int64_t held = state->has_shape ? nni_bytes(rank, past, in->width) : 0;
+    int64_t held = state->has_shape && !state->in_place ? nni_bytes(rank, past, in->width) : 0;
     if (state->axis >= 0) {
       if (present[state->axis] > state->capacity)
         return nni_fail(
@@ -150,8 +199,12 @@ int nni_states_before(nnopt_session *s, nnopt_error *error) {
     if (align < 64)
       align = 64;
     nni_memory *now = &state->memory[state->current], *next = &state->memory[!state->current];
+    if (state->in_place) {
+      next = now = &state->memory[0];
+      held = state->has_shape ? bytes : 0; /* its size does not change while it has a shape */
+    }
     if (!nni_session_reserve(s, now, (size_t)bytes, align, (size_t)held) ||
-        !nni_session_reserve(s, next, (size_t)bytes, align, 0))
+        (next != now && !nni_session_reserve(s, next, (size_t)bytes, align, 0)))
       return nni_fail(error, NNOPT_FAILED, "out of memory for state '%s' (%lld bytes)",
                       in->info->name, (long long)bytes);
     if (!state->has_shape) {

@@ -20,7 +20,7 @@ static int64_t floorMod(int64_t a, int64_t b) {
   return r != 0 && (r < 0) != (b < 0) ? r + b : r;
 }
 
-int nni_evaluate(const nni_meta *meta, const int64_t *symbols, int threads, bool dynamic_only,
+int nni_evaluate(const nni_meta *meta, const int64_t *symbols, const int64_t *capacities, int threads, bool dynamic_only,
                  int64_t *values, nnopt_error *error) {
   bool overflow = false;
   for (uint32_t i = 0; i < meta->value_count; ++i) {
@@ -28,7 +28,7 @@ int nni_evaluate(const nni_meta *meta, const int64_t *symbols, int threads, bool
       continue;
     const nnopt_value_expr *e = &meta->values[i];
     int64_t v = 0, a = 0, b = 0;
-    if (e->op > NNOPT_V_THREADS) {
+    if (e->op > NNOPT_V_THREADS && e->op != NNOPT_V_STATE) {
       a = values[e->a];
       b = values[e->b];
     }
@@ -65,6 +65,9 @@ int nni_evaluate(const nni_meta *meta, const int64_t *symbols, int threads, bool
       break;
     case NNOPT_V_BROADCAST:
       v = a == 1 ? b : a;
+      break;
+    case NNOPT_V_STATE:
+      v = !capacities || !capacities[e->b] ? values[e->a] : e->imm ? capacities[e->b] : 0;
       break;
     }
     values[i] = v;

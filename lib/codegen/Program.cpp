@@ -79,6 +79,13 @@ uint32_t Program::symbolNumber(Dim symbol) {
   return symbols.size() - 1;
 }
 
+Dim Program::stateDim(uint32_t state, Dim unbound, bool zero) {
+  Dim symbol = dimContext.symbol("state " + std::to_string(state) + (zero ? " copies" : " capacity for " + unbound.str()));
+  dimContext.setBounds(symbol, 0, std::nullopt);
+  stateDims[symbol.opaque()] = {state, unbound, zero};
+  return symbol;
+}
+
 uint32_t Program::value(Dim d) {
   auto it = valueNumbers.find(d.opaque());
   if (it != valueNumbers.end())
@@ -104,8 +111,13 @@ uint32_t Program::value(Dim d) {
     number = append(expr);
     break;
   case Dim::Kind::Symbol:
-    expr.op = NNOPT_V_SYMBOL;
-    expr.a = symbolNumber(d);
+    if (auto it = stateDims.find(d.opaque()); it != stateDims.end()) {
+      auto [state, unbound, zero] = it->second;
+      expr = {NNOPT_V_STATE, value(unbound), state, 0, zero ? 0 : 1};
+    } else {
+      expr.op = NNOPT_V_SYMBOL;
+      expr.a = symbolNumber(d);
+    }
     number = append(expr);
     break;
   case Dim::Kind::Add: number = chain(NNOPT_V_ADD); break;
@@ -492,6 +504,10 @@ std::vector<char> Program::serialize() {
     symbolMetas.push_back({string(s.symbol()), dataDependent.count(s.opaque()) ? 1u : 0u, low, high.value_or(-1)});
   }
 
+  std::vector<nnopt_state_meta> stateMetas;
+  for (const ProgramState &s : states)
+    stateMetas.push_back({s.input, s.output, s.axis, 0});
+
   BlobWriter w;
   nnopt_meta_header header = {};
   memcpy(header.magic, NNOPT_META_MAGIC, 8);
@@ -511,6 +527,7 @@ std::vector<char> Program::serialize() {
   header.outputs = w.table(outputTensors);
   header.properties = w.table(props);
   header.host_calls = w.table(callMetas);
+  header.states = w.table(stateMetas);
   memcpy(w.bytes.data(), &header, sizeof(header));
   return std::move(w.bytes);
 }
@@ -544,6 +561,8 @@ void Program::print(llvm::raw_ostream &os) {
     tensor("input", t);
   for (const ProgramTensor &t : outputs)
     tensor("output", t);
+  for (auto [i, s] : llvm::enumerate(states))
+    os << "state " << i << ": output" << s.output << " appends to input" << s.input << " along axis " << s.axis << "\n";
   for (size_t i = 0; i < buffers.size(); ++i) {
     const ProgramBuffer &b = buffers[i];
     bool own = b.kind == NNOPT_B_ARENA || b.kind == NNOPT_B_SCRATCH || b.kind == NNOPT_B_STATE || b.kind == NNOPT_B_KEPT;

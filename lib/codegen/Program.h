@@ -65,6 +65,11 @@ struct ProgramHostCall {
   uint32_t attributes = NNOPT_NONE; // weights
 };
 
+/// An output that is an input with more behind it along `axis` (nnopt_state_meta in runtime/format.h).
+struct ProgramState {
+  uint32_t input, output, axis;
+};
+
 /// Memory figures of a program for given symbol values.
 struct MemoryPlan {
   int64_t arena = 0, lowerBound = 0, naive = 0, weights = 0;
@@ -128,6 +133,10 @@ public:
   /// The expression that a value was made from; null for intermediate ones.
   nn::Dim expression(uint32_t value) const { return expressions.lookup(value); }
   uint32_t symbolNumber(nn::Dim symbol);
+  std::vector<ProgramState> states;
+  /// A size that is `unbound` unless state number `state` is bound: then it is the state's capacity, or, with
+  /// `zero`, 0.
+  nn::Dim stateDim(uint32_t state, nn::Dim unbound, bool zero);
 
   /// Gives outputs of in-place launches the memory of their inputs where these die there.
   void assignInPlace();
@@ -143,6 +152,7 @@ private:
   uint32_t addChunk(llvm::ArrayRef<char> bytes, uint32_t align, bool copy);
   std::vector<nnopt_value_expr> values;
   llvm::DenseMap<const void *, uint32_t> valueNumbers;
+  llvm::DenseMap<const void *, std::tuple<uint32_t, nn::Dim, bool>> stateDims; // by symbol
   llvm::DenseMap<uint32_t, nn::Dim> expressions;
   llvm::DenseMap<size_t, uint32_t> chunkBuffers;
 };

@@ -235,6 +235,51 @@ def test_state():
         session.bind_state("nothing", "present", 4)
 
 
+def decoder():
+    """One attention with a KV cache along axis 2: q, k, v [batch, 2, step, 8]."""
+    new, past, all_ = ["batch", 2, "step", 8], ["batch", 2, "length", 8], ["batch", 2, "all", 8]
+    return make([("Concat", ["past_k", "k"], ["present_k"], {"axis": 2}), ("Concat", ["past_v", "v"], ["present_v"], {"axis": 2}),
+                 ("Transpose", ["present_k"], ["kt"], {"perm": [0, 1, 3, 2]}), ("MatMul", ["q", "kt"], ["s"], {}),
+                 ("Softmax", ["s"], ["p"], {"axis": -1}), ("MatMul", ["p", "present_v"], ["y"], {})],
+                {"q": ("FLOAT", new), "k": ("FLOAT", new), "v": ("FLOAT", new), "past_k": ("FLOAT", past), "past_v": ("FLOAT", past)},
+                {"y": ("FLOAT", new), "present_k": ("FLOAT", all_), "present_v": ("FLOAT", all_)})
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_state_in_place(batch):
+    model = nnopt.compile(decoder())
+    plain, session = model.session(threads=1), model.session(threads=2)
+    for name in "kv":
+        session.bind_state("past_" + name, "present_" + name, 20)
+    generator = np.random.default_rng(batch)
+    past = {"past_" + n: np.zeros((batch, 2, 0, 8), np.float32) for n in "kv"}
+    bytes_ = None
+    for step in (3, 1, 1, 2, 1):
+        new = {n: generator.standard_normal((batch, 2, step, 8), np.float32) for n in "qkv"}
+        want = plain.run({**new, **past})
+        whole = {"present_v": np.empty(want["present_v"].shape, np.float32)} if step == 2 else None
+        got = session.run(new, outputs=whole)
+        np.testing.assert_array_equal(got["y"], want["y"])
+        if step == 2:  # the whole state as an output, compact
+            np.testing.assert_array_equal(got["present_v"], want["present_v"])
+        past = {"past_" + n: want["present_" + n] for n in "kv"}
+    # One block of memory for each state, and room for one compact copy.
+    state = 20 * batch * 2 * 8 * 4
+    assert session.memory["other_bytes"] < 4 * state
+    # Setting a state lays it out for the capacity.
+    past = {n: generator.standard_normal((batch, 2, 5, 8), np.float32) for n in past}
+    for name, value in past.items():
+        session.set_state(name, value)
+    new = {n: generator.standard_normal((batch, 2, 1, 8), np.float32) for n in "qkv"}
+    np.testing.assert_array_equal(session.run(new)["y"], plain.run({**new, **past})["y"])
+    session.reset_states()
+    new = {n: generator.standard_normal((batch, 2, 20, 8), np.float32) for n in "qkv"}
+    empty = {n: np.zeros((batch, 2, 0, 8), np.float32) for n in past}
+    np.testing.assert_array_equal(session.run(new)["y"], plain.run({**new, **empty})["y"])
+    with pytest.raises(nnopt.Error, match="full"):
+        session.run(new)
+
+
 # ------------------------------------------------------------------------------- threads
 def test_other_threads_run_meanwhile():
     # A loop that takes a while: 20000 times 64 KB.

@@ -505,13 +505,47 @@ void Lowering::markNeeded(func::FuncOp main) {
   }
 }
 
+/// Finds outputs that append to an input: concat(past, new) that only attention reads, which walks through memory with
+/// strides, so that past and present may have room behind them for what comes later.
+void Lowering::planStates(func::FuncOp main) {
+  Block &block = main.getBody().front();
+  if (options.optLevel == 0 || options.device)
+    return;
+  for (OpOperand &returned : block.getTerminator()->getOpOperands()) {
+    auto concat = returned.get().getDefiningOp<nn::ConcatOp>();
+    auto past = concat && concat->getNumOperands() == 2 ? dyn_cast<BlockArgument>(concat->getOperand(0)) : BlockArgument();
+    if (!past || past.getOwner() != &block || concat->getBlock() != &block)
+      continue;
+    Value present = concat.getResult();
+    int64_t axis = concat.getAxis();
+    auto appendable = [&](OpOperand &use) {
+      return &use == &returned || isa<nn::ShapeOp>(use.getOwner()) || (isa<nn::AttentionOp>(use.getOwner()) && use.getOwner()->getBlock() == &block &&
+                                   readView(*this, use).base == present && isTiledAttention(use.getOwner(), *this));
+    };
+    auto isAppended = [&](OpOperand &use) {
+      return &use == &concat->getOpOperand(0) || isa<nn::ShapeOp>(use.getOwner());
+    };
+    if (!llvm::all_of(past.getUses(), isAppended) || axis + 1 == int64_t(dims(past).size()) || dims(past)[axis].kind() != nn::Dim::Kind::Symbol ||
+        !llvm::all_of(present.getUses(), appendable))
+      continue;
+    uint32_t number = program.states.size();
+    program.states.push_back({past.getArgNumber(), returned.getOperandNumber(), uint32_t(axis)});
+    for (Value v : {Value(past), present}) {
+      nn::Dims memory = dims(v);
+      memory[axis] = program.stateDim(number, memory[axis], /*zero=*/false);
+      stateMemory[v] = memory;
+    }
+    appends[concat] = program.stateDim(number, c(1), /*zero=*/true);
+  }
+}
+
 /// Gives parts of outer-axis concats their place inside the result before they are computed.
 void Lowering::planConcatViews(func::FuncOp main) {
   Block &block = main.getBody().front();
   // Later concats first: a concat of concats nests.
   for (Operation &op : llvm::reverse(block)) {
     auto concat = dyn_cast<nn::ConcatOp>(op);
-    if (!concat || !needed.count(concat) || !isOuterAxis(*this, concat.getResult(), concat.getAxis()))
+    if (!concat || appends.count(concat) || !needed.count(concat) || !isOuterAxis(*this, concat.getResult(), concat.getAxis()))
       continue;
     // Offsets that depend on data may not be known yet when a part is written.
     if (!isResolved(*this, concat, numElements(concat.getResult())))
@@ -576,6 +610,7 @@ LogicalResult Lowering::run(func::FuncOp main) {
                               arg.getType(), info.dims, number});
   }
 
+  planStates(main);
   markNeeded(main);
 
   // An output is computed in the caller's memory when it has a buffer of its own.

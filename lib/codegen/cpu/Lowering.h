@@ -80,6 +80,17 @@ public:
   nn::Dim product(llvm::ArrayRef<nn::Dim> dims, unsigned from, unsigned to) {
     return nn::product(dimContext(), dims.slice(from, to - from));
   }
+  /// The dimensions that `v` has in memory: its own, but of past and present of a state (Program::states) the state's
+  /// capacity along the axis that grows.
+  const nn::Dims &memoryDims(mlir::Value v) {
+    auto it = stateMemory.find(v);
+    return it == stateMemory.end() ? dims(v) : it->second;
+  }
+  /// 1 unless the concat is an append to a state that is bound: then its first part is there already, and this is 0.
+  nn::Dim copiesPast(nn::ConcatOp concat) {
+    auto it = appends.find(concat);
+    return it == appends.end() ? c(1) : it->second;
+  }
   /// The constant that defines a value, if one does.
   std::optional<nn::ConstantData> constant(mlir::Value v);
   /// A tensor between two launches of the same operation.
@@ -116,6 +127,7 @@ private:
   mlir::LogicalResult lowerOp(mlir::Operation *op);
   mlir::LogicalResult lowerRange(mlir::Block &block);
   void markNeeded(mlir::func::FuncOp main);
+  void planStates(mlir::func::FuncOp main);
   void planConcatViews(mlir::func::FuncOp main);
   mlir::LogicalResult finishPlacedConcat(nn::ConcatOp concat);
   mlir::LogicalResult materialize(mlir::Operation *op, llvm::ArrayRef<nn::Dim> content);
@@ -132,6 +144,8 @@ private:
   llvm::StringMap<uint32_t> kernelsByText;
   std::set<std::string> usedNames;
   std::vector<std::vector<nnopt_instruction>> blockStack;
+  llvm::DenseMap<mlir::Value, nn::Dims> stateMemory;
+  llvm::DenseMap<mlir::Operation *, nn::Dim> appends;
   llvm::DenseSet<mlir::Operation *> placedConcats;
   std::set<std::pair<mlir::Operation *, void *>> placedInputs;
 };

@@ -82,7 +82,7 @@ static std::optional<nn::Dims> sliceStarts(Lowering &l, nn::SliceOp op) {
 }
 
 StridedView stridedView(Lowering &l, Value v) {
-  StridedView whole{v, l.c(0), rowMajor(l.dimContext(), l.dims(v))};
+  StridedView whole{v, l.c(0), rowMajor(l.dimContext(), l.memoryDims(v))};
   Operation *op = v.getDefiningOp();
   if (!op)
     return whole;

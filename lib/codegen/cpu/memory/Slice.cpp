@@ -141,11 +141,13 @@ void emitConcatPart(nn::ConcatOp op, Lowering &l, OpOperand &part, nn::Dim posit
   StridedCopy copy;
   copy.src = k.read(view.base);
   copy.dst = k.write(op.getResult());
-  nn::Dims strides = rowMajor(ctx, l.dims(op.getResult()));
+  nn::Dims strides = rowMajor(ctx, l.memoryDims(op.getResult()));
   copy.space.sizes = l.dims(part.get());
   copy.space.strides = {strides, view.strides};
   copy.from = k.dim(view.offset);
   copy.to = k.dim(position * strides[op.getAxis()]);
+  if (part.getOperandNumber() == 0)
+    copy.times = l.copiesPast(op);
   launchStridedCopy(l, k, copy);
 }
 

@@ -73,7 +73,7 @@ void launchStridedCopy(Lowering &l, Kernel &k, StridedCopy copy) {
     else
       k.ifThen(k.dim(srcStride) == 1, vectors, scalars);
   });
-  l.launch(k, tasks.count);
+  l.launch(k, copy.times ? tasks.count * copy.times : tasks.count);
 }
 
 } // namespace nnopt::cpu

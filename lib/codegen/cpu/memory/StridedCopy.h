@@ -18,6 +18,8 @@ struct StridedCopy {
   Buffer dst, src;
   /// Element offsets of the first tuple; a null value is 0.
   Ix to, from;
+  /// 0: nothing is copied; null: 1.
+  nn::Dim times;
 };
 
 /// Emits the copy into `k` and launches it: rows in whole vectors where source and destination are
