@@ -210,7 +210,7 @@ def winograd(case):
     """3x3 convolutions of the sizes that Winograd's algorithms are used for: F(4, 3), and F(2, 3) for few pixels."""
     rng = case.rng
     case.dtype = np.float32
-    ci, co = rng.choice([32, 33, 48, 64, 130]), rng.choice([32, 40, 64, 100, 129])
+    ci, co = rng.choice([8, 12, 16, 24, 32, 33, 48, 64, 130]), rng.choice([8, 12, 16, 24, 32, 40, 64, 100, 129])
     size = [rng.choice([16, 17, 18, 19, 29]) for _ in range(2)]
     if rng.random() < 0.3:
         ci, co, size = rng.choice([130, 256]), rng.choice([100, 256]), rng.choice([[7, 7], [7, 8], [8, 8], [9, 10]])

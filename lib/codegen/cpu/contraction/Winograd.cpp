@@ -292,11 +292,12 @@ double winogradCycles(const Algorithm &f, double tiles, double in, double out) {
 }
 
 /// The algorithm that is expected to be faster than direct convolution, or null.
-const Algorithm *choose(const ConvShape &shape) {
+const Algorithm *choose(const ConvShape &shape, int64_t lanes) {
   double positions = constantDim(shape.batch).value_or(1);
   for (const ConvDim &d : shape.dims)
     positions *= sizeOf(d);
-  double in = shape.inPerGroup, out = shape.outPerGroup;
+  // Vectors of results are computed whole.
+  double in = shape.inPerGroup, out = llvm::alignTo(shape.outPerGroup, lanes);
   double best = 0.85 * directCycles(positions, in, out);
   const Algorithm *chosen = nullptr;
   for (const Algorithm *f : {&f43, &f23}) {
@@ -319,18 +320,18 @@ bool match(Operation *operation, Lowering &lowering) {
       !lowering.shapes.info(op.getX()).elementType.isF32())
     return false;
   ConvShape shape(op, lowering);
-  if (shape.dims.size() != 2 || shape.inPerGroup < 32 || shape.outPerGroup < 32)
+  if (shape.dims.size() != 2 || shape.inPerGroup < 8 || shape.outPerGroup < 8) // half a vector
     return false;
   for (const ConvDim &d : shape.dims)
     if (d.taps != 3 || d.inStep != 1 || d.tapStep != 1)
       return false;
-  return choose(shape);
+  return choose(shape, lowering.target.lanes(4));
 }
 
 LogicalResult emit(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ConvOp>(operation);
   ConvShape shape(op, lowering);
-  const Algorithm &f = *choose(shape);
+  const Algorithm &f = *choose(shape, lowering.target.lanes(4));
   int64_t products = f.products();
   nn::Dim tileRows = shape.dims[0].out.ceilDiv(lowering.c(f.outTile));
   nn::Dim tileColumns = shape.dims[1].out.ceilDiv(lowering.c(f.outTile));
