@@ -59,7 +59,9 @@ struct ConvBuilder {
     SmallVector<Ix, 3> first;
     Ix resultRow;
   };
-  SmallVector<Position> positions(const TileAt &t);
+  SmallVector<Position> positions(const TileAt &t, Ix outer);
+  /// First channel of the input that a product reads.
+  Ix firstChannel(const PanelAt &at) const { return shape.phases > 1 ? k.c(0) : at.outer * shape.inPerGroup; }
   /// A tile whose positions are the input's positions: one tap, no step, nothing outside.
   bool isPlain() const {
     for (const ConvDim &d : shape.dims) {
@@ -77,7 +79,13 @@ struct ConvBuilder {
   Value copyBorder(ArrayRef<Position> positions, int64_t run, int64_t rowsPerPosition);
 };
 
-SmallVector<ConvBuilder::Position> ConvBuilder::positions(const TileAt &t) {
+SmallVector<ConvBuilder::Position> ConvBuilder::positions(const TileAt &t, Ix outer) {
+  SmallVector<Ix> phase;
+  for (size_t d = shape.dims.size(); d-- > 0;) {
+    const ConvDim &dim = shape.dims[d];
+    phase.insert(phase.begin(), shape.phases > 1 ? outer % dim.outStep : k.c(dim.outPhase));
+    outer = shape.phases > 1 ? outer / dim.outStep : outer;
+  }
   // The first position by division, the others by counting on.
   nn::Dims space{shape.batch};
   for (const ConvDim &d : shape.dims)
@@ -105,7 +113,7 @@ SmallVector<ConvBuilder::Position> ConvBuilder::positions(const TileAt &t) {
     Ix row = at[0];
     for (auto [d, dim] : llvm::enumerate(shape.dims)) {
       p.first.push_back(at[d + 1] * dim.inStep + dim.first);
-      row = row * k.dim(dim.out) + (at[d + 1] * dim.outStep + dim.outPhase);
+      row = row * k.dim(dim.out) + (at[d + 1] * dim.outStep + phase[d]);
     }
     p.resultRow = row;
     result.push_back(p);
@@ -115,7 +123,7 @@ SmallVector<ConvBuilder::Position> ConvBuilder::positions(const TileAt &t) {
 
 SmallVector<Value> ConvBuilder::plain(const PanelAt &at, const TileAt &t, Accumulate inner, ValueRange acc) {
   int64_t partChannels = shape.inPerGroup / parts;
-  Ix channel = at.outer * shape.inPerGroup + at.depthBlock * partChannels;
+  Ix channel = firstChannel(at) + at.depthBlock * partChannels;
   for (int64_t i = 0; i < t.mr; ++i)
     inner.rows.push_back(k.ptrAdd(x.ptr, (t.row + i) * shape.inChannels() + channel, element));
   inner.panel = k.ptrAdd(inner.panel, at.depthBlock * (partChannels * inner.nv * inner.lanes), panelElement());
@@ -127,7 +135,7 @@ SmallVector<Value> ConvBuilder::byTaps(const PanelAt &at, ArrayRef<Position> pos
                                        ValueRange acc) {
   bool splitsChannels = parts > 1 && shape.taps() == 1;
   int64_t partChannels = splitsChannels ? shape.inPerGroup / parts : shape.inPerGroup;
-  Ix channel = at.outer * shape.inPerGroup;
+  Ix channel = firstChannel(at);
   if (splitsChannels) {
     channel = channel + at.depthBlock * partChannels;
     inner.panel = k.ptrAdd(inner.panel, at.depthBlock * (partChannels * inner.nv * inner.lanes), panelElement());
@@ -343,7 +351,7 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
   ConvBuilder builder(k, shape, element, tile, k.read(op.getActivation()));
 
   PanelSource source;
-  source.groups = shape.groups;
+  source.groups = shape.groups * shape.phases;
   source.columns = shape.outPerGroup;
   source.channels = shape.inPerGroup;
   source.groupStride = groupStride;
@@ -387,14 +395,16 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
   loop.tile = tile;
   loop.rows = rows;
   loop.columns = lowering.c(shape.outPerGroup);
-  loop.outer = lowering.c(shape.groups);
+  loop.outer = lowering.c(shape.groups * shape.phases);
+  loop.sharedRows = shape.phases > 1;
   loop.packedDepth = depth;
   loop.depthBlocks = parts;
   int64_t rowBytes = shape.inPerGroup * bytes / (shape.taps() == 1 ? parts : 1);
   for (const ConvDim &d : shape.dims)
     rowBytes *= std::min(d.inStep, d.taps > 0 ? d.taps * std::abs(d.tapStep) : 1);
   loop.blockTiles =
-      chooseBlockTiles(lowering.target, tile, constantDim(rows), rowBytes, llvm::divideCeil(shape.outPerGroup, tile.nr()));
+      chooseBlockTiles(lowering.target, tile, constantDim(rows), rowBytes,
+                       shape.phases * llvm::divideCeil(shape.outPerGroup, tile.nr()));
   int64_t groupPanelElements = llvm::alignTo(shape.outPerGroup, tile.lanes) * depth;
   bool prefetch = packedBytes >= (128 << 10);
   int64_t prefetchShift = choosePrefetchShift(tile, query.rows);
@@ -425,10 +435,10 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
           inner.prefetch = k.select(t.index < (tile.nv << prefetchShift), ahead, inner.panel);
           inner.prefetchShift = prefetchShift;
         }
-        Ix column = at.outer * shape.outPerGroup + at.column;
+        Ix column = shape.phases > 1 ? at.column : at.outer * shape.outPerGroup + at.column;
         SmallVector<ConvBuilder::Position> positions;
-        if (!plain)
-          positions = builder.positions(t);
+        if (!plain || !dense)
+          positions = builder.positions(t, at.outer);
         auto rowOf = [&](Ix i) -> Ix {
           if (dense)
             return t.row + i;
@@ -436,7 +446,7 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
             return positions[*known].resultRow;
           // A loop over rows (long epilogues): from the coordinates again.
           TileAt one{t.row + i, 1, t.index};
-          return builder.positions(one)[0].resultRow;
+          return builder.positions(one, at.outer)[0].resultRow;
         };
         SmallVector<Value> acc = finish.startPart(at.depthBlock, parts, t.mr, rowOf, column, at.nv, tile.lanes, at.masks);
         if (byteProduct)

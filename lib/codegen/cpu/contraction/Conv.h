@@ -7,7 +7,8 @@
 namespace nnopt::cpu {
 
 /// Emits the convolution that `shape` describes. Weight (g, n, t, c) of group, output channel, tap
-/// and input channel lies at g * groupStride + n * columnStride + tap position + c * channelStride.
+/// and input channel lies at g * groupStride + n * columnStride + tap position + c * channelStride;
+/// where the shape has several phases, g is the phase.
 mlir::LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape &shape, int64_t groupStride,
                                   int64_t columnStride, int64_t channelStride, llvm::StringRef name);
 

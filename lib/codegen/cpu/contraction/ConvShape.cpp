@@ -94,6 +94,21 @@ ConvShape::ConvShape(nn::ConvTransposeOp op, Lowering &lowering, ArrayRef<int64_
   });
 }
 
+std::optional<ConvShape> ConvShape::ofAllPhases(nn::ConvTransposeOp op, Lowering &lowering) {
+  ConvShape shape(op, lowering, SmallVector<int64_t>(op.getStrides().size(), 0));
+  nn::Dims w = lowering.dims(op.getW());
+  if (shape.groups != 1)
+    return std::nullopt;
+  for (auto [d, dim] : llvm::enumerate(shape.dims)) {
+    if (!w[2 + d].isConst(dim.outStep) || op.getPads()[d] != 0 || op.getDilations()[d] != 1 || dim.out != dim.in * dim.outStep)
+      return std::nullopt;
+    dim.count = dim.in;
+    dim.checked = false;
+    shape.phases *= dim.outStep;
+  }
+  return shape.phases > 1 ? std::optional(shape) : std::nullopt;
+}
+
 nn::Dim ConvShape::positions(Lowering &lowering) const {
   nn::Dim n = batch;
   for (const ConvDim &d : dims)
@@ -102,7 +117,7 @@ nn::Dim ConvShape::positions(Lowering &lowering) const {
 }
 
 nn::Dim ConvShape::flops(Lowering &lowering) const {
-  return positions(lowering) * (2 * outChannels() * inPerGroup * taps());
+  return positions(lowering) * (2 * phases * outChannels() * inPerGroup * taps());
 }
 
 std::string ConvShape::text() const {
@@ -118,6 +133,8 @@ std::string ConvShape::text() const {
       break;
     }
   }
+  if (phases > 1)
+    s += "p" + std::to_string(phases);
   if (groups > 1)
     s += "g" + std::to_string(groups);
   return s;

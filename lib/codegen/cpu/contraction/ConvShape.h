@@ -25,10 +25,15 @@ struct ConvShape {
   /// One phase of a transposed convolution: the results whose positions are `phase` modulo the
   /// strides. Only taps that fall on input positions are left; `tapIndex` names them.
   ConvShape(nn::ConvTransposeOp op, Lowering &lowering, llvm::ArrayRef<int64_t> phase);
+  /// All phases of a transposed convolution whose windows do not overlap, with one tap each for the same input
+  /// positions; nothing for others.
+  static std::optional<ConvShape> ofAllPhases(nn::ConvTransposeOp op, Lowering &lowering);
 
   nn::Dim batch;
   llvm::SmallVector<ConvDim, 3> dims;
   int64_t groups = 1, inPerGroup = 1, outPerGroup = 1; // channels
+  /// Results for each position, in row-major order over outStep, when this is all phases; `tapIndex` is that of the first.
+  int64_t phases = 1;
   bool channelsLast = false;
   /// Position of each tap in the kernel (row-major over the kernel's dimensions), in the order in
   /// which taps are visited (row-major over dims).

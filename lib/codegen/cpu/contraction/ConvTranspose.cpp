@@ -2,7 +2,8 @@
 //
 // Every result position gathers the taps that fall on an input position. Positions with the same
 // remainders modulo the strides use the same taps, so each such phase is a convolution with stride
-// 1 whose results are written with a step.
+// 1 whose results are written with a step. Where windows do not overlap, all phases read the same
+// positions with one tap each: one kernel computes them, from rows that it reads once.
 //
 //===----------------------------------------------------------------------===//
 
@@ -23,6 +24,9 @@ static bool matchTiled(Operation *operation, Lowering &lowering) {
 
 static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ConvTransposeOp>(operation);
+  if (std::optional<ConvShape> all = ConvShape::ofAllPhases(op, lowering))
+    return emitTiledConv(op, lowering, *all, /*groupStride=*/1, all->kernelSize, all->outPerGroup * all->kernelSize,
+                         "conv_transpose");
   SmallVector<int64_t> phase(op.getStrides().size(), 0);
   while (true) {
     ConvShape shape(op, lowering, phase);

@@ -274,9 +274,11 @@ static void emitRowTiles(Kernel &k, const PanelLoop &loop, PanelAt &at, Ix lo, I
 void emitPanelLoop(Kernel &k, const PanelLoop &loop, function_ref<SmallVector<Value>(PanelAt &)> enter,
                    function_ref<void(PanelAt &, TileAt &, ValueRange)> body) {
   int64_t nr = loop.tile.nr();
-  Ix panels = k.dim(loop.panels()), tiles = k.dim(loop.rowTiles());
-  Ix perOuter = k.dim(loop.panels() * loop.rowTiles());
-  bool oneOuter = loop.outer.isConst(1);
+  // With shared rows the panels of all products are those of one.
+  nn::Dim together = loop.sharedRows ? loop.outer : k.lowering.c(1);
+  Ix panels = k.dim(loop.panels() * together), tiles = k.dim(loop.rowTiles());
+  Ix perOuter = k.dim(loop.panels() * together * loop.rowTiles());
+  bool oneOuter = loop.sharedRows || loop.outer.isConst(1);
   bool blocked = loop.blockTiles > 0;
   std::optional<int64_t> knownTiles = constantDim(loop.rowTiles());
   if (knownTiles && *knownTiles <= loop.blockTiles)
@@ -341,7 +343,10 @@ void emitPanelLoop(Kernel &k, const PanelLoop &loop, function_ref<SmallVector<Va
     k.loop(k.c(0), k.c(loop.depthBlocks), 1, [&](Ix depthBlock) {
       k.loop(low / count, (high - 1).max(low) / count + 1, 1, [&](Ix panel) {
         Ix lo = (low - panel * count).max(k.c(0)), hi = (high - panel * count).min(count);
-        runPanel(outer, depthBlock, panel, firstTile + lo, firstTile + hi);
+        if (loop.sharedRows)
+          runPanel(panel / k.dim(loop.panels()), depthBlock, panel % k.dim(loop.panels()), firstTile + lo, firstTile + hi);
+        else
+          runPanel(outer, depthBlock, panel, firstTile + lo, firstTile + hi);
       });
     });
   });

@@ -80,6 +80,8 @@ struct PanelLoop {
   Tile tile;
   nn::Dim rows, columns, outer; // rows and columns of one of `outer` products
   int64_t blockTiles = 0;       // tiles of rows in a block; 0: all
+  /// The `outer` products have the same rows: all of them run over a block of rows before the next one begins.
+  bool sharedRows = false;
   /// Parts of the contracted dimension. Each runs over all panels of a block of rows before the next
   /// one begins; partial sums wait in the result.
   int64_t depthBlocks = 1;
