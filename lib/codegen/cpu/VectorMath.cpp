@@ -83,6 +83,17 @@ template <typename Op> struct VectorPattern : OpRewritePattern<Op> {
   }
 };
 
+/// Whether 1 is added to all that an exponential is used for: in sigmoid and SiLU.
+static bool isLogistic(math::ExpOp op) {
+  return llvm::all_of(op->getUsers(), [&](Operation *user) {
+    auto add = dyn_cast<arith::AddFOp>(user);
+    if (!add)
+      return false;
+    Value other = add.getLhs() == op.getResult() ? add.getRhs() : add.getLhs();
+    return matchPattern(other, m_OneFloat());
+  });
+}
+
 /// e^x = 2^k e^r with k = round(x / ln 2), r = x - k ln 2 in [-ln 2 / 2, ln 2 / 2]. e^r is
 /// 1 + r + r^2 q(r), with q fitted to the smallest relative error (3.1e-9) over that range.
 struct ExpandExp : VectorPattern<math::ExpOp> {
@@ -93,6 +104,12 @@ struct ExpandExp : VectorPattern<math::ExpOp> {
     if (!type)
       return failure();
     Expansion e(target, op, rewriter, type);
+    // Beside 1 the error of the product (2^-24 |x|, as in softmax) is less than it seems, and this is a quarter cheaper.
+    if (isLogistic(op)) {
+      Value scaled = arith::MulFOp::create(e.b, op.getOperand(), e.f(1.4426950408889634));
+      rewriter.replaceOpWithNewOp<math::Exp2Op>(op, scaled);
+      return success();
+    }
     constexpr double low = -87.33654; // ln(2^-126)
     // Above the upper bound the result rounds to infinity.
     Value x = e.atMost(op.getOperand(), 90);
