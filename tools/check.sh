@@ -168,7 +168,7 @@ step "compression" script_counts test/compress/run.py
 step "report" script_counts test/report/data.py
 step "Python package" pytest_counts test/python
 step "installed tree" test/install/run.sh
-step "models" script_counts "test/models/run.py --set=default" test/models/rewrites.py
+step "models" script_counts "test/models/run.py --set=default" test/models/rewrites.py test/models/guards.py
 
 full_step "all models" script_counts "test/models/run.py --set=full" "test/models/rewrites.py --set=full"
 full_step "all exports" script_counts "test/export/run.py --set=full --graphs=200 --nodes=1 --huge --jobs=$jobs"
