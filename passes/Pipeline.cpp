@@ -9,7 +9,7 @@ using namespace mlir;
 
 namespace nnopt {
 
-void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end) {
+void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end, Precision precision) {
   OpPassManager &func = pm.nest<func::FuncOp>();
   if (optLevel == 0) {
     func.addPass(createInferShapes());
@@ -64,6 +64,10 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end)
   func.addPass(createConvertLayout());
   func.addPass(createCSEPass());
   func.addPass(createCleanupTransposes());
+  if (precision == Precision::BF16) {
+    func.addPass(createNarrowToBf16());
+    func.addPass(createCSEPass());
+  }
   func.addPass(createFoldConstants());
   func.addPass(createFuseEpilogue());
   func.addPass(createFuseElementwise());

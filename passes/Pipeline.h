@@ -9,9 +9,12 @@ namespace nnopt {
 /// How far a pipeline goes: to a graph that is best for any runtime (what --emit=onnx writes), or to
 /// one with the layouts and fusions of our own kernels.
 enum class PipelineEnd { Graph, Target };
+/// What convolutions and matrix products multiply.
+enum class Precision { F32, BF16 };
 
-/// The passes of `--opt=LEVEL`: 0 only refines shapes, 2 is everything exact.
-void buildOptimizationPipeline(mlir::OpPassManager &pm, int optLevel, PipelineEnd end = PipelineEnd::Target);
+/// The passes of `--opt=LEVEL`: 0 only refines shapes, 2 is everything exact but for the precision that is asked for.
+void buildOptimizationPipeline(mlir::OpPassManager &pm, int optLevel, PipelineEnd end = PipelineEnd::Target,
+                               Precision precision = Precision::F32);
 /// Registers the pipelines by name for nnopt-opt (`--nnopt-default`).
 void registerPipelines();
 

@@ -116,6 +116,8 @@ int Compilation::codegenOptions(ModuleOp module, CodegenOptions &codegen) {
                         {"model", llvm::sys::path::filename(options.model).str()}};
   if (module.walk([](nn::QuantizeOp) { return WalkResult::interrupt(); }).wasInterrupted())
     codegen.properties.push_back({"quantizes", "yes"});
+  if (options.bf16)
+    codegen.properties.push_back({"precision", "bf16"});
   std::string error;
   if (options.gpu == "emulate")
     codegen.emulateGpu = true;
@@ -197,6 +199,12 @@ int Compilation::run() {
       return fail(error, ExitUsage);
   if (error = report::whyInvalid(options); !error.empty())
     return fail(error, ExitUsage);
+  for (const cpu::Target &target : targets)
+    if (options.bf16 && !target.bf16)
+      return fail("--precision=bf16: " + target.name + " has no instructions for bf16; AVX-512 BF16 is needed (znver4, "
+                  "cooperlake, sapphirerapids)", ExitUsage);
+  if (options.bf16 && (options.emit == EmitKind::ONNX || !options.gpu.empty()))
+    return fail("--precision=bf16 chooses kernels of CPUs; it cannot be used with --gpu or --emit=onnx", ExitUsage);
   const char *list = dims.size() > 1 ? "a list of sizes" : targets.size() > 1 ? "a list of targets" : nullptr;
   if (list && (!options.gpu.empty() || (options.emit != EmitKind::Lib && options.emit != EmitKind::Obj)))
     return fail(llvm::Twine(list) + " makes an artifact with several programs for CPUs; it cannot be used with --gpu, or with "

@@ -32,6 +32,7 @@ struct DriverOptions {
   std::vector<std::string> dims; // NAME=VALUE, NAME=LO..HI, NAME=VALUE,...,*
   int optLevel = 2;
   bool winograd = true;
+  bool bf16 = false; // convolutions and matrix products multiply bf16
   std::string gpu; // architectures to add GPU code for; "emulate": GPU kernels on the CPU
   bool check = false;
   bool verify = false;

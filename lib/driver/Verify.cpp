@@ -318,7 +318,7 @@ int Oracle::compare(StringRef artifact, raw_ostream &log) {
     log << "verify: " << optimized.error.message << "\n";
     return ExitInvalid;
   }
-  bool ok = true, quantizes = nnopt_model_property(impl->reference.model, "quantizes");
+  bool ok = true, quantizes = nnopt_model_property(impl->reference.model, "quantizes") || nnopt_model_property(optimized.model, "precision");
   for (size_t i = 0; i < got.size(); ++i)
     ok &= got[i].value && impl->expected[i].value
               ? compareValues(nnopt_model_output(impl->reference.model, i)->name, got[i].value, impl->expected[i].value, quantizes, log)

@@ -58,6 +58,11 @@ bool isQuantized(Operation *root) {
          elementTypeOf(root->getResult(0)).isSignlessInteger(32);
 }
 
+/// Whether the contraction multiplies bf16 and returns f32; a rounding of that to bf16 may end its epilogue.
+bool isNarrow(Operation *root) {
+  return elementTypeOf(root->getOperand(0)).isBF16() && elementTypeOf(root->getResult(0)).isF32();
+}
+
 /// Whether the last dimension of the contraction's result is its channels.
 bool channelsAreLast(nn::LinearOp root) {
   return root.getOutChannelAxis() == rankOf(root->getResult(0)) - 1;
@@ -91,7 +96,8 @@ std::string Fuser::whyNotAbsorb(Cluster &cluster, Operation *op) {
     return "the value leaves here too";
   if (!isElementwise(op) || op->getNumResults() != 1)
     return "it is not elementwise";
-  if (elementTypeOf(op->getResult(0)) != elementTypeOf(result) && !isQuantized(cluster.root))
+  bool rounds = isNarrow(cluster.root) && isa<nn::CastOp>(op) && elementTypeOf(op->getResult(0)).isBF16();
+  if (elementTypeOf(op->getResult(0)) != elementTypeOf(result) && !isQuantized(cluster.root) && !rounds)
     return "it changes the element type";
   if (!shapes.sameDims(op->getResult(0), result))
     return "it changes the shape";
@@ -248,8 +254,8 @@ void Fuser::fuse(Cluster &cluster) {
     yielded.push_back(scalars[cluster.inner]);
   yielded.push_back(scalars[last->getResult(0)]);
   nn::YieldOp::create(rewriter, loc, yielded);
-  if (isQuantized(root)) { // The listener typed it before it had an epilogue.
-    fused->getResult(0).setType(last->getResult(0).getType());
+  if (isQuantized(root) || isNarrow(root)) { // The listener typed it before it had an epilogue.
+    fused->getResults().back().setType(last->getResult(0).getType());
     (void)shapes.ctx.infer(fused);
   }
 

@@ -9,9 +9,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "lib/codegen/cpu/contraction/Conv.h"
-#include "lib/codegen/cpu/contraction/ByteProduct.h"
+#include "lib/codegen/cpu/contraction/NarrowProduct.h"
 #include "lib/codegen/cpu/contraction/Finish.h"
 #include "lib/codegen/cpu/contraction/Microkernel.h"
+#include "lib/codegen/cpu/memory/Vectorize.h"
 
 using namespace mlir;
 
@@ -28,7 +29,7 @@ struct ConvBuilder {
   Type element; // of the input
   Tile tile;
   Buffer x;
-  ByteProduct *byteProduct = nullptr; // for bytes
+  NarrowProduct *narrow = nullptr; // for bytes and bf16
   Value zeros;   // inPerGroup zeros (bytes: zero points)
   Value scratch; // one border tile: [mr][kernel rows][run]
   bool runs = false;
@@ -50,8 +51,8 @@ struct ConvBuilder {
   }
 
   /// Elements of a panel's column for `run` elements of the input.
-  int64_t steps(int64_t run) const { return byteProduct ? ByteProduct::steps(run) : run; }
-  Type panelElement() const { return byteProduct ? byteProduct->panels.valueType : element; }
+  int64_t steps(int64_t run) const { return narrow ? NarrowProduct::steps(element, run) : run; }
+  Type panelElement() const { return narrow ? narrow->panels.valueType : element; }
 
   /// Where one result position reads: its image and its first input position in each dimension.
   struct Position {
@@ -207,8 +208,8 @@ Value ConvBuilder::copyBorder(ArrayRef<Position> positions, int64_t run, int64_t
           Value allOnes = k.constant(belowLow.getType(), -1);
           Value mask = k.land(belowHigh, arith::XOrIOp::create(k.b, k.loc, belowLow, allOnes));
           Value v = k.loadMasked(x, from + at, tile.lanes, mask);
-          if (byteProduct)
-            v = k.select(mask, v, k.splat(byteProduct->zeroByte(), tile.lanes));
+          if (narrow)
+            v = k.select(mask, v, k.splat(narrow->zeroElement(), tile.lanes));
           Buffer to = k.at(scratch, element);
           // Runs follow each other, so what is written too far is written again by the next one;
           // scratch has room for one vector more.
@@ -321,22 +322,22 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
     return op->emitError("tiled convolution needs constant weights");
 
   nn::Dim rows = shape.positions(lowering);
-  // Bytes: four of a run (the channels of a tap, or of a row of taps) are one 32-bit element of a panel.
-  bool isBytes = element.isInteger(8), runs = readsRuns(shape);
-  if (isBytes)
-    element = IntegerType::get(op->getContext(), 8);
+  // Bytes and bf16: four or two of a run (the channels of a tap, or of a row of taps) are one 32-bit element of a panel.
+  bool isNarrow = element.isInteger(8) || element.isBF16(), runs = readsRuns(shape);
+  if (isNarrow)
+    element = IntegerType::get(op->getContext(), 8 * bytes);
   int64_t tapsPerRun = runs ? shape.dims.back().taps : 1;
   int64_t runLength = tapsPerRun * shape.inPerGroup;
-  int64_t depth = shape.taps() / tapsPerRun * (isBytes ? ByteProduct::steps(runLength) : runLength);
+  int64_t depth = shape.taps() / tapsPerRun * (isNarrow ? NarrowProduct::steps(element, runLength) : runLength);
   TileQuery query;
   query.rows = constantDim(rows);
   query.columns = shape.outPerGroup;
   query.depth = depth;
-  query.elementBytes = isBytes ? 4 : bytes;
+  query.elementBytes = isNarrow ? 4 : bytes;
   query.maxRows = maxRowsForPitch(lowering.target, shape.inChannels() * shape.dims.back().inStep * bytes);
   Type resultType = lowering.shapes.info(op->getResult(0)).elementType;
   int64_t parts = 1;
-  if (resultType == element && !runs && !isBytes) {
+  if (resultType == element && !runs && !isNarrow) {
     parts = chooseDepthBlocks(lowering.target, query.rows, depth, bytes);
     if (shape.taps() > 1)
       parts = parts > 1 && shape.dims.size() > 1 ? shape.dims[0].taps : 1;
@@ -348,7 +349,8 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
   Tile tile = chooseTile(lowering.target, query);
 
   Kernel k(lowering, op, name.str() + "_" + shape.text());
-  ConvBuilder builder(k, shape, element, tile, k.read(op.getActivation()));
+  Buffer x = k.read(op.getActivation());
+  ConvBuilder builder(k, shape, element, tile, isNarrow ? asBits(k, x) : x);
 
   PanelSource source;
   source.groups = shape.groups * shape.phases;
@@ -358,14 +360,14 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
   source.columnStride = columnStride;
   source.channelStride = channelStride;
   source.tapOffsets = shape.tapIndex;
-  std::optional<ByteProduct> byteProduct;
+  std::optional<NarrowProduct> narrow;
   Buffer panels;
   int64_t packedBytes;
-  if (isBytes) {
-    byteProduct.emplace(k, byteOperands(cast<nn::ConvOp>(op.getOperation())), source, tapsPerRun, tile);
-    builder.byteProduct = &*byteProduct;
-    panels = byteProduct->panels;
-    packedBytes = byteProduct->packedBytes;
+  if (isNarrow) {
+    narrow.emplace(k, narrowOperands(cast<nn::ConvOp>(op.getOperation())), source, tapsPerRun, tile);
+    builder.narrow = &*narrow;
+    panels = narrow->panels;
+    packedBytes = narrow->packedBytes;
   } else {
     std::vector<char> packed = packPanels(source, weights->bytes(), bytes, tile);
     if (packed.empty())
@@ -374,7 +376,7 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
     panels = k.weights(packed, element, {packedBytes / bytes});
   }
   Type panelElement = builder.panelElement();
-  Finish finish(k, op, op.getBias(), panelElement);
+  Finish finish(k, op, op.getBias(), narrow ? narrow->accumulator() : panelElement);
 
   if (parts == 1)
     finish.allowInPlace();
@@ -384,8 +386,8 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
   bool checked = llvm::any_of(shape.dims, [](const ConvDim &d) { return d.checked; });
   if (builder.runs && checked)
     builder.scratch = k.scratch(lowering.c((tile.mr * shape.taps() * shape.inPerGroup + tile.lanes) * bytes));
-  if (!builder.runs && checked && isBytes) {
-    builder.zeros = byteProduct->zeroRow(shape.inPerGroup);
+  if (!builder.runs && checked && isNarrow) {
+    builder.zeros = narrow->zeroRow(shape.inPerGroup);
   } else if (!builder.runs && checked) {
     std::vector<char> zeros(shape.inPerGroup * bytes);
     builder.zeros = k.weights(zeros, element, {shape.inPerGroup}).ptr;
@@ -423,8 +425,8 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
         inner.nv = at.nv;
         inner.lanes = tile.lanes;
         inner.panel = state[0];
-        if (byteProduct)
-          byteProduct->configure(inner);
+        if (narrow)
+          narrow->configure(inner);
         if (prefetch && !at.tail && t.mr == tile.mr) {
           int64_t next = depth * tile.nr();
           // With several parts the taps (or channels) of this part are ahead in the next panel.
@@ -449,16 +451,16 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
           return builder.positions(one, at.outer)[0].resultRow;
         };
         SmallVector<Value> acc = finish.startPart(at.depthBlock, parts, t.mr, rowOf, column, at.nv, tile.lanes, at.masks);
-        if (byteProduct)
-          byteProduct->start(acc, t.mr, column, at.nv, at.masks);
+        if (narrow)
+          narrow->start(acc, t.mr, column, at.nv, at.masks);
         if (plain)
           acc = builder.plain(at, t, inner, acc);
         else if (builder.runs)
           acc = builder.byRuns(at, positions, inner, acc);
         else
           acc = builder.byTaps(at, positions, inner, acc);
-        if (byteProduct)
-          byteProduct->finish(acc, t.mr, column, at.nv, at.masks);
+        if (narrow)
+          narrow->finish(acc, t.mr, column, at.nv, at.masks);
         finish.storePart(at.depthBlock, parts, t.mr, rowOf, column, at.nv, tile.lanes, at.masks, acc);
       });
 
@@ -487,7 +489,7 @@ static bool matchConv(Operation *operation, Lowering &lowering) {
   // Few columns would leave most lanes of a tile empty.
   bool isWide = ConvShape(op, lowering).outPerGroup >= 4;
   if (op.getChannelsLast() && lowering.dims(op.getX()).size() >= 3 && isWide &&
-      ByteProduct::matches(lowering, byteOperands(op), op.getBias(), op.getResult(), op.getEpilogue()))
+      NarrowProduct::matches(lowering, narrowOperands(op), op.getBias(), op.getResult(), op.getEpilogue()))
     return true;
   return isFastConv(op, lowering, op.getX(), op.getW(), op.getBias(), op.getChannelsLast());
 }

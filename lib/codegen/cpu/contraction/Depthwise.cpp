@@ -11,7 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "lib/codegen/cpu/contraction/ByteProduct.h"
+#include "lib/codegen/cpu/contraction/NarrowProduct.h"
 #include "lib/codegen/cpu/contraction/Conv.h"
 #include "lib/codegen/cpu/contraction/Finish.h"
 #include "lib/codegen/cpu/contraction/Microkernel.h"
@@ -295,8 +295,8 @@ static bool isByteConv(nn::ConvOp op, Lowering &lowering) {
   if (!op.getChannelsLast() || lowering.dims(op.getX()).size() < 3)
     return false;
   ConvShape shape(op, lowering);
-  return shape.taps() * shape.inPerGroup * 255 * 255 < (1 << 24) &&
-         ByteProduct::matches(lowering, byteOperands(op), op.getBias(), op.getResult(), op.getEpilogue());
+  return lowering.shapes.info(op.getX()).elementType.isInteger(8) && shape.taps() * shape.inPerGroup * 255 * 255 < (1 << 24) &&
+         NarrowProduct::matches(lowering, narrowOperands(op), op.getBias(), op.getResult(), op.getEpilogue());
 }
 
 static bool matchLanes(Operation *operation, Lowering &lowering) {

@@ -1,6 +1,6 @@
 //===- MatMul.cpp - matrix product by register tiles ------------------------===//
 
-#include "lib/codegen/cpu/contraction/ByteProduct.h"
+#include "lib/codegen/cpu/contraction/NarrowProduct.h"
 #include "lib/codegen/cpu/contraction/Finish.h"
 #include "lib/codegen/cpu/contraction/MatMulShape.h"
 #include "lib/codegen/cpu/contraction/Microkernel.h"
@@ -76,11 +76,11 @@ Ix MatMulShape::batchOffset(Kernel &k, Ix index, const nn::Dims &own, nn::Dim ma
 // The emitter
 //===----------------------------------------------------------------------===//
 
-static bool matchBytes(Operation *operation, Lowering &lowering) {
+static bool matchNarrow(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::MatMulOp>(operation);
   MatMulShape shape(op, lowering);
   return shape.bShared && !shape.transposeA && shape.depth.isConst() && shape.depth.value() > 0 &&
-         ByteProduct::matches(lowering, byteOperands(op), op.getBias(), op.getResult(), op.getEpilogue());
+         NarrowProduct::matches(lowering, narrowOperands(op), op.getBias(), op.getResult(), op.getEpilogue());
 }
 
 static bool matchFloats(Operation *operation, Lowering &lowering) {
@@ -94,7 +94,7 @@ static bool matchFloats(Operation *operation, Lowering &lowering) {
 }
 
 static bool matchTiled(Operation *operation, Lowering &lowering) {
-  return matchFloats(operation, lowering) || matchBytes(operation, lowering);
+  return matchFloats(operation, lowering) || matchNarrow(operation, lowering);
 }
 
 /// C = A B with tiles of C in registers. Constant B: packed at compile time. Other B: each panel is
@@ -102,12 +102,12 @@ static bool matchTiled(Operation *operation, Lowering &lowering) {
 static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::MatMulOp>(operation);
   MatMulShape shape(op, lowering);
-  // Four bytes of the contracted dimension are one 32-bit element of a panel.
-  bool isBytes = matchBytes(op, lowering);
+  // Four bytes or two bf16 of the contracted dimension are one 32-bit element of a panel.
+  bool isNarrow = matchNarrow(op, lowering);
   Type rowElement = lowering.shapes.info(op.getA()).elementType;
-  if (isBytes)
-    rowElement = IntegerType::get(op.getContext(), 8);
-  Type element = isBytes ? IntegerType::get(op.getContext(), 32) : rowElement;
+  if (isNarrow)
+    rowElement = IntegerType::get(op.getContext(), rowElement.getIntOrFloatBitWidth());
+  Type element = isNarrow ? IntegerType::get(op.getContext(), 32) : rowElement;
   int64_t bytes = element.getIntOrFloatBitWidth() / 8;
   std::optional<nn::ConstantData> weights;
   if (shape.bShared)
@@ -117,14 +117,14 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   query.rows = constantDim(shape.m);
   query.columns = constantDim(shape.n);
   query.depth = constantDim(shape.depth);
-  if (isBytes)
-    query.depth = ByteProduct::steps(*query.depth);
+  if (isNarrow)
+    query.depth = NarrowProduct::steps(rowElement, *query.depth);
   query.elementBytes = bytes;
   if (!shape.transposeA)
     query.maxRows = maxRowsForPitch(lowering.target, query.depth ? std::optional(*query.depth * bytes) : std::nullopt);
   int64_t parts = 1;
   Type resultType = lowering.shapes.info(op.getResult()).elementType;
-  if (weights && !isBytes && !shape.transposeA && resultType == element)
+  if (weights && !isNarrow && !shape.transposeA && resultType == element)
     parts = chooseDepthBlocks(lowering.target, query.rows, *query.depth, bytes);
   int64_t partDepth = parts > 1 ? llvm::divideCeil(*query.depth, parts) : 0;
   if (parts > 1)
@@ -142,7 +142,7 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   loop.outer = shape.outer;
   Buffer b;
   Value scratch;
-  std::optional<ByteProduct> byteProduct;
+  std::optional<NarrowProduct> narrow;
   PanelSource source;
   if (weights) {
     int64_t depth = shape.depth.value(), n = shape.n.value();
@@ -151,9 +151,9 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
     source.columnStride = shape.transposeB ? depth : 1;
     source.channelStride = shape.transposeB ? 1 : n;
   }
-  if (isBytes) {
-    byteProduct.emplace(k, byteOperands(op), source, 1, tile);
-    b = byteProduct->panels;
+  if (isNarrow) {
+    narrow.emplace(k, narrowOperands(op), source, 1, tile);
+    b = narrow->panels;
     loop.packedDepth = *query.depth;
   } else if (weights) {
     std::vector<char> packed = packPanels(source, weights->bytes(), bytes, tile);
@@ -163,16 +163,16 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
     b = k.read(op.getB());
     scratch = k.scratch(shape.depth * (tile.nr() * bytes));
   }
-  Finish finish(k, op, op.getBias(), element, shape.bVector);
+  Finish finish(k, op, op.getBias(), narrow ? narrow->accumulator() : element, shape.bVector);
   if (parts == 1)
     finish.allowInPlace();
   // Elements of a panel's column.
-  std::optional<int64_t> depthValue = isBytes ? query.depth : constantDim(shape.depth), panels = constantDim(loop.panels());
+  std::optional<int64_t> depthValue = isNarrow ? query.depth : constantDim(shape.depth), panels = constantDim(loop.panels());
   loop.blockTiles =
       chooseBlockTiles(lowering.target, tile, constantDim(shape.m), query.depth.value_or(1024) * bytes, panels);
   loop.depthBlocks = parts;
 
-  Ix depth = isBytes ? k.c(*depthValue) : k.dim(shape.depth), rows = k.dim(shape.m), rowLength = k.dim(shape.depth);
+  Ix depth = isNarrow ? k.c(*depthValue) : k.dim(shape.depth), rows = k.dim(shape.m), rowLength = k.dim(shape.depth);
   bool prefetch = weights && depthValue && *depthValue * shape.n.value() * bytes >= (128 << 10);
 
   int64_t prefetchShift = choosePrefetchShift(tile, query.rows);
@@ -208,8 +208,8 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
         inner.element = element;
         inner.nv = at.nv;
         inner.lanes = tile.lanes;
-        if (byteProduct)
-          byteProduct->configure(inner);
+        if (narrow)
+          narrow->configure(inner);
         Ix firstDepth = at.depthBlock * partDepth;
         inner.depth = parts == 1 ? rowLength : (depth - firstDepth).min(k.c(partDepth));
         if (parts > 1 && *depthValue % parts == 0)
@@ -226,7 +226,7 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
           if (!inner.aligned)
             inner.pitch = Ix(&k, state[2]);
         } else if (prefetch && !at.tail && t.mr == tile.mr) {
-          Ix steps = isBytes ? depth : inner.depth;
+          Ix steps = isNarrow ? depth : inner.depth;
           Value next = k.ptrAdd(inner.panel, depth * tile.nr() + t.index * steps / (int64_t(1) << prefetchShift) * tile.lanes,
                                 element);
           inner.prefetch = k.select(t.index < (tile.nv << prefetchShift), next, inner.panel);
@@ -236,11 +236,11 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
         auto rowOf = [&](Ix i) { return firstRow + i; };
         SmallVector<Value> acc =
             finish.startPart(at.depthBlock, parts, t.mr, rowOf, at.column, at.nv, tile.lanes, at.masks);
-        if (byteProduct)
-          byteProduct->start(acc, t.mr, at.column, at.nv, at.masks);
+        if (narrow)
+          narrow->start(acc, t.mr, at.column, at.nv, at.masks);
         acc = emitAccumulate(k, inner, acc);
-        if (byteProduct)
-          byteProduct->finish(acc, t.mr, at.column, at.nv, at.masks);
+        if (narrow)
+          narrow->finish(acc, t.mr, at.column, at.nv, at.masks);
         finish.storePart(at.depthBlock, parts, t.mr, rowOf, at.column, at.nv, tile.lanes, at.masks, acc);
       });
 

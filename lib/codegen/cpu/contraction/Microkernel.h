@@ -51,7 +51,7 @@ std::vector<char> packPanels(const PanelSource &source, llvm::ArrayRef<char> byt
 
 /// acc[i * nv + j] += sum over k < depth of rows[i][k * rowStep] * panel[k * pitch + j * lanes].
 struct Accumulate {
-  mlir::Type element; // of the panel; of the rows too, but for bytes
+  mlir::Type element; // of the panel; of the rows too, but for bytes and bf16
   llvm::SmallVector<mlir::Value> rows; // pointers
   Ix rowStep;                          // elements; null: 1
   mlir::Value panel;                   // pointer
@@ -65,11 +65,12 @@ struct Accumulate {
   int64_t prefetchShift = 0;
   /// The panel is packed: its rows are aligned to whole vectors.
   bool aligned = true;
-  /// Rows of bytes (ByteProduct.h): `depth`, a constant, counts bytes; a panel element is an i32 that holds four
-  /// signed bytes of a column, and a step multiplies four bytes of a row with them. `signedRows`: bytes of rows are
-  /// signed and move by 128 into the unsigned range. `rowSums`: the sum of each row's (moved) bytes is accumulated in
-  /// mr more values behind the tile.
-  bool bytes = false, signedRows = false, rowSums = false;
+  /// Rows of bytes or bf16 (NarrowProduct.h): `depth`, a constant, counts elements of rows; a panel element is an i32
+  /// that holds `perStep` elements of a column (4 signed bytes, 2 bf16), and a step multiplies as many of a row with them.
+  int64_t perStep = 1;
+  /// Of bytes. `signedRows`: bytes of rows are signed and move by 128 into the unsigned range. `rowSums`: the sum of each
+  /// row's (moved) bytes is accumulated in mr more values behind the tile.
+  bool signedRows = false, rowSums = false;
 };
 llvm::SmallVector<mlir::Value> emitAccumulate(Kernel &k, const Accumulate &a, mlir::ValueRange acc);
 

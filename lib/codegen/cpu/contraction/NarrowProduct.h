@@ -1,9 +1,13 @@
-//===- ByteProduct.h - contractions of 8-bit integers -----------*- C++ -*-===//
+//===- NarrowProduct.h - contractions of 8-bit integers and bf16 -*- C++ -*-===//
 //
-// sum (x - xZero) (w - wZero) in i32 by the instruction that multiplies four unsigned bytes with four signed ones
-// and adds all four products to an i32 lane (VNNI's vpdpbusd; exact replacements where there is none). Four bytes
-// along the contracted dimension are one element of a panel, so tiles, panels and loops are those of 32-bit floats
-// with a quarter of the depth (Microkernel.h).
+// Instructions that multiply several neighbours of two 32-bit lanes and add all products to a lane: as many elements
+// along the contracted dimension are one element of a panel, so tiles, panels and loops are those of 32-bit floats with
+// a part of the depth (Microkernel.h).
+//
+// bf16: two to a lane, products added in f32 (AVX512-BF16's vdpbf16ps, which takes denormals for zeros).
+//
+// Bytes: sum (x - xZero) (w - wZero) in i32 by the instruction that multiplies four unsigned bytes with four signed ones
+// and adds all four products to an i32 lane (VNNI's vpdpbusd; exact replacements where there is none).
 //
 // Signed x is moved by 128 into the unsigned range, unsigned w by 128 into the signed one, and so are their zero
 // points; then
@@ -26,29 +30,33 @@ namespace nnopt::cpu {
 mlir::Value addByteProducts(Kernel &k, mlir::Value acc, mlir::Value x, mlir::Value w);
 /// An i32 whose lowest `count` bytes are `byte`, the others 0.
 mlir::Value byteMask(Kernel &k, int64_t count, uint8_t byte);
+/// acc + the sum of the two products of bf16 pairs in the i32 lanes of x and w; acc is a vector of f32.
+mlir::Value addPairProducts(Kernel &k, mlir::Value acc, mlir::Value x, mlir::Value w);
 /// `count` (1 to 4) bytes from row + 4 * index as an i32 with zeros above; signed ones are moved by 128.
 mlir::Value loadRowBytes(Kernel &k, mlir::Value row, Ix index, int64_t count, bool isSigned);
 
-/// The operands of an integer contraction; zero points may be null.
-struct ByteOperands {
+/// The operands of a contraction; zero points, of bytes, may be null.
+struct NarrowOperands {
   mlir::Value x, w, xZero, wZero;
 };
-inline ByteOperands byteOperands(nn::ConvOp op) { return {op.getX(), op.getW(), op.getXZero(), op.getWZero()}; }
-inline ByteOperands byteOperands(nn::MatMulOp op) { return {op.getA(), op.getB(), op.getAZero(), op.getBZero()}; }
+inline NarrowOperands narrowOperands(nn::ConvOp op) { return {op.getX(), op.getW(), op.getXZero(), op.getWZero()}; }
+inline NarrowOperands narrowOperands(nn::MatMulOp op) { return {op.getA(), op.getB(), op.getAZero(), op.getBZero()}; }
 
-class ByteProduct {
+class NarrowProduct {
 public:
-  /// Bytes with constant weights, one zero point of x, constant zero points of w (one, or one for each column), an i32
+  /// bf16 with constant weights that accumulates in f32, or bytes with constant weights, one zero point of x, constant zero points of w (one, or one for each column), an i32
   /// bias, and a target with the instructions.
-  static bool matches(Lowering &lowering, const ByteOperands &operands, mlir::Value bias, mlir::Value result,
+  static bool matches(Lowering &lowering, const NarrowOperands &operands, mlir::Value bias, mlir::Value result,
                       mlir::Region &epilogue);
 
   /// Reads operands; call before any loop. `source` describes the weights as for packPanels(); `tapsPerRun`
   /// neighbouring taps are contracted as one run of channels.
-  ByteProduct(Kernel &k, const ByteOperands &operands, const PanelSource &source, int64_t tapsPerRun, const Tile &tile);
+  NarrowProduct(Kernel &k, const NarrowOperands &operands, const PanelSource &source, int64_t tapsPerRun, const Tile &tile);
 
-  /// Steps (i32 elements of a panel) of one run of channels.
-  static int64_t steps(int64_t runBytes) { return llvm::divideCeil(runBytes, 4); }
+  /// Steps (i32 elements of a panel) of one run of channels, which are of type `element`.
+  static int64_t steps(mlir::Type element, int64_t run) {
+    return llvm::divideCeil(run, 32 / element.getIntOrFloatBitWidth());
+  }
   /// Sets what emitAccumulate() needs to know.
   void configure(Accumulate &accumulate) const;
   /// Adds to the accumulators of a tile what they begin with besides the bias, and appends the row sums.
@@ -56,20 +64,24 @@ public:
   /// Takes the row sums off again and subtracts their share.
   void finish(llvm::SmallVectorImpl<mlir::Value> &acc, int64_t mr, Ix column, int64_t nv, llvm::ArrayRef<mlir::Value> masks);
 
-  /// The byte of x that stands for 0.
-  mlir::Value zeroByte();
-  /// `bytes` of them in memory.
-  mlir::Value zeroRow(int64_t bytes);
+  /// The element of x, as bits, that stands for 0.
+  mlir::Value zeroElement();
+  /// `count` of them in memory.
+  mlir::Value zeroRow(int64_t count);
+  /// Of the accumulators: i32 or f32.
+  mlir::Type accumulator() const;
 
   Buffer panels;
   int64_t packedBytes = 0;
 
 private:
+  void packPairs(const nn::ConstantData &weights, const PanelSource &source, int64_t tapsPerRun);
   mlir::Value columnVector(const Buffer &buffer, Ix column, mlir::Value mask);
 
   Kernel &k;
   Tile tile;
-  bool signedRows;
+  bool pairs = false; // bf16
+  bool signedRows = false;
   /// The zero point of x as it is in memory, where it is known; else it is read.
   std::optional<int64_t> knownZero;
   Buffer zero;

@@ -1,6 +1,6 @@
-//===- ByteProduct.cpp - contractions of 8-bit integers ----------------------===//
+//===- NarrowProduct.cpp - contractions of 8-bit integers and bf16 ------------===//
 
-#include "lib/codegen/cpu/contraction/ByteProduct.h"
+#include "lib/codegen/cpu/contraction/NarrowProduct.h"
 #include "lib/codegen/cpu/contraction/Finish.h"
 
 using namespace mlir;
@@ -36,6 +36,15 @@ Value addByteProducts(Kernel &k, Value acc, Value x, Value w) {
   for (auto [a, b] : {std::pair(xEven, wEven), std::pair(xOdd, wOdd)})
     acc = arith::AddIOp::create(k.b, k.loc, acc, call(name, {a, b}));
   return acc;
+}
+
+Value addPairProducts(Kernel &k, Value acc, Value x, Value w) {
+  auto type = cast<VectorType>(acc.getType());
+  int64_t lanes = type.getNumElements();
+  VectorType pairs = k.vec(2 * lanes, k.b.getBF16Type());
+  auto as = [&](Value v) -> Value { return vector::BitCastOp::create(k.b, k.loc, pairs, v); };
+  std::string name = "llvm.x86.avx512bf16.dpbf16ps." + std::to_string(32 * lanes);
+  return LLVM::CallIntrinsicOp::create(k.b, k.loc, type, k.b.getStringAttr(name), ValueRange{acc, as(x), as(w)}).getResults();
 }
 
 Value byteMask(Kernel &k, int64_t count, uint8_t byte) {
@@ -77,10 +86,12 @@ static bool isSingle(Lowering &lowering, Value v) {
   return llvm::all_of(lowering.dims(v), [](nn::Dim d) { return d.isConst(1); });
 }
 
-bool ByteProduct::matches(Lowering &lowering, const ByteOperands &o, Value bias, Value result, Region &epilogue) {
+bool NarrowProduct::matches(Lowering &lowering, const NarrowOperands &o, Value bias, Value result, Region &epilogue) {
   if (!lowering.target.isX86 || !lowering.target.avx2)
     return false;
   Type x = lowering.shapes.info(o.x).elementType, w = lowering.shapes.info(o.w).elementType;
+  if (x.isBF16())
+    return w.isBF16() && lowering.target.bf16 && lowering.constant(o.w) && (!bias || isa<FloatType>(lowering.shapes.info(bias).elementType));
   if (!isByte(x) || !isByte(w) || !lowering.constant(o.w))
     return false;
   if (!accumulatorType(x, lowering.shapes.info(result).elementType, &epilogue).isSignlessInteger(32))
@@ -94,10 +105,16 @@ bool ByteProduct::matches(Lowering &lowering, const ByteOperands &o, Value bias,
 // Operands
 //===----------------------------------------------------------------------===//
 
-ByteProduct::ByteProduct(Kernel &k, const ByteOperands &operands, const PanelSource &s, int64_t tapsPerRun,
+NarrowProduct::NarrowProduct(Kernel &k, const NarrowOperands &operands, const PanelSource &s, int64_t tapsPerRun,
                          const Tile &tile)
     : k(k), tile(tile) {
   Lowering &lowering = k.lowering;
+  if (lowering.shapes.info(operands.x).elementType.isBF16()) {
+    pairs = true;
+    knownZero = 0;
+    packPairs(*lowering.constant(operands.w), s, tapsPerRun);
+    return;
+  }
   signedRows = !isUnsignedByte(lowering.shapes.info(operands.x).elementType);
   bool unsignedWeights = isUnsignedByte(lowering.shapes.info(operands.w).elementType);
   std::optional<nn::ConstantData> weights = lowering.constant(operands.w), zeros;
@@ -105,7 +122,8 @@ ByteProduct::ByteProduct(Kernel &k, const ByteOperands &operands, const PanelSou
     zeros = lowering.constant(operands.wZero);
 
   // Columns of runs, each run filled with zeros up to a multiple of four bytes.
-  int64_t runs = int64_t(s.tapOffsets.size()) / tapsPerRun, runBytes = tapsPerRun * s.channels, runSteps = steps(runBytes);
+  int64_t runs = int64_t(s.tapOffsets.size()) / tapsPerRun, runBytes = tapsPerRun * s.channels;
+  int64_t runSteps = steps(k.b.getI8Type(), runBytes);
   int64_t columns = s.groups * s.columns;
   std::vector<char> bytes(columns * runs * runSteps * 4);
   std::vector<int32_t> sums(columns), columnZeros(columns);
@@ -171,18 +189,49 @@ ByteProduct::ByteProduct(Kernel &k, const ByteOperands &operands, const PanelSou
     weightZeros = columnBuffer(columnZeros);
 }
 
-void ByteProduct::configure(Accumulate &accumulate) const {
+/// Columns of runs, each run filled with zeros up to a multiple of two.
+void NarrowProduct::packPairs(const nn::ConstantData &weights, const PanelSource &s, int64_t tapsPerRun) {
+  int64_t runs = int64_t(s.tapOffsets.size()) / tapsPerRun, length = tapsPerRun * s.channels;
+  int64_t runSteps = steps(k.b.getBF16Type(), length), columns = s.groups * s.columns;
+  std::vector<uint16_t> values(columns * runs * runSteps * 2);
+  const auto *from = reinterpret_cast<const uint16_t *>(weights.bytes().data());
+  for (int64_t column = 0; column < columns; ++column) {
+    const uint16_t *base = from + column / s.columns * s.groupStride + column % s.columns * s.columnStride;
+    for (int64_t run = 0; run < runs; ++run)
+      for (int64_t i = 0; i < length; ++i)
+        values[(column * runs + run) * runSteps * 2 + i] =
+            base[s.tapOffsets[run * tapsPerRun + i / s.channels] + i % s.channels * s.channelStride];
+  }
+  PanelSource source;
+  source.groups = s.groups;
+  source.columns = s.columns;
+  source.channels = runSteps;
+  source.columnStride = runs * runSteps;
+  source.groupStride = s.columns * source.columnStride;
+  source.tapOffsets.clear();
+  for (int64_t run = 0; run < runs; ++run)
+    source.tapOffsets.push_back(run * runSteps);
+  std::vector<char> packed =
+      packPanels(source, ArrayRef(reinterpret_cast<const char *>(values.data()), values.size() * 2), 4, tile);
+  packed.resize(std::max<size_t>(packed.size(), 64));
+  packedBytes = packed.size();
+  panels = k.weights(packed, k.b.getI32Type(), {packedBytes / 4});
+}
+
+Type NarrowProduct::accumulator() const { return pairs ? Type(k.b.getF32Type()) : Type(k.b.getI32Type()); }
+
+void NarrowProduct::configure(Accumulate &accumulate) const {
   accumulate.element = k.b.getI32Type();
-  accumulate.bytes = true;
+  accumulate.perStep = pairs ? 2 : 4;
   accumulate.signedRows = signedRows;
   accumulate.rowSums = weightZeros.has_value();
 }
 
-Value ByteProduct::columnVector(const Buffer &buffer, Ix column, Value mask) {
+Value NarrowProduct::columnVector(const Buffer &buffer, Ix column, Value mask) {
   return mask ? k.loadMasked(buffer, column, tile.lanes, mask) : k.load(buffer, column, tile.lanes);
 }
 
-void ByteProduct::start(SmallVectorImpl<Value> &acc, int64_t mr, Ix column, int64_t nv, ArrayRef<Value> masks) {
+void NarrowProduct::start(SmallVectorImpl<Value> &acc, int64_t mr, Ix column, int64_t nv, ArrayRef<Value> masks) {
   for (int64_t j = 0; hasStartTerm && j < nv; ++j) {
     Value term = columnVector(startTerm, column + j * tile.lanes, masks[j]);
     if (negativeZero)
@@ -194,7 +243,7 @@ void ByteProduct::start(SmallVectorImpl<Value> &acc, int64_t mr, Ix column, int6
     acc.append(mr, k.constant(k.vec(tile.lanes, k.b.getI32Type()), 0));
 }
 
-void ByteProduct::finish(SmallVectorImpl<Value> &acc, int64_t mr, Ix column, int64_t nv, ArrayRef<Value> masks) {
+void NarrowProduct::finish(SmallVectorImpl<Value> &acc, int64_t mr, Ix column, int64_t nv, ArrayRef<Value> masks) {
   if (!weightZeros)
     return;
   for (int64_t j = 0; j < nv; ++j) {
@@ -207,17 +256,21 @@ void ByteProduct::finish(SmallVectorImpl<Value> &acc, int64_t mr, Ix column, int
   acc.truncate(mr * nv);
 }
 
-Value ByteProduct::zeroByte() {
+Value NarrowProduct::zeroElement() {
+  if (pairs)
+    return k.constant(k.b.getI16Type(), 0);
   if (knownZero)
     return arith::ConstantOp::create(k.b, k.loc, k.b.getI8IntegerAttr(int8_t(*knownZero)));
   return k.load(zero, k.c(0));
 }
 
-Value ByteProduct::zeroRow(int64_t bytes) {
+Value NarrowProduct::zeroRow(int64_t count) {
+  if (pairs)
+    return k.weights(std::vector<char>(2 * count), k.b.getI16Type(), {count}).ptr;
   if (knownZero)
-    return k.weights(std::vector<char>(bytes, char(*knownZero)), k.b.getI8Type(), {bytes}).ptr;
-  Value row = k.scratch(k.lowering.c(bytes)), byte = zeroByte();
-  k.loop(k.c(0), k.c(bytes), 1, [&](Ix i) { k.storeAt(row, i, byte); });
+    return k.weights(std::vector<char>(count, char(*knownZero)), k.b.getI8Type(), {count}).ptr;
+  Value row = k.scratch(k.lowering.c(count)), byte = zeroElement();
+  k.loop(k.c(0), k.c(count), 1, [&](Ix i) { k.storeAt(row, i, byte); });
   return row;
 }
 

@@ -1,0 +1,20 @@
+def NarrowToBf16 : Pass<"narrow-to-bf16", "::mlir::func::FuncOp"> {
+  let summary = "Compute convolutions and matrix products with bf16 operands";
+  let description = [{
+    `--precision=bf16`: the activation and the constant weights of a convolution or matrix product are rounded to bf16,
+    which has the exponents of f32 and 8 bits of precision; products are added in f32, and bias, epilogue and result stay
+    f32. Twice the products per instruction and half the bytes of weights. `fuse-epilogue` then rounds an activation
+    where it is computed.
+
+    Not exact: each product has a relative error of up to 2^-8, and errors of a sum average out. In no pipeline but that
+    of `--precision=bf16`.
+
+    Conditions: f32 throughout, constant weights, no epilogue yet; not depthwise convolutions and those of few channels,
+    whose kernels are no products of matrices, not 3x3 convolutions that Winograd's algorithms compute faster in f32, and
+    not a product with one column.
+
+    Doctest: test/passes/narrow-to-bf16/doctest.mlir
+  }];
+  let dependentDialects = ["::nnopt::nn::NNDialect"];
+  let statistics = [Statistic<"numNarrowed", "narrowed", "Operations with bf16 operands">];
+}
