@@ -22,6 +22,7 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
   //
   // Shapes first: the passes behind ask whether dimensions are equal, and shape arithmetic would
   // count as a user of the values it measures.
+  func.addPass(createUnrollLoops());
   func.addPass(createFoldShapes());
   func.addPass(createCanonicalizerPass());
   func.addPass(createCSEPass());
@@ -37,6 +38,8 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
     func.addPass(createFoldConstants());
   }
   func.addPass(createRaisePatterns());
+  // Behind patterns, which know how exporters take rows apart; before maps of channels meet convolutions.
+  func.addPass(createCleanupSlices());
   // Weights are rewritten before anything depends on their layout. Normalizations first: branches
   // are convolutions then; chains after branches: a merged sum is one link; shifts and scales that
   // were behind a sum or a chain last. Each of the four is a list of rewrites that is walked once,
@@ -47,19 +50,25 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
   // second time changes nothing in the networks that are tested (test/passes/counts.py).
   func.addPass(createFoldBatchNorm());
   func.addPass(createMergeParallelConvs());
+  // Behind branches, which may end in pooling; before chains, which would make one convolution of a product and a mean.
+  func.addPass(createReorderResampling());
   func.addPass(createMergeSequentialLinear());
+  func.addPass(createRemoveReluUnits());
   func.addPass(createFoldLinearBias());
   func.addPass(createFoldPad());
   func.addPass(createFoldNormAffine());
   func.addPass(createMergeConstants());
   func.addPass(createCSEPass());
+  // ONNX has no grouped product.
+  if (end != PipelineEnd::Graph)
+    func.addPass(createGroupExperts());
+  // Behind the mixtures, whose tokens must not be taken apart. It makes operations smaller, never more.
+  func.addPass(createHoistSlices());
   if (end == PipelineEnd::Graph) {
     func.addPass(createCanonicalizerPass());
     func.addPass(createCSEPass());
     return;
   }
-  // ONNX has no grouped product.
-  func.addPass(createGroupExperts());
   func.addPass(createMergeSharedInput());
   func.addPass(createConvertLayout());
   func.addPass(createCSEPass());

@@ -205,10 +205,14 @@ bool canBeWidened(Operation *op) {
   };
   if (llvm::any_of(op->getOperands(), isFloat) && !llvm::all_of(op->getResults(), isFloat))
     return false;
+  // Where a function jumps, the rounded element is what the model sees.
+  if (isa<nn::FloorOp, nn::CeilOp, nn::RoundOp, nn::SignOp>(op))
+    return false;
   return isa<nn::Elementwise, nn::LinearOp, nn::ConstantOp, nn::ReshapeOp, nn::FlattenOp,
              nn::SqueezeOp, nn::UnsqueezeOp, nn::TransposeOp, nn::ExpandOp, nn::ConcatOp,
              nn::SplitOp, nn::SliceOp, nn::PadOp, nn::TileOp, nn::GatherOp, nn::GatherElementsOp,
-             nn::ReduceOp, nn::EinsumOp, nn::ShapeOp, nn::ConstantOfShapeOp>(op);
+             nn::GatherNDOp, nn::ScatterElementsOp, nn::ScatterNDOp, nn::TriluOp, nn::SoftmaxOp,
+             nn::LayerNormOp, nn::ReduceOp, nn::EinsumOp, nn::ShapeOp, nn::ConstantOfShapeOp>(op);
 }
 
 /// Makes `main` compute in f64 what it computes in f32. Types of results follow when shapes are

@@ -1,6 +1,6 @@
-//===- CleanupTransposes.cpp - transposes, reshapes, neutral operands -----===//
+//===- CleanupTransposes.cpp - transposes and reshapes --------------------===//
 #include "passes/Passes.h"
-#include "passes/common/Rewrite.h"
+#include "passes/cleanup-transposes/Patterns.h"
 
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
@@ -13,13 +13,6 @@ namespace nnopt {
 
 namespace nnopt {
 namespace {
-
-/// A pattern that sees symbolic shapes.
-template <typename OpTy> struct ShapePattern : OpRewritePattern<OpTy> {
-  ShapePattern(MLIRContext *ctx, FuncShapes &shapes)
-      : OpRewritePattern<OpTy>(ctx), shapes(shapes) {}
-  FuncShapes &shapes;
-};
 
 //===----------------------------------------------------------------------===//
 // Transposes
@@ -251,63 +244,6 @@ struct ElementwiseBeforeReshape : RewritePattern {
   FuncShapes &shapes;
 };
 
-//===----------------------------------------------------------------------===//
-// Neutral operands
-//===----------------------------------------------------------------------===//
-
-/// Whether every element of a constant is `value`.
-static bool isAll(Value v, double value) {
-  if (!isConstant(v) || cast<RankedTensorType>(v.getType()).getNumElements() > 65536)
-    return false;
-  auto values = numbersOf(v);
-  return values && !values->empty() && llvm::all_of(*values, [&](double d) { return d == value; });
-}
-
-/// x + 0, x - 0, x * 1, x / 1, x ^ 1. (-0 + 0 is 0, not -0: equal as numbers.)
-struct DropNeutral : RewritePattern {
-  DropNeutral(MLIRContext *ctx, FuncShapes &shapes)
-      : RewritePattern(MatchAnyOpTypeTag(), 1, ctx), shapes(shapes) {}
-  LogicalResult matchAndRewrite(Operation *op, PatternRewriter &rewriter) const override {
-    if (!isa<nn::AddOp, nn::SubOp, nn::MulOp, nn::DivOp, nn::PowOp>(op))
-      return failure();
-    double neutral = isa<nn::AddOp, nn::SubOp>(op) ? 0 : 1;
-    bool commutes = isa<nn::AddOp, nn::MulOp>(op);
-    for (unsigned i : {1u, 0u}) {
-      if (i == 0 && !commutes)
-        break;
-      Value x = op->getOperand(1 - i);
-      if (!isAll(op->getOperand(i), neutral) || !shapes.sameDims(x, op->getResult(0)) ||
-          elementTypeOf(x) != elementTypeOf(op->getResult(0)))
-        continue;
-      rewriter.replaceOp(op, x);
-      return success();
-    }
-    return failure();
-  }
-  FuncShapes &shapes;
-};
-
-/// Whether every value of `from` is one of `to`.
-static bool widens(Type from, Type to) {
-  if (auto a = dyn_cast<FloatType>(from), b = dyn_cast<FloatType>(to); a && b)
-    return b.isF64() || (b.isF32() && (a.isF16() || a.isBF16()));
-  auto a = dyn_cast<IntegerType>(from), b = dyn_cast<IntegerType>(to);
-  return a && b && a.getSignedness() == b.getSignedness() && a.getWidth() <= b.getWidth();
-}
-
-/// cast(cast(x)) back to the type of x, through a wider one.
-struct DropRoundTrip : OpRewritePattern<nn::CastOp> {
-  using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(nn::CastOp op, PatternRewriter &rewriter) const override {
-    auto inner = op.getX().getDefiningOp<nn::CastOp>();
-    if (!inner || elementTypeOf(inner.getX()) != elementTypeOf(op.getResult()) ||
-        !widens(elementTypeOf(inner.getX()), elementTypeOf(inner.getResult())))
-      return failure();
-    rewriter.replaceOp(op, inner.getX());
-    return success();
-  }
-};
-
 struct CleanupTransposesPass : impl::CleanupTransposesBase<CleanupTransposesPass> {
   void runOnOperation() override {
     FuncShapes shapes(getOperation());
@@ -315,9 +251,10 @@ struct CleanupTransposesPass : impl::CleanupTransposesBase<CleanupTransposesPass
       return signalPassFailure();
     MLIRContext *ctx = &getContext();
     RewritePatternSet patterns(ctx);
-    patterns.add<TransposeToReshape, ReshapeOfSwapped, SwapBetweenReshapes, MatMulOfRows, MergeReshapes, ElementwiseBeforeReshape,
-                 DropNeutral>(ctx, shapes);
-    patterns.add<TransposeIntoMatMul, DropRoundTrip>(ctx);
+    patterns.add<TransposeToReshape, ReshapeOfSwapped, SwapBetweenReshapes, MatMulOfRows, MergeReshapes,
+                 ElementwiseBeforeReshape>(ctx, shapes);
+    patterns.add<TransposeIntoMatMul>(ctx);
+    addElementwisePatterns(patterns, shapes);
     GreedyRewriteConfig config;
     config.setListener(&shapes);
     config.setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled);

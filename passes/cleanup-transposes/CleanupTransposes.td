@@ -13,8 +13,12 @@ def CleanupTransposes : Pass<"cleanup-transposes", "::mlir::func::FuncOp"> {
       on each other.
     - A reshape before an elementwise operation with numbers or vectors along its kept last
       dimension is swapped behind it.
-    - `x + 0`, `x - 0`, `x * 1`, `x / 1`, `x ^ 1` are x (the shape must not change); casts to a
-      wider type and back are dropped.
+    - An elementwise operation between transposes that undo each other works without them; its constants are put in
+      the other order.
+    - `x + 0`, `x - 0`, `x * 1`, `x / 1`, `x ^ 1` are x (the shape must not change).
+    - A cast to a type that has all values of the one before, followed by another cast, is one cast, or none where that
+      is back to where it began. (From integers through floats to integers that do not have all values it is not: floats
+      out of range are cut off, integers wrap around.)
 
     Doctest: test/passes/cleanup-transposes/doctest.mlir
   }];

@@ -46,6 +46,12 @@ private:
   mlir::func::FuncOp func;
 };
 
+/// A pattern that sees symbolic shapes.
+template <typename OpTy> struct ShapePattern : mlir::OpRewritePattern<OpTy> {
+  ShapePattern(mlir::MLIRContext *ctx, FuncShapes &shapes) : mlir::OpRewritePattern<OpTy>(ctx), shapes(shapes) {}
+  FuncShapes &shapes;
+};
+
 /// A result type that a FuncShapes listener replaces: element type `elementType`, no dimensions.
 inline mlir::RankedTensorType untyped(mlir::Type elementType) {
   return mlir::RankedTensorType::get({}, elementType);

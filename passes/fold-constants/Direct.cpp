@@ -1,8 +1,9 @@
 //===- Direct.cpp - constants computed without compiling ------------------===//
-#include "passes/common/Rewrite.h"
+#include "passes/fold-constants/Direct.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 #include <cmath>
+#include <cstring>
 
 using namespace mlir;
 
@@ -116,7 +117,8 @@ static int64_t broadcastIndex(int64_t flat, ArrayRef<int64_t> result, ArrayRef<i
   return index;
 }
 
-static ElementsAttr elementwise(Operation *op, ArrayRef<ElementsAttr> values) {
+static ElementsAttr elementwise(Operation *op, ArrayRef<ElementsAttr> values, ArrayRef<const Unrounded *> unrounded,
+                                Unrounded &result) {
   auto type = cast<RankedTensorType>(op->getResult(0).getType());
   Type to = type.getElementType();
   if (!type.hasStaticShape() || type.getNumElements() > kMaxDirect ||
@@ -133,20 +135,23 @@ static ElementsAttr elementwise(Operation *op, ArrayRef<ElementsAttr> values) {
       return {};
     data.push_back(std::move(*one));
   }
+  // Where a function jumps, the rounded element is what the model sees.
+  bool jumps = isa<nn::FloorOp, nn::CeilOp>(op) || !isPlainFloat(to);
   std::vector<char> bytes;
   for (int64_t flat = 0, e = type.getNumElements(); flat < e; ++flat) {
     SmallVector<double> floats;
     SmallVector<int64_t> ints;
-    for (const nn::ConstantData &d : data) {
+    for (auto [d, exact] : llvm::zip(data, unrounded)) {
       int64_t i = broadcastIndex(flat, type.getShape(), d.type().getShape());
       if (isPlainFloat(d.type().getElementType()))
-        floats.push_back(d.asDouble(i));
+        floats.push_back(exact && !jumps ? (*exact)[i] : d.asDouble(i));
       else
         ints.push_back(d.asInt(i));
     }
     if (isa<nn::CastOp>(op)) {
       if (isPlainFloat(to)) {
-        append(bytes, to, floats.empty() ? (double)ints[0] : floats[0]);
+        result.push_back(floats.empty() ? (double)ints[0] : floats[0]);
+        append(bytes, to, result.back());
         continue;
       }
       // Out of range is left to the kernels' rules.
@@ -157,6 +162,7 @@ static ElementsAttr elementwise(Operation *op, ArrayRef<ElementsAttr> values) {
       auto v = onFloats(op, floats);
       if (!v)
         return {};
+      result.push_back(*v);
       append(bytes, to, *v);
     } else {
       auto v = onInts(op, ints);
@@ -168,20 +174,41 @@ static ElementsAttr elementwise(Operation *op, ArrayRef<ElementsAttr> values) {
   return nn::makeConstant(type, bytes, "folded");
 }
 
-/// The value of an operation with one result whose operands have the given values; null where it
-/// takes compiled code.
-ElementsAttr computeDirectly(Operation *op, ArrayRef<ElementsAttr> values) {
+bool isDirect(Operation *op) {
+  auto type = op->getNumResults() == 1 ? dyn_cast<RankedTensorType>(op->getResult(0).getType()) : RankedTensorType();
+  if (!type || !type.hasStaticShape())
+    return false;
+  if (isa<nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp, nn::TransposeOp>(op))
+    return true;
+  return isa<nn::AddOp, nn::SubOp, nn::MulOp, nn::DivOp, nn::PowOp, nn::NegOp, nn::AbsOp, nn::SqrtOp, nn::ReciprocalOp,
+             nn::ExpOp, nn::LogOp, nn::FloorOp, nn::CeilOp, nn::ReluOp, nn::CastOp>(op) &&
+         type.getNumElements() <= kMaxDirect;
+}
+
+ElementsAttr computeDirectly(Operation *op, ArrayRef<ElementsAttr> values, ArrayRef<const Unrounded *> unrounded,
+                             Unrounded &result) {
   auto type = cast<RankedTensorType>(op->getResult(0).getType());
   if (!type.hasStaticShape())
     return {};
-  if (isa<nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp>(op))
+  const Unrounded *exact = unrounded.front();
+  if (isa<nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp>(op)) {
+    if (exact)
+      result = *exact;
     return withShape(values[0], type);
-  if (auto transpose = dyn_cast<nn::TransposeOp>(op))
+  }
+  if (auto transpose = dyn_cast<nn::TransposeOp>(op)) {
+    if (exact) {
+      std::vector<char> bytes = transposeBytes(ArrayRef<char>((const char *)exact->data(), exact->size() * sizeof(double)),
+                                               shapeOf(transpose.getX()), transpose.getPerm(), sizeof(double));
+      result.resize(exact->size());
+      std::memcpy(result.data(), bytes.data(), bytes.size());
+    }
     return transposed(transpose, values[0]);
+  }
   if (auto gather = dyn_cast<nn::GatherOp>(op))
     return gathered(gather, values);
   if (isa<nn::Elementwise>(op))
-    return elementwise(op, values);
+    return elementwise(op, values, unrounded, result);
   return {};
 }
 

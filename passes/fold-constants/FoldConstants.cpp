@@ -2,15 +2,13 @@
 #include "lib/codegen/Evaluate.h"
 #include "lib/codegen/cpu/Compile.h"
 #include "passes/Passes.h"
-#include "passes/common/Rewrite.h"
+#include "passes/fold-constants/Direct.h"
 
 using namespace mlir;
 
 namespace nnopt {
 #define GEN_PASS_DEF_FOLDCONSTANTS
 #include "passes/Passes.h.inc"
-
-ElementsAttr computeDirectly(Operation *op, ArrayRef<ElementsAttr> values);
 } // namespace nnopt
 
 namespace nnopt {
@@ -32,7 +30,10 @@ public:
   int64_t direct = 0, evaluated = 0, kept = 0;
 
 private:
-  bool isFoldable(Operation *op);
+  bool isFoldable(Operation *op, bool quiet);
+  SmallVector<Operation *> findFoldable(bool quiet);
+  SmallVector<Operation *> sliceOf(Value v, const DenseSet<Operation *> &foldable);
+  void keepWeightsWhole();
   void foldDirectly();
   void evaluateRest();
   bool buildsWeight(Value v, const DenseSet<Operation *> &foldable);
@@ -44,10 +45,13 @@ private:
   IRRewriter rewriter;
   /// Bytes of the constants a value is computed from, for constants and foldable operations.
   DenseMap<Value, int64_t> leafBytes;
+  /// Operations that are computed with others that take compiled code, in f64: not one by one before.
+  DenseSet<Operation *> later;
+  DenseMap<Value, Unrounded> unrounded;
 };
 
 /// Whether `op` can be computed at compile time; notes what it is computed from.
-bool ConstantFolder::isFoldable(Operation *op) {
+bool ConstantFolder::isFoldable(Operation *op, bool quiet) {
   if (!isa<nn::ShapeFunction>(op) || isa<nn::IfOp, nn::LoopOp, nn::CustomOp>(op) || op->getNumOperands() == 0 ||
       op->use_empty() || isa<nn::HostCall>(op) || nn::touchesHostValues(op) ||
       (keepDequantize && isa<nn::DequantizeOp>(op)))
@@ -65,9 +69,11 @@ bool ConstantFolder::isFoldable(Operation *op) {
     if (!cast<RankedTensorType>(v.getType()).hasStaticShape() || !elementTypeOf(v).isIntOrFloat())
       return false;
     if (bytesOf(v) > maxGrowth && bytesOf(v) > 4 * leaves) {
-      missedRemark(op->getLoc(), kPass, "kept") << remark::reason(
-          "the value has {0} bytes, the constants it comes from have {1}", bytesOf(v), leaves);
-      ++kept;
+      if (!quiet) {
+        missedRemark(op->getLoc(), kPass, "kept") << remark::reason(
+            "the value has {0} bytes, the constants it comes from have {1}", bytesOf(v), leaves);
+        ++kept;
+      }
       return false;
     }
   }
@@ -76,24 +82,75 @@ bool ConstantFolder::isFoldable(Operation *op) {
   return true;
 }
 
+/// In program order.
+SmallVector<Operation *> ConstantFolder::findFoldable(bool quiet) {
+  leafBytes.clear();
+  SmallVector<Operation *> foldable;
+  func.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    if (isa<nn::ConstantOp>(op) || !isFoldable(op, quiet))
+      return WalkResult::advance();
+    foldable.push_back(op);
+    return WalkResult::skip(); // The scalar body of a map is part of it.
+  });
+  return foldable;
+}
+
+/// The foldable operations that compute a value.
+SmallVector<Operation *> ConstantFolder::sliceOf(Value v, const DenseSet<Operation *> &foldable) {
+  SmallVector<Operation *> slice, work = {v.getDefiningOp()};
+  DenseSet<Operation *> seen;
+  while (!work.empty()) {
+    Operation *op = work.pop_back_val();
+    if (!foldable.contains(op) || !seen.insert(op).second)
+      continue;
+    slice.push_back(op);
+    for (Value operand : op->getOperands())
+      if (Operation *def = operand.getDefiningOp())
+        work.push_back(def);
+  }
+  return slice;
+}
+
+/// Marks what builds a weight together with operations that take compiled code: computed one by one, it would be
+/// rounded in between.
+void ConstantFolder::keepWeightsWhole() {
+  SmallVector<Operation *> foldable = findFoldable(/*quiet=*/true);
+  DenseSet<Operation *> set(foldable.begin(), foldable.end());
+  for (Operation *op : foldable)
+    for (Value v : op->getResults()) {
+      bool leaves = llvm::any_of(v.getUsers(), [&](Operation *user) { return !set.contains(user); });
+      if (!leaves || !buildsWeight(v, set))
+        continue;
+      SmallVector<Operation *> slice = sliceOf(v, set);
+      if (!llvm::all_of(slice, isDirect))
+        later.insert(slice.begin(), slice.end());
+    }
+}
+
 /// In program order, so that chains fold.
 void ConstantFolder::foldDirectly() {
   func.walk([&](Operation *op) {
     if (op->getNumResults() != 1 || op->getNumOperands() == 0 || !isa<nn::ShapeFunction>(op) ||
-        isa<nn::ConstantOp>(op) || nn::touchesHostValues(op) || (keepDequantize && isa<nn::DequantizeOp>(op)))
+        isa<nn::ConstantOp>(op) || later.contains(op) || nn::touchesHostValues(op) || (keepDequantize && isa<nn::DequantizeOp>(op)))
       return;
     SmallVector<ElementsAttr> values;
+    SmallVector<const Unrounded *> exact;
     for (Value v : op->getOperands()) {
       nn::ConstantOp constant = constantOf(v);
       if (!constant)
         return;
       values.push_back(constant.getValue());
+      auto it = unrounded.find(v);
+      exact.push_back(it == unrounded.end() ? nullptr : &it->second);
     }
-    ElementsAttr value = computeDirectly(op, values);
+    Unrounded result;
+    ElementsAttr value = computeDirectly(op, values, exact, result);
     if (!value)
       return;
     rewriter.setInsertionPoint(op);
-    rewriter.replaceOpWithNewOp<nn::ConstantOp>(op, value);
+    Value constant = rewriter.replaceOpWithNewOp<nn::ConstantOp>(op, value);
+    if (!result.empty())
+      unrounded[constant] = std::move(result);
     ++direct;
   });
 }
@@ -104,23 +161,12 @@ bool ConstantFolder::buildsWeight(Value v, const DenseSet<Operation *> &foldable
   bool isWeight = llvm::any_of(v.getUses(), [](OpOperand &use) {
     auto linear = dyn_cast<nn::LinearOp>(use.getOwner());
     return (linear && &use != &linear.getActivationMutable()) ||
-           (isa<nn::BatchNormOp>(use.getOwner()) && use.getOperandNumber() > 0);
+           (isa<nn::BatchNormOp, nn::LayerNormOp, nn::RMSNormOp, nn::GroupNormOp, nn::LSTMOp, nn::GRUOp, nn::RNNOp>(use.getOwner()) &&
+            use.getOperandNumber() > 0);
   });
   if (!isWeight || !elementTypeOf(v).isF32())
     return false;
-  SmallVector<Operation *> work = {v.getDefiningOp()};
-  DenseSet<Operation *> seen;
-  while (!work.empty()) {
-    Operation *op = work.pop_back_val();
-    if (!seen.insert(op).second)
-      continue;
-    if (!canBeWidened(op))
-      return false;
-    for (Value operand : op->getOperands())
-      if (foldable.contains(operand.getDefiningOp()))
-        work.push_back(operand.getDefiningOp());
-  }
-  return true;
+  return llvm::all_of(sliceOf(v, foldable), canBeWidened);
 }
 
 LogicalResult ConstantFolder::evaluateTogether(ArrayRef<Value> values, bool inDouble) {
@@ -154,16 +200,8 @@ LogicalResult ConstantFolder::evaluateTogether(ArrayRef<Value> values, bool inDo
 
 /// All values that leave the constant part of the graph, in one compilation; weights in another.
 void ConstantFolder::evaluateRest() {
-  SmallVector<Operation *> foldable;
-  DenseSet<Operation *> set;
-  func.walk<WalkOrder::PreOrder>([&](Operation *op) {
-    if (!isa<nn::ConstantOp>(op) && isFoldable(op)) {
-      foldable.push_back(op);
-      set.insert(op);
-      return WalkResult::skip(); // The scalar body of a map is part of it.
-    }
-    return WalkResult::advance();
-  });
+  SmallVector<Operation *> foldable = findFoldable(/*quiet=*/false);
+  DenseSet<Operation *> set(foldable.begin(), foldable.end());
   SmallVector<Value> values, weights;
   for (Operation *op : foldable)
     for (Value v : op->getResults())
@@ -177,6 +215,8 @@ void ConstantFolder::evaluateRest() {
 }
 
 void ConstantFolder::fold(bool compile) {
+  if (compile)
+    keepWeightsWhole();
   foldDirectly();
   if (compile)
     evaluateRest();

@@ -10,7 +10,7 @@ def FoldShapes : Pass<"fold-shapes", "::mlir::func::FuncOp"> {
       from being fused for its size;
     - removes reshape, flatten, squeeze, unsqueeze, expand, tile, slice, pad, concat, split, cast,
       transpose and reductions that give back their operand, chains of reshapes, and expansions that
-      the elementwise user broadcasts anyway;
+      the elementwise user (or a matrix product, in its batch dimensions) broadcasts anyway;
     - erases dead operations.
 
     Two dimensions are the same only where their normal forms (`nn::Dim`) are.

@@ -108,6 +108,20 @@ static Value simplifyElementwise(Operation *op, RewriterBase &rewriter, FuncShap
   return {};
 }
 
+/// So do the batch dimensions of a matrix product.
+static void simplifyMatMul(nn::MatMulOp op, RewriterBase &rewriter, FuncShapes &shapes) {
+  for (OpOperand *operand : {&op.getAMutable(), &op.getBMutable()}) {
+    auto expand = operand->get().getDefiningOp<nn::ExpandOp>();
+    if (!expand || rankOf(expand.getX()) < 2 || rankOf(op.getA()) < 2 || rankOf(op.getB()) < 2 ||
+        shapes.dims(expand.getX()).take_back(2) != shapes.dims(expand.getResult()).take_back(2))
+      continue;
+    Value other = operand == &op.getAMutable() ? op.getB() : op.getA();
+    auto both = nn::broadcastDims(shapes.ctx, shapes.dims(expand.getX()).drop_back(2), shapes.dims(other).drop_back(2));
+    if (both && ArrayRef<Dim>(*both) == shapes.dims(op.getResult()).drop_back(2))
+      rewriter.modifyOpInPlace(op, [&] { operand->set(expand.getX()); });
+  }
+}
+
 /// What may stand for the only result of `op`, made at the rewriter's insertion point; null:
 /// nothing.
 Value simplifyNoOp(Operation *op, RewriterBase &rewriter, FuncShapes &shapes) {
@@ -133,6 +147,10 @@ Value simplifyNoOp(Operation *op, RewriterBase &rewriter, FuncShapes &shapes) {
       .Case<nn::TransposeOp>([&](nn::TransposeOp o) { return ifSame(isIdentity(o.getPerm())); })
       .Case<nn::ConcatOp>([&](nn::ConcatOp o) { return simplifyConcat(o, rewriter, shapes); })
       .Case<nn::ReduceOp>([&](nn::ReduceOp o) { return simplifyReduce(o, rewriter, shapes); })
+      .Case<nn::MatMulOp>([&](nn::MatMulOp o) {
+        simplifyMatMul(o, rewriter, shapes);
+        return Value();
+      })
       .Case<nn::WhereOp>([&](nn::WhereOp o) {
         Value v = simplifyWhere(o, shapes);
         return v ? v : simplifyElementwise(o, rewriter, shapes);

@@ -3,8 +3,8 @@
 
     numeric_alone.py [--seed=N] [--count=N] [--only=PASS] [--keep=DIR]
 
-Case n is pass n of the passes in passes/ (all of them in turn), on a random model of numeric.py or
-numeric_patterns.py. The pass runs behind infer-shapes and in front of nothing: what it makes is lowered as it is.
+Case n is pass n of the passes in passes/ (all of them in turn), on a random model of numeric.py,
+numeric_patterns.py or numeric_cleanup.py. The pass runs behind infer-shapes and in front of nothing: what it makes is lowered as it is.
 The largest difference relative to an output's scale may be 1e-5, 1e-12 for f64 models. Ends with
 `N passed, N failed`.
 """
@@ -16,6 +16,7 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numeric
+import numeric_cleanup
 import numeric_patterns
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "passes")
@@ -25,8 +26,11 @@ BEFORE = {"fuse-elementwise": "cleanup-transposes", "convert-layout": "fold-shap
           "fold-norm-affine": "cleanup-transposes,raise-patterns", "group-experts": "fold-shapes,canonicalize"}
 MODELS = {"fold-norm-affine": ["transformer"], "group-experts": ["experts"], "merge-constants": ["equal constants"], "fold-pad": ["pad", "cnn"],
           "raise-patterns": ["rotary", "transformer", "cnn"], "merge-parallel-convs": ["branches"], "fold-batch-norm": ["cnn", "branches", "preactivation"],
-          "merge-shared-input": ["transformer"], "cleanup-transposes": ["transformer", "rotary", "cnn"]}
-KINDS = {**{k: build for k, (build, _) in numeric.KINDS.items()}, **{k: build for k, (build, _) in numeric_patterns.KINDS.items()}}
+          "merge-shared-input": ["transformer"], "cleanup-transposes": ["transformer", "rotary", "cnn", "chains"],
+          "cleanup-slices": ["concats"], "hoist-slices": ["parts"], "reorder-resampling": ["resampling"], "remove-relu-units": ["units"],
+          "unroll-loops": ["control"], "fold-constants": ["weights", "cnn", "transformer"]}
+KINDS = {**{k: build for k, (build, _) in numeric.KINDS.items()}, **{k: build for k, (build, _) in numeric_patterns.KINDS.items()},
+         **{k: build for k, (build, _) in numeric_cleanup.KINDS.items()}}
 
 
 def main():

@@ -84,3 +84,32 @@ func.func @swap_between_reshapes(%x: tensor<?x8x?x4xf32> {nn.dims = ["b", 8, "t"
   %2 = nn.reshape %1, %shape : (tensor<?x4x?xf32>, tensor<4xi64>) -> tensor<?x8x4x?xf32>
   return %2 : tensor<?x8x4x?xf32>
 }
+
+// -----
+
+// Transposes that undo each other around an elementwise operation; its constants change their order.
+// CHECK-LABEL: func @between_transposes
+func.func @between_transposes(%x: tensor<?x2x3xf32>) -> tensor<?x2x3xf32> {
+  // CHECK: %[[C:.*]] = nn.constant dense<{{.*}}1.000000e+00{{.*}}2.000000e+00{{.*}}> : tensor<1x2x1xf32>
+  // CHECK-NEXT: nn.mul %arg0, %[[C]]
+  // CHECK-NOT: nn.transpose
+  %c = nn.constant dense<[1.0, 2.0]> : tensor<2xf32>
+  %0 = nn.transpose %x {perm = array<i64: 0, 2, 1>} : (tensor<?x2x3xf32>) -> tensor<?x3x2xf32>
+  %1 = nn.mul %0, %c : (tensor<?x3x2xf32>, tensor<2xf32>) -> tensor<?x3x2xf32>
+  %2 = nn.transpose %1 {perm = array<i64: 0, 2, 1>} : (tensor<?x3x2xf32>) -> tensor<?x2x3xf32>
+  return %2 : tensor<?x2x3xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @casts
+func.func @casts(%x: tensor<4xui8>, %y: tensor<4xf16>) -> (tensor<4xf16>, tensor<4xi32>) {
+  // CHECK-NEXT: %[[A:.*]] = nn.cast %arg0 {{.*}}to = f16
+  // CHECK-NEXT: %[[B:.*]] = nn.cast %arg1 {{.*}}to = i32
+  // CHECK-NEXT: return %[[A]], %[[B]]
+  %0 = nn.cast %x {to = f32} : (tensor<4xui8>) -> tensor<4xf32>
+  %1 = nn.cast %0 {to = f16} : (tensor<4xf32>) -> tensor<4xf16>
+  %2 = nn.cast %y {to = f32} : (tensor<4xf16>) -> tensor<4xf32>
+  %3 = nn.cast %2 {to = i32} : (tensor<4xf32>) -> tensor<4xi32>
+  return %1, %3 : tensor<4xf16>, tensor<4xi32>
+}

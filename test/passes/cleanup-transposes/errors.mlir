@@ -66,3 +66,20 @@ func.func @column(%x: tensor<6x4xf32>, %w: tensor<4x8xf32>, %c: tensor<2x3x1xf32
   %2 = nn.add %1, %c : (tensor<2x3x8xf32>, tensor<2x3x1xf32>) -> tensor<2x3x8xf32>
   return %2 : tensor<2x3x8xf32>
 }
+
+// -----
+
+// 300 as i8 is 44, as f32 and then i8 it is cut off; a variable operand is not in the other order.
+// CHECK-LABEL: func @wraps
+// CHECK: nn.cast
+// CHECK: nn.cast
+// CHECK: nn.transpose
+// CHECK: nn.transpose
+func.func @wraps(%x: tensor<4xi16>, %y: tensor<2x3xf32>, %z: tensor<3x2xf32>) -> (tensor<4xi8>, tensor<2x3xf32>) {
+  %0 = nn.cast %x {to = f32} : (tensor<4xi16>) -> tensor<4xf32>
+  %1 = nn.cast %0 {to = i8} : (tensor<4xf32>) -> tensor<4xi8>
+  %2 = nn.transpose %y {perm = array<i64: 1, 0>} : (tensor<2x3xf32>) -> tensor<3x2xf32>
+  %3 = nn.add %2, %z : (tensor<3x2xf32>, tensor<3x2xf32>) -> tensor<3x2xf32>
+  %4 = nn.transpose %3 {perm = array<i64: 1, 0>} : (tensor<3x2xf32>) -> tensor<2x3xf32>
+  return %1, %4 : tensor<4xi8>, tensor<2x3xf32>
+}

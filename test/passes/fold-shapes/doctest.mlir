@@ -89,3 +89,17 @@ func.func @expand(%x: tensor<?x4xf32> {nn.dims = ["n", 4]}, %v: tensor<1x4xf32>)
   %y = nn.add %x, %wide : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
   return %y : tensor<?x4xf32>
 }
+
+// -----
+
+// So do matrix products, in their batch dimensions.
+// CHECK-LABEL: func @expand_matmul
+func.func @expand_matmul(%x: tensor<?x4x5xf32> {nn.dims = ["n", 4, 5]}, %v: tensor<1x5x6xf32>) -> tensor<?x4x6xf32> {
+  // CHECK-NEXT: nn.matmul %arg0, %arg1
+  %size = nn.shape %x {start = 0 : i64, end = 1 : i64} : (tensor<?x4x5xf32>) -> tensor<1xi64>
+  %rest = nn.constant dense<[5, 6]> : tensor<2xi64>
+  %shape = nn.concat %size, %rest {axis = 0 : i64} : (tensor<1xi64>, tensor<2xi64>) -> tensor<3xi64>
+  %wide = nn.expand %v, %shape : (tensor<1x5x6xf32>, tensor<3xi64>) -> tensor<?x5x6xf32>
+  %y = nn.matmul %x, %wide : (tensor<?x4x5xf32>, tensor<?x5x6xf32>) -> tensor<?x4x6xf32>
+  return %y : tensor<?x4x6xf32>
+}
