@@ -19,6 +19,9 @@ public:
   struct Weight {
     std::string name;
     nn::ConstantData data;
+    std::vector<char> packed; ///< of elements narrower than a byte, as files have them
+
+    llvm::ArrayRef<char> bytes() const { return packed.empty() ? data.bytes() : llvm::ArrayRef<char>(packed); }
   };
   /// Everything of the file but the weights: ModelProto without its graph, and the GraphProto.
   std::string model, graph;

@@ -146,7 +146,6 @@ static void setTensorHead(pb::TensorProto &tensor, StringRef name, const nn::Con
     tensor.add_dims(d);
 }
 
-/// Weights of the main graph are written from where they are; those of subgraphs are small.
 /// Whether a constant has a shape that only broadcasts: the rules of its users write it as a vector
 /// (ops/Quantization.cpp).
 static bool isBroadcastParameter(nn::ConstantOp op) {
@@ -155,6 +154,24 @@ static bool isBroadcastParameter(nn::ConstantOp op) {
          });
 }
 
+/// Elements narrower than a byte are one byte each here, and in files packed from the low bits on.
+static std::vector<char> packed(const nn::ConstantData &data) {
+  unsigned bits = data.type().getElementTypeBitWidth();
+  if (bits >= 8 || data.type().getElementType().isInteger(1))
+    return {};
+  unsigned perByte = 8 / bits;
+  std::vector<char> bytes(llvm::divideCeil(data.size(), perByte));
+  for (auto [i, byte] : llvm::enumerate(data.bytes()))
+    bytes[i / perByte] |= char((uint8_t(byte) & ((1u << bits) - 1)) << (i % perByte * bits));
+  return bytes;
+}
+
+static ExportedModel::Weight weightOf(std::string name, nn::ConstantData data) {
+  std::vector<char> narrow = packed(data);
+  return {std::move(name), std::move(data), std::move(narrow)};
+}
+
+/// Weights of the main graph are written from where they are; those of subgraphs are small.
 void Exporter::exportConstant(nn::ConstantOp op) {
   if (isBroadcastParameter(op))
     return;
@@ -162,12 +179,13 @@ void Exporter::exportConstant(nn::ConstantOp op) {
   if (!data)
     throw NoOnnxForm{"value", "its elements are not in this file (text elides large constants)"};
   if (!level->outer) {
-    result->weights.push_back({nameOf(op), std::move(*data)});
+    result->weights.push_back(weightOf(nameOf(op), std::move(*data)));
     return;
   }
   pb::TensorProto *tensor = level->proto.add_initializer();
   setTensorHead(*tensor, nameOf(op), *data);
-  tensor->set_raw_data(data->bytes().data(), data->bytes().size());
+  ExportedModel::Weight weight = weightOf(nameOf(op), std::move(*data));
+  tensor->set_raw_data(weight.bytes().data(), weight.bytes().size());
 }
 
 std::string Exporter::constant(ElementsAttr value) {
@@ -177,7 +195,7 @@ std::string Exporter::constant(ElementsAttr value) {
   auto [it, fresh] = constants.try_emplace(key);
   if (fresh) {
     it->second = newValueName("constant");
-    result->weights.push_back({it->second, std::move(data)});
+    result->weights.push_back(weightOf(it->second, std::move(data)));
   }
   return it->second;
 }

@@ -143,6 +143,7 @@ void addQuantization(ExportRegistry &r);
 void addRecurrent(ExportRegistry &r);
 void addResize(ExportRegistry &r);
 void addSampling(ExportRegistry &r);
+void addRandom(ExportRegistry &r);
 void addControlFlow(ExportRegistry &r);
 
 /// The scalar code of a region (map body, epilogue) as nodes on tensors: `args` are the values of

@@ -205,6 +205,7 @@ const ExportRegistry &ExportRegistry::get() {
     addRecurrent(r);
     addResize(r);
     addSampling(r);
+    addRandom(r);
     addControlFlow(r);
     return r;
   }();

@@ -29,7 +29,7 @@ std::string fieldHead(unsigned field, uint64_t length) {
 }
 
 bool isOutside(const ExportedModel::Weight &w, bool dataFile) {
-  return dataFile && int64_t(w.data.bytes().size()) >= smallestOutside;
+  return dataFile && int64_t(w.bytes().size()) >= smallestOutside;
 }
 
 uint64_t alignedTo(uint64_t offset) { return (offset + alignment - 1) / alignment * alignment; }
@@ -50,7 +50,7 @@ std::string tensorHead(const ExportedModel::Weight &w, StringRef dataFile, uint6
     };
     entry("location", dataFile.str());
     entry("offset", std::to_string(offset));
-    entry("length", std::to_string(w.data.bytes().size()));
+    entry("length", std::to_string(w.bytes().size()));
   }
   return tensor.SerializeAsString();
 }
@@ -60,7 +60,7 @@ std::string tensorHead(const ExportedModel::Weight &w, StringRef dataFile, uint6
 bool ExportedModel::needsDataFile() const {
   uint64_t total = model.size() + graph.size();
   for (const Weight &w : weights)
-    total += w.data.bytes().size() + w.name.size() + 64;
+    total += w.bytes().size() + w.name.size() + 64;
   return total >= (uint64_t(1) << 31) - (1 << 16);
 }
 
@@ -69,7 +69,7 @@ void ExportedModel::write(raw_ostream &os, StringRef dataFile) const {
   uint64_t graphSize = graph.size(), offset = 0;
   for (const Weight &w : weights) {
     std::string tensor = tensorHead(w, dataFile, offset);
-    uint64_t bytes = w.data.bytes().size(), size = tensor.size();
+    uint64_t bytes = w.bytes().size(), size = tensor.size();
     if (isOutside(w, !dataFile.empty())) {
       offset = alignedTo(offset + bytes);
     } else {
@@ -83,7 +83,7 @@ void ExportedModel::write(raw_ostream &os, StringRef dataFile) const {
   for (auto [w, head] : zip(weights, heads)) {
     os << head;
     if (!isOutside(w, !dataFile.empty()))
-      os.write(w.data.bytes().data(), w.data.bytes().size());
+      os.write(w.bytes().data(), w.bytes().size());
   }
 }
 
@@ -92,8 +92,8 @@ void ExportedModel::writeData(raw_ostream &os) const {
   for (const Weight &w : weights) {
     if (!isOutside(w, true))
       continue;
-    os.write(w.data.bytes().data(), w.data.bytes().size());
-    uint64_t end = offset + w.data.bytes().size();
+    os.write(w.bytes().data(), w.bytes().size());
+    uint64_t end = offset + w.bytes().size();
     offset = alignedTo(end);
     os.write_zeros(offset - end);
   }

@@ -1,7 +1,8 @@
 //===- Quantization.cpp - export rules of quantize and dequantize ---------===//
 //
-// Scales and zero points broadcast against x here; ONNX has one for the whole tensor or one for each position along
-// an axis. The operators have grown types from set to set.
+// Scales and zero points broadcast against x here; ONNX has one for the whole tensor, one for each position along
+// an axis, or one for each block along an axis: scale[..., i, ...] for positions [i * block_size, (i + 1) * block_size)
+// of it. With one block the axis is the one that they are broadcast along. The operators have grown types from set to set.
 //
 //===----------------------------------------------------------------------===//
 #include "lib/backend/onnx/Exporter.h"
@@ -37,12 +38,43 @@ std::optional<int64_t> axisOf(OpExport &e, Value x, Value parameter) {
   return axis;
 }
 
-/// x, scale and zero point, and the attribute `axis`.
+/// The dimension along which a parameter of x's rank has one block, and its size; nothing where it broadcasts
+/// along several, or sizes are not known. A parameter for each element has blocks of one.
+std::optional<std::pair<int64_t, int64_t>> blockOf(Value x, Value parameter) {
+  ArrayRef<int64_t> from = tensorType(x).getShape(), shape = tensorType(parameter).getShape();
+  if (from.size() != shape.size() || ShapedType::isDynamicShape(from) || from.empty())
+    return std::nullopt;
+  std::optional<int64_t> axis;
+  for (auto [i, size] : llvm::enumerate(shape)) {
+    if (size == from[i])
+      continue;
+    if (size != 1 || axis)
+      return std::nullopt;
+    axis = i;
+  }
+  return axis ? std::make_pair(*axis, from[*axis]) : std::make_pair(int64_t(from.size()) - 1, int64_t(1));
+}
+
+/// x, scale and zero point, and the attributes `axis` and `block_size`.
 template <typename OpTy> std::pair<Names, Attrs> operands(OpExport &e, OpTy op) {
   Value x = op.getX(), scale = op.getScale(), zero = op.getZeroPoint();
   std::optional<int64_t> axis = axisOf(e, x, scale);
-  if (!axis || (zero && axisOf(e, x, zero) != axis))
-    e.unsupported("scale", "ONNX has one for the whole tensor, or one for each position along an axis whose size is known");
+  if (!axis || (zero && axisOf(e, x, zero) != axis)) {
+    auto block = blockOf(x, scale);
+    if (!block || (zero && tensorType(zero).getShape() != tensorType(scale).getShape()))
+      e.unsupported("scale", "ONNX has one for the whole tensor, one for each position along an axis whose size is known, "
+                             "or one for each block along an axis");
+    e.need(21);
+    // Constants that only broadcast are written by these rules.
+    auto named = [&](Value v) {
+      auto constant = v.getDefiningOp<nn::ConstantOp>();
+      return constant ? e.constant(constant.getValue()) : e.name(v);
+    };
+    Names inputs = {e.name(x), named(scale)};
+    if (zero)
+      inputs.push_back(named(zero));
+    return {inputs, {intAttr("axis", block->first), intAttr("block_size", block->second)}};
+  }
   auto shaped = [&](Value v) {
     int64_t rank = *axis < 0 ? 0 : 1;
     if (rankOf(v) == rank)

@@ -39,6 +39,38 @@ void exportCol2Im(OpExport &e, nn::Col2ImOp op) {
            {intsAttr("strides", op.getStrides()), intsAttr("pads", op.getPads()), intsAttr("dilations", op.getDilations())});
 }
 
+/// The samples are what a deformable convolution multiplies with its weights: each of them by itself is one with a group for
+/// each channel, whose weights are 1 at one element of the kernel and 0 elsewhere.
+void exportDeformSample(OpExport &e, nn::DeformSampleOp op) {
+  e.need(19);
+  int64_t channels = tensorType(op.getX()).getDimSize(1), size = 1;
+  if (ShapedType::isDynamic(channels))
+    e.unsupported("shape", "the number of channels is not known");
+  SmallVector<int64_t> shape = {0, 1};
+  for (int64_t k : op.getKernel()) {
+    size *= k;
+    shape.push_back(k);
+  }
+  shape[0] = channels * size;
+  std::vector<float> weights(channels * size * size, 0);
+  for (int64_t c = 0; c < channels; ++c)
+    for (int64_t i = 0; i < size; ++i)
+      weights[(c * size + i) * size + i] = 1;
+  std::string w = e.constant(nn::makeFloats(op.getContext(), shape, weights, "samples"));
+  if (!elementTypeOf(op.getX()).isF32())
+    w = e.cast(w, elementTypeOf(op.getX()));
+  Names inputs = {e.name(op.getX()), w, e.name(op.getOffset()), ""};
+  if (op.getMask())
+    inputs.push_back(e.name(op.getMask()));
+  else
+    inputs.pop_back();
+  std::string y = e.step("DeformConv", inputs,
+                         {intsAttr("kernel_shape", op.getKernel()), intsAttr("strides", op.getStrides()),
+                          intsAttr("pads", op.getPads()), intsAttr("dilations", op.getDilations()), intAttr("group", channels),
+                          intAttr("offset_group", op.getOffsetGroup())});
+  e.finish("Reshape", {y, e.ints({0, channels * size, -1})});
+}
+
 /// `axis` is an attribute in opset 17 and an operand since 20.
 void exportDFT(OpExport &e, nn::DFTOp op) {
   std::optional<Ints> axis = e.content(op.getAxis());
@@ -59,6 +91,7 @@ void addSampling(ExportRegistry &r) {
   r.add<nn::RoiAlignOp>(exportRoiAlign);
   r.add<nn::MaxRoiPoolOp>(exportMaxRoiPool);
   r.add<nn::Col2ImOp>(exportCol2Im);
+  r.add<nn::DeformSampleOp>(exportDeformSample);
   r.add<nn::DFTOp>(exportDFT);
 }
 

@@ -109,6 +109,9 @@ struct Operands {
 
   void splitBlocks(Node &n, int64_t axis, int64_t block) {
     Dim size = n.dim(x, axis);
+    // One block broadcasts as it is, and so do blocks of one element.
+    if (size.isConst(block) || block == 1)
+      return;
     bool split = size.isConst() && size.value() && size.value() % block == 0;
     Ints before(axis, 0), after;
     for (Dim d : n.dims(x).drop_front(axis + 1)) {
