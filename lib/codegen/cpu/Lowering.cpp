@@ -306,11 +306,6 @@ void Lowering::finishBlock(uint32_t number) {
 // Lowering: operations
 //===----------------------------------------------------------------------===//
 
-/// Whether `op` produces its result without code, as another view of its first operand.
-static bool isView(Operation *op) {
-  return isa<nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp, nn::BitCastOp>(op);
-}
-
 /// A slice of step 1 that cuts only one dimension, with nothing but 1s before it: the byte offset
 /// of its start, else null.
 static nn::Dim contiguousSliceOffset(nn::SliceOp op, Lowering &l) {
@@ -505,91 +500,6 @@ void Lowering::markNeeded(func::FuncOp main) {
   }
 }
 
-/// Finds outputs that append to an input: concat(past, new) that only attention reads, which walks through memory with
-/// strides, so that past and present may have room behind them for what comes later.
-void Lowering::planStates(func::FuncOp main) {
-  Block &block = main.getBody().front();
-  if (options.optLevel == 0 || options.device)
-    return;
-  for (OpOperand &returned : block.getTerminator()->getOpOperands()) {
-    auto concat = returned.get().getDefiningOp<nn::ConcatOp>();
-    auto past = concat && concat->getNumOperands() == 2 ? dyn_cast<BlockArgument>(concat->getOperand(0)) : BlockArgument();
-    if (!past || past.getOwner() != &block || concat->getBlock() != &block)
-      continue;
-    Value present = concat.getResult();
-    int64_t axis = concat.getAxis();
-    auto appendable = [&](OpOperand &use) {
-      return &use == &returned || isa<nn::ShapeOp>(use.getOwner()) || (isa<nn::AttentionOp>(use.getOwner()) && use.getOwner()->getBlock() == &block &&
-                                   readView(*this, use).base == present && isTiledAttention(use.getOwner(), *this));
-    };
-    auto isAppended = [&](OpOperand &use) {
-      return &use == &concat->getOpOperand(0) || isa<nn::ShapeOp>(use.getOwner());
-    };
-    if (!llvm::all_of(past.getUses(), isAppended) || axis + 1 == int64_t(dims(past).size()) || dims(past)[axis].kind() != nn::Dim::Kind::Symbol ||
-        !llvm::all_of(present.getUses(), appendable))
-      continue;
-    uint32_t number = program.states.size();
-    program.states.push_back({past.getArgNumber(), returned.getOperandNumber(), uint32_t(axis)});
-    for (Value v : {Value(past), present}) {
-      nn::Dims memory = dims(v);
-      memory[axis] = program.stateDim(number, memory[axis], /*zero=*/false);
-      stateMemory[v] = memory;
-    }
-    appends[concat] = program.stateDim(number, c(1), /*zero=*/true);
-  }
-}
-
-/// Gives parts of outer-axis concats their place inside the result before they are computed.
-void Lowering::planConcatViews(func::FuncOp main) {
-  Block &block = main.getBody().front();
-  // Later concats first: a concat of concats nests.
-  for (Operation &op : llvm::reverse(block)) {
-    auto concat = dyn_cast<nn::ConcatOp>(op);
-    if (!concat || appends.count(concat) || !needed.count(concat) || !isOuterAxis(*this, concat.getResult(), concat.getAxis()))
-      continue;
-    // Offsets that depend on data may not be known yet when a part is written.
-    if (!isResolved(*this, concat, numElements(concat.getResult())))
-      continue;
-    uint32_t whole = bufferOf(concat.getResult());
-    placedConcats.insert(concat);
-    nn::Dim offset = c(0);
-    for (Value input : concat.getInputs()) {
-      nn::Dim bytes = numElements(input) * nn::elementBytes(shapes.info(input).elementType);
-      Operation *def = input.getDefiningOp();
-      bool movable = def && def->getBlock() == &block && !buffers.count(input) && !isView(def) &&
-                     !isa<nn::ConstantOp, nn::SliceOp, nn::SplitOp, nn::TransposeOp>(def) && def->getNumRegions() <= 1 &&
-                     !isa<nn::IfOp, nn::LoopOp>(def);
-      if (movable) {
-        ProgramBuffer view;
-        view.kind = NNOPT_B_VIEW;
-        view.index = whole;
-        view.size = offset;
-        buffers[input] = program.addBuffer(view);
-        placedInputs.insert({concat, input.getAsOpaquePointer()});
-      }
-      offset = offset + bytes;
-    }
-  }
-}
-
-LogicalResult Lowering::finishPlacedConcat(nn::ConcatOp concat) {
-  nn::Dim offset = c(0);
-  uint32_t whole = bufferOf(concat.getResult());
-  llvm::DenseSet<Value> done;
-  for (Value input : concat.getInputs()) {
-    const nn::ValueInfo &info = shapes.info(input);
-    if (!placedInputs.count({concat, input.getAsOpaquePointer()}) || !done.insert(input).second) {
-      ProgramBuffer view;
-      view.kind = NNOPT_B_VIEW;
-      view.index = whole;
-      view.size = offset;
-      emitCopy(program.addBuffer(view), bufferOf(input), {}, info);
-    }
-    offset = offset + numElements(input) * nn::elementBytes(info.elementType);
-  }
-  return success();
-}
-
 LogicalResult Lowering::run(func::FuncOp main) {
   Block &body = main.getBody().front();
   program.blocks.push_back({0, 0});
@@ -639,6 +549,7 @@ LogicalResult Lowering::run(func::FuncOp main) {
       buffers[source] = outputBuffers.back();
   }
   planConcatViews(main);
+  planConcatPrefixes(main);
 
   if (failed(lowerRange(body)))
     return failure();

@@ -106,6 +106,25 @@ public:
   void alias(mlir::Value result, mlir::Value source, nn::Dim byteOffset = {});
   /// Emits a contiguous copy of `source` into `result`.
   void copy(mlir::Value result, mlir::Value source);
+  /// The concatenation that begins with the operands of the one that computes `v`, and is where they are put; `v` itself
+  /// where there is none.
+  mlir::Value longerConcat(mlir::Value v) const { return longerConcats.lookup_or(v, v); }
+  /// How many operands of a concatenation are in place. Those of the ones it begins with need not be copied again.
+  unsigned &operandsInPlace(mlir::Value concat) { return inPlaceOperands[concat]; }
+  /// Where a contraction writes the rows of its result into a concatenation along the last dimension; null: it is contiguous.
+  struct RowPlace {
+    mlir::Value whole;
+    nn::Dim position;
+  };
+  const RowPlace *rowPlaceOf(mlir::Value v) const {
+    auto it = rowPlaces.find(v);
+    return it == rowPlaces.end() ? nullptr : &it->second;
+  }
+  /// Elements between the rows (the last dimension) of a result.
+  nn::Dim rowPitch(mlir::Value v) {
+    const RowPlace *place = rowPlaceOf(v);
+    return dims(place ? place->whole : v).back();
+  }
   /// Whether some emitter reads `v` itself, and not only what it is a view of.
   bool isRead(mlir::Value v) const { return readValues.contains(v); }
   /// `op` needs no code of its own: the emitter of its operand has written its result.
@@ -129,6 +148,8 @@ private:
   void markNeeded(mlir::func::FuncOp main);
   void planStates(mlir::func::FuncOp main);
   void planConcatViews(mlir::func::FuncOp main);
+  void planConcatPrefixes(mlir::func::FuncOp main);
+  void placeRows(nn::ConcatOp concat);
   mlir::LogicalResult finishPlacedConcat(nn::ConcatOp concat);
   mlir::LogicalResult materialize(mlir::Operation *op, llvm::ArrayRef<nn::Dim> content);
   void emitCopy(uint32_t to, uint32_t from, nn::Dim byteOffset, const nn::ValueInfo &info);
@@ -147,6 +168,9 @@ private:
   llvm::DenseMap<mlir::Value, nn::Dims> stateMemory;
   llvm::DenseMap<mlir::Operation *, nn::Dim> appends;
   llvm::DenseSet<mlir::Operation *> placedConcats;
+  llvm::DenseMap<mlir::Value, mlir::Value> longerConcats;
+  llvm::DenseMap<mlir::Value, unsigned> inPlaceOperands;
+  llvm::DenseMap<mlir::Value, RowPlace> rowPlaces;
   std::set<std::pair<mlir::Operation *, void *>> placedInputs;
 };
 

@@ -86,6 +86,12 @@ StridedView stridedView(Lowering &l, Value v) {
   Operation *op = v.getDefiningOp();
   if (!op)
     return whole;
+  // The beginning of a longer concatenation lies there.
+  if (Value longer = l.longerConcat(v); longer != v)
+    return {longer, l.c(0), rowMajor(l.dimContext(), l.dims(longer))};
+  // So do rows that a contraction has written into one.
+  if (const Lowering::RowPlace *place = l.rowPlaceOf(v))
+    return {place->whole, place->position, rowMajor(l.dimContext(), l.dims(place->whole))};
   if (auto transpose = dyn_cast<nn::TransposeOp>(op)) {
     if (auto attention = transpose.getX().getDefiningOp<nn::AttentionOp>())
       if (transposeWrittenBy(l, attention) == transpose)
@@ -147,6 +153,10 @@ StridedView stridedView(Lowering &l, Value v) {
 
 bool isOuterAxis(Lowering &l, Value whole, int64_t axis) {
   return llvm::all_of(ArrayRef<nn::Dim>(l.dims(whole)).take_front(axis), [](nn::Dim d) { return d.isConst(1); });
+}
+
+bool isView(Operation *op) {
+  return isa<nn::ReshapeOp, nn::FlattenOp, nn::SqueezeOp, nn::UnsqueezeOp, nn::BitCastOp>(op);
 }
 
 bool isViewTranspose(Operation *op, Lowering &l) {

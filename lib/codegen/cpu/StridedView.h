@@ -33,6 +33,8 @@ nn::TransposeOp transposeWrittenBy(Lowering &l, nn::AttentionOp op);
 
 /// Whether the parts of `whole` along `axis` are contiguous: all dimensions before it are 1.
 bool isOuterAxis(Lowering &l, mlir::Value whole, int64_t axis);
+/// Whether `op` produces its result without code, as another view of its first operand.
+bool isView(mlir::Operation *op);
 /// Whether `op` is a transpose that only moves dimensions of size 1: a view.
 bool isViewTranspose(mlir::Operation *op, Lowering &l);
 /// Whether the tiled kernel emits this attention (contraction/AttentionTiled.cpp).

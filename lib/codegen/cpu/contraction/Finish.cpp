@@ -83,6 +83,8 @@ Finish::Finish(Kernel &k, Value result, Type accType) : k(k), result(result), ac
 }
 
 void Finish::allowInPlace() {
+  if (k.lowering.rowPlaceOf(result))
+    return;
   auto bufferOf = [&](Value v) { return v.getDefiningOp<nn::ConstantOp>() ? NNOPT_NONE : k.lowering.bufferOf(v); };
   for (const Arg &arg : args) {
     if (arg.kind != Arg::Same || arg.buffer.storageType != out.storageType)
@@ -124,9 +126,12 @@ SmallVector<Value> Finish::start(int64_t mr, Ix column, int64_t nv, int64_t lane
   return tile;
 }
 
+Ix Finish::rowPitch() { return k.dim(k.lowering.rowPlaceOf(result) ? k.lowering.rowPitch(result) : dims.back()); }
+
 Finish::Row Finish::beginRow(Ix row) {
   Row r;
   r.offset = row * k.dim(dims.back());
+  r.inResult = row * rowPitch();
   for (const Arg &arg : args) {
     if (arg.kind == Arg::Same) {
       r.args.push_back(r.offset);
@@ -203,9 +208,9 @@ void Finish::finish(const Row &row, Ix column, int64_t lanes, Value mask, Value 
       operands.push_back(loadArg(arg, offset, column, lanes, mask));
     values = k.inlineScalarRegion(*epilogue, operands);
   }
-  Ix at = row.offset + column;
   for (auto [number, value] : llvm::enumerate(values)) {
     const Buffer &buffer = number ? *second : out;
+    Ix at = (number ? row.offset : row.inResult) + column;
     Value v = toResult(value, buffer, lanes);
     if (mask)
       k.storeMasked(buffer, at, v, mask);
@@ -222,7 +227,7 @@ SmallVector<Value> Finish::loadPartial(int64_t mr, function_ref<Ix(Ix)> rowOf, I
                                        ArrayRef<Value> masks) {
   SmallVector<Value> acc;
   for (int64_t i = 0; i < mr; ++i) {
-    Ix at = rowOf(k.c(i)) * k.dim(dims.back()) + column;
+    Ix at = rowOf(k.c(i)) * rowPitch() + column;
     for (int64_t j = 0; j < nv; ++j)
       acc.push_back(masks[j] ? k.loadMasked(out, at + j * lanes, lanes, masks[j]) : k.load(out, at + j * lanes, lanes));
   }
@@ -232,7 +237,7 @@ SmallVector<Value> Finish::loadPartial(int64_t mr, function_ref<Ix(Ix)> rowOf, I
 void Finish::storePartial(int64_t mr, function_ref<Ix(Ix)> rowOf, Ix column, int64_t nv, int64_t lanes,
                           ArrayRef<Value> masks, ValueRange acc) {
   for (int64_t i = 0; i < mr; ++i) {
-    Ix at = rowOf(k.c(i)) * k.dim(dims.back()) + column;
+    Ix at = rowOf(k.c(i)) * rowPitch() + column;
     for (int64_t j = 0; j < nv; ++j) {
       if (masks[j])
         k.storeMasked(out, at + j * lanes, acc[i * nv + j], masks[j]);

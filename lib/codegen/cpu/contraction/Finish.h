@@ -60,10 +60,12 @@ private:
     nn::Dims dims; // as many as the result has, columns included
   };
   struct Row {
-    Ix offset;
+    Ix offset, inResult;        // as the row of a contiguous tensor, and in the result
     llvm::SmallVector<Ix> args; // offset of each argument's row
   };
   bool hasEpilogue() const { return epilogue && !epilogue->empty(); }
+  /// Elements between rows of the result.
+  Ix rowPitch();
   Row beginRow(Ix row);
   void finish(const Row &row, Ix column, int64_t lanes, mlir::Value mask, mlir::Value acc);
   mlir::Value toResult(mlir::Value v, const Buffer &buffer, int64_t lanes);

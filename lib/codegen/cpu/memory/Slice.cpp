@@ -134,14 +134,14 @@ LogicalResult emitSplit(Operation *op, Lowering &l) {
 }
 
 /// Copies `part` to the range of the result that begins at `position`.
-void emitConcatPart(nn::ConcatOp op, Lowering &l, OpOperand &part, nn::Dim position) {
+void emitConcatPart(nn::ConcatOp op, Lowering &l, Value whole, OpOperand &part, nn::Dim position) {
   nn::DimContext &ctx = l.dimContext();
   Kernel k(l, op, "concat");
   StridedView view = readView(l, part);
   StridedCopy copy;
   copy.src = k.read(view.base);
-  copy.dst = k.write(op.getResult());
-  nn::Dims strides = rowMajor(ctx, l.memoryDims(op.getResult()));
+  copy.dst = k.write(whole);
+  nn::Dims strides = rowMajor(ctx, l.memoryDims(whole));
   copy.space.sizes = l.dims(part.get());
   copy.space.strides = {strides, view.strides};
   copy.from = k.dim(view.offset);
@@ -151,39 +151,69 @@ void emitConcatPart(nn::ConcatOp op, Lowering &l, OpOperand &part, nn::Dim posit
   launchStridedCopy(l, k, copy);
 }
 
-/// All parts in one launch of one task: for concats so small that launches would dominate.
-LogicalResult emitSmallConcat(nn::ConcatOp concat, Lowering &l) {
+/// Several parts in one launch, row by row of the result.
+void emitConcatRows(nn::ConcatOp concat, Lowering &l, Value whole, ArrayRef<std::pair<Value, nn::Dim>> parts) {
   int64_t axis = concat.getAxis();
   Kernel k(l, concat, "concat");
-  Buffer dst = asBits(k, k.write(concat.getResult()));
-  nn::Dim row = l.product(dst.dims, axis, dst.dims.size());
-  nn::Dim rows = l.product(dst.dims, 0, axis);
-  Ix position = k.c(0);
-  for (Value part : concat.getInputs()) {
-    Buffer src = asBits(k, k.read(part));
-    Ix n = k.dim(l.product(src.dims, axis, src.dims.size()));
-    k.loop(k.c(0), k.dim(rows), 1, [&](Ix r) { copyRow(k, dst, position + r * k.dim(row), src, r * n, n); });
-    position = position + n;
+  Buffer dst = asBits(k, k.write(whole));
+  int64_t bytes = storageBytes(dst), rowBytes = 0;
+  nn::Dim row = l.product(dst.dims, axis, dst.dims.size()), rows = l.product(dst.dims, 0, axis), moved = l.c(0);
+  SmallVector<Buffer> sources;
+  for (auto &[part, position] : parts) {
+    sources.push_back(asBits(k, k.read(part)));
+    nn::Dim n = l.product(sources.back().dims, axis, dst.dims.size());
+    moved = moved + n;
+    rowBytes += n.isConst() ? n.value() * bytes : 256;
   }
-  l.launch(k, l.c(1));
-  return success();
+  nn::Dim inner = l.product(dst.dims, axis + 1, dst.dims.size());
+  k.loop(k.begin, k.end, 1, [&](Ix r) {
+    for (auto [source, part] : llvm::zip(sources, parts)) {
+      Ix n = k.dim(l.product(source.dims, axis, dst.dims.size()));
+      copyRow(k, dst, r * k.dim(row) + k.dim(part.second * inner), source, r * n, n);
+    }
+  });
+  k.bytes = rows * moved * (2 * bytes);
+  k.grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, 2 * rowBytes));
+  l.launch(k, rows);
 }
 
-bool matchSmallConcat(nn::ConcatOp op, Lowering &l) {
-  nn::Dim n = l.numElements(op.getResult());
-  auto isWhole = [&](OpOperand &part) { return readView(l, part).base == part.get(); };
-  return n.isConst() && n.value() <= 4096 && op->getNumOperands() <= 16 && llvm::all_of(op->getOpOperands(), isWhole);
+/// Whether rows of a result are what to split the work by: many short ones, or little work in all.
+bool hasShortRows(nn::ConcatOp op, Lowering &l) {
+  const nn::Dims &dims = l.dims(op.getResult());
+  nn::Dim row = l.product(dims, op.getAxis(), dims.size()), rows = l.product(dims, 0, op.getAxis());
+  if (!row.isConst() || row.value() > 16384)
+    return false;
+  return !rows.isConst() || rows.value() >= 64 || rows.value() * row.value() <= 4096;
 }
 
 LogicalResult emitConcat(Operation *op, Lowering &l) {
   auto concat = cast<nn::ConcatOp>(op);
-  if (l.options.optLevel > 0 && matchSmallConcat(concat, l))
-    return emitSmallConcat(concat, l);
+  Value whole = l.longerConcat(concat.getResult());
+  unsigned &inPlace = l.operandsInPlace(whole);
+  // A state that grows in place has room behind its rows.
+  bool byRows = l.options.optLevel > 0 && !l.options.device && l.copiesPast(concat).isConst(1) && hasShortRows(concat, l);
+  SmallVector<std::pair<Value, nn::Dim>> parts;
+  auto flush = [&] {
+    if (!parts.empty())
+      emitConcatRows(concat, l, whole, parts);
+    parts.clear();
+  };
   nn::Dim position = l.c(0);
   for (OpOperand &part : op->getOpOperands()) {
-    emitConcatPart(concat, l, part, position);
+    bool isWhole = readView(l, part).base == part.get();
+    const Lowering::RowPlace *place = l.rowPlaceOf(part.get());
+    if (part.getOperandNumber() < inPlace || (place && place->whole == whole))
+      ; // It is there.
+    else if (byRows && isWhole)
+      parts.push_back({part.get(), position});
+    else
+      emitConcatPart(concat, l, whole, part, position);
+    if (parts.size() == 16)
+      flush();
     position = position + l.dims(part.get())[concat.getAxis()];
   }
+  flush();
+  inPlace = std::max<unsigned>(inPlace, op->getNumOperands());
   return success();
 }
 
