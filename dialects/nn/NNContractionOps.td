@@ -144,7 +144,8 @@ class NN_RecurrentOp<string mnemonic> : NN_Op<mnemonic, [AttrSizedOperandSegment
     x [sequence, batch, input], w [directions, gates * hidden, input], r [directions, gates *
     hidden, hidden], bias [directions, 2 * gates * hidden]; y [sequence, directions, batch, hidden],
     y_h (and y_c) [directions, batch, hidden]. Gate order as in ONNX (lstm: i o f c; gru: z r h).
-    `activations` has the lower-case ONNX names, for each direction (lstm f g h, gru f g, rnn f).
+    `activations` has the lower-case ONNX names, for each direction (lstm f g h, gru f g, rnn f), with parameters
+    behind those that have some: `leakyrelu:0.01`, `hardsigmoid:0.2:0.5`.
   }];
 }
 def NN_LSTMOp : NN_RecurrentOp<"lstm"> {

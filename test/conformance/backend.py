@@ -28,6 +28,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 import zlib
 
@@ -136,16 +137,17 @@ def feeds_of(test, inputs):
 
 
 def make_dynamic(test):
-    """A copy of the model with every dimension of the inputs symbolic. Sizes that are equal get the same name, so that
-    shapes which have to agree still do."""
+    """A copy of the model with every dimension of the inputs symbolic, and those of the outputs unknown. Sizes that are
+    equal get the same name, so that shapes which have to agree still do."""
     model = onnx.ModelProto.FromString(test.model.SerializeToString())
     initializers = {t.name for t in model.graph.initializer}
     for value in model.graph.input:
         for dim in value.type.tensor_type.shape.dim if value.name not in initializers else ():
             if dim.HasField("dim_value"):
                 dim.dim_param = f"n{dim.dim_value}"
-    for value in model.graph.output:
-        value.type.tensor_type.ClearField("shape")
+    for value in model.graph.output:  # the rank stays
+        for dim in value.type.tensor_type.shape.dim:
+            dim.Clear()
     return model
 
 
@@ -163,8 +165,6 @@ def make_constant(test, inputs):
         elif info.name not in {t.name for t in test.model.graph.initializer}:
             model.graph.input.add().CopyFrom(info)
     return model
-
-
 
 
 def check_values(test, got, want):
@@ -480,7 +480,7 @@ def main():
     os.makedirs(os.path.join(BUILD, "conformance"), exist_ok=True)
     isolated.load_compiler()
 
-    passed, failed, results = 0, 0, []
+    passed, failed, results, begin = 0, 0, [], time.perf_counter()
     with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
         for index, status, detail, units in pool.imap_unordered(run_job, range(len(jobs)), chunksize=4):
             results.append((index, status, detail, units))
@@ -507,7 +507,9 @@ def main():
     if options.record:
         write_measured(results)
     counts = collections.Counter(status for _, status, _, _ in results)
-    print(", ".join(f"{v} {k}" for k, v in sorted(counts.items())))
+    used = os.times()
+    print(", ".join(f"{v} {k}" for k, v in sorted(counts.items())), f"in {time.perf_counter() - begin:.0f} s,",
+          f"{used.children_user + used.children_system:.0f} s of CPU, {options.jobs} jobs")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

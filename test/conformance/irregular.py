@@ -114,6 +114,12 @@ def recurrent(op, rng, count):
             attributes["clip"] = 0.3
         if i % 7 == 5:
             attributes["activations"] = [str(rng.choice(["Sigmoid", "Tanh", "Relu"])) for _ in range(functions * d)]
+        if i % 7 in (1, 3):  # with parameters; the lists may be shorter than what takes them
+            chosen = [str(rng.choice(["Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid", "Elu", "Softsign",
+                                      "Softplus"])) for _ in range(functions * d)]
+            attributes["activations"] = chosen
+            attributes["activation_alpha"] = [0.25, 0.5, 0.75, 0.3, 0.9, 0.6][:len(chosen) - i % 2]
+            attributes["activation_beta"] = [0.3, 0.2][:i % 3]
         if i % 6 == 5 and "lens" not in values:
             variable = {"x", "h0", "c0", "w", "r"}  # weights that are not constant
         else:

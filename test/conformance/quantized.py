@@ -576,14 +576,15 @@ def others(rng, count):
     for i in range(count):
         size = 1 + i % 4
         values = {"ids": rng.integers(0, 5, (2, int(rng.integers(1, 12)))).astype(np.int64), "scores": normal(rng, 2, 5)}
-        yield Case(f"NGramRepeatBlock_{i}", contrib("NGramRepeatBlock", list(values), ["y"], ngram_size=size), values, ["y"],
-                   modes=((False, 2), (False, 0)))
+        yield case("NGramRepeatBlock", i, contrib("NGramRepeatBlock", list(values), ["y"], ngram_size=size), values)
         values = {"a": normal(rng, int(rng.integers(1, 6)), 4), "b": normal(rng, int(rng.integers(1, 6)), 4)}
         yield case("CDist", i, contrib("CDist", ["a", "b"], ["y"], metric=["sqeuclidean", "euclidean"][i % 2]), values, tolerance=2e-5)
         n = int(rng.integers(1, 7))
         kind = [F32, np.float64][i % 2]
         x = (rng.standard_normal((*[[], [2], [2, 3]][i % 3], n, n)) + 3 * np.eye(n)).astype(kind)
         yield case("Inverse", i, contrib("Inverse", ["x"], ["y"]), {"x": x}, tolerance=1e-4 if kind == F32 else 1e-12)
+        x = rng.integers(0, 4, int(rng.integers(1, 12))).astype(F32)
+        yield case("Unique", i, contrib("Unique", ["x"], ["y", "at", "count"]), {"x": x}, outputs=("y", "at", "count"))
         values = {"x": normal(rng, 4, 5), "p": np.array([1, 2, 0, 3], np.int64)}
         mode = ["constant", "reflect", "edge"][i % 3]
         if mode == "constant":

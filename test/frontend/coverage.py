@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Which operators of the standard domain have no import rule: walks all schemas of the onnx package, for every
-opset since 6 in which an operator changed. What is missing must be in MISSING with a reason, and what is there must
-not be.
+"""Which operators have no import rule: walks all schemas of the standard domain in the onnx package, for every opset
+since 6 in which an operator changed, and a list of com.microsoft's. What is missing must be in MISSING with a reason, and
+what is there must not be.
 
     coverage.py [--list]
 
@@ -28,6 +28,16 @@ REASONS = {}
 MISSING = {name: reason for reason, names in REASONS.items() for name in names.split()}
 
 
+# What exporters and onnxruntime's optimizer write into models; test/conformance/quantized.py compares what they compute.
+CONTRIB = "com.microsoft"
+CONTRIB_OPERATORS = """Attention BiasGelu BiasSplitGelu CDist DequantizeLinear DynamicQuantizeMatMul EmbedLayerNormalization
+FastGelu FusedConv FusedGemm FusedMatMul Gelu GroupNorm GroupQueryAttention Inverse LayerNormalization MatMulIntegerToFloat
+MatMulNBits MoE MultiHeadAttention NGramRepeatBlock NhwcMaxPool Pad QAttention QGemm QLinearAdd QLinearAveragePool QLinearConcat
+QLinearConv QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearSoftmax QLinearWhere QMoE QuantizeLinear
+QuickGelu RotaryEmbedding SimplifiedLayerNormalization SkipGroupNorm SkipLayerNormalization SkipSimplifiedLayerNormalization
+TransposeMatMul Unique""".split()
+
+
 def schemas():
     """(operator, opset) for each version that models of opset 6 and later can mean."""
     versions = {}
@@ -45,17 +55,19 @@ def schemas():
 
 def is_known(case):
     name, opset, schema = case
-    inputs = [f"x{i}" for i in range(max(1, schema.min_input))][:schema.max_input]
-    node = helper.make_node(name, inputs, ["y"], "n")
+    inputs = [f"x{i}" for i in range(max(1, schema.min_input))][:schema.max_input] if schema else ["x"]
+    node = helper.make_node(name, inputs, ["y"], "n", domain="" if schema else CONTRIB)
     infos = [helper.make_tensor_value_info(i, TensorProto.FLOAT, [1]) for i in inputs]
     graph = helper.make_graph([node], "g", infos, [helper.make_empty_tensor_value_info("y")])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    opsets = [helper.make_opsetid("", opset if schema else 17)] + ([] if schema else [helper.make_opsetid(CONTRIB, opset)])
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "m.onnx")
         onnx.save(model, path)
         run = subprocess.run([tool("nnopt-compile"), path, "--check"], capture_output=True, text=True)
     rows = [" ".join(line.split()) for line in (run.stdout + run.stderr).splitlines()]
-    unknown = any(r.startswith(f"{name} {opset} operator not supported") for r in rows)
+    full_name = name if schema else f"{CONTRIB}.{name}"
+    unknown = any(r.startswith(f"{full_name} {opset} operator not supported") for r in rows)
     if run.returncode < 0 or run.returncode == 1:
         return f"exit {run.returncode}: {run.stderr[:300]}"
     return not unknown
@@ -65,7 +77,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="print what is missing")
     options = parser.parse_args()
-    cases = list(schemas())
+    cases = list(schemas()) + [(name, 1, None) for name in CONTRIB_OPERATORS]
     passed = failed = 0
     listed = set()
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

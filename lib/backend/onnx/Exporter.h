@@ -32,6 +32,7 @@ pb::AttributeProto intAttr(llvm::StringRef name, int64_t value);
 pb::AttributeProto floatAttr(llvm::StringRef name, double value);
 pb::AttributeProto stringAttr(llvm::StringRef name, llvm::StringRef value);
 pb::AttributeProto intsAttr(llvm::StringRef name, llvm::ArrayRef<int64_t> values);
+pb::AttributeProto floatsAttr(llvm::StringRef name, llvm::ArrayRef<float> values);
 pb::AttributeProto stringsAttr(llvm::StringRef name, llvm::ArrayRef<std::string> values);
 
 /// The first name among the locations of an operation, its mnemonic where there is none: the name of

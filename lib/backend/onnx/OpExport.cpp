@@ -38,6 +38,12 @@ pb::AttributeProto intsAttr(StringRef name, ArrayRef<int64_t> values) {
     a.add_ints(v);
   return a;
 }
+pb::AttributeProto floatsAttr(StringRef name, ArrayRef<float> values) {
+  pb::AttributeProto a = makeAttr(name, pb::AttributeProto::FLOATS);
+  for (float v : values)
+    a.add_floats(v);
+  return a;
+}
 pb::AttributeProto stringsAttr(StringRef name, ArrayRef<std::string> values) {
   pb::AttributeProto a = makeAttr(name, pb::AttributeProto::STRINGS);
   for (const std::string &v : values)

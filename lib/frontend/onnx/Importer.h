@@ -164,8 +164,8 @@ public:
   /// content(), or Unsupported naming `what`.
   Ints needContent(Value v, llvm::StringRef what);
   int64_t needScalar(Value v, llvm::StringRef what);
-  /// Unsupported unless the number of elements of a vector is known: the rank of the result depends on it.
-  void needLength(Value v, llvm::StringRef what);
+  /// The rank that output i has in the file.
+  std::optional<int64_t> declaredRank(unsigned i);
   /// The elements of a constant of any numeric type as doubles; nothing when not constant.
   std::optional<llvm::SmallVector<double>> numbers(Value v);
 
@@ -234,6 +234,16 @@ public:
   Value slice(Value v, int64_t axis, int64_t start, int64_t end, int64_t step = 1);
   /// An operand of one element as a scalar.
   Value scalar(Value v);
+  /// A reshape to sizes that are known when the model runs, in pieces that are concatenated.
+  Value reshapeTo(Value v, mlir::ValueRange sizes) {
+    return make<nn::ReshapeOp>(v, make<nn::ConcatOp>(sizes, i64(0)), flag(true));
+  }
+  /// A vector that should have `length` elements: where its length is not known, cut, or filled with `fill` in front
+  /// or behind.
+  Value withLength(Value v, int64_t length, llvm::StringRef what, double fill = 0, bool inFront = false);
+  /// Entries for some axes as an i64 vector of one for each of `rank` dimensions: `otherwise` where there is none.
+  /// Without `axes` they are for the first dimensions.
+  Value byAxis(Value entries, Value axes, int64_t rank, int64_t otherwise);
   Value reduce(Value v, nn::ReduceKind kind, llvm::ArrayRef<int64_t> axes, bool keepDims);
   Value matmul(Value a, Value b, Value bias = {}, bool transposeA = false, bool transposeB = false) {
     return make<nn::MatMulOp>(a, b, bias, Value(), Value(), mlir::ValueRange(), flag(transposeA),
@@ -358,6 +368,12 @@ void registerEncoders(Registry &r);
 void registerTrees(Registry &r);
 void registerLinearModels(Registry &r);
 void registerFeatures(Registry &r);
+
+// DataMovement.cpp
+/// A vector whose length is the rank of the result: where it is not known, as long as the result's declared shape.
+Value shapeOperand(Node &n, Value shape, llvm::StringRef what);
+/// x without axes that are data: an integer vector, after which `left` dimensions stay.
+Value squeezeUnknown(Node &n, Value x, Value axes, int64_t left);
 
 // Strings.cpp
 /// Runs a rule that only moves elements on the indices of strings, and takes the strings at the end.

@@ -156,11 +156,9 @@ int64_t Node::needScalar(Value v, StringRef what) {
   return known[0];
 }
 
-void Node::needLength(Value v, StringRef what) {
-  needInt(v);
-  needRank(v, 1, 1);
-  if (!dim(v, 0).isConst())
-    unsupported(what, "its length must be known when compiling");
+std::optional<int64_t> Node::declaredRank(unsigned i) {
+  auto type = dyn_cast_or_null<RankedTensorType>(declaredType(i));
+  return type ? std::optional(type.getRank()) : std::nullopt;
 }
 
 std::optional<SmallVector<double>> Node::numbers(Value v) {
@@ -312,6 +310,25 @@ Value Node::scalar(Value v) {
     all.push_back(a);
   }
   return squeeze(v, all);
+}
+
+Value Node::withLength(Value v, int64_t length, StringRef what, double fill, bool inFront) {
+  needRank(v, 1, 1);
+  if (dim(v, 0).isConst(length))
+    return v;
+  if (dim(v, 0).isConst())
+    invalid(what + " has " + Twine(dim(v, 0).value()) + " elements where " + Twine(length) + " are needed");
+  Value none = intsConstant({0}), missing = make<nn::SubOp>(intsConstant({length}), shapeOf(v));
+  Value pads = make<nn::ConcatOp>(ValueRange{inFront ? missing : none, inFront ? none : missing}, i64(0));
+  return make<nn::PadOp>(v, pads, number(fill, elt(v)), Value(), nn::PadModeAttr::get(ctx(), nn::PadMode::constant));
+}
+
+Value Node::byAxis(Value entries, Value axes, int64_t rank, int64_t otherwise) {
+  if (!axes)
+    axes = countTo(sizeOf(entries, 0));
+  return make<nn::ScatterElementsOp>(intsConstant(Ints(rank, otherwise)), convert(axes, b().getI64Type()),
+                                     convert(entries, b().getI64Type()), i64(0),
+                                     nn::ScatterReductionAttr::get(ctx(), nn::ScatterReduction::none));
 }
 
 Value Node::reduce(Value v, nn::ReduceKind kind, ArrayRef<int64_t> axes, bool keepDims) {

@@ -6,14 +6,34 @@ using namespace mlir;
 namespace nnopt::onnx {
 namespace {
 
+/// As ONNX writes it: readers compare without regard to case, but not all.
+std::string activationName(StringRef lower) {
+  for (StringRef name : {"LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid"})
+    if (name.equals_insensitive(lower))
+      return name.str();
+  return (Twine(llvm::toUpper(lower[0])) + lower.drop_front()).str();
+}
+
 template <typename OpTy> Attrs cellAttrs(OpTy op) {
+  // `leakyrelu:0.01`: a name, alpha, beta.
   std::vector<std::string> names;
-  for (auto name : op.getActivations().template getAsValueRange<StringAttr>()) {
-    names.push_back(name.str());
-    names.back()[0] = llvm::toUpper(names.back()[0]);
+  std::vector<float> alphas, betas;
+  for (StringRef activation : op.getActivations().template getAsValueRange<StringAttr>()) {
+    SmallVector<StringRef> parts;
+    activation.split(parts, ':');
+    names.push_back(activationName(parts[0]));
+    double value;
+    if (parts.size() > 1 && !parts[1].getAsDouble(value))
+      alphas.push_back(value);
+    if (parts.size() > 2 && !parts[2].getAsDouble(value))
+      betas.push_back(value);
   }
   Attrs attrs = {intAttr("hidden_size", tensorType(op.getR()).getDimSize(2)),
                  stringAttr("direction", nn::stringifyDirection(op.getDirection())), stringsAttr("activations", names)};
+  if (!alphas.empty())
+    attrs.push_back(floatsAttr("activation_alpha", alphas));
+  if (!betas.empty())
+    attrs.push_back(floatsAttr("activation_beta", betas));
   if (op.getClip())
     attrs.push_back(floatAttr("clip", op.getClip()->convertToDouble()));
   if (ShapedType::isDynamic(tensorType(op.getR()).getDimSize(2)))

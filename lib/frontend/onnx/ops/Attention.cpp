@@ -30,12 +30,9 @@ struct Scores {
   Value product(Value a, Value b, bool transposed) {
     if (n.dim(a, 1) == n.dim(b, 1))
       return n.matmul(a, b, {}, false, transposed);
-    auto reshaped = [&](Value x, ValueRange shape) {
-      return n.make<nn::ReshapeOp>(x, n.make<nn::ConcatOp>(shape, n.i64(0)), n.flag(false));
-    };
-    Value rows = reshaped(a, {n.shapeOf(b, 0, 2), n.intsConstant({-1}), n.shapeOf(a, 3)});
+    Value rows = n.reshapeTo(a, {n.shapeOf(b, 0, 2), n.intsConstant({-1}), n.shapeOf(a, 3)});
     Value y = n.matmul(rows, b, {}, false, transposed);
-    return reshaped(y, {n.shapeOf(a, 0, 3), n.shapeOf(y, 3)});
+    return n.reshapeTo(y, {n.shapeOf(a, 0, 3), n.shapeOf(y, 3)});
   }
   /// q k^T. Both operands are scaled by the root, which keeps narrow types from overflowing.
   Value scores(double scale) {

@@ -295,7 +295,7 @@ struct GroupQuery {
     Value cos = n.in(7), sin = n.in(8);
     n.needRank(cos, 2, 2);
     n.needRank(sin, 2, 2);
-    if (!n.dim(cos, 1).isConst() || !n.dim(a.q, 3).isConst())
+    if (!n.dim(cos, 1).isConst())
       n.unsupported("shape", "the rotary dimension must be static");
     Value at = n.hasIn(9) ? n.in(9) : positions();
     int64_t part = 2 * n.dim(cos, 1).value();
@@ -430,8 +430,6 @@ void importRotaryEmbedding(Node &n) {
       n.invalid("rotary_embedding_dim needs num_heads");
     x = splitHeads(n, x, heads);
   }
-  if (!n.dim(x, 3).isConst())
-    n.unsupported("shape", "the head size must be static");
   if (n.rank(positions) == 1)
     positions = n.unsqueeze(
         n.make<nn::AddOp>(n.convert(positions, n.b().getI64Type()), n.countTo(n.sizeOf(x, 2))), {0});

@@ -22,19 +22,17 @@ void importNGramRepeatBlock(Node &n) {
     n.out(0, scores);
     return;
   }
-  if (!length.isConst())
-    n.unsupported("shape", "the sequence length must be static (pin it with --dim)");
-  int64_t last = length.value();
   // Position p begins an n-gram of which the first size - 1 tokens are those at the end.
-  int64_t starts = last - size + 1;
+  constexpr int64_t all = std::numeric_limits<int64_t>::max();
   Value repeats;
   for (int64_t i = 0; i < size - 1; ++i) {
-    Value here = n.slice(ids, 1, i, i + starts), end = n.slice(ids, 1, last - size + 1 + i, last - size + 2 + i);
+    int64_t behind = size - 1 - i; // positions at the end that are no place i of an n-gram, and where the end has it
+    Value here = n.slice(ids, 1, i, -behind), end = n.slice(ids, 1, -behind, behind == 1 ? all : 1 - behind);
     Value same = n.make<nn::EqualOp>(here, end);
     repeats = repeats ? n.make<nn::LogicalAndOp>(repeats, same) : same;
   }
   Type type = n.elt(scores);
-  Value next = n.slice(ids, 1, size - 1, last), low = n.number(-infinity, type);
+  Value next = n.slice(ids, 1, size - 1, all), low = n.number(-infinity, type);
   Value update = repeats ? n.make<nn::WhereOp>(repeats, low, n.number(infinity, type))
                          : n.make<nn::ExpandOp>(low, n.shapeOf(next));
   n.out(0, n.make<nn::ScatterElementsOp>(
@@ -77,13 +75,7 @@ void importNhwcMaxPool(Node &n) {
   toLast.push_back(1);
   // The window is read for the layout that the attributes describe.
   Value first = n.transpose(x, toFirst);
-  Window w = readWindow(n, first, {});
-  readPads(n, first, w);
-  auto pool = nn::MaxPoolOp::create(n.b(), n.location(), n.placeholder(), Type(), first, n.i64s(w.kernel),
-                                    n.i64s(w.strides), n.i64s(w.pads), n.i64s(w.dilations),
-                                    n.flag(n.i("ceil_mode", 0)));
-  n.infer(pool);
-  n.out(0, n.transpose(pool->getResult(0), toLast));
+  n.out(0, n.transpose(maxPool(n, first, false)[0], toLast));
 }
 
 } // namespace

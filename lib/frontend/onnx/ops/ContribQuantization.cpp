@@ -130,11 +130,7 @@ void importAveragePool(Node &n) {
     toLast.push_back(1);
     if (last)
       x = n.transpose(x, toFirst);
-    Window w = readWindow(n, x, {});
-    readPads(n, x, w);
-    Value y = n.make<nn::AvgPoolOp>(x, n.i64s(w.kernel), n.i64s(w.strides), n.i64s(w.pads),
-                                    n.i64s(w.dilations), n.flag(n.i("ceil_mode", 0)),
-                                    n.flag(n.i("count_include_pad", 0)));
+    Value y = averagePool(n, x);
     return last ? n.transpose(y, toLast) : y;
   });
 }

@@ -7,18 +7,17 @@ using namespace mlir;
 
 namespace nnopt::onnx {
 
-Ints kernelOf(Node &n, Value weight) {
+std::optional<Ints> kernelOf(Node &n, Value weight) {
   Ints kernel;
   for (Dim d : n.dims(weight).drop_front(2)) {
     if (!d.isConst())
-      n.unsupported("weights", "the kernel's shape must be static");
+      return std::nullopt;
     kernel.push_back(d.value());
   }
   return kernel;
 }
 
-/// An attribute with one positive entry for each spatial dimension.
-static Ints perDimension(Node &n, StringRef name, size_t spatial, int64_t otherwise) {
+Ints perDimension(Node &n, StringRef name, size_t spatial, int64_t otherwise) {
   Ints values = n.ints(name).value_or(Ints(spatial, otherwise));
   if (values.size() != spatial)
     n.invalid("attribute '" + name + "' has " + Twine(values.size()) + " entries for " +
@@ -50,44 +49,86 @@ Window readWindow(Node &n, Value x, ArrayRef<int64_t> weightKernel) {
   return w;
 }
 
+AutoPad autoPadOf(Node &n) {
+  std::string mode = n.s("auto_pad", "NOTSET");
+  n.ignore({"pads"}); // which some exporters write beside auto_pad
+  if (mode == "NOTSET")
+    return AutoPad::Given;
+  if (mode == "VALID")
+    return AutoPad::Valid;
+  if (mode == "SAME_UPPER")
+    return AutoPad::SameUpper;
+  if (mode == "SAME_LOWER")
+    return AutoPad::SameLower;
+  n.invalid("unknown auto_pad '" + mode + "'");
+}
+
+Ints givenPads(Node &n, size_t spatial) {
+  Ints pads = n.ints("pads").value_or(Ints(2 * spatial, 0));
+  if (pads.size() != 2 * spatial)
+    n.invalid("attribute 'pads' has " + Twine(pads.size()) + " entries for " + Twine(spatial) + " spatial dimensions");
+  for (int64_t p : pads) {
+    if (p < 0)
+      n.unsupported("attribute 'pads'", "negative padding is not supported");
+    if (p > (int64_t(1) << 31))
+      n.invalid("attribute 'pads' has the impossible entry " + Twine(p));
+  }
+  return pads;
+}
+
+Value samePadding(Node &n, Value x, ArrayRef<Value> extents, ArrayRef<int64_t> strides, bool upper) {
+  // count = ceil(in / stride) windows need (count - 1) * stride + extent - in elements.
+  Value one = n.intsConstant({1}), two = n.intsConstant({2}), none = n.intsConstant({0, 0});
+  Values before = {none}, after = {none};
+  for (size_t i = 0; i < extents.size(); ++i) {
+    Value in = n.shapeOf(x, i + 2, i + 3), stride = n.intsConstant({strides[i]});
+    Value count = n.make<nn::DivOp>(n.make<nn::AddOp>(in, n.intsConstant({strides[i] - 1})), stride);
+    Value reach = n.make<nn::AddOp>(n.make<nn::MulOp>(n.make<nn::SubOp>(count, one), stride), extents[i]);
+    Value total = n.make<nn::MaxOp>(n.make<nn::SubOp>(reach, in), n.intsConstant({0}));
+    Value small = n.make<nn::DivOp>(total, two), large = n.make<nn::SubOp>(total, small);
+    before.push_back(upper ? small : large);
+    after.push_back(upper ? large : small);
+  }
+  before.append(after);
+  return n.make<nn::ConcatOp>(before, n.i64(0));
+}
+
 void readPads(Node &n, Value x, Window &w) {
   size_t spatial = w.kernel.size();
-  std::string mode = n.s("auto_pad", "NOTSET");
-  std::optional<Ints> given = n.ints("pads");
-  w.pads.assign(2 * spatial, 0);
-  if (mode == "NOTSET") {
-    if (!given)
-      return;
-    if (given->size() != 2 * spatial)
-      n.invalid("attribute 'pads' has " + Twine(given->size()) + " entries for " + Twine(spatial) +
-                " spatial dimensions");
-    for (int64_t p : *given) {
-      if (p < 0)
-        n.unsupported("attribute 'pads'", "negative padding is not supported");
-      if (p > (int64_t(1) << 31))
-        n.invalid("attribute 'pads' has the impossible entry " + Twine(p));
-    }
-    w.pads = *given;
+  AutoPad mode = autoPadOf(n);
+  if (mode == AutoPad::Given) {
+    w.pads = givenPads(n, spatial);
     return;
   }
-  if (mode == "VALID")
+  w.pads.assign(2 * spatial, 0);
+  if (mode == AutoPad::Valid)
     return;
-  if (mode != "SAME_UPPER" && mode != "SAME_LOWER")
-    n.invalid("unknown auto_pad '" + mode + "'");
-  // ceil(in / stride) outputs need (out - 1) * stride + extent - in elements of padding. For
-  // dynamic dimensions this may still be a constant (it is for stride 1).
+  // As samePadding. For dynamic dimensions this may still be a constant (it is for stride 1).
   Dim zero = n.shapes().constant(0);
+  Values extents;
+  bool isStatic = true;
   for (size_t i = 0; i < spatial; ++i) {
     Dim in = n.dim(x, i + 2);
     int64_t extent = (w.kernel[i] - 1) * w.dilations[i] + 1;
-    Dim total = (in.ceilDiv(w.strides[i]) - 1) * w.strides[i] + extent - in;
-    if (!total.isConst())
-      n.unsupported("attribute 'auto_pad'", mode + " with stride " + Twine(w.strides[i]) +
-                                                " needs a static spatial size (pin it with --dim)");
-    int64_t pad = total.max(zero).value(), small = pad / 2;
-    w.pads[i] = mode == "SAME_UPPER" ? small : pad - small;
+    extents.push_back(n.intsConstant({extent}));
+    Dim total = ((in.ceilDiv(w.strides[i]) - 1) * w.strides[i] + extent - in).max(zero);
+    isStatic &= total.isConst();
+    if (!isStatic)
+      continue;
+    int64_t pad = total.value(), small = pad / 2;
+    w.pads[i] = mode == AutoPad::SameUpper ? small : pad - small;
     w.pads[i + spatial] = pad - w.pads[i];
   }
+  if (isStatic)
+    return;
+  w.pads.assign(2 * spatial, 0);
+  w.padding = samePadding(n, x, extents, w.strides, mode == AutoPad::SameUpper);
+}
+
+Value padded(Node &n, Value x, const Window &w, Value fill) {
+  if (!w.padding)
+    return x;
+  return n.make<nn::PadOp>(x, w.padding, fill, Value(), nn::PadModeAttr::get(n.ctx(), nn::PadMode::constant));
 }
 
 static int64_t groupOf(Node &n) {
@@ -116,8 +157,12 @@ Value convolution(Node &n, Value x, Value weight, Value bias, Value xZero, Value
     n.invalid("the number of output channels is not a multiple of group");
   if (bias)
     needEqual(n, n.dim(bias, 0), 1, n.dim(weight, 0), "bias and output channels");
-  Window w = readWindow(n, x, kernelOf(n, weight));
+  std::optional<Ints> kernel = kernelOf(n, weight);
+  if (!kernel)
+    return generalConvolution(n, x, weight, bias, xZero, wZero, n.intsConstant({group}));
+  Window w = readWindow(n, x, *kernel);
   readPads(n, x, w);
+  x = padded(n, x, w, xZero ? xZero : n.number(0, n.elt(x)));
   return n.make<nn::ConvOp>(x, weight, bias, xZero, wZero, ValueRange(), n.i64s(w.strides),
                             n.i64s(w.pads), n.i64s(w.dilations), n.i64(group));
 }
@@ -141,24 +186,28 @@ void importConv(Node &n) {
   n.out(0, convolution(n, n.in(0), n.in(1), n.optIn(2)));
 }
 
-/// Padding of a transposed convolution that asks for an output shape. With
-/// total = stride * (in - 1) + output_padding + extent - out, SAME_UPPER puts the smaller half
-/// first, everything else the larger one; a negative total becomes output padding.
-void resolveTransposePads(Node &n, Value x, Window &w, Ints &outputPadding) {
-  size_t spatial = w.kernel.size();
-  std::string mode = n.s("auto_pad", "NOTSET");
+/// The attribute output_shape.
+std::optional<Ints> outputShape(Node &n, size_t spatial) {
   std::optional<Ints> shape = n.ints("output_shape");
   if (shape && shape->size() == spatial + 2)
     shape->erase(shape->begin(), shape->begin() + 2); // some exporters include batch and channels
   if (shape && shape->size() != spatial)
     n.invalid("attribute 'output_shape' has the wrong number of entries");
-  if (!shape && (mode == "NOTSET" || mode == "VALID")) {
+  return shape;
+}
+
+/// Padding of a transposed convolution that asks for an output shape. With
+/// total = stride * (in - 1) + output_padding + extent - out, SAME_UPPER puts the smaller half
+/// first, everything else the larger one; a negative total becomes output padding. False where it depends on sizes
+/// that are not known.
+bool resolveTransposePads(Node &n, Value x, Window &w, Ints &outputPadding) {
+  size_t spatial = w.kernel.size();
+  AutoPad mode = autoPadOf(n);
+  std::optional<Ints> shape = outputShape(n, spatial);
+  if (!shape && (mode == AutoPad::Given || mode == AutoPad::Valid)) {
     readPads(n, x, w);
-    return;
+    return true;
   }
-  n.ignore({"pads"});
-  if (mode != "NOTSET" && mode != "VALID" && mode != "SAME_UPPER" && mode != "SAME_LOWER")
-    n.invalid("unknown auto_pad '" + mode + "'");
   w.pads.assign(2 * spatial, 0);
   for (size_t i = 0; i < spatial; ++i) {
     Dim in = n.dim(x, i + 2);
@@ -166,15 +215,16 @@ void resolveTransposePads(Node &n, Value x, Window &w, Ints &outputPadding) {
     Dim out = shape ? n.shapes().constant((*shape)[i]) : in * w.strides[i];
     Dim total = (in - 1) * w.strides[i] + outputPadding[i] + extent - out;
     if (!total.isConst())
-      n.unsupported("attribute 'output_shape'", "needs a static spatial size (pin it with --dim)");
+      return false;
     int64_t pad = total.value();
     if (pad < 0) {
       outputPadding[i] -= pad;
       pad = 0;
     }
-    w.pads[i] = mode == "SAME_UPPER" ? pad / 2 : pad - pad / 2;
+    w.pads[i] = mode == AutoPad::SameUpper ? pad / 2 : pad - pad / 2;
     w.pads[i + spatial] = pad - w.pads[i];
   }
+  return true;
 }
 
 void importConvTranspose(Node &n) {
@@ -186,17 +236,34 @@ void importConvTranspose(Node &n) {
     n.invalid("the number of input channels is not a multiple of group");
   if (n.hasIn(2))
     needEqual(n, n.dim(weight, 1), group, n.dim(n.in(2), 0), "output channels and bias");
-  Window w = readWindow(n, x, kernelOf(n, weight));
-  Ints outputPadding = n.ints("output_padding").value_or(Ints(w.kernel.size(), 0));
-  if (outputPadding.size() != w.kernel.size())
+  size_t spatial = n.rank(x) - 2;
+  Ints outputPadding = n.ints("output_padding").value_or(Ints(spatial, 0));
+  if (outputPadding.size() != spatial)
     n.invalid("attribute 'output_padding' has the wrong number of entries");
   for (int64_t p : outputPadding)
     if (p < 0 || p > (int64_t(1) << 31))
       n.invalid("attribute 'output_padding' has the impossible entry " + Twine(p));
-  resolveTransposePads(n, x, w, outputPadding);
-  n.out(0, n.make<nn::ConvTransposeOp>(x, weight, n.optIn(2), ValueRange(), n.i64s(w.strides),
-                                       n.i64s(w.pads), n.i64s(w.dilations), n.i64s(outputPadding),
-                                       n.i64(group)));
+  Value bias = n.optIn(2);
+  auto transposed = [&](const Window &w, Value bias, const Ints &outputPadding) {
+    return n.make<nn::ConvTransposeOp>(x, weight, bias, ValueRange(), n.i64s(w.strides), n.i64s(w.pads),
+                                       n.i64s(w.dilations), n.i64s(outputPadding), n.i64(group));
+  };
+  std::optional<Ints> kernel = kernelOf(n, weight);
+  if (!kernel) {
+    n.out(0, generalConvTranspose(n, x, weight, bias, group));
+    return;
+  }
+  Window w = readWindow(n, x, *kernel);
+  Ints added = outputPadding;
+  if (resolveTransposePads(n, x, w, added)) {
+    n.out(0, transposed(w, bias, added));
+    return;
+  }
+  w.pads.assign(2 * spatial, 0);
+  Values shape;
+  for (int64_t size : *outputShape(n, spatial))
+    shape.push_back(n.intsConstant({size}));
+  n.out(0, addBias(n, fitTransposed(n, transposed(w, Value(), Ints(spatial, 0)), shape, outputPadding), bias));
 }
 
 } // namespace

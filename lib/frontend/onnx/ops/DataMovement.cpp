@@ -5,12 +5,22 @@ using namespace llvm;
 using namespace mlir;
 
 namespace nnopt::onnx {
+
+Value shapeOperand(Node &n, Value shape, StringRef what) {
+  n.needInt(shape);
+  n.needRank(shape, 1, 1);
+  if (n.dim(shape, 0).isConst())
+    return shape;
+  if (auto rank = n.declaredRank(0))
+    return n.withLength(shape, *rank, what);
+  n.unsupported(what, "its length must be known when compiling, or the rank of the result declared");
+}
+
 namespace {
 
 void importReshape(Node &n) {
-  n.needInt(n.in(1));
-  bool allowZero = n.i("allowzero", 0);
-  n.out(0, n.make<nn::ReshapeOp>(n.in(0), n.in(1), n.flag(allowZero)));
+  Value shape = shapeOperand(n, n.in(1), "shape");
+  n.out(0, n.make<nn::ReshapeOp>(n.in(0), shape, n.flag(n.i("allowzero", 0))));
 }
 
 void importFlatten(Node &n) {
@@ -42,25 +52,31 @@ struct Axes {
     if (!unknown)
       return;
     n.needRank(unknown, 0, 1);
-    if (n.rank(unknown) == 1 && !n.dim(unknown, 0).isConst())
-      n.unsupported("axes", "the rank of the result must be known when compiling, but the number of axes is not");
+    if (n.rank(unknown) == 1 && !n.dim(unknown, 0).isConst()) {
+      std::optional<int64_t> rank = n.declaredRank(0);
+      if (!rank)
+        n.unsupported("axes", "their number must be known when compiling, or the rank of the result declared");
+      count = std::abs(*rank - int64_t(n.rank(n.in(0))));
+      unknown = n.withLength(unknown, count, "axes");
+      return;
+    }
     count = n.rank(unknown) == 0 ? 1 : n.dim(unknown, 0).value();
   }
-
-  /// 0 and 1 for each of `rank` dimensions: whether it is not among the unknown axes.
-  Value kept(Node &n, int64_t rank) {
-    Type i64 = n.b().getI64Type();
-    Value axes = n.reshape(n.convert(unknown, i64), {1, -1}), zero = n.intConstant(0);
-    axes = n.make<nn::WhereOp>(n.make<nn::LessOp>(axes, zero),
-                               n.make<nn::AddOp>(axes, n.intConstant(rank)), axes);
-    Ints all;
-    for (int64_t d = 0; d < rank; ++d)
-      all.push_back(d);
-    Value hits = n.make<nn::EqualOp>(n.unsqueeze(n.intsConstant(all), {1}), axes);
-    Value count = n.reduce(n.convert(hits, i64), nn::ReduceKind::sum, {1}, false);
-    return n.convert(n.make<nn::EqualOp>(count, zero), i64);
-  }
 };
+
+/// 0 and 1 for each of `rank` dimensions: whether it is not among `axes`, which are data.
+Value keptDims(Node &n, Value axes, int64_t rank) {
+  Type i64 = n.b().getI64Type();
+  Value zero = n.intConstant(0);
+  axes = n.reshape(n.convert(axes, i64), {1, -1});
+  axes = n.make<nn::WhereOp>(n.make<nn::LessOp>(axes, zero), n.make<nn::AddOp>(axes, n.intConstant(rank)), axes);
+  Ints all;
+  for (int64_t d = 0; d < rank; ++d)
+    all.push_back(d);
+  Value hits = n.make<nn::EqualOp>(n.unsqueeze(n.intsConstant(all), {1}), axes);
+  Value count = n.reduce(n.convert(hits, i64), nn::ReduceKind::sum, {1}, false);
+  return n.convert(n.make<nn::EqualOp>(count, zero), i64);
+}
 
 /// x under a shape that was computed from axes. Wrong axes would make another number of elements: then the
 /// result is empty.
@@ -77,27 +93,12 @@ Value dimsAt(Node &n, Value x, Value positions) {
   return n.make<nn::GatherOp>(n.shapeOf(x), clamped, n.i64(0));
 }
 
-/// Dimension j of the result is the j-th dimension of x that stays: before it are those of which at most j
-/// stay up to them.
-Value squeezeUnknown(Node &n, Value x, Axes &axes) {
-  int64_t rank = n.rank(x), left = rank - axes.count;
-  if (left < 0)
-    n.invalid("there are more axes than dimensions");
-  if (left == 0)
-    return n.reshape(x, {});
-  Value stays = n.make<nn::CumSumOp>(axes.kept(n, rank), n.intConstant(0), n.flag(false), n.flag(false));
-  Value before = n.make<nn::LessOrEqualOp>(n.unsqueeze(stays, {0}),
-                                           n.unsqueeze(n.countTo(n.intConstant(left)), {1}));
-  Value position = n.reduce(n.convert(before, n.b().getI64Type()), nn::ReduceKind::sum, {1}, false);
-  return reshapeByAxes(n, x, dimsAt(n, x, position));
-}
-
 /// A dimension of the result is 1 at an axis, and else the dimension of x as many as there are between.
 Value unsqueezeUnknown(Node &n, Value x, Axes &axes) {
   int64_t rank = n.rank(x) + axes.count;
   if (n.rank(x) == 0)
     return n.reshape(x, Ints(rank, 1));
-  Value kept = axes.kept(n, rank);
+  Value kept = keptDims(n, axes.unknown, rank);
   Value count = n.make<nn::CumSumOp>(kept, n.intConstant(0), n.flag(true), n.flag(false));
   Value isKept = n.make<nn::EqualOp>(kept, n.intConstant(1));
   return reshapeByAxes(n, x, n.make<nn::WhereOp>(isKept, dimsAt(n, x, count), n.intConstant(1)));
@@ -107,7 +108,9 @@ void importSqueeze(Node &n) {
   Value x = n.in(0);
   Axes given(n);
   if (given.unknown) {
-    n.out(0, squeezeUnknown(n, x, given));
+    if (given.count > n.rank(x))
+      n.invalid("there are more axes than dimensions");
+    n.out(0, squeezeUnknown(n, x, given.unknown, n.rank(x) - given.count));
     return;
   }
   Ints axes;
@@ -157,9 +160,18 @@ void importTranspose(Node &n) {
   n.out(0, n.transpose(x, perm));
 }
 
+/// Ones in front of a shape of unknown length change nothing.
 void importExpand(Node &n) {
-  n.needLength(n.in(1), "shape");
-  n.out(0, n.make<nn::ExpandOp>(n.in(0), n.in(1)));
+  Value shape = n.in(1);
+  n.needInt(shape);
+  n.needRank(shape, 1, 1);
+  if (!n.dim(shape, 0).isConst()) {
+    std::optional<int64_t> rank = n.declaredRank(0);
+    if (!rank)
+      n.unsupported("shape", "its length must be known when compiling, or the rank of the result declared");
+    shape = n.withLength(shape, *rank, "shape", 1, /*inFront=*/true);
+  }
+  n.out(0, n.make<nn::ExpandOp>(n.in(0), shape));
 }
 
 void importConcat(Node &n) {
@@ -195,8 +207,7 @@ void importSplit(Node &n) {
   n.outs(n.makeN<nn::SplitOp>(parts, x, sizes, n.i64(axis)));
 }
 
-/// Axes without negative ones, where they are known. An operand of axes must have a known length: entry i is
-/// about the i-th of them.
+/// Axes without negative ones, where they are known.
 Value positiveAxes(Node &n, Value axes, int64_t rank) {
   if (!axes)
     return axes;
@@ -206,7 +217,6 @@ Value positiveAxes(Node &n, Value axes, int64_t rank) {
     Ints positive = n.axes(*given, rank);
     return positive == *given ? axes : n.intsConstant(positive);
   }
-  n.needLength(axes, "axes");
   return axes;
 }
 
@@ -226,10 +236,22 @@ void importSlice(Node &n) {
     axes = n.optIn(3);
     steps = n.optIn(4);
   }
+  int64_t rank = n.rank(x);
+  axes = positiveAxes(n, axes, rank);
+  bool isKnown = true;
   for (Value v : {starts, ends, axes, steps})
-    if (v)
-      n.needLength(v, "starts, ends, axes and steps");
-  axes = positiveAxes(n, axes, n.rank(x));
+    if (v) {
+      n.needInt(v);
+      n.needRank(v, 1, 1);
+      isKnown &= n.dim(v, 0).isConst();
+    }
+  if (!isKnown) {
+    starts = n.byAxis(starts, axes, rank, 0);
+    ends = n.byAxis(ends, axes, rank, std::numeric_limits<int64_t>::max());
+    if (steps)
+      steps = n.byAxis(steps, axes, rank, 1);
+    axes = Value();
+  }
   n.out(0, n.make<nn::SliceOp>(x, starts, ends, axes, steps));
 }
 
@@ -253,8 +275,17 @@ void pad(Node &n, bool isContrib) {
     if (isContrib && n.rank(pads) == 2)
       pads = n.reshape(pads, {-1});
   }
-  n.needLength(pads, "pads");
-  axes = positiveAxes(n, axes, n.rank(x));
+  n.needInt(pads);
+  n.needRank(pads, 1, 1);
+  int64_t rank = n.rank(x);
+  axes = positiveAxes(n, axes, rank);
+  if (axes && !(n.dim(pads, 0).isConst() && n.dim(axes, 0).isConst())) {
+    auto sides = n.makeN<nn::SplitOp>(2, pads, Value(), n.i64(0));
+    pads = n.make<nn::ConcatOp>(ValueRange{n.byAxis(sides[0], axes, rank, 0), n.byAxis(sides[1], axes, rank, 0)}, n.i64(0));
+    axes = Value();
+  } else if (!axes) {
+    pads = n.withLength(pads, 2 * rank, "pads");
+  }
   if (value) {
     n.needSameType({x, value});
     value = n.scalar(value);
@@ -266,9 +297,10 @@ void pad(Node &n, bool isContrib) {
 
 void importTile(Node &n) {
   n.needInt(n.in(1));
-  if (auto known = n.content(n.in(1)); known && any_of(*known, [](int64_t r) { return r < 0; }))
+  Value repeats = n.withLength(n.in(1), n.rank(n.in(0)), "repeats", 1);
+  if (auto known = n.content(repeats); known && any_of(*known, [](int64_t r) { return r < 0; }))
     n.invalid("repeats must not be negative");
-  n.out(0, n.make<nn::TileOp>(n.in(0), n.in(1)));
+  n.out(0, n.make<nn::TileOp>(n.in(0), repeats));
 }
 
 void importTrilu(Node &n) {
@@ -311,17 +343,15 @@ void importCenterCropPad(Node &n) {
     for (int64_t a = 0; a < int64_t(n.rank(x)); ++a)
       axes.push_back(a);
   }
-  if (Dim count = n.dim(shape, 0); count.isConst() && !count.isConst(axes.size()))
-    n.invalid("shape has " + Twine(count.value()) + " elements for " + Twine(axes.size()) + " axes");
+  shape = n.convert(n.withLength(shape, axes.size(), "shape"), n.b().getI64Type());
   if (axes.empty()) {
     n.out(0, x);
     return;
   }
-  Type i64 = n.b().getI64Type();
   Values sizes;
   for (int64_t a : axes)
     sizes.push_back(n.make<nn::ShapeOp>(x, n.i64(a), n.i64(a + 1)));
-  Value size = n.make<nn::ConcatOp>(sizes, n.i64(0)), missing = n.make<nn::SubOp>(n.convert(shape, i64), size);
+  Value size = n.make<nn::ConcatOp>(sizes, n.i64(0)), missing = n.make<nn::SubOp>(shape, size);
   // Half of it toward zero, as halves of numbers that are not negative.
   Value zero = n.intConstant(0), two = n.intConstant(2);
   Value added = n.make<nn::DivOp>(n.make<nn::MaxOp>(missing, zero), two);
@@ -345,6 +375,18 @@ void importReverseSequence(Node &n) {
 void importIdentity(Node &n) { n.out(0, n.in(0)); }
 
 } // namespace
+
+/// Dimension j of the result is the j-th dimension of x that stays: before it are those of which at most j
+/// stay up to them.
+Value squeezeUnknown(Node &n, Value x, Value axes, int64_t left) {
+  if (left == 0)
+    return n.reshape(x, {});
+  Value stays = n.make<nn::CumSumOp>(keptDims(n, axes, n.rank(x)), n.intConstant(0), n.flag(false), n.flag(false));
+  Value before = n.make<nn::LessOrEqualOp>(n.unsqueeze(stays, {0}),
+                                           n.unsqueeze(n.countTo(n.intConstant(left)), {1}));
+  Value position = n.reduce(n.convert(before, n.b().getI64Type()), nn::ReduceKind::sum, {1}, false);
+  return reshapeByAxes(n, x, dimsAt(n, x, position));
+}
 
 void registerDataMovement(Registry &r) {
   r.add("Reshape", 2, 2, importReshape);

@@ -22,9 +22,9 @@ inline Value mergeHeads(Node &n, Value v) {
   return n.reshape(n.transpose(v, {0, 2, 1, 3}), {0, 0, hidden});
 }
 
-/// Rotates pairs of the first `part` elements of each row of x, [batch, heads, sequence, size], by
-/// angles that depend on the position; cos and sin are [batch or 1, sequence, part / 2].
-Value rotate(Node &n, Value x, Value cos, Value sin, int64_t part, bool interleaved);
+/// Rotates pairs of the first `part` elements (all of them without it) of each row of x, [batch, heads, sequence,
+/// size], by angles that depend on the position; cos and sin are [batch or 1, sequence, part / 2].
+Value rotate(Node &n, Value x, Value cos, Value sin, std::optional<int64_t> part, bool interleaved);
 
 } // namespace nnopt::onnx
 

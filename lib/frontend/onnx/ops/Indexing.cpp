@@ -22,21 +22,35 @@ void importGatherElements(Node &n) {
   n.out(0, n.make<nn::GatherElementsOp>(n.in(0), n.in(1), n.i64(n.axis(n.i("axis", 0), rank))));
 }
 
-/// The operands of GatherND and ScatterND. The last dimension of the indices decides how many dimensions they index.
-void checkTuples(Node &n) {
-  n.needRank(n.in(0), 1);
-  n.needRank(n.in(1), 1);
-  n.needInt(n.in(1));
-  if (!n.dims(n.in(1)).back().isConst())
-    n.unsupported("indices", "their last dimension must be static");
+/// The indices of GatherND and ScatterND. Their last dimension decides how many dimensions they index; where it is
+/// not known, `indexed`.
+Value readTuples(Node &n, std::optional<int64_t> indexed) {
+  Value x = n.in(0), indices = n.in(1);
+  n.needRank(x, 1);
+  n.needRank(indices, 1);
+  n.needInt(indices);
+  int64_t last = n.rank(indices) - 1;
+  if (n.dim(indices, last).isConst())
+    return indices;
+  if (!indexed)
+    n.unsupported("indices", "their last dimension must be static, or the rank of the result declared");
+  if (*indexed < 1 || *indexed > n.rank(x))
+    n.invalid("the ranks of its operands and result do not fit");
+  Ints none(2 * last + 1, 0);
+  Value missing = n.make<nn::SubOp>(n.intsConstant({*indexed}), n.shapeOf(indices, last));
+  Value pads = n.make<nn::ConcatOp>(ValueRange{n.intsConstant(none), missing}, n.i64(0));
+  return n.make<nn::PadOp>(indices, pads, Value(), Value(), nn::PadModeAttr::get(n.ctx(), nn::PadMode::constant));
 }
 
+/// Ranks: that of the result is rank(indices) - 1 + rank(x) - batch_dims - the number of dimensions indexed.
 void importGatherND(Node &n) {
-  checkTuples(n);
-  int64_t batch = n.i("batch_dims", 0);
+  n.needRank(n.in(1), 1);
+  int64_t batch = n.i("batch_dims", 0), ranks = int64_t(n.rank(n.in(0))) + n.rank(n.in(1));
   if (batch < 0 || batch >= std::min(n.rank(n.in(0)), n.rank(n.in(1))))
     n.invalid("batch_dims is out of range");
-  n.out(0, n.make<nn::GatherNDOp>(n.in(0), n.in(1), n.i64(batch)));
+  std::optional<int64_t> declared = n.declaredRank(0);
+  Value indices = readTuples(n, declared ? std::optional(ranks - 1 - batch - *declared) : std::nullopt);
+  n.out(0, n.make<nn::GatherNDOp>(n.in(0), indices, n.i64(batch)));
 }
 
 nn::ScatterReductionAttr reductionOf(Node &n) {
@@ -60,9 +74,10 @@ void importScatterElements(Node &n) {
 }
 
 void importScatterND(Node &n) {
-  checkTuples(n);
-  n.needSameType({n.in(0), n.in(2)});
-  n.out(0, n.make<nn::ScatterNDOp>(n.in(0), n.in(1), n.in(2), reductionOf(n)));
+  Value x = n.in(0), updates = n.in(2);
+  n.needSameType({x, updates});
+  Value indices = readTuples(n, int64_t(n.rank(x)) + n.rank(n.in(1)) - 1 - n.rank(updates));
+  n.out(0, n.make<nn::ScatterNDOp>(x, indices, updates, reductionOf(n)));
 }
 
 void importTensorScatter(Node &n) {
@@ -113,6 +128,13 @@ void importUnique(Node &n) {
   if (n.hasAttr("axis"))
     axis = n.i64(n.axis(n.i("axis"), n.rank(n.in(0))));
   n.outs(n.makeN<nn::UniqueOp>(4, n.in(0), axis, n.flag(n.i("sorted", 1))));
+}
+
+/// That of com.microsoft: elements in the order in which they come first, where each element went, and counts.
+void importContribUnique(Node &n) {
+  n.needRank(n.in(0), 1, 1);
+  auto results = n.makeN<nn::UniqueOp>(4, n.in(0), IntegerAttr(), n.flag(false));
+  n.outs({results[0], results[2], results[3]});
 }
 
 void importNonMaxSuppression(Node &n) {
@@ -169,6 +191,7 @@ void registerIndexing(Registry &r) {
   r.add("Compress", 2, 2, importCompress, 1, 9);
   r.add("TopK", 1, 2, importTopK, 2);
   r.add("Unique", 1, 1, importUnique, 4, 11);
+  r.add("com.microsoft.Unique", 1, 1, importContribUnique, 3, 1);
   r.add("NonMaxSuppression", 2, 5, importNonMaxSuppression, 1, 10);
 }
 

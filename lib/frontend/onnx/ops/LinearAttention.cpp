@@ -1,5 +1,5 @@
 //===- LinearAttention.cpp - import rules of stateful sequence layers -----===//
-#include "lib/frontend/onnx/Importer.h"
+#include "lib/frontend/onnx/ops/Contraction.h"
 
 using namespace llvm;
 using namespace mlir;
@@ -27,14 +27,22 @@ void importLinearAttention(Node &n) {
   if (Dim width = n.dim(q, 2); scale == 0 && width.isConst()) {
     scale = 1 / std::sqrt(double(width.value() / heads));
   } else if (scale == 0) {
+    // The result is rounded once, as where the size is known: what is narrower than f32 is widened before.
     Type f32 = n.b().getF32Type();
     Value size = n.make<nn::DivOp>(n.convert(n.sizeOf(q, 2), f32), n.number(heads, f32));
     Value factor = n.make<nn::ReciprocalOp>(n.make<nn::SqrtOp>(size));
-    q = n.make<nn::MulOp>(q, n.convert(factor, n.elt(q)));
+    q = n.make<nn::MulOp>(n.convert(q, f32), factor);
+    k = n.convert(k, f32);
+    v = n.convert(v, f32);
+    for (Value *operand : {&past, &decay, &beta})
+      if (*operand)
+        *operand = n.convert(*operand, f32);
     scale = 1;
   }
-  n.outs(n.makeN<nn::LinearAttentionOp>(2, q, k, v, past, decay, beta, n.i64(heads), n.i64(keyHeads),
-                                        n.f64(scale)));
+  Type type = n.elt(n.in(0));
+  auto results = n.makeN<nn::LinearAttentionOp>(2, q, k, v, past, decay, beta, n.i64(heads), n.i64(keyHeads), n.f64(scale));
+  n.out(0, n.convert(results[0], type));
+  n.out(1, n.convert(results[1], n.hasIn(3) ? n.elt(n.in(3)) : type));
 }
 
 /// A depthwise convolution along a sequence that continues behind the last k - 1 elements of the one before.
@@ -48,27 +56,27 @@ void importCausalConv(Node &n) {
   if (activation != "none" && activation != "silu" && activation != "swish")
     n.invalid("unknown activation '" + activation + "'");
   Dim channels = n.dim(weight, 0), size = n.dim(weight, 2);
-  if (!channels.isConst() || !size.isConst())
-    n.unsupported("shape", "the dimensions of the weight must be static");
-  if (size.value() < 1)
+  if (size.isConst(0))
     n.invalid("the weight has no elements");
-  int64_t before = size.value() - 1;
+  Value before = n.make<nn::SubOp>(n.shapeOf(weight, 2), n.intsConstant({1}));
   Value sequence = x;
   if (past) {
     n.needRank(past, 3, 3);
     n.needSameType({x, past});
     sequence = n.make<nn::ConcatOp>(ValueRange{past, x}, n.i64(2));
-  } else if (before) {
-    Value zero = n.number(0, n.elt(x));
-    sequence = n.make<nn::PadOp>(x, n.intsConstant({0, 0, before, 0, 0, 0}), zero, Value(),
+  } else if (!size.isConst(1)) {
+    Value pads = n.make<nn::ConcatOp>(ValueRange{n.intsConstant({0, 0}), before, n.intsConstant({0, 0, 0})}, n.i64(0));
+    sequence = n.make<nn::PadOp>(x, pads, n.number(0, n.elt(x)), Value(),
                                  nn::PadModeAttr::get(n.ctx(), nn::PadMode::constant));
   }
-  Value y = n.make<nn::ConvOp>(sequence, weight, bias, Value(), Value(), ValueRange(), n.i64s({1}), n.i64s({0, 0}), n.i64s({1}),
-                               n.i64(channels.value()));
+  Value y = channels.isConst() && size.isConst()
+                ? n.make<nn::ConvOp>(sequence, weight, bias, Value(), Value(), ValueRange(), n.i64s({1}), n.i64s({0, 0}),
+                                     n.i64s({1}), n.i64(channels.value()))
+                : generalConvolution(n, sequence, weight, bias, Value(), Value(), n.shapeOf(weight, 0, 1));
   n.out(0, activation == "none" ? y : n.make<nn::SiluOp>(y, n.f64(1)));
   // With a kernel of 1 nothing is carried on.
-  n.out(1, before ? n.slice(sequence, 2, -before, std::numeric_limits<int64_t>::max())
-                  : n.slice(sequence, 2, 0, 0));
+  n.out(1, n.make<nn::SliceOp>(sequence, n.make<nn::SubOp>(n.shapeOf(sequence, 2), before),
+                               n.intsConstant({std::numeric_limits<int64_t>::max()}), n.intsConstant({2}), Value()));
 }
 
 } // namespace

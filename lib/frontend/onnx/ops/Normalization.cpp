@@ -71,6 +71,19 @@ void importBatchNorm(Node &n) {
   n.out(0, n.make<nn::BatchNormOp>(x, p[0], p[1], p[2], p[3], n.f64(epsilon)));
 }
 
+/// Normalization of `groups` (i64 [1]) groups of a number of channels that is not known: rows of a matrix.
+Value normalizeRows(Node &n, Value x, Value scale, Value bias, Value groups, double epsilon) {
+  Type type = n.elt(x), wide = type.isF64() ? type : n.b().getF32Type();
+  Value rows = n.reshapeTo(n.convert(x, wide), {n.shapeOf(x, 0, 1), groups, n.intsConstant({-1})});
+  Value y = n.make<nn::LayerNormOp>(rows, n.number(1, wide, {1}), Value(), n.i64(2), n.f64(epsilon));
+  y = n.reshapeTo(y, n.shapeOf(x));
+  Ints positions;
+  for (unsigned a = 2; a < n.rank(x); ++a)
+    positions.push_back(a - 1);
+  y = n.make<nn::MulOp>(y, n.unsqueeze(n.convert(scale, wide), positions));
+  return n.convert(n.make<nn::AddOp>(y, n.unsqueeze(n.convert(bias, wide), positions)), type);
+}
+
 void importInstanceNorm(Node &n) {
   Value x = n.in(0), scale = n.in(1), bias = n.in(2);
   n.needFloat(x);
@@ -80,10 +93,9 @@ void importInstanceNorm(Node &n) {
   Dim channels = n.dim(scale, 0);
   if (!channels.isConst())
     channels = n.dim(x, 1);
-  if (!channels.isConst())
-    n.unsupported("shape", "the number of channels must be static");
-  n.out(0, n.make<nn::GroupNormOp>(x, scale, bias, n.i64(channels.value()),
-                                   n.f64(n.f("epsilon", defaultEpsilon))));
+  double epsilon = n.f("epsilon", defaultEpsilon);
+  n.out(0, channels.isConst() ? n.make<nn::GroupNormOp>(x, scale, bias, n.i64(channels.value()), n.f64(epsilon))
+                              : normalizeRows(n, x, scale, bias, n.shapeOf(x, 1, 2), epsilon));
 }
 
 void importGroupNorm(Node &n) {
@@ -94,22 +106,22 @@ void importGroupNorm(Node &n) {
   n.needSameType({x, scale, bias});
   int64_t groups = n.i("num_groups");
   Dim channels = n.dim(x, 1);
-  if (!channels.isConst())
-    n.unsupported("shape", "the number of channels must be static");
-  if (groups < 1 || channels.value() % groups != 0)
+  if (groups < 1 || (channels.isConst() && channels.value() % groups != 0))
     n.invalid("num_groups does not divide the channels");
+  Value count = n.intsConstant({groups});
   if (n.version() < 21) {
     // One number for each group, repeated for its channels.
-    int64_t each = channels.value() / groups;
+    Value each = n.make<nn::DivOp>(n.shapeOf(x, 1, 2), count);
     for (Value *v : {&scale, &bias}) {
       n.needRank(*v, 1, 1);
-      Value wide = n.make<nn::ExpandOp>(n.unsqueeze(*v, {1}), n.intsConstant({groups, each}));
-      *v = n.reshape(wide, {-1});
+      Value repeated = n.make<nn::ExpandOp>(n.unsqueeze(*v, {1}), n.make<nn::ConcatOp>(ValueRange{count, each}, n.i64(0)));
+      *v = n.reshape(repeated, {-1});
     }
   }
   needChannels(n, x, {scale, bias});
-  n.out(0, n.make<nn::GroupNormOp>(x, scale, bias, n.i64(groups),
-                                   n.f64(n.f("epsilon", defaultEpsilon))));
+  double epsilon = n.f("epsilon", defaultEpsilon);
+  n.out(0, channels.isConst() ? n.make<nn::GroupNormOp>(x, scale, bias, n.i64(groups), n.f64(epsilon))
+                              : normalizeRows(n, x, scale, bias, count, epsilon));
 }
 
 Ints from(int64_t axis, int64_t rank) {

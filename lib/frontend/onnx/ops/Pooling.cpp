@@ -5,33 +5,79 @@ using namespace llvm;
 using namespace mlir;
 
 namespace nnopt::onnx {
-namespace {
 
-Window poolWindow(Node &n) {
-  Window w = readWindow(n, n.in(0), {});
-  readPads(n, n.in(0), w);
+Window poolWindow(Node &n, Value x) {
+  Window w = readWindow(n, x, {});
+  readPads(n, x, w);
   return w;
 }
 
-void importMaxPool(Node &n) {
-  Value x = n.in(0);
-  Window w = poolWindow(n);
-  bool ceil = n.i("ceil_mode", 0), columnMajor = n.i("storage_order", 0), indices = n.isUsed(1);
-  auto op = nn::MaxPoolOp::create(n.b(), n.location(), n.placeholder(), indices ? n.placeholder() : Type(), x,
+/// The smallest number of a type.
+static Value lowest(Node &n, Type type) {
+  auto integer = dyn_cast<IntegerType>(type);
+  if (!integer)
+    return n.number(-std::numeric_limits<double>::infinity(), type);
+  return n.number(integer.isUnsigned() ? 0 : -std::ldexp(1., integer.getWidth() - 1), type);
+}
+
+/// Positions in x, counted through all of it, for positions in `padded`, which is x with `padding`.
+/// `columnMajor`: the first spatial dimension is counted fastest.
+static Value withoutPadding(Node &n, Value positions, Value x, Value padded, Value padding, bool columnMajor) {
+  int64_t rank = n.rank(x);
+  Value rest = positions, result, stride;
+  for (int64_t i = 0; i < rank - 2; ++i) {
+    int64_t axis = columnMajor ? 2 + i : rank - 1 - i;
+    Value size = n.sizeOf(padded, axis), before = n.squeeze(n.slice(padding, 0, axis, axis + 1), {0});
+    Value at = n.make<nn::SubOp>(n.make<nn::ModOp>(rest, size, n.flag(false)), before);
+    rest = n.make<nn::DivOp>(rest, size);
+    result = result ? n.make<nn::AddOp>(result, n.make<nn::MulOp>(at, stride)) : at;
+    Value own = n.sizeOf(x, axis);
+    stride = stride ? n.make<nn::MulOp>(stride, own) : own;
+  }
+  return n.make<nn::AddOp>(result, n.make<nn::MulOp>(rest, stride));
+}
+
+/// The largest elements and, where `indices` is set, their positions.
+Values maxPool(Node &n, Value x, bool indices) {
+  Window w = poolWindow(n, x);
+  bool ceil = n.i("ceil_mode", 0), columnMajor = n.i("storage_order", 0);
+  Value image = padded(n, x, w, w.padding ? lowest(n, n.elt(x)) : Value());
+  auto op = nn::MaxPoolOp::create(n.b(), n.location(), n.placeholder(), indices ? n.placeholder() : Type(), image,
                                   n.i64s(w.kernel), n.i64s(w.strides), n.i64s(w.pads), n.i64s(w.dilations),
                                   n.flag(ceil), n.flag(columnMajor));
   n.infer(op);
-  n.outs(op->getResults());
+  Values results(op->getResults());
+  if (indices && w.padding)
+    results[1] = withoutPadding(n, results[1], x, image, w.padding, columnMajor);
+  return results;
 }
 
-void importAveragePool(Node &n) {
-  Value x = n.in(0);
+Value averagePool(Node &n, Value x) {
   n.needFloat(x);
-  Window w = poolWindow(n);
+  Window w = poolWindow(n, x);
   bool ceil = n.i("ceil_mode", 0), padding = n.i("count_include_pad", 0);
-  n.out(0, n.make<nn::AvgPoolOp>(x, n.i64s(w.kernel), n.i64s(w.strides), n.i64s(w.pads), n.i64s(w.dilations),
-                                 n.flag(ceil), n.flag(padding)));
+  auto average = [&](Value v) {
+    return n.make<nn::AvgPoolOp>(v, n.i64s(w.kernel), n.i64s(w.strides), n.i64s(w.pads), n.i64s(w.dilations),
+                                 n.flag(ceil), n.flag(padding || w.padding));
+  };
+  if (!w.padding)
+    return average(x);
+  // Zeros beside x count: divided by how much of each window is not padding.
+  Type type = n.elt(x), wide = type.isF64() ? type : n.b().getF32Type();
+  Value y = average(padded(n, n.convert(x, wide), w, n.number(0, wide)));
+  if (!padding) {
+    Value shape = n.make<nn::ConcatOp>(ValueRange{n.intsConstant({1, 1}), n.shapeOf(x, 2)}, n.i64(0));
+    Value ones = n.make<nn::ExpandOp>(n.number(1, wide), shape);
+    y = n.make<nn::DivOp>(y, average(padded(n, ones, w, n.number(0, wide))));
+  }
+  return n.convert(y, type);
 }
+
+namespace {
+
+void importMaxPool(Node &n) { n.outs(maxPool(n, n.in(0), n.isUsed(1))); }
+
+void importAveragePool(Node &n) { n.out(0, averagePool(n, n.in(0))); }
 
 int64_t exponentOf(Node &n) {
   int64_t p = n.i("p", 2);
@@ -43,8 +89,9 @@ int64_t exponentOf(Node &n) {
 void importLpPool(Node &n) {
   Value x = n.in(0);
   n.needFloat(x);
-  Window w = poolWindow(n);
+  Window w = poolWindow(n, x);
   bool ceil = n.i("ceil_mode", 0);
+  x = padded(n, x, w, n.number(0, n.elt(x)));
   n.out(0, n.make<nn::LpPoolOp>(x, n.i64s(w.kernel), n.i64s(w.strides), n.i64s(w.pads), n.i64s(w.dilations),
                                 n.i64(exponentOf(n)), n.flag(ceil)));
 }

@@ -92,9 +92,11 @@ struct Operands {
     n.needFloat(scale);
     if (block < 0)
       n.invalid("attribute 'block_size' must not be negative");
-    if (zero && n.rank(zero) != n.rank(scale) && !(isOneNumber(n, zero) && isOneNumber(n, scale)))
+    // A vector beside a scalar has one element too, known or not.
+    bool isOne = isOneNumber(n, scale) || (zero && n.rank(scale) == 1 && n.rank(zero) == 0);
+    if (zero && n.rank(zero) != n.rank(scale) && (!isOne || n.rank(zero) > 1))
       n.invalid("scale and zero point have different shapes");
-    if (isOneNumber(n, scale)) {
+    if (isOne) {
       scale = n.scalar(scale);
       zero = zero ? n.scalar(zero) : zero;
     } else if (!block) {

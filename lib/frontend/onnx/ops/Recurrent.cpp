@@ -1,5 +1,6 @@
 //===- Recurrent.cpp - import rules of LSTM, GRU, RNN ---------------------===//
 #include "lib/frontend/onnx/Importer.h"
+#include "llvm/Support/Format.h"
 
 using namespace llvm;
 using namespace mlir;
@@ -15,6 +16,47 @@ struct Cell {
   FloatAttr clip;
   bool batchFirst;
 };
+
+/// An activation of a cell, and its parameters where the node gives none.
+struct Activation {
+  StringRef name;
+  std::optional<double> alpha, beta;
+};
+
+/// Names in lower case with their parameters, `leakyrelu:0.01`. The lists activation_alpha and activation_beta have
+/// entries only for those activations that have such a parameter, in their order.
+ArrayAttr readActivations(Node &n, ArrayRef<std::string> names) {
+  static const Activation known[] = {{"sigmoid", {}, {}},
+                                     {"tanh", {}, {}},
+                                     {"relu", {}, {}},
+                                     {"softsign", {}, {}},
+                                     {"softplus", {}, {}},
+                                     {"affine", 1., 0.},
+                                     {"leakyrelu", 0.01f, {}},
+                                     {"thresholdedrelu", 1., {}},
+                                     {"scaledtanh", 1., 1.},
+                                     {"hardsigmoid", 0.2f, 0.5},
+                                     {"elu", 1., {}}};
+  std::vector<double> alphas = n.floats("activation_alpha").value_or(std::vector<double>());
+  std::vector<double> betas = n.floats("activation_beta").value_or(std::vector<double>());
+  size_t nextAlpha = 0, nextBeta = 0;
+  std::vector<std::string> texts;
+  for (StringRef name : names) {
+    auto it = find_if(known, [&](const Activation &a) { return name.equals_insensitive(a.name); });
+    if (it == std::end(known))
+      n.invalid("unknown activation '" + name + "'");
+    std::string text = it->name.str();
+    auto add = [&](std::optional<double> otherwise, const std::vector<double> &given, size_t &next) {
+      if (otherwise)
+        raw_string_ostream(text) << format(":%.9g", next < given.size() ? given[next++] : *otherwise);
+    };
+    add(it->alpha, alphas, nextAlpha);
+    add(it->beta, betas, nextBeta);
+    texts.push_back(text);
+  }
+  SmallVector<StringRef> refs(texts.begin(), texts.end());
+  return n.b().getStrArrayAttr(refs);
+}
 
 Cell readCell(Node &n, int64_t gates, ArrayRef<StringRef> defaults) {
   Cell c;
@@ -49,16 +91,8 @@ Cell readCell(Node &n, int64_t gates, ArrayRef<StringRef> defaults) {
   if (names.size() != wanted)
     n.invalid("attribute 'activations' has " + Twine(names.size()) + " entries, " + Twine(wanted) +
               " are needed");
-  SmallVector<StringRef> lower;
-  for (std::string &name : names) {
-    for (char &ch : name)
-      ch = toLower(ch);
-    if (!is_contained({"sigmoid", "tanh", "relu", "softsign", "softplus"}, name))
-      n.unsupported("attribute 'activations'", "'" + name + "' is not supported");
-    lower.push_back(name);
-  }
-  c.activations = n.b().getStrArrayAttr(lower);
-  n.ignore({"activation_alpha", "activation_beta", "output_sequence"}); // no supported activation has parameters
+  c.activations = readActivations(n, names);
+  n.ignore({"output_sequence"});
   if (auto clip = n.optF("clip"))
     c.clip = n.f64(*clip);
 

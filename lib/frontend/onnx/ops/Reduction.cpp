@@ -7,6 +7,36 @@ using namespace mlir;
 namespace nnopt::onnx {
 namespace {
 
+/// A reduction over axes that are not known when compiling, nor perhaps how many they are.
+Value reduceUnknown(Node &n, Value x, Value axes, nn::ReduceKind kind, bool keep, bool noop) {
+  n.needInt(axes);
+  n.needRank(axes, 1, 1);
+  auto reduced = [&](Value v, Value over, bool keepDims) {
+    return n.make<nn::ReduceOp>(v, over, nn::ReduceKindAttr::get(n.ctx(), kind), DenseI64ArrayAttr(),
+                                n.b().getBoolAttr(keepDims));
+  };
+  if (n.dim(axes, 0).isConst())
+    return reduced(x, axes, keep);
+  int64_t rank = n.rank(x), left = rank;
+  if (!keep) {
+    std::optional<int64_t> declared = n.declaredRank(0);
+    if (!declared || *declared > rank)
+      n.unsupported("axes", "their number must be known when compiling, or the rank of the result declared");
+    left = *declared;
+  }
+  Value y;
+  if (noop) { // the last axis, of one element, stands for none
+    axes = n.convert(axes, n.b().getI64Type());
+    Value zero = n.intConstant(0), positive = n.make<nn::AddOp>(axes, n.intConstant(rank));
+    axes = n.make<nn::WhereOp>(n.make<nn::LessOp>(axes, zero), positive, axes);
+    axes = n.make<nn::ConcatOp>(ValueRange{axes, n.intsConstant({rank})}, n.i64(0));
+    y = n.squeeze(reduced(n.unsqueeze(x, {rank}), axes, true), {rank});
+  } else {
+    y = reduced(x, axes, true);
+  }
+  return keep ? y : squeezeUnknown(n, y, axes, left);
+}
+
 /// Axes are an attribute at first and an operand since opset 13 (ReduceSum) or 18 (the others).
 template <nn::ReduceKind kind> void importReduce(Node &n) {
   Value x = n.in(0);
@@ -22,9 +52,7 @@ template <nn::ReduceKind kind> void importReduce(Node &n) {
     if (!axes && n.rank(n.in(1)) == 1 && n.dim(n.in(1), 0).isConst(0))
       axes = Ints();
     if (!axes) {
-      n.needLength(n.in(1), "axes");
-      n.out(0, n.make<nn::ReduceOp>(x, n.in(1), nn::ReduceKindAttr::get(n.ctx(), kind),
-                                    DenseI64ArrayAttr(), n.b().getBoolAttr(keep)));
+      n.out(0, reduceUnknown(n, x, n.in(1), kind, keep, noop));
       return;
     }
   }

@@ -52,13 +52,6 @@ Value expandNumbers(Node &n, Value v, ArrayRef<int64_t> axes, unsigned rank, int
   return n.make<nn::ConcatOp>(parts, n.i64(0));
 }
 
-/// Fails unless the vector has `count` elements, as far as that is known.
-void needLength(Node &n, Value v, int64_t count, const char *name) {
-  n.needRank(v, 1, 1);
-  if (Dim d = n.dim(v, 0); d.isConst() && !d.isConst(count))
-    n.invalid(Twine(name) + " has " + Twine(d.value()) + " elements, not " + Twine(count));
-}
-
 Value expandSizes(Node &n, Value x, Value sizes, ArrayRef<int64_t> axes) {
   sizes = n.convert(sizes, n.b().getI64Type());
   Values parts;
@@ -107,15 +100,14 @@ void keepAspectRatio(Node &n, Value x, Value &scales, Value &sizes, ArrayRef<int
 }
 
 /// Positive, one for each dimension.
-void checkScales(Node &n, Value x, Value scales) {
+Value checkedScales(Node &n, Value x, Value scales) {
   n.needFloat(scales);
-  needLength(n, scales, n.rank(x), "scales");
-  auto known = n.numbers(scales);
-  if (!known)
-    return;
-  for (double s : *known)
-    if (!(s > 0) || !(s < 1e9))
-      n.invalid("scales must be positive");
+  scales = n.withLength(scales, n.rank(x), "scales", 1);
+  if (auto known = n.numbers(scales))
+    for (double s : *known)
+      if (!(s > 0) || !(s < 1e9))
+        n.invalid("scales must be positive");
+  return scales;
 }
 
 void importResize(Node &n) {
@@ -156,7 +148,7 @@ void importResize(Node &n) {
   if (m.coordinates == nn::CoordinateMode::tf_crop_and_resize) {
     m.roi = n.in(1);
     n.needFloat(m.roi);
-    needLength(n, m.roi, 2 * axes.size(), "roi");
+    m.roi = n.withLength(m.roi, 2 * axes.size(), "roi", 1);
     // Starts, then ends: the other dimensions are whole.
     if (some)
       m.roi = n.make<nn::ConcatOp>(
@@ -164,13 +156,13 @@ void importResize(Node &n) {
           n.i64(0));
   }
   if (scales) {
-    needLength(n, scales, axes.size(), "scales");
+    scales = n.withLength(scales, axes.size(), "scales", 1);
     if (some)
       scales = expandNumbers(n, scales, axes, rank);
-    checkScales(n, x, scales);
+    scales = checkedScales(n, x, scales);
   } else {
     n.needInt(sizes);
-    needLength(n, sizes, axes.size(), "sizes");
+    sizes = n.withLength(sizes, axes.size(), "sizes", 1);
     if (some)
       sizes = expandSizes(n, x, sizes, axes);
     if (policy != "stretch")
@@ -196,7 +188,7 @@ void importUpsample(Node &n) {
   } else {
     scales = n.in(1);
   }
-  checkScales(n, x, scales);
+  scales = checkedScales(n, x, scales);
   Modes m;
   m.mode = interpolation(n);
   if (m.mode == nn::ResizeMode::nearest) {

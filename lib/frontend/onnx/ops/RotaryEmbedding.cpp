@@ -6,22 +6,34 @@ using namespace mlir;
 
 namespace nnopt::onnx {
 /// From primitive operations.
-Value rotate(Node &n, Value x, Value cos, Value sin, int64_t part, bool interleaved) {
-  int64_t size = n.dim(x, 3).value();
+Value rotate(Node &n, Value x, Value cos, Value sin, std::optional<int64_t> given, bool interleaved) {
+  constexpr int64_t all = std::numeric_limits<int64_t>::max();
+  // A size that is not known is more than any number: slices end where it does.
+  int64_t size = n.dim(x, 3).isConst() ? n.dim(x, 3).value() : all, part = given.value_or(size);
   // [batch, 1, sequence, part / 2] against x's [batch, heads, sequence, ...].
   cos = n.unsqueeze(cos, {1});
   sin = n.unsqueeze(sin, {1});
   Value rotated = part == size ? x : n.slice(x, 3, 0, part);
   int64_t half = part / 2;
-  Value a = interleaved ? n.slice(rotated, 3, 0, part, 2) : n.slice(rotated, 3, 0, half);
-  Value b = interleaved ? n.slice(rotated, 3, 1, part, 2) : n.slice(rotated, 3, half, part);
+  Value a, b;
+  if (interleaved) {
+    a = n.slice(rotated, 3, 0, part, 2);
+    b = n.slice(rotated, 3, 1, part, 2);
+  } else if (part == all) {
+    auto halves = n.makeN<nn::SplitOp>(2, rotated, Value(), n.i64(3));
+    a = halves[0];
+    b = halves[1];
+  } else {
+    a = n.slice(rotated, 3, 0, half);
+    b = n.slice(rotated, 3, half, part);
+  }
   Value real = n.make<nn::SubOp>(n.make<nn::MulOp>(cos, a), n.make<nn::MulOp>(sin, b));
   Value imaginary = n.make<nn::AddOp>(n.make<nn::MulOp>(sin, a), n.make<nn::MulOp>(cos, b));
   Value y;
   if (interleaved) {
     Value pairs = n.make<nn::ConcatOp>(
         ValueRange{n.unsqueeze(real, {4}), n.unsqueeze(imaginary, {4})}, n.i64(4));
-    y = n.reshape(pairs, {0, 0, 0, part});
+    y = n.reshape(pairs, {0, 0, 0, part == all ? -1 : part});
   } else {
     y = n.make<nn::ConcatOp>(ValueRange{real, imaginary}, n.i64(3));
   }
@@ -44,12 +56,9 @@ void importRotaryEmbedding(Node &n) {
       n.invalid("operands of rank 3 need num_heads");
     x = splitHeads(n, x, heads);
   }
-  if (!n.dim(x, 3).isConst())
-    n.unsupported("shape", "the head size must be static");
-  int64_t size = n.dim(x, 3).value();
-  if (part == 0)
-    part = size;
-  if (part < 0 || part > size || part % 2 != 0)
+  Dim size = n.dim(x, 3);
+  int64_t turned = part == 0 && size.isConst() ? size.value() : part;
+  if (turned < 0 || turned % 2 != 0 || (size.isConst() && turned > size.value()))
     n.invalid("rotary_embedding_dim must be even and at most the head size");
   if (positions) {
     n.needRank(cos, 2, 2);
@@ -61,7 +70,7 @@ void importRotaryEmbedding(Node &n) {
   }
   n.needRank(cos, 3, 3);
   n.needRank(sin, 3, 3);
-  Value y = rotate(n, x, cos, sin, part, interleaved);
+  Value y = rotate(n, x, cos, sin, part ? std::optional(part) : std::nullopt, interleaved);
   n.out(0, merged ? mergeHeads(n, y) : y);
 }
 

@@ -65,9 +65,7 @@ void importConstantOfShape(Node &n) {
     if (value.getNumElements() != 1)
       n.invalid("attribute 'value' must have one element");
   }
-  n.needInt(n.in(0));
-  n.needRank(n.in(0), 1, 1);
-  n.out(0, n.make<nn::ConstantOfShapeOp>(n.in(0), value));
+  n.out(0, n.make<nn::ConstantOfShapeOp>(shapeOperand(n, n.in(0), "shape"), value));
 }
 
 void importRange(Node &n) {
@@ -76,7 +74,7 @@ void importRange(Node &n) {
   n.out(0, n.make<nn::RangeOp>(n.scalar(n.in(0)), n.scalar(n.in(1)), n.scalar(n.in(2))));
 }
 
-/// Ones on a diagonal: a constant where the shape is known.
+/// Ones on a diagonal: a constant where the shape is known and small.
 void importEyeLike(Node &n) {
   Value x = n.in(0);
   n.needRank(x, 2, 2);
@@ -89,17 +87,20 @@ void importEyeLike(Node &n) {
       n.unsupported("attribute 'dtype'",
                     "element type " + dataTypeName(dtype) + " is not supported");
   }
-  if (!n.dim(x, 0).isConst() || !n.dim(x, 1).isConst())
-    n.unsupported("shape", "must be static");
-  int64_t rows = n.dim(x, 0).value(), columns = n.dim(x, 1).value();
-  if (rows * columns > (int64_t(1) << 24))
-    n.unsupported("shape", "is too large for a constant");
+  Dim height = n.dim(x, 0), width = n.dim(x, 1);
+  if (!height.isConst() || !width.isConst() || height.value() * width.value() > (int64_t(1) << 20)) {
+    Value row = n.make<nn::AddOp>(n.countTo(n.sizeOf(x, 0)), n.intConstant(k));
+    Value equal = n.make<nn::EqualOp>(n.unsqueeze(row, {1}), n.unsqueeze(n.countTo(n.sizeOf(x, 1)), {0}));
+    n.out(0, n.convert(equal, type));
+    return;
+  }
+  int64_t rows = height.value(), columns = width.value();
   auto one = nn::ConstantData::get(n.number(1, type));
-  int64_t width = nn::elementBytes(type);
-  std::vector<char> bytes(rows * columns * width, 0);
+  int64_t size = nn::elementBytes(type);
+  std::vector<char> bytes(rows * columns * size, 0);
   for (int64_t row = 0; row < rows; ++row)
     if (int64_t column = row + k; column >= 0 && column < columns)
-      std::memcpy(&bytes[(row * columns + column) * width], one->bytes().data(), width);
+      std::memcpy(&bytes[(row * columns + column) * size], one->bytes().data(), size);
   n.out(0,
         n.constant(nn::makeConstant(RankedTensorType::get({rows, columns}, type), bytes, "eye")));
 }

@@ -56,9 +56,10 @@ void importAffineGrid(Node &n) {
     rank = count.value() - 2;
   else if (n.dim(theta, 1).isConst())
     rank = n.dim(theta, 1).value();
+  else if (auto declared = n.declaredRank(0))
+    rank = *declared - 2;
   else
-    n.unsupported("size",
-                  "its length or the shape of theta must be known when compiling: it is the rank of the result");
+    n.unsupported("size", "its length must be known when compiling, or the rank of the result declared");
   if (rank < 1)
     n.invalid("size must have an element for each dimension of an image");
   for (int64_t i : {1, 2})
@@ -66,7 +67,7 @@ void importAffineGrid(Node &n) {
       n.invalid("theta does not fit to the number of dimensions in size");
   Type given = n.elt(theta), type = given.isF64() ? given : n.b().getF32Type();
   theta = n.convert(theta, type);
-  size = n.convert(size, n.b().getI64Type());
+  size = n.convert(n.withLength(size, rank + 2, "size"), n.b().getI64Type());
   bool alignCorners = n.i("align_corners", 0);
   Ints inner;
   for (int64_t a = 1; a <= rank; ++a)
@@ -123,15 +124,6 @@ void importMaxRoiPool(Node &n) {
   n.out(0, n.make<nn::MaxRoiPoolOp>(x, rois, n.i64((*shape)[0]), n.i64((*shape)[1]), n.f64(n.f("spatial_scale", 1))));
 }
 
-/// A reshape to sizes of which some are those of other values: null stands for "the rest".
-Value reshapeTo(Node &n, Value v, ArrayRef<Value> sizes) {
-  Values parts;
-  for (Value s : sizes)
-    parts.push_back(s ? s : n.intsConstant({-1}));
-  return n.make<nn::ReshapeOp>(v, n.make<nn::ConcatOp>(parts, n.i64(0)), UnitAttr());
-}
-Value sizesOf(Node &n, Value v, int64_t from, int64_t to) { return n.make<nn::ShapeOp>(v, n.i64(from), n.i64(to)); }
-
 /// Samples of the input, one column for each position of the result, times the weights as a matrix.
 void importDeformConv(Node &n) {
   Value x = n.in(0), weight = n.in(1), offset = n.in(2), bias = n.optIn(3), mask = n.optIn(4);
@@ -147,19 +139,22 @@ void importDeformConv(Node &n) {
   int64_t group = n.i("group", 1), offsetGroup = n.i("offset_group", 1);
   if (group < 1 || offsetGroup < 1)
     n.invalid("attributes 'group' and 'offset_group' must be positive");
-  bool isStatic = all_of(n.dims(weight).drop_front(2), [](Dim d) { return d.isConst(); });
-  Window w = readWindow(n, x, isStatic || !n.hasAttr("kernel_shape") ? kernelOf(n, weight) : Ints());
+  std::optional<Ints> kernel = kernelOf(n, weight);
+  if (!kernel && !n.hasAttr("kernel_shape"))
+    n.unsupported("weights", "the kernel's shape must be known when compiling, or attribute 'kernel_shape' given");
+  Window w = readWindow(n, x, kernel.value_or(Ints()));
   readPads(n, x, w);
+  x = padded(n, x, w, n.number(0, n.elt(x)));
   Value columns = n.make<nn::DeformSampleOp>(x, offset, mask, n.i64s(w.kernel), n.i64s(w.strides), n.i64s(w.pads),
                                              n.i64s(w.dilations), n.i64(offsetGroup));
   Value matrix = n.make<nn::FlattenOp>(weight, n.i64(1));
   if (group > 1) {
-    Value groups = n.intsConstant({group});
-    matrix = reshapeTo(n, matrix, {groups, Value(), sizesOf(n, matrix, 1, 2)});
-    columns = reshapeTo(n, columns, {sizesOf(n, columns, 0, 1), groups, Value(), sizesOf(n, columns, 2, 3)});
+    Value groups = n.intsConstant({group}), rest = n.intsConstant({-1});
+    matrix = n.reshapeTo(matrix, {groups, rest, n.shapeOf(matrix, 1)});
+    columns = n.reshapeTo(columns, {n.shapeOf(columns, 0, 1), groups, rest, n.shapeOf(columns, 2)});
   }
   Value y = n.matmul(matrix, columns);
-  y = reshapeTo(n, y, {sizesOf(n, x, 0, 1), sizesOf(n, weight, 0, 1), sizesOf(n, offset, 2, rank)});
+  y = n.reshapeTo(y, {n.shapeOf(x, 0, 1), n.shapeOf(weight, 0, 1), n.shapeOf(offset, 2)});
   if (bias) {
     n.needRank(bias, 1, 1);
     Ints spatial;
@@ -184,8 +179,12 @@ void importCol2Im(Node &n) {
       spatial = n.dim(v, 0).value();
   if (!spatial && (strides || dilations || pads))
     spatial = strides ? strides->size() : dilations ? dilations->size() : pads->size() / 2;
+  if (auto declared = n.declaredRank(0); !spatial && declared && *declared > 2)
+    spatial = *declared - 2;
   if (!spatial)
-    n.unsupported("image_shape", "its length must be known when compiling: it is the rank of the result");
+    n.unsupported("image_shape", "its length must be known when compiling, or the rank of the result declared");
+  image = n.withLength(image, spatial, "image_shape", 1);
+  block = n.withLength(block, spatial, "block_shape", 1);
   auto complete = [&](std::optional<Ints> given, StringRef name, size_t count, int64_t otherwise, int64_t low) {
     Ints values = given.value_or(Ints(count, otherwise));
     if (values.size() != count)
