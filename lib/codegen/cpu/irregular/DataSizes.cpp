@@ -1,16 +1,14 @@
 //===- DataSizes.cpp - result sizes that depend on data -------------------===//
 #include "lib/codegen/cpu/irregular/DataSizes.h"
 #include "lib/codegen/cpu/irregular/Helpers.h"
+#include "lib/codegen/cpu/memory/Operands.h"
 
 using namespace mlir;
 namespace nnopt::cpu {
 namespace {
 
-/// Element i of a tensor of integers.
-Ix element(Kernel &k, Value tensor, int64_t i) {
-  Buffer in = k.read(tensor);
-  return k.toIndex(k.load(in, k.c(i)), in.isUnsigned);
-}
+/// Element i of a tensor of integers. What the shape analysis knows is an expression: nothing may have written it.
+Ix element(Kernel &k, Value tensor, int64_t i) { return IntOperand(k, tensor)[i]; }
 
 /// Number of elements of a vector, where it is fixed.
 std::optional<int64_t> length(Lowering &lowering, Value vector) {
@@ -92,12 +90,10 @@ Ix padSize(Kernel &k, nn::PadOp op, unsigned axis) {
 /// ceil((limit - start) / delta), computed in f64.
 Ix rangeSize(Kernel &k, nn::RangeOp op) {
   auto scalar = [&](Value v) -> Value {
-    Buffer in = k.read(v);
-    Value x = k.load(in, k.c(0));
     Type f64 = k.b.getF64Type();
-    if (isa<IntegerType>(x.getType()))
-      return arith::SIToFPOp::create(k.b, k.loc, f64, k.toIndex(x, in.isUnsigned));
-    x = k.toFloat(x);
+    if (isa<IntegerType>(k.lowering.shapes.info(v).elementType))
+      return arith::SIToFPOp::create(k.b, k.loc, f64, element(k, v, 0));
+    Value x = k.toFloat(k.load(k.read(v), k.c(0)));
     return x.getType().isF64() ? x : Value(arith::ExtFOp::create(k.b, k.loc, f64, x));
   };
   Value span = arith::SubFOp::create(k.b, k.loc, scalar(op.getLimit()), scalar(op.getStart()));
@@ -109,12 +105,15 @@ Ix rangeSize(Kernel &k, nn::RangeOp op) {
 /// keep_dims the axis-th of the dimensions that stay.
 Ix reduceSize(Kernel &k, nn::ReduceOp op, unsigned axis) {
   const nn::Dims &from = k.lowering.dims(op.getX());
-  int64_t rank = from.size(), count = *length(k.lowering, op.getDynamicAxes());
-  auto isReduced = [&](int64_t d) {
-    Value reduced = k.constant(k.b.getI1Type(), count == 0);
-    for (int64_t i = 0; i < count; ++i)
-      reduced = lor(k, reduced, wrapIndex(k, element(k, op.getDynamicAxes(), i), k.c(rank)) == d);
-    return reduced;
+  int64_t rank = from.size();
+  Value axes = op.getDynamicAxes();
+  Ix count = k.dim(k.lowering.dims(axes)[0]);
+  auto isReduced = [&](int64_t d) -> Value {
+    return k.loop(k.c(0), count, 1, {count == 0}, [&](Ix i, ValueRange found) {
+      Buffer in = k.read(axes);
+      Ix reduced = wrapIndex(k, k.toIndex(k.load(in, i), in.isUnsigned), k.c(rank));
+      return SmallVector<Value>{lor(k, found[0], reduced == d)};
+    })[0];
   };
   if (op.getKeepDims())
     return k.selectIx(isReduced(axis), k.c(1), k.dim(from[axis]));
@@ -150,7 +149,7 @@ SizeFn sizeOf(Operation *op, Lowering &lowering, unsigned r, unsigned axis) {
     return [=](Kernel &k) mutable { return element(k, random.getShape(), axis); };
   if (auto range = dyn_cast<nn::RangeOp>(op))
     return [=](Kernel &k) mutable { return rangeSize(k, range); };
-  if (auto reduce = dyn_cast<nn::ReduceOp>(op); reduce && length(lowering, reduce.getDynamicAxes()))
+  if (auto reduce = dyn_cast<nn::ReduceOp>(op); reduce && reduce.getDynamicAxes())
     return [=](Kernel &k) mutable { return reduceSize(k, reduce, axis); };
   return nullptr;
 }
