@@ -56,7 +56,9 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
   func.addPass(createRemoveReluUnits());
   func.addPass(createFoldLinearBias());
   func.addPass(createFoldPad());
-  func.addPass(createFoldNormAffine());
+  FoldNormAffineOptions normAffine;
+  normAffine.center = end != PipelineEnd::Graph; // Others have fast kernels for LayerNormalization.
+  func.addPass(createFoldNormAffine(normAffine));
   func.addPass(createMergeConstants());
   func.addPass(createCSEPass());
   // ONNX has no grouped product.

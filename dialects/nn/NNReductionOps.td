@@ -98,7 +98,8 @@ def NN_GroupNormOp : NN_Op<"group_norm"> {
 }
 def NN_LpNormOp : NN_Op<"lp_norm"> {
   let summary = "x divided by its L1 or L2 norm (p) along `axis`.";
-  let arguments = (ins NN_Tensor:$x, I64Attr:$axis, I64Attr:$p);
+  let description = [{ A norm below `floor` counts as `floor`; where the norm is 0, so is the result. }];
+  let arguments = (ins NN_Tensor:$x, I64Attr:$axis, I64Attr:$p, DefaultValuedAttr<F64Attr, "0.0">:$floor);
   let results = (outs NN_Tensor:$result);
 }
 def NN_LRNOp : NN_Op<"lrn"> {

@@ -132,6 +132,31 @@ static Value scaleWeights(RewriterBase &rewriter, nn::LinearOp op, ArrayRef<doub
              : scaleWeights<float>(rewriter, op, outScale, inScale, loc);
 }
 
+template <typename T> static std::vector<char> centerWeights(nn::LinearOp op) {
+  ArrayRef<char> from = nn::ConstantData::get(op.getWeight())->bytes();
+  std::vector<char> bytes(from.begin(), from.end());
+  // A mean for each in channel and tap (of each matrix of a batch).
+  int64_t channels = op.getOutChannels();
+  std::vector<double> means(bytes.size() / sizeof(T) / channels, 0);
+  auto at = [&](int64_t element) {
+    T value;
+    std::memcpy(&value, &bytes[element * sizeof(T)], sizeof(T));
+    return value;
+  };
+  int64_t taps = 1, inputs = op.getInChannels();
+  for (auto [i, d] : llvm::enumerate(shapeOf(op.getWeight())))
+    taps *= (int64_t)i > std::max(op.getWeightOutAxis(), op.getWeightInAxis()) ? d : 1;
+  auto meanOf = [&](int64_t element, int64_t in, int64_t tap) -> double & {
+    return means[(element / (channels * inputs * taps) * inputs + in) * taps + tap];
+  };
+  forEachWeight(op, [&](int64_t e, int64_t, int64_t in, int64_t tap) { meanOf(e, in, tap) += at(e) / double(channels); });
+  forEachWeight(op, [&](int64_t e, int64_t, int64_t in, int64_t tap) {
+    T value = T(at(e) - meanOf(e, in, tap));
+    std::memcpy(&bytes[e * sizeof(T)], &value, sizeof(T));
+  });
+  return bytes;
+}
+
 std::vector<double> sumOfTaps(nn::LinearOp op, ArrayRef<double> shift) {
   std::vector<double> weights = *numbersOf(op.getWeight());
   int64_t taps = 1;
@@ -176,6 +201,21 @@ Value applyAffine(RewriterBase &rewriter, nn::LinearOp op, ArrayRef<double> scal
   std::vector<double> bias = biasOf(op);
   for (size_t c = 0; c < bias.size(); ++c)
     bias[c] = bias[c] * (scale.empty() ? 1 : scale[c]) + (shift.empty() ? 0 : shift[c]);
+  return cloneWithNumbers(rewriter, op, weight, bias, loc);
+}
+
+Value centerOutChannels(RewriterBase &rewriter, nn::LinearOp op, Location loc) {
+  OpBuilder::InsertionGuard guard(rewriter);
+  rewriter.setInsertionPoint(op);
+  auto type = cast<RankedTensorType>(op.getWeight().getType());
+  std::vector<char> bytes = type.getElementType().isF64() ? centerWeights<double>(op) : centerWeights<float>(op);
+  Value weight = nn::ConstantOp::create(rewriter, loc, nn::makeConstant(type, bytes, "centered_weight"));
+  std::vector<double> bias = biasOf(op);
+  double mean = 0;
+  for (double b : bias)
+    mean += b / bias.size();
+  for (double &b : bias)
+    b -= mean;
   return cloneWithNumbers(rewriter, op, weight, bias, loc);
 }
 

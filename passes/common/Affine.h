@@ -43,6 +43,10 @@ mlir::Value applyAffineBefore(mlir::RewriterBase &rewriter, nn::LinearOp op,
                               llvm::ArrayRef<double> scale, llvm::ArrayRef<double> shift,
                               mlir::Location loc);
 
+/// Creates, before `op`, a copy of it whose out channels have a mean of zero at each position: their mean is
+/// subtracted from weights and bias. Call only where whyNotAffine(op, true) is empty, for one group.
+mlir::Value centerOutChannels(mlir::RewriterBase &rewriter, nn::LinearOp op, mlir::Location loc);
+
 /// sum over in channels of W[o, i, tap] * shift[i] for each out channel and tap, [o][tap]. What a
 /// constant activation adds to the result through each tap.
 std::vector<double> sumOfTaps(nn::LinearOp op, llvm::ArrayRef<double> shift);

@@ -3,6 +3,7 @@
 
 #include "passes/common/Affine.h"
 #include "passes/common/ChannelViews.h"
+#include "passes/common/Parameters.h"
 
 using namespace mlir;
 
@@ -27,6 +28,12 @@ std::string ChannelFolder::planBack(Value v, const ChannelMap &map, Plan &plan) 
     if (map.axis != ChannelMap::kNumbers && linear.getOutChannels() != (int64_t)map.size())
       return "its parameters do not match the number of channels";
     plan.linears.push_back({linear, map});
+    return "";
+  }
+  if (isNormalization(op)) {
+    if (std::string why = whyNotIntoNorm(op, map); !why.empty())
+      return "of the normalization before it: " + why;
+    plan.norms.push_back({op, map});
     return "";
   }
   ViewMaps maps = mapBefore(cast<OpResult>(v), map, shapes);
@@ -96,14 +103,31 @@ std::string ChannelFolder::foldBack(AffineChain &chain) {
   rewriter.replaceAllUsesWith(chain.y, chain.x);
   for (Operation *op : llvm::reverse(chain.ops))
     rewriter.eraseOp(op);
+  applyBack(plan, chainLoc);
+  return "";
+}
+
+void ChannelFolder::applyBack(Plan &plan, Location mapLoc) {
   applyShared(plan);
   for (auto &[linear, map] : plan.linears) {
-    Location loc = FusedLoc::get(rewriter.getContext(), {linear.getLoc(), chainLoc});
+    Location loc = FusedLoc::get(rewriter.getContext(), {linear.getLoc(), mapLoc});
     int64_t channels = linear.getOutChannels();
     Value folded = applyAffine(rewriter, linear, map.scales(channels), map.shifts(channels), loc);
     rewriter.replaceOp(linear, folded);
     passedRemark(loc, pass, "folded") << remark::metric("Channels", channels);
   }
+  for (auto &[norm, map] : plan.norms) {
+    Location loc = FusedLoc::get(rewriter.getContext(), {norm->getLoc(), mapLoc});
+    applyIntoNorm(rewriter, norm, map, loc);
+    passedRemark(loc, pass, "folded") << remark::metric("Channels", (int64_t)map.size());
+  }
+}
+
+std::string ChannelFolder::foldInto(Value v, const ChannelMap &map, Location loc) {
+  Plan plan;
+  if (std::string why = planBack(v, map, plan); !why.empty())
+    return why;
+  applyBack(plan, loc);
   return "";
 }
 
@@ -129,6 +153,12 @@ std::string ChannelFolder::planForwardInto(OpOperand &use, const ChannelMap &map
   std::string name = op->getName().getStringRef().str();
   if (op->getBlock() != chain.ops.front()->getBlock() || op->hasTrait<OpTrait::IsTerminator>())
     return "its result leaves here too";
+  if (isRecurrent(op) && use.getOperandNumber() == 0) {
+    if (std::string why = whyNotIntoRecurrent(op, map); !why.empty())
+      return "of " + name + " behind it: " + why;
+    plan.recurrents.push_back({op, map});
+    return "";
+  }
   auto linear = dyn_cast<nn::LinearOp>(op);
   if (!linear) {
     ViewMaps maps = mapAfter(use, map, shapes);
@@ -257,6 +287,11 @@ std::string ChannelFolder::foldForward(AffineChain &chain) {
       rewriter.replaceOp(linear, folded);
     }
     passedRemark(loc, pass, "folded-forward") << remark::metric("Channels", channels);
+  }
+  for (auto &[cell, map] : plan.recurrents) {
+    Location loc = FusedLoc::get(rewriter.getContext(), {chainLoc, cell->getLoc()});
+    applyIntoRecurrent(rewriter, cell, map, loc);
+    passedRemark(loc, pass, "folded-forward") << remark::metric("Channels", (int64_t)map.size());
   }
   return "";
 }

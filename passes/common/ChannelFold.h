@@ -24,11 +24,15 @@ public:
   std::string foldBack(AffineChain &chain);
   /// Moves a chain into all that reads its result.
   std::string foldForward(AffineChain &chain);
+  /// Moves a map into what computes v, which then is map(v).
+  std::string foldInto(mlir::Value v, const ChannelMap &map, mlir::Location loc);
 
 private:
   /// What a fold changes.
   struct Plan {
     llvm::SmallVector<std::pair<nn::LinearOp, ChannelMap>> linears;
+    /// Normalizations before the map, recurrent cells behind it.
+    llvm::SmallVector<std::pair<mlir::Operation *, ChannelMap>> norms, recurrents;
     llvm::SmallVector<std::pair<mlir::OpOperand *, ChannelMap>> constants;
     llvm::SmallVector<std::pair<nn::PadOp, double>> pads;
     /// Convolutions whose zero padding the map would change, in `linears` too.
@@ -42,6 +46,7 @@ private:
                               const AffineChain &chain);
   std::string whyNotCorrect(nn::ConvOp conv, const AffineChain &chain);
   void applyShared(Plan &plan);
+  void applyBack(Plan &plan, mlir::Location mapLoc);
   mlir::Value correctBorder(nn::ConvOp conv, const ChannelMap &map, mlir::Location loc);
 
   FuncShapes &shapes;

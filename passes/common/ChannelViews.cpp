@@ -132,6 +132,13 @@ ViewMaps throughReduce(nn::ReduceOp op, const ChannelMap &map, bool toOperand) {
   return axis ? through(op, map.along(*axis)) : refuse("channels are reduced");
 }
 
+/// Rotations are linear, and mix the elements of a row.
+ViewMaps throughRotary(Operation *op, const ChannelMap &map) {
+  if (map.isShifted() || map.axis == rankOf(op->getResult(0)) - 1)
+    return refuse("a rotation mixes the elements of a row");
+  return through(op, map);
+}
+
 /// What constant padding must hold so that the map moves over it: before it s * value + t, behind
 /// it (value - t) / s, if that is one number for all channels.
 ViewMaps throughPad(nn::PadOp op, const ChannelMap &map, bool behind, FuncShapes &shapes) {
@@ -186,6 +193,8 @@ ViewMaps mapBefore(OpResult result, const ChannelMap &map, FuncShapes &shapes) {
     maps.passes = true;
     return maps;
   }
+  if (isa<nn::RotaryOp>(op))
+    return throughRotary(op, map);
   if (isa<nn::SliceOp, nn::SplitOp>(op)) {
     Value x = op->getOperand(0);
     auto split = dyn_cast<nn::SplitOp>(op);
@@ -235,6 +244,8 @@ ViewMaps mapAfter(OpOperand &operand, const ChannelMap &map, FuncShapes &shapes)
     return throughPad(pad, map, /*behind=*/true, shapes);
   if (auto reduce = dyn_cast<nn::ReduceOp>(op))
     return throughReduce(reduce, map, /*toOperand=*/false);
+  if (isa<nn::RotaryOp>(op))
+    return throughRotary(op, map);
   if (isa<nn::SliceOp, nn::SplitOp>(op)) {
     ViewMaps maps;
     for (OpResult result : op->getResults()) {

@@ -1,6 +1,8 @@
 //===- FoldNormAffine.cpp - scale and shift of norms into weights ---------===//
 #include "passes/Passes.h"
 #include "passes/common/Affine.h"
+#include "passes/common/ChannelFold.h"
+#include "passes/fold-norm-affine/Centering.h"
 
 using namespace mlir;
 
@@ -41,8 +43,19 @@ std::string collectProducts(Value v, SmallVectorImpl<nn::MatMulOp> &products) {
 }
 
 struct FoldNormAffinePass : impl::FoldNormAffineBase<FoldNormAffinePass> {
+  using FoldNormAffineBase::FoldNormAffineBase;
+
   void runOnOperation() override {
-    IRRewriter rewriter(&getContext());
+    FuncShapes shapes(getOperation());
+    if (failed(shapes.infer()))
+      return signalPassFailure();
+    IRRewriter rewriter(&getContext(), &shapes);
+    SmallVector<nn::AttentionOp> attentions;
+    getOperation().walk([&](nn::AttentionOp op) { attentions.push_back(op); });
+    // Attention first: where queries are normalized, the scale goes into that of the normalization.
+    for (nn::AttentionOp attention : attentions)
+      if (std::string why = foldScale(shapes, rewriter, attention); !why.empty())
+        missedRemark(attention.getLoc(), kPass, "scale-kept") << remark::reason("{0}", why);
     SmallVector<Operation *> norms;
     getOperation().walk([&](Operation *op) {
       if (isa<nn::LayerNormOp, nn::RMSNormOp>(op))
@@ -51,6 +64,50 @@ struct FoldNormAffinePass : impl::FoldNormAffineBase<FoldNormAffinePass> {
     for (Operation *norm : norms)
       if (std::string why = fold(rewriter, norm); !why.empty())
         missedRemark(norm->getLoc(), kPass, "not-folded") << remark::reason("{0}", why);
+    while (nn::LayerNormOp norm = center ? nextUnshifted() : nn::LayerNormOp()) {
+      Location loc = norm.getLoc();
+      seen.insert(norm);
+      int64_t count = 0;
+      if (std::string why = centerStream(norm, shapes, rewriter, count); !why.empty()) {
+        missedRemark(loc, kPass, "not-centered") << remark::reason("{0}", why);
+        continue;
+      }
+      passedRemark(loc, kPass, "centered") << remark::metric("Normalizations", count);
+      numCentered += count;
+    }
+    seen.clear();
+  }
+
+  /// layer_norms without a shift that were not looked at.
+  DenseSet<Operation *> seen;
+  nn::LayerNormOp nextUnshifted() {
+    nn::LayerNormOp found;
+    getOperation().walk([&](nn::LayerNormOp norm) {
+      if (norm.getBias() || seen.contains(norm))
+        return WalkResult::advance();
+      found = norm;
+      return WalkResult::interrupt();
+    });
+    return found;
+  }
+
+  /// softmax(c q k^T) = softmax((c q) k^T): the scale goes into what computes q.
+  std::string foldScale(FuncShapes &shapes, IRRewriter &rewriter, nn::AttentionOp attention) {
+    double scale = attention.getScale().convertToDouble();
+    Type type = elementTypeOf(attention.getQ());
+    if (scale == 1)
+      return "";
+    if (!type.isF32() && !type.isF64())
+      return "the element type is not f32 or f64";
+    if (!attention.getQ().hasOneUse())
+      return "the queries have other users";
+    ChannelFolder folder(shapes, rewriter, kPass, /*maxBorderBytes=*/0);
+    ChannelMap map{ChannelMap::kNumbers, {scale}, {0}};
+    if (std::string why = folder.foldInto(attention.getQ(), map, attention.getLoc()); !why.empty())
+      return why;
+    rewriter.modifyOpInPlace(attention, [&] { attention.setScaleAttr(rewriter.getF64FloatAttr(1)); });
+    ++numScales;
+    return "";
   }
 
   std::string fold(IRRewriter &rewriter, Operation *op) {

@@ -1,6 +1,7 @@
 //===- MergeSequentialLinear.cpp - chains of linear operations ------------===//
 #include "passes/Passes.h"
 #include "passes/common/LinearPath.h"
+#include "passes/merge-sequential-linear/AttentionProducts.h"
 
 using namespace mlir;
 
@@ -182,6 +183,7 @@ struct MergeSequentialLinearPass : impl::MergeSequentialLinearBase<MergeSequenti
       for (Segment &segment : chosen)
         replace(path, segment, rewriter);
     }
+    numAttentions += mergeAroundAttention(getOperation(), shapes, rewriter);
   }
 
   void replace(LinearPath &path, Segment &segment, IRRewriter &rewriter) {

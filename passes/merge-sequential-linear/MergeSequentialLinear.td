@@ -14,6 +14,10 @@ def MergeSequentialLinear : Pass<"merge-sequential-linear", "::mlir::func::FuncO
     and the first have a 1-wide window along the padded dimensions: a 1x1 convolution without bias,
     or padding by its bias.
 
+    Around attention with one head: the product that makes the values and the one behind the attention are one, as
+    each row of probabilities sums to 1; the products of queries and keys are one in the queries, as softmax does
+    not see what is the same for all keys. Both where the values, or keys, do not become wider.
+
     Conditions: weights and bias are constant, f32 or f64; values between have no other user; no
     epilogue. Weights are multiplied in double and rounded once. What stays apart says why in a
     remark.
@@ -22,6 +26,7 @@ def MergeSequentialLinear : Pass<"merge-sequential-linear", "::mlir::func::FuncO
   }];
   let dependentDialects = ["::nnopt::nn::NNDialect"];
   let statistics = [
-    Statistic<"numMerged", "merged", "Operations that replace several in a chain">
+    Statistic<"numMerged", "merged", "Operations that replace several in a chain">,
+    Statistic<"numAttentions", "attention", "Pairs of products around attention that became one">
   ];
 }

@@ -39,8 +39,10 @@ void addActivationPatterns(mlir::RewritePatternSet &patterns, FuncShapes &shapes
 void addNormalizationPatterns(mlir::RewritePatternSet &patterns, FuncShapes &shapes);
 void addGroupNormPatterns(mlir::RewritePatternSet &patterns, FuncShapes &shapes);
 void addRotaryPatterns(mlir::RewritePatternSet &patterns, FuncShapes &shapes);
-void addRecurrentPatterns(mlir::RewritePatternSet &patterns, FuncShapes &shapes);
 void addRearrangementPatterns(mlir::RewritePatternSet &patterns, FuncShapes &shapes);
+/// Raises cells of LSTM and GRU, sequences of them, and loops over one.
+void raiseRecurrent(mlir::func::FuncOp func, FuncShapes &shapes);
+void raiseRecurrentLoops(mlir::func::FuncOp func, FuncShapes &shapes);
 /// Raises attention in `func`; returns how many.
 int64_t raiseAttention(mlir::func::FuncOp func, FuncShapes &shapes);
 

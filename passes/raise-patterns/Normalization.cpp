@@ -1,10 +1,15 @@
 //===- Normalization.cpp - normalizations written out ---------------------===//
 #include "passes/raise-patterns/Match.h"
 
+#include <cmath>
+
 using namespace mlir;
 
 namespace nnopt {
 namespace {
+
+/// What exporters write for no upper limit, or more.
+constexpr double largestF32 = 3.4e38;
 
 /// A mean over all dimensions from `axis` on, which stay as dimensions of one.
 static nn::ReduceOp matchTrailing(Value v, nn::ReduceKind kind, int64_t &axis) {
@@ -50,45 +55,87 @@ static Value matchSquare(Value v) {
   return {};
 }
 
-/// d / sqrt(mean(d^2) + epsilon) over the dimensions from `axis` on.
+/// factor * d / sqrt(mean(d^2) + epsilon) over the dimensions from `axis` on.
 struct Normalized {
   Value d;
   int64_t axis;
-  double epsilon;
+  double epsilon, factor;
 };
 
-/// Matches the denominator sqrt(t) of a numerator d.
-static bool matchDenominator(Value t, Value d, Normalized &n) {
-  auto add = t ? t.getDefiningOp<nn::AddOp>() : nn::AddOp();
-  if (!add)
-    return false;
-  auto epsilon = scalarOf(add.getRhs());
-  Value variance = add.getLhs();
-  if (!epsilon) {
-    epsilon = scalarOf(add.getLhs());
-    variance = add.getRhs();
+/// Matches t = mean(d^2) + epsilon or sum(d^2) + epsilon, where the latter is n (mean(d^2) + epsilon / n).
+static bool matchSquares(Value t, Value d, Normalized &n) {
+  std::optional<double> epsilon = 0.0;
+  Value squares = t;
+  if (auto add = t.getDefiningOp<nn::AddOp>()) {
+    epsilon = scalarOf(add.getRhs());
+    squares = add.getLhs();
+    if (!epsilon) {
+      epsilon = scalarOf(add.getLhs());
+      squares = add.getRhs();
+    }
   }
   if (!epsilon || *epsilon < 0)
     return false;
-  nn::ReduceOp mean = matchTrailing(variance, nn::ReduceKind::mean, n.axis);
-  if (!mean || matchSquare(mean.getX()) != d)
+  nn::ReduceOp mean = matchTrailing(squares, nn::ReduceKind::mean, n.axis), sum;
+  if (!mean) {
+    sum = matchTrailing(squares, nn::ReduceKind::sum, n.axis);
+    if (auto direct = matchTrailing(squares, nn::ReduceKind::sum_square, n.axis); direct && direct.getX() == d)
+      sum = direct;
+    else if (sum && matchSquare(sum.getX()) != d)
+      sum = {};
+  }
+  if (mean ? matchSquare(mean.getX()) != d : !sum)
+    return false;
+  ArrayRef<int64_t> trailing = shapeOf(d).drop_front(n.axis);
+  if (sum && ShapedType::isDynamicShape(trailing))
+    return false;
+  double count = sum ? ShapedType::getNumElements(trailing) : 1;
+  if (count < 1)
     return false;
   n.d = d;
-  n.epsilon = *epsilon;
+  n.epsilon = *epsilon / count;
+  n.factor = 1 / std::sqrt(count);
+  return true;
+}
+
+/// Matches the denominator sqrt(t) of a numerator d, or the norm of d itself.
+static bool matchDenominator(Value v, Value d, Normalized &n) {
+  if (auto expand = v.getDefiningOp<nn::ExpandOp>())
+    v = expand.getX();
+  if (Value t = matchSqrt(v))
+    return matchSquares(t, d, n);
+  nn::ReduceOp norm = matchTrailing(v, nn::ReduceKind::l2, n.axis);
+  ArrayRef<int64_t> trailing = norm ? shapeOf(d).drop_front(n.axis) : ArrayRef<int64_t>();
+  if (!norm || norm.getX() != d || ShapedType::isDynamicShape(trailing))
+    return false;
+  n.d = d;
+  n.epsilon = 0;
+  n.factor = 1 / std::sqrt(double(ShapedType::getNumElements(trailing)));
   return true;
 }
 
 static std::optional<Normalized> matchNormalized(Operation *op) {
   Normalized n;
   if (isa<nn::DivOp>(op)) {
-    if (matchDenominator(matchSqrt(op->getOperand(1)), op->getOperand(0), n))
+    if (matchDenominator(op->getOperand(1), op->getOperand(0), n))
       return n;
     return std::nullopt;
   }
   for (unsigned i : {0u, 1u})
-    if (matchDenominator(matchInverseSqrt(op->getOperand(1 - i)), op->getOperand(i), n))
+    if (Value t = matchInverseSqrt(op->getOperand(1 - i)); t && matchSquares(t, op->getOperand(i), n))
       return n;
   return std::nullopt;
+}
+
+/// instance normalization of x with scale 1 and shift 0.
+static Value instanceNorm(RewriterBase &rewriter, Location loc, Value x, double epsilon) {
+  Type type = elementTypeOf(x);
+  int64_t channels = shapeOf(x)[1];
+  std::vector<double> ones(channels, 1), zeros(channels, 0);
+  return nn::GroupNormOp::create(rewriter, loc, untyped(type), x,
+                                 makeNumbersOp(rewriter, loc, type, {channels}, ones, "ones"),
+                                 makeNumbersOp(rewriter, loc, type, {channels}, zeros, "zeros"),
+                                 rewriter.getI64IntegerAttr(channels), rewriter.getF64FloatAttr(epsilon), UnitAttr());
 }
 
 /// layer_norm where d = x - mean(x) (Ba, Kiros and Hinton 2016, equation 3), else rms_norm (Zhang
@@ -104,24 +151,76 @@ template <typename OpTy> struct RaiseNorm : RaisePattern<OpTy> {
     if (!n || !this->shapes.sameDims(n->d, result))
       return failure();
     ArrayRef<int64_t> trailing = shapeOf(n->d).drop_front(n->axis);
-    if (ShapedType::isDynamicShape(trailing))
-      return failure();
-    std::vector<double> ones(ShapedType::getNumElements(trailing), 1);
-    Value scale = makeNumbersOp(rewriter, op->getLoc(), type, trailing, ones, "ones");
-    auto axis = rewriter.getI64IntegerAttr(n->axis);
-    auto epsilon = rewriter.getF64FloatAttr(n->epsilon);
     auto sub = n->d.template getDefiningOp<nn::SubOp>();
     int64_t meanAxis = -1;
     nn::ReduceOp mean =
         sub ? matchTrailing(sub.getRhs(), nn::ReduceKind::mean, meanAxis) : nn::ReduceOp();
+    bool isCentered = mean && meanAxis == n->axis && mean.getX() == sub.getLhs();
+    if (ShapedType::isDynamicShape(trailing)) {
+      // Over all positions of each channel, however many: instance normalization.
+      if (!isCentered || n->axis != 2 || n->factor != 1 || ShapedType::isDynamic(shapeOf(n->d)[1]))
+        return failure();
+      replaceRaised(rewriter, op, instanceNorm(rewriter, op->getLoc(), sub.getLhs(), n->epsilon));
+      return success();
+    }
+    std::vector<double> factors(ShapedType::getNumElements(trailing), n->factor);
+    Value scale = makeNumbersOp(rewriter, op->getLoc(), type, trailing, factors, n->factor == 1 ? "ones" : "factor");
+    auto axis = rewriter.getI64IntegerAttr(n->axis);
+    auto epsilon = rewriter.getF64FloatAttr(n->epsilon);
     Value raised;
-    if (mean && meanAxis == n->axis && mean.getX() == sub.getLhs())
+    if (isCentered)
       raised = nn::LayerNormOp::create(rewriter, op->getLoc(), untyped(type), sub.getLhs(), scale,
                                        Value(), axis, epsilon);
     else
       raised =
           nn::RMSNormOp::create(rewriter, op->getLoc(), untyped(type), n->d, scale, axis, epsilon);
     replaceRaised(rewriter, op, raised);
+    return success();
+  }
+};
+
+/// x / max(norm of x along one dimension, floor): lp_norm. (Without a floor rows of zeros would give NaN, not 0.)
+struct RaiseLpNorm : RaisePattern<nn::DivOp> {
+  using RaisePattern::RaisePattern;
+  LogicalResult matchAndRewrite(nn::DivOp op, PatternRewriter &rewriter) const override {
+    Value x = op.getLhs(), v = op.getRhs();
+    if (!isa<FloatType>(elementTypeOf(x)) || !shapes.sameDims(x, op.getResult()))
+      return failure();
+    if (auto expand = v.getDefiningOp<nn::ExpandOp>())
+      v = expand.getX();
+    std::optional<double> floor;
+    if (auto clip = v.getDefiningOp<nn::ClipOp>()) {
+      auto high = scalarOf(clip.getHi());
+      if (high && *high >= largestF32)
+        floor = scalarOf(clip.getLo());
+      v = clip.getX();
+    } else if (auto max = v.getDefiningOp<nn::MaxOp>()) {
+      floor = scalarOf(max.getRhs());
+      v = floor ? max.getLhs() : max.getRhs();
+      if (!floor)
+        floor = scalarOf(max.getLhs());
+    }
+    if (!floor || *floor <= 0)
+      return failure();
+    nn::ReduceOp sum;
+    int64_t p = 2;
+    if (Value t = matchSqrt(v)) {
+      sum = t.getDefiningOp<nn::ReduceOp>();
+      bool isSquared = sum && sum.getKind() == nn::ReduceKind::sum_square && sum.getX() == x;
+      if (!isSquared && (!sum || sum.getKind() != nn::ReduceKind::sum || matchSquare(sum.getX()) != x))
+        return failure();
+    } else {
+      sum = v.getDefiningOp<nn::ReduceOp>();
+      if (!sum || sum.getX() != x || (sum.getKind() != nn::ReduceKind::l2 && sum.getKind() != nn::ReduceKind::l1))
+        return failure();
+      p = sum.getKind() == nn::ReduceKind::l1 ? 1 : 2;
+    }
+    if (!sum.getKeepDims() || !sum.getAxes() || sum.getAxes()->size() != 1)
+      return failure();
+    replaceRaised(rewriter, op,
+                  nn::LpNormOp::create(rewriter, fusedLoc({sum, op}), op.getType(), x,
+                                       rewriter.getI64IntegerAttr(sum.getAxes()->front()), rewriter.getI64IntegerAttr(p),
+                                       rewriter.getF64FloatAttr(*floor)));
     return success();
   }
 };
@@ -216,7 +315,7 @@ struct RaiseSoftmax : RaisePattern<nn::DivOp> {
 
 void addNormalizationPatterns(RewritePatternSet &patterns, FuncShapes &shapes) {
   patterns
-      .add<RaiseNorm<nn::DivOp>, RaiseNorm<nn::MulOp>, ScaleIntoNorm, ShiftIntoNorm, RaiseSoftmax>(
+      .add<RaiseNorm<nn::DivOp>, RaiseNorm<nn::MulOp>, RaiseLpNorm, ScaleIntoNorm, ShiftIntoNorm, RaiseSoftmax>(
           patterns.getContext(), shapes);
 }
 

@@ -24,7 +24,6 @@ struct RaisePatternsPass : impl::RaisePatternsBase<RaisePatternsPass> {
     addNormalizationPatterns(patterns, shapes);
     addGroupNormPatterns(patterns, shapes);
     addRotaryPatterns(patterns, shapes);
-    addRecurrentPatterns(patterns, shapes);
     addRearrangementPatterns(patterns, shapes);
     GreedyRewriteConfig config;
     config.setListener(&shapes);
@@ -33,8 +32,10 @@ struct RaisePatternsPass : impl::RaisePatternsBase<RaisePatternsPass> {
     // at.
     config.setUseTopDownTraversal(true);
     (void)applyPatternsGreedily(getOperation(), std::move(patterns), config);
+    raiseRecurrent(getOperation(), shapes);
     // Of a softmax and products that are recognized by now.
     numAttentions += raiseAttention(getOperation(), shapes);
+    nn::refineFunctionType(cast<FunctionOpInterface>(getOperation().getOperation()));
   }
 };
 

@@ -8,11 +8,17 @@ def RaisePatterns : Pass<"raise-patterns", "::mlir::func::FuncOp"> {
     - `softmax` as exponentials over their sum;
     - `layer_norm` and `rms_norm` over trailing dimensions, with scale and shift by vectors behind
       them.
+    - L2 normalization: over the largest of the norm and a number as `lp_norm` (of one dimension; L1 too), over
+      sqrt(sum of x^2 + epsilon) as `rms_norm`: with n elements sqrt(n) sqrt(mean of x^2 + epsilon / n);
     - `softplus` as log(1 + e^x);
-    - `group_norm` as an instance normalization between reshapes to one channel a group, with scale and
-      shift of each channel behind it;
+    - instance normalization as a normalization over all positions with a scale or shift of each channel behind
+      it, or over positions of unknown number; `group_norm` as one between reshapes to one channel a group,
+      with scale and shift of each channel behind it;
     - `rotary` as x cos + rotated(x) sin or part by part, with halves or neighbours as pairs;
-    - `lstm` of one step as four gates out of one sum of two products;
+    - `lstm` and `gru` (both places of the reset gate) as gates that are sums of products with constant weights,
+      parts of one product or each with its own, of state and input or of both concatenated; cells that follow
+      each other on steps of one sequence, in either direction, as one operation; so are loops (Scan too) over
+      one. The first state may be zeros whose product became a constant;
     - `depth_to_space` (both orders of channels) as a transpose between reshapes;
     - `attention` as `softmax(scale * q k^T + mask) v`: the scale on q, k, both or the scores, by mul or div
       and through transposes; a soft cap; masks that are added, or chosen by `where`; key heads repeated by

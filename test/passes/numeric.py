@@ -91,6 +91,9 @@ class Graph:
         for o in outputs:
             info = model.graph.output.add()
             info.CopyFrom(known[o])
+            if not info.type.tensor_type.HasField("shape"):  # Inference does not see through loops.
+                for _ in self.shapes[o]:
+                    info.type.tensor_type.shape.dim.add()
         return model
 
 

@@ -23,9 +23,12 @@ FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "p
 PASSES = sorted(name for name in os.listdir(FOLDER) if glob.glob(os.path.join(FOLDER, name, "*.td")))
 # What a pass needs to have something to do, and models where it does.
 BEFORE = {"fuse-elementwise": "cleanup-transposes", "convert-layout": "fold-shapes", "merge-shared-input": "fold-constants,cleanup-transposes",
-          "fold-norm-affine": "cleanup-transposes,raise-patterns", "group-experts": "fold-shapes,canonicalize"}
-MODELS = {"fold-norm-affine": ["transformer"], "group-experts": ["experts"], "merge-constants": ["equal constants"], "fold-pad": ["pad", "cnn"],
-          "raise-patterns": ["rotary", "transformer", "cnn"], "merge-parallel-convs": ["branches"], "fold-batch-norm": ["cnn", "branches", "preactivation"],
+          "fold-norm-affine": "cleanup-transposes,raise-patterns", "merge-sequential-linear": "cleanup-transposes,raise-patterns",
+          "group-experts": "fold-shapes,canonicalize"}
+MODELS = {"fold-norm-affine": ["transformer", "stream"], "merge-sequential-linear": ["branches", "branches", "one head"],
+          "group-experts": ["experts"], "merge-constants": ["equal constants"], "fold-pad": ["pad", "cnn"],
+          "raise-patterns": ["rotary", "transformer", "cnn", "recurrent", "normalization"], "merge-parallel-convs": ["branches"],
+          "fold-batch-norm": ["cnn", "branches", "preactivation", "recurrent norm"],
           "merge-shared-input": ["transformer"], "cleanup-transposes": ["transformer", "rotary", "cnn", "chains"],
           "cleanup-slices": ["concats"], "hoist-slices": ["parts"], "reorder-resampling": ["resampling"], "remove-relu-units": ["units"],
           "unroll-loops": ["control"], "fold-constants": ["weights", "cnn", "transformer"]}

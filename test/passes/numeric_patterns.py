@@ -4,9 +4,10 @@
     numeric_patterns.py [--seed=N] [--count=N] [--only=KIND] [--keep=DIR]
 
 Kinds: rotary embeddings (halves and neighbours as pairs, an angle for each pair or element), mixtures of experts
-(batched, expert by expert, and on gathered tokens), cells of an LSTM, pre-activation residual nets (a sum and its normalization are
-two results of one product), constants that are equal but for their names, and padding before convolutions and
-pools. The optimized graph must hold what the pattern becomes, and nothing of what it was. Ends with
+(batched, expert by expert, and on gathered tokens), cells of an LSTM, sequences of them and of GRUs as steps and
+loops, L2, instance and group normalization, batch normalization before recurrent cells, residual streams whose rows
+can be centered, attention with one head, pre-activation residual nets (a sum and its normalization are two results of
+one product), constants that are equal but for their names, and padding before convolutions and pools. The optimized graph must hold what the pattern becomes, and nothing of what it was. Ends with
 `N passed, N failed`.
 """
 import os
@@ -16,7 +17,10 @@ import sys
 import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import numeric
+import recurrent
+import spellings
 from numeric import TYPES, helper
 
 
@@ -246,31 +250,41 @@ def build_pad(g):
     return g.model([])
 
 
-# What an optimized graph must hold, as (operation, least, most).
+# What an optimized graph must hold, as (operation, least, most); None: what the builder says for this one.
 KINDS = {"rotary": (build_rotary, [("rotary", 1, 1), ("neg", 0, 0), ("slice", 0, 0), ("map", 0, 1)]),
          "experts": (build_experts, [("grouped_matmul", 2, 3), ("non_zero", 0, 0), ("matmul", 1, 1)]),
          "LSTM cell": (build_lstm_cell, [("lstm", 1, 2), ("matmul", 0, 0), ("map", 0, 0), ("sigmoid", 0, 0)]),
+         "recurrent": (recurrent.build, [("lstm|gru", 1, 1), ("matmul", 0, 0), ("loop", 0, 0), ("map", 0, 0), ("concat", 0, 0)]),
+         "normalization": (spellings.build_norm, None),
+         "stream": (spellings.build_stream, None),
+         "recurrent norm": (spellings.build_recurrent_norm, None),
+         "one head": (spellings.build_one_head, None),
          "preactivation": (build_preactivation, [("map", 0, 0), ("batch_norm", 0, 0)]),
          "equal constants": (build_equal_constants, []),
          "pad": (build_pad, [])}
 
 
+EXPECTED = []  # of the model that was made last
+
+
 def recognized(kind, model, folder):
     text = numeric.optimized(folder)
-    for name, least, most in KINDS[kind][1]:
-        count = len(re.findall(rf"= nn\.{name}\b", text))
+    for name, least, most in KINDS[kind][1] or EXPECTED.pop():
+        count = len(re.findall(rf"= nn\.(?:{name})\b", text))
         if not least <= count <= most:
             return f"{count} {name} instead of {least} to {most}"
     return None
 
 
 def main():
-    chosen = numeric.options(__doc__, 40, choices=KINDS)
+    chosen = numeric.options(__doc__, 60, choices=KINDS)
 
     def make(rng):
         kind = chosen.only or rng.choice(list(KINDS))
         graph = numeric.Graph(rng, rng.choice([np.float32, np.float32, np.float64]))
-        return kind, graph, KINDS[kind][0](graph)
+        model = KINDS[kind][0](graph)
+        EXPECTED[:] = [graph.expected] if KINDS[kind][1] is None else []
+        return kind, graph, model
 
     return numeric.run(chosen, make, recognized)
 

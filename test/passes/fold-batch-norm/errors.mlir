@@ -533,3 +533,108 @@ func.func @conv_transpose_border(%x: tensor<1x2x8xf32>) -> (tensor<1x2x17xf32>) 
     : (tensor<1x2x8xf32>, tensor<2x2x3xf32>) -> tensor<1x2x17xf32>
   return %1 : tensor<1x2x17xf32>
 }
+
+// -----
+
+// Weights of a cell that are an input.
+// CHECK-LABEL: func @recurrent_weights_of_the_user(
+// CHECK: nn.mul
+// CHECK: nn.add
+// CHECK: nn.rnn
+func.func @recurrent_weights_of_the_user(%x: tensor<1x2x2xf32>, %w: tensor<1x1x2xf32>) -> (tensor<2x1x1x1xf32>) {
+  %s = nn.constant dense<[2.0, 3.0]> : tensor<2xf32>
+  %t = nn.constant dense<[5.0, 7.0]> : tensor<2xf32>
+  %m = nn.constant dense<0.0> : tensor<2xf32>
+  %v = nn.constant dense<1.0> : tensor<2xf32>
+  %r = nn.constant dense<1.0> : tensor<1x1x1xf32>
+  // expected-remark @+1 {{of nn.rnn behind it: its weights are not constant}}
+  %0 = nn.batch_norm %x, %s, %t, %m, %v {epsilon = 0.0 : f64}
+    : (tensor<1x2x2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<1x2x2xf32>
+  %1 = nn.transpose %0 {perm = array<i64: 2, 0, 1>} : (tensor<1x2x2xf32>) -> tensor<2x1x2xf32>
+  %y, %h = nn.rnn %1, %w, %r {direction = #nn.direction<forward>, activations = ["tanh"], operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0>}
+    : (tensor<2x1x2xf32>, tensor<1x1x2xf32>, tensor<1x1x1xf32>) -> (tensor<2x1x1x1xf32>, tensor<1x1x1xf32>)
+  return %y : tensor<2x1x1x1xf32>
+}
+
+// -----
+
+// Weights of a cell that are an output, too.
+// CHECK-LABEL: func @shared_recurrent_weights(
+// CHECK: nn.mul
+// CHECK: nn.add
+// CHECK: nn.rnn
+func.func @shared_recurrent_weights(%x: tensor<1x2x2xf32>) -> (tensor<2x1x1x1xf32>, tensor<1x1x2xf32>) {
+  %s = nn.constant dense<[2.0, 3.0]> : tensor<2xf32>
+  %t = nn.constant dense<[5.0, 7.0]> : tensor<2xf32>
+  %m = nn.constant dense<0.0> : tensor<2xf32>
+  %v = nn.constant dense<1.0> : tensor<2xf32>
+  %w = nn.constant dense<1.0> : tensor<1x1x2xf32>
+  %r = nn.constant dense<1.0> : tensor<1x1x1xf32>
+  // expected-remark @+1 {{of nn.rnn behind it: its weights are shared}}
+  %0 = nn.batch_norm %x, %s, %t, %m, %v {epsilon = 0.0 : f64}
+    : (tensor<1x2x2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<1x2x2xf32>
+  %1 = nn.transpose %0 {perm = array<i64: 2, 0, 1>} : (tensor<1x2x2xf32>) -> tensor<2x1x2xf32>
+  %y, %h = nn.rnn %1, %w, %r {direction = #nn.direction<forward>, activations = ["tanh"], operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0>}
+    : (tensor<2x1x2xf32>, tensor<1x1x2xf32>, tensor<1x1x1xf32>) -> (tensor<2x1x1x1xf32>, tensor<1x1x1xf32>)
+  return %y, %w : tensor<2x1x1x1xf32>, tensor<1x1x2xf32>
+}
+
+// -----
+
+// What is normalized are the steps.
+// CHECK-LABEL: func @steps_are_channels(
+// CHECK: nn.mul
+// CHECK: nn.add
+// CHECK: nn.rnn
+func.func @steps_are_channels(%x: tensor<1x2x2xf32>) -> (tensor<2x1x1x1xf32>) {
+  %s = nn.constant dense<[2.0, 3.0]> : tensor<2xf32>
+  %t = nn.constant dense<[5.0, 7.0]> : tensor<2xf32>
+  %m = nn.constant dense<0.0> : tensor<2xf32>
+  %v = nn.constant dense<1.0> : tensor<2xf32>
+  %w = nn.constant dense<1.0> : tensor<1x1x2xf32>
+  %r = nn.constant dense<1.0> : tensor<1x1x1xf32>
+  // expected-remark @+1 {{it maps a dimension that is not that of its inputs}}
+  %0 = nn.batch_norm %x, %s, %t, %m, %v {epsilon = 0.0 : f64}
+    : (tensor<1x2x2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<1x2x2xf32>
+  %1 = nn.transpose %0 {perm = array<i64: 1, 0, 2>} : (tensor<1x2x2xf32>) -> tensor<2x1x2xf32>
+  %y, %h = nn.rnn %1, %w, %r {direction = #nn.direction<forward>, activations = ["tanh"], operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0>}
+    : (tensor<2x1x2xf32>, tensor<1x1x2xf32>, tensor<1x1x1xf32>) -> (tensor<2x1x1x1xf32>, tensor<1x1x1xf32>)
+  return %y : tensor<2x1x1x1xf32>
+}
+
+// -----
+
+// Batch normalization in training: its statistics are those of the batch.
+// CHECK-LABEL: func @training(
+// CHECK: nn.conv
+// CHECK: nn.batch_norm
+func.func @training(%x: tensor<2x1x8xf32>) -> tensor<2x1x8xf32> {
+  %one = nn.constant dense<1.0> : tensor<1xf32>
+  %w = nn.constant dense<2.0> : tensor<1x1x1xf32>
+  %y = nn.conv %x, %w {strides = array<i64: 1>, pads = array<i64: 0, 0>, dilations = array<i64: 1>, group = 1 : i64}
+    : (tensor<2x1x8xf32>, tensor<1x1x1xf32>) -> tensor<2x1x8xf32>
+  %m = nn.reduce %y {axes = array<i64: 0, 2>, kind = #nn.reduce_kind<mean>, keep_dims = false} : (tensor<2x1x8xf32>) -> tensor<1xf32>
+  // expected-remark @+1 {{its parameters are not constant}}
+  %z = nn.batch_norm %y, %one, %one, %m, %one {epsilon = 0.1 : f64} : (tensor<2x1x8xf32>, tensor<1xf32>, tensor<1xf32>,
+    tensor<1xf32>, tensor<1xf32>) -> tensor<2x1x8xf32>
+  return %z : tensor<2x1x8xf32>
+}
+
+// -----
+
+// rms_norm has no shift to join.
+// CHECK-LABEL: func @behind_rms_norm(
+// CHECK: nn.rms_norm
+// CHECK: nn.mul
+// CHECK: nn.add
+func.func @behind_rms_norm(%x: tensor<3x2xf32>) -> tensor<3x2xf32> {
+  %s = nn.constant dense<[2.0, 3.0]> : tensor<2xf32>
+  %t = nn.constant dense<[5.0, 7.0]> : tensor<2xf32>
+  %m = nn.constant dense<0.0> : tensor<2xf32>
+  %v = nn.constant dense<1.0> : tensor<2xf32>
+  %0 = nn.rms_norm %x, %v {axis = 1 : i64, epsilon = 1.0e-5 : f64} : (tensor<3x2xf32>, tensor<2xf32>) -> tensor<3x2xf32>
+  // expected-remark @+1 {{rms_norm has no shift}}
+  %1 = nn.batch_norm %0, %s, %t, %m, %v {epsilon = 0.0 : f64}
+    : (tensor<3x2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<3x2xf32>
+  return %1 : tensor<3x2xf32>
+}

@@ -460,3 +460,45 @@ func.func @channels(%x: tensor<1x?x?xf32>) -> tensor<1x?x?xf32> {
     : (tensor<1x?x?xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<1x?x?xf32>
   return %0 : tensor<1x?x?xf32>
 }
+
+// -----
+
+// Before an LSTM, for each feature of all steps: W diag(s), and W t joins the bias of the inputs.
+// CHECK-LABEL: func @before_a_recurrent_cell(
+// CHECK-DAG: %[[W:.*]] = nn.constant dense<{{\[\[\[}}2.000000e+00, 3.000000e+00], [2.000000e+00, 3.000000e+00], [2.000000e+00, 3.000000e+00]]]>
+// CHECK-DAG: %[[B:.*]] = nn.constant dense<{{\[\[}}1.200000e+01, 1.200000e+01, 1.200000e+01, 0.000000e+00, 0.000000e+00, 0.000000e+00]]>
+// CHECK-DAG: %[[X:.*]] = nn.transpose %arg0
+// CHECK: nn.gru %[[X]], %[[W]], %{{.*}}, %[[B]]
+// CHECK-NOT: nn.mul 
+func.func @before_a_recurrent_cell(%x: tensor<1x2x?xf32>) -> tensor<?x1x1x1xf32> {
+  %s = nn.constant dense<[2.0, 3.0]> : tensor<2xf32>
+  %t = nn.constant dense<[5.0, 7.0]> : tensor<2xf32>
+  %m = nn.constant dense<0.0> : tensor<2xf32>
+  %v = nn.constant dense<1.0> : tensor<2xf32>
+  %w = nn.constant dense<1.0> : tensor<1x3x2xf32>
+  %r = nn.constant dense<1.0> : tensor<1x3x1xf32>
+  %0 = nn.batch_norm %x, %s, %t, %m, %v {epsilon = 0.0 : f64}
+    : (tensor<1x2x?xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<1x2x?xf32>
+  %1 = nn.transpose %0 {perm = array<i64: 2, 0, 1>} : (tensor<1x2x?xf32>) -> tensor<?x1x2xf32>
+  %y, %h = nn.gru %1, %w, %r {direction = #nn.direction<forward>, activations = ["sigmoid", "tanh"], operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0>}
+    : (tensor<?x1x2xf32>, tensor<1x3x2xf32>, tensor<1x3x1xf32>) -> (tensor<?x1x1x1xf32>, tensor<1x1x1xf32>)
+  return %y : tensor<?x1x1x1xf32>
+}
+
+// -----
+
+// Behind a normalization of rows it joins its scale and shift.
+// CHECK-LABEL: func @behind_layer_norm(
+// CHECK: nn.constant dense<[7.000000e+00, 1.000000e+01]>
+// CHECK: %[[Y:.*]] = nn.layer_norm %arg0,
+// CHECK-NEXT: return %[[Y]]
+func.func @behind_layer_norm(%x: tensor<3x2xf32>) -> tensor<3x2xf32> {
+  %s = nn.constant dense<[2.0, 3.0]> : tensor<2xf32>
+  %t = nn.constant dense<[5.0, 7.0]> : tensor<2xf32>
+  %m = nn.constant dense<0.0> : tensor<2xf32>
+  %v = nn.constant dense<1.0> : tensor<2xf32>
+  %0 = nn.layer_norm %x, %v, %v {axis = 1 : i64, epsilon = 1.0e-5 : f64} : (tensor<3x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<3x2xf32>
+  %1 = nn.batch_norm %0, %s, %t, %m, %v {epsilon = 0.0 : f64}
+    : (tensor<3x2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<3x2xf32>
+  return %1 : tensor<3x2xf32>
+}

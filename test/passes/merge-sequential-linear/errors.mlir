@@ -218,3 +218,68 @@ func.func @rows_scaled(%x: tensor<3x4xf32>) -> (tensor<3x4xf32>) {
   %2 = nn.matmul %1, %a : (tensor<3x4xf32>, tensor<4x4xf32>) -> tensor<3x4xf32>
   return %2 : tensor<3x4xf32>
 }
+
+// -----
+
+// Values of 2 elements, of which the product behind makes 4.
+// CHECK-LABEL: func @narrow_values(
+// CHECK: nn.attention
+// CHECK: nn.matmul
+func.func @narrow_values(%q: tensor<1x1x3x2xf32>, %k: tensor<1x1x3x2xf32>, %x: tensor<1x1x3x4xf32>) -> tensor<1x1x3x4xf32> {
+  %w = nn.constant dense<1.0> : tensor<4x2xf32>
+  %o = nn.constant dense<1.0> : tensor<2x4xf32>
+  %v = nn.matmul %x, %w : (tensor<1x1x3x4xf32>, tensor<4x2xf32>) -> tensor<1x1x3x2xf32>
+  %a = nn.attention %q, %k, %v {scale = 0.5 : f64} : (tensor<1x1x3x2xf32>, tensor<1x1x3x2xf32>, tensor<1x1x3x2xf32>) -> tensor<1x1x3x2xf32>
+  // expected-remark @+1 {{they would have 4 elements instead of 2}}
+  %y = nn.matmul %a, %o : (tensor<1x1x3x2xf32>, tensor<2x4xf32>) -> tensor<1x1x3x4xf32>
+  return %y : tensor<1x1x3x4xf32>
+}
+
+// -----
+
+// Rows without keys are zeros, which a bias would not be.
+// CHECK-LABEL: func @empty_rows(
+// CHECK: nn.attention
+// CHECK: nn.matmul
+func.func @empty_rows(%q: tensor<1x1x3x4xf32>, %k: tensor<1x1x3x4xf32>, %x: tensor<1x1x3x4xf32>, %m: tensor<3x3xi1>) -> tensor<1x1x3x4xf32> {
+  %w = nn.constant dense<1.0> : tensor<4x4xf32>
+  %b = nn.constant dense<1.0> : tensor<4xf32>
+  %v = nn.matmul %x, %w : (tensor<1x1x3x4xf32>, tensor<4x4xf32>) -> tensor<1x1x3x4xf32>
+  %a = nn.attention %q, %k, %v, %m {scale = 0.5 : f64, empty_rows = #nn.empty_rows<nan_to_zero>} : (tensor<1x1x3x4xf32>, tensor<1x1x3x4xf32>, tensor<1x1x3x4xf32>, tensor<3x3xi1>) -> tensor<1x1x3x4xf32>
+  // expected-remark @+1 {{they do not sum to 1}}
+  %y = nn.matmul %a, %w bias %b : (tensor<1x1x3x4xf32>, tensor<4x4xf32>, tensor<4xf32>) -> tensor<1x1x3x4xf32>
+  return %y : tensor<1x1x3x4xf32>
+}
+
+// -----
+
+// A soft cap is no function of differences of scores.
+// CHECK-LABEL: func @soft_cap(
+// CHECK: nn.matmul
+// CHECK: nn.matmul
+// CHECK: nn.attention
+func.func @soft_cap(%x: tensor<1x1x3x4xf32>, %v: tensor<1x1x3x4xf32>) -> tensor<1x1x3x4xf32> {
+  %w = nn.constant dense<1.0> : tensor<4x4xf32>
+  %b = nn.constant dense<1.0> : tensor<4xf32>
+  // expected-remark @+1 {{the soft cap sees the shift of the keys}}
+  %q = nn.matmul %x, %w : (tensor<1x1x3x4xf32>, tensor<4x4xf32>) -> tensor<1x1x3x4xf32>
+  %k = nn.matmul %x, %w bias %b : (tensor<1x1x3x4xf32>, tensor<4x4xf32>, tensor<4xf32>) -> tensor<1x1x3x4xf32>
+  %a = nn.attention %q, %k, %v {scale = 0.5 : f64, softcap = 5.0 : f64} : (tensor<1x1x3x4xf32>, tensor<1x1x3x4xf32>, tensor<1x1x3x4xf32>) -> tensor<1x1x3x4xf32>
+  return %a : tensor<1x1x3x4xf32>
+}
+
+// -----
+
+// Keys of 2 elements are cheaper than the 4 of what they are made from.
+// CHECK-LABEL: func @narrow_keys(
+// CHECK: nn.matmul
+// CHECK: nn.matmul
+// CHECK: nn.attention
+func.func @narrow_keys(%x: tensor<1x1x3x4xf32>, %v: tensor<1x1x3x4xf32>) -> tensor<1x1x3x4xf32> {
+  %w = nn.constant dense<1.0> : tensor<4x2xf32>
+  // expected-remark @+1 {{they would have 4 elements instead of 2}}
+  %q = nn.matmul %x, %w : (tensor<1x1x3x4xf32>, tensor<4x2xf32>) -> tensor<1x1x3x2xf32>
+  %k = nn.matmul %x, %w : (tensor<1x1x3x4xf32>, tensor<4x2xf32>) -> tensor<1x1x3x2xf32>
+  %a = nn.attention %q, %k, %v {scale = 0.5 : f64} : (tensor<1x1x3x2xf32>, tensor<1x1x3x2xf32>, tensor<1x1x3x4xf32>) -> tensor<1x1x3x4xf32>
+  return %a : tensor<1x1x3x4xf32>
+}

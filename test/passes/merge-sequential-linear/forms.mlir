@@ -160,3 +160,32 @@ func.func @strided_then_1x1(%x: tensor<1x2x8xf32>) -> (tensor<1x2x4xf32>) {
     : (tensor<1x2x8xf32>, tensor<2x2x2xf32>) -> tensor<1x2x4xf32>
   return %1 : tensor<1x2x4xf32>
 }
+
+// -----
+
+// One head: values and the product behind, queries and keys. The shift of the keys is the same for all keys.
+// CHECK-LABEL: func @around_attention(
+// CHECK-DAG: %[[V:.*]] = nn.constant dense<1.600000e+01> : tensor<4x4xf32>
+// CHECK-DAG: %[[B:.*]] = nn.constant dense<9.000000e+00> : tensor<4xf32>
+// CHECK-DAG: nn.matmul %arg0, %[[V]] bias %[[B]]
+// CHECK-DAG: %[[Q:.*]] = nn.constant dense<3.200000e+01> : tensor<4x4xf32>
+// CHECK-DAG: nn.matmul %arg0, %[[Q]]
+// CHECK: %[[K:.*]] = nn.reshape %arg0
+// CHECK: %[[Y:.*]] = nn.attention %{{.*}}, %[[K]],
+// CHECK: nn.reshape %[[Y]]
+// CHECK-NEXT: return
+func.func @around_attention(%x: tensor<1x3x4xf32>) -> tensor<1x3x4xf32> {
+  %two = nn.constant dense<2.0> : tensor<4x4xf32>
+  %four = nn.constant dense<4.0> : tensor<4x4xf32>
+  %b = nn.constant dense<1.0> : tensor<4xf32>
+  %q = nn.matmul %x, %two : (tensor<1x3x4xf32>, tensor<4x4xf32>) -> tensor<1x3x4xf32>
+  %k = nn.matmul %x, %four bias %b : (tensor<1x3x4xf32>, tensor<4x4xf32>, tensor<4xf32>) -> tensor<1x3x4xf32>
+  %v = nn.matmul %x, %two bias %b : (tensor<1x3x4xf32>, tensor<4x4xf32>, tensor<4xf32>) -> tensor<1x3x4xf32>
+  %q4 = nn.unsqueeze %q {axes = array<i64: 1>} : (tensor<1x3x4xf32>) -> tensor<1x1x3x4xf32>
+  %k4 = nn.unsqueeze %k {axes = array<i64: 1>} : (tensor<1x3x4xf32>) -> tensor<1x1x3x4xf32>
+  %v4 = nn.unsqueeze %v {axes = array<i64: 1>} : (tensor<1x3x4xf32>) -> tensor<1x1x3x4xf32>
+  %a = nn.attention %q4, %k4, %v4 {scale = 0.5 : f64} : (tensor<1x1x3x4xf32>, tensor<1x1x3x4xf32>, tensor<1x1x3x4xf32>) -> tensor<1x1x3x4xf32>
+  %y = nn.squeeze %a {axes = array<i64: 1>} : (tensor<1x1x3x4xf32>) -> tensor<1x3x4xf32>
+  %z = nn.matmul %y, %two bias %b : (tensor<1x3x4xf32>, tensor<4x4xf32>, tensor<4xf32>) -> tensor<1x3x4xf32>
+  return %z : tensor<1x3x4xf32>
+}

@@ -179,3 +179,56 @@ func.func @pixel_shuffle(%x: tensor<1x12x4x5xf32>) -> tensor<1x3x8x10xf32> {
   %2 = nn.reshape %1, %b : (tensor<1x3x4x2x5x2xf32>, tensor<4xi64>) -> tensor<1x3x8x10xf32>
   return %2 : tensor<1x3x8x10xf32>
 }
+
+// -----
+
+// x / max(norm, 1e-12), as PyTorch normalizes features.
+// CHECK-LABEL: func @l2_norm
+func.func @l2_norm(%x: tensor<?x4x5xf32>) -> tensor<?x4x5xf32> {
+  // CHECK-NEXT: nn.lp_norm %arg0 {axis = 1 : i64, floor = {{.*}}E-13 : f64, p = 2 : i64}
+  // CHECK-NEXT: return
+  %eps = nn.constant dense<1.0e-12> : tensor<f32>
+  %0 = nn.reduce %x {axes = array<i64: 1>, kind = #nn.reduce_kind<l2>, keep_dims = true} : (tensor<?x4x5xf32>) -> tensor<?x1x5xf32>
+  %1 = nn.max %0, %eps : (tensor<?x1x5xf32>, tensor<f32>) -> tensor<?x1x5xf32>
+  %2 = nn.div %x, %1 : (tensor<?x4x5xf32>, tensor<?x1x5xf32>) -> tensor<?x4x5xf32>
+  return %2 : tensor<?x4x5xf32>
+}
+
+// -----
+
+// x / sqrt(sum(x^2) + epsilon) is rms_norm times 1 / sqrt(4).
+// CHECK-LABEL: func @l2_norm_epsilon
+func.func @l2_norm_epsilon(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  // CHECK: %[[S:.*]] = nn.constant dense<5.000000e-01> : tensor<4xf32>
+  // CHECK-NEXT: nn.rms_norm %arg0, %[[S]] {axis = 1 : i64, epsilon = 2.500000e-01 : f64}
+  // CHECK-NEXT: return
+  %one = nn.constant dense<1.0> : tensor<f32>
+  %0 = nn.mul %x, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %1 = nn.reduce %0 {axes = array<i64: 1>, kind = #nn.reduce_kind<sum>, keep_dims = true} : (tensor<?x4xf32>) -> tensor<?x1xf32>
+  %2 = nn.add %1, %one : (tensor<?x1xf32>, tensor<f32>) -> tensor<?x1xf32>
+  %3 = nn.sqrt %2 : (tensor<?x1xf32>) -> tensor<?x1xf32>
+  %4 = nn.div %x, %3 : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  return %4 : tensor<?x4xf32>
+}
+
+// -----
+
+// Over any number of positions.
+// CHECK-LABEL: func @instance_norm
+func.func @instance_norm(%x: tensor<?x2x?x?xf32>) -> tensor<?x2x?x?xf32> {
+  // CHECK-DAG: %[[S:.*]] = nn.constant dense<[3.000000e+00, 4.000000e+00]>
+  // CHECK-DAG: %[[Z:.*]] = nn.constant dense<0.000000e+00> : tensor<2xf32>
+  // CHECK: nn.group_norm %arg0, %[[S]], %[[Z]] {epsilon = 1.000000e+00 : f64, num_groups = 2 : i64}
+  // CHECK-NEXT: return
+  %one = nn.constant dense<1.0> : tensor<f32>
+  %s = nn.constant dense<[[[3.0]], [[4.0]]]> : tensor<2x1x1xf32>
+  %m = nn.reduce %x {axes = array<i64: 2, 3>, kind = #nn.reduce_kind<mean>, keep_dims = true} : (tensor<?x2x?x?xf32>) -> tensor<?x2x1x1xf32>
+  %d = nn.sub %x, %m : (tensor<?x2x?x?xf32>, tensor<?x2x1x1xf32>) -> tensor<?x2x?x?xf32>
+  %0 = nn.mul %d, %d : (tensor<?x2x?x?xf32>, tensor<?x2x?x?xf32>) -> tensor<?x2x?x?xf32>
+  %1 = nn.reduce %0 {axes = array<i64: 2, 3>, kind = #nn.reduce_kind<mean>, keep_dims = true} : (tensor<?x2x?x?xf32>) -> tensor<?x2x1x1xf32>
+  %2 = nn.add %1, %one : (tensor<?x2x1x1xf32>, tensor<f32>) -> tensor<?x2x1x1xf32>
+  %3 = nn.sqrt %2 : (tensor<?x2x1x1xf32>) -> tensor<?x2x1x1xf32>
+  %4 = nn.div %d, %3 : (tensor<?x2x?x?xf32>, tensor<?x2x1x1xf32>) -> tensor<?x2x?x?xf32>
+  %5 = nn.mul %4, %s : (tensor<?x2x?x?xf32>, tensor<2x1x1xf32>) -> tensor<?x2x?x?xf32>
+  return %5 : tensor<?x2x?x?xf32>
+}

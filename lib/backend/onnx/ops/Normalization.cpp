@@ -99,6 +99,12 @@ void exportGroupNorm(OpExport &e, nn::GroupNormOp op) {
 }
 
 void exportLpNorm(OpExport &e, nn::LpNormOp op) {
+  if (double floor = op.getFloor().convertToDouble(); floor > 0) { // LpNormalization has none.
+    bool isSum = op.getP() == 1;
+    std::string norm = e.withAxes(isSum ? "ReduceL1" : "ReduceL2", e.in(0), {int64_t(op.getAxis())}, 18);
+    norm = e.step("Max", {norm, e.number(floor, elementTypeOf(op.getX()))});
+    return e.finish("Div", {e.in(0), norm});
+  }
   e.finish("LpNormalization", e.allIn(), {intAttr("axis", op.getAxis()), intAttr("p", op.getP())});
 }
 

@@ -9,7 +9,7 @@ namespace nnopt::cpu {
 namespace {
 
 //===----------------------------------------------------------------------===//
-// lp_norm: x / (sum |x|^p)^(1/p) along an axis; 0 where the norm is 0
+// lp_norm: x / max((sum |x|^p)^(1/p), floor) along an axis; 0 where that is 0
 //===----------------------------------------------------------------------===//
 
 Value normTerm(Kernel &k, Value v, int64_t p) {
@@ -17,9 +17,13 @@ Value normTerm(Kernel &k, Value v, int64_t p) {
 }
 
 /// x / norm from the sum of terms, 0 where that is 0.
-Value normalize(Kernel &k, Value v, Value sum, int64_t p) {
+Value normalize(Kernel &k, Value v, Value sum, int64_t p, double floor) {
   Type type = v.getType();
   Value norm = p == 1 ? sum : Value(math::SqrtOp::create(k.b, k.loc, sum));
+  if (floor > 0) {
+    Value least = like(k, floatConstant(k, getElementTypeOrSelf(type), floor), type);
+    return fdiv(k, v, arith::MaximumFOp::create(k.b, k.loc, norm, least));
+  }
   Value zero = like(k, floatConstant(k, getElementTypeOrSelf(type), 0), type);
   Value isZero = arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OEQ, norm, zero);
   return k.select(isZero, zero, fdiv(k, v, norm));
@@ -31,13 +35,14 @@ LogicalResult emitLpNorm(Operation *op, Lowering &l, bool vectors) {
   Kernel k(l, op, "lp_norm");
   Buffer x = k.read(norm.getX()), out = k.write(norm.getResult());
   int64_t p = norm.getP();
+  double floor = norm.getFloor().convertToDouble();
   unsigned axis = norm.getAxis(), rank = x.rank();
   nn::Dim n = x.dims[axis], outer = l.product(x.dims, 0, axis), inner = l.product(x.dims, axis + 1, rank);
   Type type = computeType(x.valueType);
   Ix size = k.dim(n), stride = k.dim(inner);
   auto load = [&](Ix i, const Step &step) { return k.toFloat(loadStep(k, x, i, step)); };
   auto finish = [&](Ix i, Value sum, const Step &step) {
-    storeStep(k, out, i, k.fromFloat(normalize(k, load(i, step), sum, p), out.valueType), step);
+    storeStep(k, out, i, k.fromFloat(normalize(k, load(i, step), sum, p, floor), out.valueType), step);
   };
   bool rows = inner.isConst(1);
   VectorShape shape;

@@ -184,7 +184,7 @@ void importLpNorm(Node &n) {
   if (p != 1 && p != 2)
     n.invalid("attribute 'p' must be 1 or 2");
   int64_t axis = n.axis(n.i("axis", -1), n.rank(n.in(0)));
-  n.out(0, n.make<nn::LpNormOp>(n.in(0), n.i64(axis), n.i64(p)));
+  n.out(0, n.make<nn::LpNormOp>(n.in(0), n.i64(axis), n.i64(p), n.f64(0)));
 }
 
 void importLRN(Node &n) {
