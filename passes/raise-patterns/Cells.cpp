@@ -251,13 +251,14 @@ bool CellMatcher::readCandidate(nn::TanhOp tanh, Cell &cell) {
   for (GateTerm &term : cell.gates[2].terms) {
     auto mul = term.activation.getDefiningOp<nn::MulOp>();
     for (unsigned i : {0u, 1u}) {
-      if (!mul || mul->getOperand(1 - i) != cell.state)
+      Value state = mul ? mul->getOperand(1 - i) : Value();
+      if (!state || (cell.state ? state != cell.state : !isZeros(state)))
         continue;
       Value gate = sigmoidOf(mul->getOperand(i), cell.ops);
       if (!gate || !readGate(gate, cell, cell.gates[1]))
         continue;
       cell.ops.insert(mul);
-      term.activation = cell.state;
+      term.activation = cell.state = state;
       return true;
     }
   }
@@ -273,9 +274,6 @@ static bool areSame(const Gate &a, const Gate &b) {
 }
 
 bool CellMatcher::matchGRU(Operation *last, Cell &cell) {
-  auto sum = dyn_cast<nn::AddOp>(last);
-  if (!sum)
-    return false;
   // 1 - v.
   auto complement = [](Value v) {
     auto sub = v.getDefiningOp<nn::SubOp>();
@@ -287,7 +285,17 @@ bool CellMatcher::matchGRU(Operation *last, Cell &cell) {
     SmallVector<Operation *> ops;
   };
   SmallVector<Parts> ways;
+  auto sum = dyn_cast<nn::AddOp>(last);
   for (unsigned i : {0u, 1u}) {
+    // Of a state of zeros nothing is left: u n, or (1 - u) n.
+    if (auto mul = dyn_cast<nn::MulOp>(last)) {
+      Value u = complement(mul->getOperand(i)), n = mul->getOperand(1 - i);
+      ways.push_back({u ? u : mul->getOperand(i), n, {}, !u, {}});
+      if (u)
+        ways.back().ops.push_back(mul->getOperand(i).getDefiningOp());
+    }
+    if (!sum)
+      continue;
     Value p = sum->getOperand(i), q = sum->getOperand(1 - i);
     auto mulQ = q.getDefiningOp<nn::MulOp>(), mulP = p.getDefiningOp<nn::MulOp>();
     if (!mulQ)
@@ -315,7 +323,7 @@ bool CellMatcher::matchGRU(Operation *last, Cell &cell) {
   for (Parts &parts : ways) {
     cell = Cell();
     auto tanh = parts.candidate.getDefiningOp<nn::TanhOp>();
-    if (!begin(sum.getResult(), cell) || !tanh || !shapes.sameDims(parts.state, cell.newState))
+    if (!begin(last->getResult(0), cell) || !tanh || (parts.state && !shapes.sameDims(parts.state, cell.newState)))
       continue;
     cell.ops.insert(parts.ops.begin(), parts.ops.end());
     cell.state = parts.state;
@@ -425,7 +433,7 @@ std::optional<Cell> matchCell(Value v, FuncShapes &shapes) {
   bool matched = false;
   if (auto mul = dyn_cast_or_null<nn::MulOp>(op))
     matched = matcher.matchLSTM(mul, cell);
-  else if (op)
+  if (!matched && op)
     matched = matcher.matchGRU(op, cell);
   if (!matched || !matcher.isClosed(cell))
     return std::nullopt;
