@@ -14,18 +14,44 @@ namespace {
 
 constexpr StringLiteral kPass = "fold-norm-affine";
 
+/// Whether `use` only moves rows, or takes some of them.
+bool keepsRows(OpOperand &use) {
+  Operation *op = use.getOwner();
+  int64_t last = rankOf(use.get()) - 1;
+  if (use.getOperandNumber() != 0 || last < 0)
+    return false;
+  if (auto gather = dyn_cast<nn::GatherOp>(op))
+    return (int64_t)gather.getAxis() != last;
+  if (auto transpose = dyn_cast<nn::TransposeOp>(op))
+    return transpose.getPerm().back() == last;
+  if (auto squeeze = dyn_cast<nn::SqueezeOp>(op))
+    return !llvm::is_contained(squeeze.getAxes(), last);
+  if (auto unsqueeze = dyn_cast<nn::UnsqueezeOp>(op))
+    return !llvm::is_contained(unsqueeze.getAxes(), rankOf(unsqueeze.getResult()) - 1);
+  if (auto slice = dyn_cast<nn::SliceOp>(op)) {
+    auto axes = slice.getAxes() ? nn::ConstantData::get(slice.getAxes()) : std::nullopt;
+    for (int64_t i = 0; axes && i < axes->size(); ++i)
+      if (axes->asInt(i) == last || axes->asInt(i) == -1)
+        return false;
+    return axes.has_value();
+  }
+  if (!isa<nn::ReshapeOp, nn::FlattenOp>(op))
+    return false;
+  ArrayRef<int64_t> before = shapeOf(use.get()), after = shapeOf(op->getResult(0));
+  return !after.empty() && before.back() == after.back();
+}
+
 /// Collects the products that use `v`; says why there is something else.
 std::string collectProducts(Value v, SmallVectorImpl<nn::MatMulOp> &products) {
   for (OpOperand &use : v.getUses()) {
     Operation *user = use.getOwner();
-    if (isa<nn::ReshapeOp, nn::FlattenOp>(user)) {
-      ArrayRef<int64_t> before = shapeOf(v), after = shapeOf(user->getResult(0));
-      if (use.getOperandNumber() != 0 || after.empty() || before.back() != after.back())
-        return "a reshape that takes rows apart uses it";
+    if (keepsRows(use)) {
       if (std::string why = collectProducts(user->getResult(0), products); !why.empty())
         return why;
       continue;
     }
+    if (isa<nn::ReshapeOp, nn::FlattenOp>(user))
+      return "a reshape that takes rows apart uses it";
     auto product = dyn_cast<nn::MatMulOp>(user);
     if (!product)
       return user->hasTrait<OpTrait::IsTerminator>() ? "it is an output"

@@ -16,8 +16,8 @@ def FoldNormAffine : Pass<"fold-norm-affine", "::mlir::func::FuncOp"> {
     The scale of attention goes into what computes the queries, through rotations, splits and views: `softmax(c q
     k^T) = softmax((c q) k^T)`.
 
-    Conditions of the first: the products are all that uses the norm (reshapes that keep the last dimension may stand
-    between), as their left operand, with constant weights that nobody else uses, a constant bias or none, and
+    Conditions of the first: the products are all that uses the norm (what moves rows, or takes some of
+    them, may stand between), as their left operand, with constant weights that nobody else uses, a constant bias or none, and
     no epilogue; scale and shift are constant; f32 or f64.
 
     Doctest: test/passes/fold-norm-affine/doctest.mlir

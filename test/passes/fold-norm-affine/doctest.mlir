@@ -64,3 +64,20 @@ func.func @attention(%x: tensor<1x3x2xf32>, %v: tensor<1x1x3x2xf32>) -> tensor<1
   %y = nn.attention %q, %k, %v {scale = 0.5 : f64} : (tensor<1x1x3x2xf32>, tensor<1x1x3x2xf32>, tensor<1x1x3x2xf32>) -> tensor<1x1x3x2xf32>
   return %y : tensor<1x1x3x2xf32>
 }
+
+// -----
+
+// The first token only, as classifiers read it.
+// CHECK-LABEL: func.func @first_token
+func.func @first_token(%x: tensor<?x4x2xf32>) -> tensor<?x1xf32> {
+  // CHECK: %[[N:.*]] = nn.layer_norm %arg0, %{{[^,]*}} {axis
+  // CHECK: %[[T:.*]] = nn.gather %[[N]]
+  // CHECK: nn.matmul %[[T]], %{{.*}} bias
+  %g = nn.constant dense<[10.0, 20.0]> : tensor<2xf32>
+  %w = nn.constant dense<[[1.0], [2.0]]> : tensor<2x1xf32>
+  %i = nn.constant dense<0> : tensor<i64>
+  %0 = nn.layer_norm %x, %g, %g {axis = 2 : i64, epsilon = 1.0e-5 : f64} : (tensor<?x4x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x4x2xf32>
+  %1 = nn.gather %0, %i {axis = 1 : i64} : (tensor<?x4x2xf32>, tensor<i64>) -> tensor<?x2xf32>
+  %2 = nn.matmul %1, %w : (tensor<?x2xf32>, tensor<2x1xf32>) -> tensor<?x1xf32>
+  return %2 : tensor<?x1xf32>
+}

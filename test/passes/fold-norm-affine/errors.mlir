@@ -270,3 +270,20 @@ func.func @activated_queries(%x: tensor<1x1x3x2xf32>, %k: tensor<1x1x3x2xf32>) -
   %y = nn.attention %q, %k, %k {scale = 0.5 : f64} : (tensor<1x1x3x2xf32>, tensor<1x1x3x2xf32>, tensor<1x1x3x2xf32>) -> tensor<1x1x3x2xf32>
   return %y : tensor<1x1x3x2xf32>
 }
+
+// -----
+
+// A slice of each row.
+// CHECK-LABEL: func @part_of_rows
+// CHECK: nn.rms_norm
+func.func @part_of_rows(%x: tensor<3x2xf32>) -> tensor<3x1xf32> {
+  %g = nn.constant dense<[2.0, 3.0]> : tensor<2xf32>
+  %w = nn.constant dense<2.0> : tensor<1x1xf32>
+  %i0 = nn.constant dense<0> : tensor<1xi64>
+  %i1 = nn.constant dense<1> : tensor<1xi64>
+  // expected-remark @+1 {{nn.slice uses it too}}
+  %0 = nn.rms_norm %x, %g {axis = 1 : i64, epsilon = 1.0e-5 : f64} : (tensor<3x2xf32>, tensor<2xf32>) -> tensor<3x2xf32>
+  %1 = nn.slice %0[%i0 : %i1 axes %i1] : (tensor<3x2xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<3x1xf32>
+  %2 = nn.matmul %1, %w : (tensor<3x1xf32>, tensor<1x1xf32>) -> tensor<3x1xf32>
+  return %2 : tensor<3x1xf32>
+}
