@@ -147,12 +147,13 @@ def unary(c):
 
 
 def limits(c):
-    """Where exponentials vanish and erf is 1: the ends of their expansions."""
+    """Where exponentials vanish, erf is 1, and logarithms meet denormals: the ends of their expansions."""
     low = np.float32([-np.inf, -1000, -104, -88, -87.34, -87.33, -20, -1, -1e-30, -1e-40, -0.0, 0] * 3)
     high = np.float32([88.8, 90, 129, 300, 1e30, np.inf, np.nan] * 5)
+    small = np.float32([1e-45, 1e-42, 1e-40, 1.17e-38, 1.18e-38, -1e-40, 0, -0.0, 0.5, 0.7071, 1, 1.4143, 3e38, np.inf, np.nan] * 2)
     near = np.float32([-4, -3.93, -3.92, -3.91, -1, 0, 1e-40, 1e-30, 1, 3.91, 3.92, 3.93, 4, 1e30] * 2)
     for op, x in (("Exp", low), ("Exp", high), ("Softmax", low), ("Sigmoid", low), ("Sigmoid", high), ("Tanh", high),
-                  ("Erf", low), ("Erf", high), ("Erf", near)):
+                  ("Erf", low), ("Erf", high), ("Erf", near), ("Log", small)):
         c.node(op, [c.input(c.data.permutation(x))])
 
 

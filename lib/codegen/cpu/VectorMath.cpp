@@ -176,10 +176,52 @@ struct ExpandErf : VectorPattern<math::ErfOp> {
   }
 };
 
+/// log x = k ln 2 + log m with x = 2^k m and m in [sqrt(1/2), sqrt 2): k and m are cut out of the bits of x. With
+/// r = m - 1, log m is r - r^2 / 2 + r^3 q(r), q fitted to the smallest relative error of log m (5.8e-9). Upstream's
+/// expansion takes denormals for the smallest normal number.
+struct ExpandLog : VectorPattern<math::LogOp> {
+  using VectorPattern::VectorPattern;
+
+  LogicalResult matchAndRewrite(math::LogOp op, PatternRewriter &rewriter) const override {
+    VectorType type = matchType(op);
+    if (!type)
+      return failure();
+    Expansion e(target, op, rewriter, type);
+    ImplicitLocOpBuilder &b = e.b;
+    auto ints = VectorType::get(type.getShape(), b.getI32Type());
+    auto c = [&](int32_t n) -> Value { return arith::ConstantOp::create(b, DenseElementsAttr::get(ints, n)); };
+    auto bitsOf = [&](Value v) -> Value { return arith::BitcastOp::create(b, ints, v); };
+    constexpr double inf = std::numeric_limits<double>::infinity();
+    // The bits of a denormal, as an integer, are that number times 2^149.
+    Value x = op.getOperand(), denormal = e.isBelow(x, 0x1p-126);
+    Value normal = arith::SelectOp::create(b, denormal, arith::SIToFPOp::create(b, type, bitsOf(x)), x);
+    Value bits = bitsOf(normal);
+    constexpr int32_t rootHalf = 0x3f3504f3; // sqrt(1/2)
+    Value exponent = arith::ShRSIOp::create(b, arith::SubIOp::create(b, bits, c(rootHalf)), c(23));
+    Value m = arith::BitcastOp::create(b, type, arith::SubIOp::create(b, bits, arith::ShLIOp::create(b, exponent, c(23))));
+    Value shift = arith::SelectOp::create(b, denormal, c(-149), c(0));
+    Value k = arith::SIToFPOp::create(b, type, arith::AddIOp::create(b, exponent, shift));
+    Value r = arith::SubFOp::create(b, m, e.f(1)), square = arith::MulFOp::create(b, r, r);
+    Value q = e.polynomial(r, {-0.07634497433900833, 0.1276157796382904, -0.13160182535648346, 0.14201757311820984,
+                               -0.16623356938362122, 0.20001226663589478, -0.2500081956386566, 0.3333333134651184});
+    Value rest = vector::FMAOp::create(b, square, e.f(-0.5), arith::MulFOp::create(b, arith::MulFOp::create(b, square, r), q));
+    // ln 2 in two parts, the first with so few digits that its product with k is exact.
+    rest = vector::FMAOp::create(b, k, e.f(-2.12194440e-4), rest);
+    Value log = vector::FMAOp::create(b, k, e.f(0.693359375), arith::AddFOp::create(b, r, rest));
+    // Infinity and NaN are their own logarithms.
+    log = arith::SelectOp::create(b, arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x, e.f(inf)), log, x);
+    Value isZero = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, x, e.f(0));
+    Value outside = arith::SelectOp::create(b, isZero, e.f(-inf), e.f(std::numeric_limits<double>::quiet_NaN()));
+    Value isOutside = arith::CmpFOp::create(b, arith::CmpFPredicate::OLE, x, e.f(0));
+    rewriter.replaceOpWithNewOp<arith::SelectOp>(op, isOutside, outside, log);
+    return success();
+  }
+};
+
 } // namespace
 
 void populateVectorMathPatterns(RewritePatternSet &patterns, const Target &target) {
-  patterns.add<ExpandExp, ExpandExp2, ExpandErf>(patterns.getContext(), target);
+  patterns.add<ExpandExp, ExpandExp2, ExpandErf, ExpandLog>(patterns.getContext(), target);
 }
 
 } // namespace nnopt::cpu
