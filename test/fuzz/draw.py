@@ -1,6 +1,7 @@
 """Random choices for the differential fuzzer: shapes, values with awkward ones among them, and nodes put together as the
 schema of an operator's version wants them."""
 import random
+import re
 
 import ml_dtypes
 import numpy as np
@@ -13,8 +14,9 @@ NARROW = {"bfloat16": ml_dtypes.bfloat16, "float8e4m3fn": ml_dtypes.float8_e4m3f
 PLAIN = {"float": np.float32, "double": np.float64, "float16": np.float16, "bool": np.bool_, "int8": np.int8,
          "int16": np.int16, "int32": np.int32, "int64": np.int64, "uint8": np.uint8, "uint16": np.uint16,
          "uint32": np.uint32, "uint64": np.uint64}
-NEWEST = onnx.defs.onnx_opset_version()
-OLDEST = 6
+WORDS = ["", "a", "B", "ab", "Zoë", "one two", " pad ", "x,y,,z", "7", "-1.5", "ab ab", "日本"]
+NEWEST = {"": onnx.defs.onnx_opset_version(), "ai.onnx.ml": 5, "ai.onnx.preview.training": 1}
+OLDEST = {"": 6}  # before that, types were few and rules others
 
 
 def is_float(dtype):
@@ -68,6 +70,8 @@ class Draw:
         """Elements of a type; integers between two bounds where these are given."""
         dtype = np.dtype(dtype)
         shape = tuple(shape)
+        if dtype == object:
+            return self.words(shape)
         if dtype == np.bool_:
             return self.data.random(shape) < 0.5
         if dtype.name in ("int4", "uint4"):
@@ -90,18 +94,36 @@ class Draw:
                 x = np.where(where, self.data.choice(special, shape).astype(dtype), x).astype(dtype)
         return x
 
+    def words(self, shape, of=WORDS):
+        """Texts."""
+        array = np.empty(int(np.prod(shape)), object)
+        array[:] = [self.choice(of) for _ in range(array.size)]
+        return array.reshape(shape)
+
+    def ordinary(self, shape, dtype, low=None, high=None):
+        """Elements without NaN, infinities and extremes."""
+        awkward, self.awkward = self.awkward, False
+        values = self.values(shape, dtype, low, high)
+        self.awkward = awkward
+        return values
+
     # ------------------------------------------------------------------ schemas
     def schema(self, versions):
         """One of an operator's versions and an opset that means it."""
+        domain = versions[min(versions)].domain
+        oldest, newest = OLDEST.get(domain, 1), NEWEST[domain]
         usable = [v for v in versions if not versions[v].deprecated]
-        usable = [v for v in usable if not any(v < w <= OLDEST for w in versions)]
+        usable = [v for v in usable if not any(v < w <= oldest for w in versions)]
         version = self.choice([max(usable)] * 2 + usable)
-        until = min([v - 1 for v in versions if v > version], default=NEWEST)
-        return versions[version], self.choice([until, self.randint(max(version, OLDEST), until)])
+        until = min([v - 1 for v in versions if v > version], default=newest)
+        return versions[version], self.choice([until, self.randint(max(version, oldest), until)])
 
-    def type(self, schema, index=0, floats=False, only=None):
-        """A type that the operand may have; f32 more often than others."""
-        names = {t[len("tensor("):-1] for t in schema.inputs[min(index, len(schema.inputs) - 1)].types if t.startswith("tensor(")}
+    def type(self, schema, index=0, floats=False, only=None, strings=False):
+        """A type that the operand, or the elements of the sequence or optional, may have; f32 more often than others."""
+        texts = schema.inputs[min(index, len(schema.inputs) - 1)].types
+        names = {m[1] for m in (re.fullmatch(r"(?:\w+\()*tensor\((\w+)\)+", t) for t in texts) if m}
+        if strings and "string" in names and self.chance(0.1):
+            return np.dtype(object)
         known = {n: t for n, t in {**PLAIN, **NARROW}.items() if n in names}
         if floats:
             known = {n: t for n, t in known.items() if is_float(t)}
@@ -145,32 +167,61 @@ def place(schema, tensors, named):
     return inputs, attributes
 
 
-def single(draw, schema, opset, tensors, outputs=1, constant=(), never_constant=(), loose=1.0, **named):
-    """A model of one node. `constant`: operands that mostly are initializers."""
+class Typed:
+    """A value whose type cannot be seen: an empty sequence, an optional."""
+
+    def __init__(self, value, proto):
+        self.value, self.proto = value, proto
+
+
+def type_of(value, dims=None):
+    """The TypeProto of an array, a list (sequence), a dict (map to f32 or texts) or what is Typed."""
+    if isinstance(value, Typed):
+        return value.proto
+    if isinstance(value, list):
+        return helper.make_sequence_type_proto(type_of(value[0], [None] * np.ndim(value[0]) if len({np.ndim(v) for v in value}) == 1 else "any"))
+    if isinstance(value, dict):
+        key, item = next(iter(value.items()))
+        code = TensorProto.STRING if isinstance(key, str) else TensorProto.INT64
+        return helper.make_map_type_proto(code, type_of(np.array(item, object if isinstance(item, str) else np.float32)))
+    value = np.asarray(value)
+    code = TensorProto.STRING if value.dtype.kind in "OU" else helper.np_dtype_to_tensor_dtype(value.dtype)
+    return helper.make_tensor_type_proto(code, None if dims == "any" else dims if dims is not None else list(value.shape))
+
+
+def single(draw, schema, opset, tensors, outputs=1, constant=(), never_constant=(), loose=1.0, outer=None, results=None, **named):
+    """A model of one node. `constant`: operands that mostly are initializers; `outputs`: how many, or a list that has 0
+    for those that are left out; `outer`: values by name that subgraphs read; `results`: TypeProtos of outputs that are
+    no tensors."""
     inputs, attributes = place(schema, tensors, named)
-    while inputs and inputs[-1] is None:
+    while len(inputs) > schema.min_input and inputs[-1] is None:
         inputs.pop()
     names = [f"x{i}" if v is not None else "" for i, v in enumerate(inputs)]
-    results = [f"y{i}" for i in range(outputs)]
-    node = helper.make_node(schema.name, names, results, "node", domain=schema.domain, **attributes)
+    kept = [1] * outputs if isinstance(outputs, int) else outputs
+    made = [f"y{i}" if keep else "" for i, keep in enumerate(kept)]
+    node = helper.make_node(schema.name, names, made, "node", domain=schema.domain, **attributes)
     infos, initializers, feeds = [], [], {}
     dynamic = draw.chance(0.35)
     shared = draw.chance(0.5)
     formal = [i.name.lower() for i in schema.inputs]
-    for i, (name, value) in enumerate(zip(names, inputs)):
-        if value is None:
+    operands = [(name, formal[min(i, len(formal) - 1)], value) for i, (name, value) in enumerate(zip(names, inputs)) if value is not None]
+    for name, key, value in operands + [(k, k, v) for k, v in (outer or {}).items()]:
+        if isinstance(value, (Typed, list, dict)):
+            infos.append(helper.make_value_info(name, type_of(value)))
+            feeds[name] = value.value if isinstance(value, Typed) else value
             continue
         value = np.asarray(value)
-        key = formal[min(i, len(formal) - 1)]
         if key not in never_constant and draw.chance(0.75 if key in constant else 0.08):
             initializers.append(numpy_helper.from_array(value, name))
             continue
         shape = list(value.shape)
         if dynamic:
             shape = [(f"n{s}" if shared else f"{name}_{j}") if draw.chance(0.7) else s for j, s in enumerate(shape)]
-        infos.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), shape))
+        infos.append(helper.make_value_info(name, type_of(value, shape)))
         feeds[name] = value
-    graph = helper.make_graph([node], "case", infos, [helper.make_empty_tensor_value_info(r) for r in results], initializers)
+    ends = [helper.make_value_info(r, results[i]) if results and results[i] else onnx.ValueInfoProto(name=r)
+            for i, r in enumerate(made) if r]
+    graph = helper.make_graph([node], "case", infos, ends, initializers)
     opsets = [helper.make_opsetid(schema.domain, opset)]
     if schema.domain:
         opsets.append(helper.make_opsetid("", 21))

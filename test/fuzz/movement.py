@@ -1,5 +1,6 @@
 """Random cases of single operators that move, select, search and quantize."""
 import numpy as np
+from onnx import helper, numpy_helper
 
 from draw import NARROW, Skip, is_float, single
 from operators import recipe
@@ -258,9 +259,8 @@ def shape_of(d, schema, opset):
 
 @recipe("ConstantOfShape")
 def constant_of_shape(d, schema, opset):
-    import onnx
     value = d.values([1], d.choice([np.float32, np.int64, np.bool_, np.int32, np.float64, np.uint8]))
-    return single(d, schema, opset, [np.array(d.shape(0), np.int64)], value=onnx.numpy_helper.from_array(value) if d.chance(0.8) else None) \
+    return single(d, schema, opset, [np.array(d.shape(0), np.int64)], value=numpy_helper.from_array(value) if d.chance(0.8) else None) \
         if not isinstance(value, list) else None
 
 
@@ -294,9 +294,54 @@ def center_crop_pad(d, schema, opset):
     return single(d, schema, opset, [x, sizes], constant=("shape",), axes=axes)
 
 
+@recipe("Constant")
+def constant(d, schema, opset):
+    forms = ["value"] + (["value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"] if schema.since_version >= 12 else [])
+    form = d.choice(forms)
+    if form == "value":
+        given = numpy_helper.from_array(d.values(d.shape(), d.choice([np.float32, np.int64, np.bool_, np.float16, np.float64, np.uint8])))
+    else:
+        one = {"f": 1.5, "i": -3, "s": "text"}[form[len("value_")]]
+        given = [one] * d.randint(1, 4) if form.endswith("s") else one
+    return single(d, schema, opset, [], **{form: given})
+
+
+@recipe("CastLike")
+def cast_like(d, schema, opset):
+    kind, to = d.type(schema), d.type(schema, 1)
+    return single(d, schema, opset, [d.ordinary(d.shape(), kind, 0, 7), d.values(d.shape(), to)])
+
+
+@recipe("BitCast")
+def bit_cast(d, schema, opset):
+    kinds = {1: (np.int8, np.uint8), 2: (np.float16, np.int16, np.uint16), 4: (np.float32, np.int32, np.uint32), 8: (np.float64, np.int64, np.uint64)}
+    group = kinds[d.choice(list(kinds))]
+    to = helper.np_dtype_to_tensor_dtype(np.dtype(d.choice(group)))
+    return single(d, schema, opset, [d.ordinary(d.shape(), d.choice(group))], to=to)
+
+
 # --------------------------------------------------------------------- quantization
+def blocked(d, schema, opset):
+    """One scale for a block of elements along an axis."""
+    dequantize = schema.name == "DequantizeLinear"
+    shape = [max(1, s) for s in d.shape(1, 3)]
+    axis = d.axis(len(shape))
+    size = d.choice([1, 2, 3, shape[axis]])
+    p = list(shape)
+    p[axis] = -(-shape[axis] // size)
+    narrow = np.dtype(NARROW.get(t := d.choice(["int8", "uint8", "int4", "uint4", "int16", "uint16"])) or t)
+    real = d.choice([np.float32, np.float32, np.float16])
+    scale = np.exp2(d.data.integers(-4, 2, p)).astype(real)
+    x = d.values(shape, narrow) if dequantize else d.ordinary(shape, real) * 4
+    zero = d.values(p, narrow) if d.chance(0.6) else None
+    code = helper.np_dtype_to_tensor_dtype(narrow)
+    return single(d, schema, opset, [x, scale, zero], axis=axis, block_size=size, output_dtype=code if zero is None and not dequantize else None)
+
+
 @recipe("QuantizeLinear", "DequantizeLinear")
 def quantize(d, schema, opset):
+    if schema.since_version >= 21 and d.chance(0.3):
+        return blocked(d, schema, opset)
     dequantize = schema.name == "DequantizeLinear"
     kind = d.type(schema)
     x = d.values(d.shape(1), kind)
