@@ -43,6 +43,7 @@ def absent(op, inputs, outputs, **attributes):
 # --------------------------------------------------------------------- elementwise
 case("relu", node("Relu", "x", "y"), ["nn.relu %arg0 : (tensor<2x3xf32>) -> tensor<2x3xf32>"])
 case("identity", node("Identity", "x", "y"), ["return %arg0", "!= nn."])
+case("erf-integer", node("Erf", "x", "y"), ["to = f64", "nn.erf", "to = i64"], [value("x", type=I64)], [value("y", None, I64)])
 case("pow-mixed", node("Pow", "x k", "y"), ["nn.cast", "to = f32", "nn.pow"], init=[tensor("k", np.int64(2))])
 case("pow-int-base", node("Pow", "x k", "y"), ["nn.cast", "nn.pow", "nn.cast", "-> tensor<2x3xi64>"],
      [value("x", type=I64)], [value("y", None, I64)], [tensor("k", np.float32(.5))])
@@ -135,6 +136,8 @@ case("shape-range", node("Shape", "x", "y", start=-2, end=9), ["nn.shape", "star
 case("constant-of-shape-default", node("ConstantOfShape", "s", "y"), ["dense<0.000000e+00> : tensor<1xf32>", "tensor<2x3xf32>"],
      [], init=[ints("s", 2, 3)])
 case("eye-like", node("EyeLike", "x", "y", k=1), ["nn.constant", "[0.000000e+00, 1.000000e+00, 0.000000e+00]"])
+case("eye-like-unknown", node("EyeLike", "x", "y", k=1), ["nn.shape", "nn.range", "nn.add", "nn.equal", "nn.cast", "-> tensor<?x3xf32>", "!nn.constant_of_shape"],
+     [value("x", ["n", 3])], [value("y", None)])
 case("dropout-mask", node("Dropout", "x", "y m"), ["nn.shape", "nn.constant_of_shape", "dense<true>", "return %arg0"],
      outputs=[value("y", None), value("m", None, BOOL)])
 case("constant-floats", node("Constant", "", "y", value_floats=[1.0, 2.0]), ["dense<[1.000000e+00, 2.000000e+00]> : tensor<2xf32>"], [])

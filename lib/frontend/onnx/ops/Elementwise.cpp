@@ -15,6 +15,15 @@ template <typename OpTy> void importFloatUnary(Node &n) {
   n.out(0, n.make<OpTy>(n.in(0)));
 }
 
+/// Of integers too: in f64, where the large ones give exactly one.
+void importErf(Node &n) {
+  Value x = n.in(0);
+  if (isa<FloatType>(n.elt(x)))
+    return importUnary<nn::ErfOp>(n);
+  n.needInt(x);
+  n.out(0, n.convert(n.make<nn::ErfOp>(n.convert(x, n.b().getF64Type())), n.elt(x)));
+}
+
 /// The second operand of a binary operator. Before opset 7 its dimensions are those of the first from `axis` on, if there
 /// is one; they are the last ones otherwise, as in newer opsets.
 Value second(Node &n) {
@@ -270,7 +279,7 @@ void registerElementwise(Registry &r) {
   r.add("Asinh", 1, 1, importFloatUnary<nn::AsinhOp>, 1, 9);
   r.add("Acosh", 1, 1, importFloatUnary<nn::AcoshOp>, 1, 9);
   r.add("Atanh", 1, 1, importFloatUnary<nn::AtanhOp>, 1, 9);
-  r.add("Erf", 1, 1, importFloatUnary<nn::ErfOp>, 1, 9);
+  r.add("Erf", 1, 1, importErf, 1, 9);
   r.add("Sigmoid", 1, 1, importFloatUnary<nn::SigmoidOp>);
   r.add("Relu", 1, 1, importUnary<nn::ReluOp>);
   r.add("Softplus", 1, 1, importFloatUnary<nn::SoftplusOp>);

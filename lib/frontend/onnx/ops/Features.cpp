@@ -85,14 +85,14 @@ void importFeatureVectorizer(Node &n) {
       x = n.unsqueeze(x, {0});
     n.needRank(x, 2, 2);
     if (i < sizes.size()) {
+      // A count that is not known is padded by all that may be missing, then cut.
       Dim have = n.dim(x, 1);
-      if (!have.isConst())
-        n.unsupported("shape", "the number of features must be known when compiling");
-      if (have.value() > sizes[i])
-        x = n.slice(x, 1, 0, sizes[i]);
-      else if (have.value() < sizes[i])
-        x = n.make<nn::PadOp>(x, n.intsConstant({0, 0, 0, sizes[i] - have.value()}), Value(), Value(),
+      int64_t missing = sizes[i] - (have.isConst() ? have.value() : 0);
+      if (missing > 0)
+        x = n.make<nn::PadOp>(x, n.intsConstant({0, 0, 0, missing}), Value(), Value(),
                               nn::PadModeAttr::get(n.ctx(), nn::PadMode::constant));
+      if (missing < 0 || !have.isConst())
+        x = n.slice(x, 1, 0, sizes[i]);
     }
     parts.push_back(x);
   }

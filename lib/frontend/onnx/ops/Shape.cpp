@@ -74,7 +74,7 @@ void importRange(Node &n) {
   n.out(0, n.make<nn::RangeOp>(n.scalar(n.in(0)), n.scalar(n.in(1)), n.scalar(n.in(2))));
 }
 
-/// Ones on a diagonal: a constant where the shape is known and small.
+/// Ones on a diagonal: a constant where the shape is known and not huge.
 void importEyeLike(Node &n) {
   Value x = n.in(0);
   n.needRank(x, 2, 2);
@@ -88,7 +88,9 @@ void importEyeLike(Node &n) {
                     "element type " + dataTypeName(dtype) + " is not supported");
   }
   Dim height = n.dim(x, 0), width = n.dim(x, 1);
-  if (!height.isConst() || !width.isConst() || height.value() * width.value() > (int64_t(1) << 20)) {
+  constexpr int64_t most = 1 << 20;
+  if (!height.isConst() || !width.isConst() || height.value() > most || width.value() > most ||
+      height.value() * width.value() > most) {
     Value row = n.make<nn::AddOp>(n.countTo(n.sizeOf(x, 0)), n.intConstant(k));
     Value equal = n.make<nn::EqualOp>(n.unsqueeze(row, {1}), n.unsqueeze(n.countTo(n.sizeOf(x, 1)), {0}));
     n.out(0, n.convert(equal, type));
