@@ -147,13 +147,17 @@ def unary(c):
 
 
 def limits(c):
-    """Where exponentials vanish, erf is 1, and logarithms meet denormals: the ends of their expansions."""
+    """Where exponentials vanish, erf is 1, logarithms meet denormals, and sines go around many times: the ends of their
+    expansions."""
     low = np.float32([-np.inf, -1000, -104, -88, -87.34, -87.33, -20, -1, -1e-30, -1e-40, -0.0, 0] * 3)
     high = np.float32([88.8, 90, 129, 300, 1e30, np.inf, np.nan] * 5)
     small = np.float32([1e-45, 1e-42, 1e-40, 1.17e-38, 1.18e-38, -1e-40, 0, -0.0, 0.5, 0.7071, 1, 1.4143, 3e38, np.inf, np.nan] * 2)
+    turns = np.float32([0, 0.785, 0.786, 3.14159, -4.7124, 100, -12345.678, 99999, 100001, 1e10, -3e38] * 2)
+    wild = np.float32([np.inf, -np.inf, np.nan, 1, 2e5] * 5)
     near = np.float32([-4, -3.93, -3.92, -3.91, -1, 0, 1e-40, 1e-30, 1, 3.91, 3.92, 3.93, 4, 1e30] * 2)
     for op, x in (("Exp", low), ("Exp", high), ("Softmax", low), ("Sigmoid", low), ("Sigmoid", high), ("Tanh", high),
-                  ("Erf", low), ("Erf", high), ("Erf", near), ("Log", small)):
+                  ("Erf", low), ("Erf", high), ("Erf", near), ("Log", small),
+                  ("Sin", turns), ("Cos", turns), ("Sin", turns[:7]), ("Cos", np.resize(turns[:7], 35)), ("Sin", wild)):
         c.node(op, [c.input(c.data.permutation(x))])
 
 

@@ -48,7 +48,7 @@ struct ExpandVectorMath : PassWrapper<ExpandVectorMath, OperationPass<func::Func
   const Target &target;
   StringRef getArgument() const override { return "expand-vector-math"; }
   void getDependentDialects(DialectRegistry &registry) const override {
-    registry.insert<arith::ArithDialect, math::MathDialect, vector::VectorDialect>();
+    registry.insert<arith::ArithDialect, math::MathDialect, scf::SCFDialect, vector::VectorDialect>();
   }
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
