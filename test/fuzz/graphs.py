@@ -298,7 +298,7 @@ def make(draw):
                                                                  for i, v in enumerate(inner)]
     steps = [graph.activation, graph.residual, graph.residual, graph.affine, graph.linear, graph.linear, graph.conv, graph.conv, graph.pool,
              graph.normalize, graph.transpose, graph.reshape, graph.pieces, graph.select, graph.attention, graph.branch, graph.loop]
-    wanted = draw.randint(10, 60)
+    wanted = 10 + int(51 * draw.random() ** 2)  # rather few: each node costs some 20 ms
     if any(isinstance(v, str) for v in declared):
         # Sizes that weights need must stay known.
         steps.remove(graph.transpose)
