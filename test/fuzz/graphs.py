@@ -294,8 +294,10 @@ def make(draw):
     graph.input = "x"
     graph.shapes["x"] = shape
     feeds = {"x": draw.data.standard_normal(shape).astype(np.float32)}
-    declared = ["batch" if draw.chance(0.5) else graph.batch] + [f"s{i}" if len(inner) == 2 and i == 0 and draw.chance(0.3) else v
-                                                                 for i, v in enumerate(inner)]
+    # Unknown may be the number of images, their height and width, the length of a sequence.
+    image = len(inner) == 3 and draw.chance(0.3)
+    unknown = {1: image, 2: image} if len(inner) == 3 else {0: len(inner) == 2 and draw.chance(0.3)}
+    declared = ["batch" if draw.chance(0.5) else graph.batch] + [f"s{i}" if unknown.get(i) else v for i, v in enumerate(inner)]
     steps = [graph.activation, graph.residual, graph.residual, graph.affine, graph.linear, graph.linear, graph.conv, graph.conv, graph.pool,
              graph.normalize, graph.transpose, graph.reshape, graph.pieces, graph.select, graph.attention, graph.branch, graph.loop]
     wanted = 10 + int(51 * draw.random() ** 2)  # rather few: each node costs some 20 ms
@@ -304,6 +306,8 @@ def make(draw):
         steps.remove(graph.transpose)
         steps.remove(graph.reshape) if any(isinstance(v, str) for v in declared[1:]) else None
         steps.remove(graph.attention) if any(isinstance(v, str) for v in declared[1:]) else None
+    if image:
+        steps = [s for s in steps if s not in (graph.linear, graph.normalize)]
     while len(graph.nodes) < wanted:
         if max(np.prod(s) for s in graph.shapes.values()) > 60000:
             big = [v for v, s in graph.shapes.items() if np.prod(s) > 20000]

@@ -196,7 +196,8 @@ def quantized_matmul(d, schema, opset):
     # A scale for each row of the left, each column of the right.
     rows, columns = [a[-2]] if d.chance(0.2) and not batch else [], [b[-1]] if d.chance(0.3) and len(b) == 2 else []
     operands = [d.values(a, kinds[0]), scale_of(d, rows, real), d.values(rows, kinds[0]), d.values(b, kinds[1]),
-                scale_of(d, columns, real), d.values(columns, kinds[1]), scale_of(d, [], real) * 16, d.values([], kinds[2])]
+                scale_of(d, columns, real), d.values(columns, kinds[1]), scale_of(d, [], real) * 16, d.values([], kinds[2], 0, 10) * kinds[2](2)]
+    # (An even zero point, as the reference adds it before it rounds.)
     return single(d, schema, opset, operands, constant=("a_scale", "a_zero_point", "b", "b_scale", "b_zero_point", "y_scale", "y_zero_point"))
 
 
