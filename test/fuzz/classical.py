@@ -50,12 +50,14 @@ def ensemble(d, schema, opset):
             if name in named:
                 named[name + "_as_tensor"] = numpy_helper.from_array(np.array(named.pop(name), np.float64))
     if not classifier:
-        return single(d, schema, opset, [x], n_targets=count, aggregate_function=d.choice([None, "SUM", "AVERAGE", "MIN", "MAX"]),
+        return single(d, schema, opset, [x], n_targets=count,
+                      aggregate_function=d.choice([None, "SUM", "AVERAGE", "MIN", "MAX"]),
                       post_transform=d.choice([None, "NONE"] if count == 1 else TRANSFORMS), **named)
     if count < 2:
         raise Skip
     names, code = labels(d, count, "classlabels_int64s")
-    return single(d, schema, opset, [x], 2, results=class_results(code), post_transform=d.choice(TRANSFORMS), **names, **named)
+    return single(d, schema, opset, [x], 2, results=class_results(code), post_transform=d.choice(TRANSFORMS), **names,
+                  **named)
 
 
 @recipe("TreeEnsemble")
@@ -129,8 +131,10 @@ def support_vectors(d, schema, opset):
     named = {"kernel_type": d.choice(["LINEAR", "POLY", "RBF", "SIGMOID"]), "kernel_params": [0.3, 0.5, 2.0]}
     if schema.name == "SVMRegressor":
         n = d.randint(1, 6)
-        return single(d, schema, opset, [x], loose=10, n_supports=n, coefficients=numbers(d, n), support_vectors=numbers(d, n * features),
-                      rho=numbers(d, 1), one_class=d.choice([None, 0, 1]), post_transform=d.choice([None, "NONE"]), **named)
+        return single(d, schema, opset, [x], loose=10, n_supports=n, coefficients=numbers(d, n),
+                      support_vectors=numbers(d, n * features),
+                      rho=numbers(d, 1), one_class=d.choice([None, 0, 1]), post_transform=d.choice([None, "NONE"]),
+                      **named)
     count = d.choice([2, 3])
     names, code = labels(d, count)
     per = [d.randint(1, 3) for _ in range(count)]
@@ -150,7 +154,8 @@ def feature(d, schema, opset):
     if schema.name == "Scaler":
         count = d.choice([1, c])
         return single(d, schema, opset, [x], offset=numbers(d, count), scale=numbers(d, count))
-    return single(d, schema, opset, [x], norm=d.choice([None, "MAX", "L1", "L2"]), threshold=d.choice([None, 0.0, 0.5, 1.0]))
+    return single(d, schema, opset, [x], norm=d.choice([None, "MAX", "L1", "L2"]),
+                  threshold=d.choice([None, 0.0, 0.5, 1.0]))
 
 
 @recipe("Imputer")
@@ -158,7 +163,8 @@ def imputer(d, schema, opset):
     kind, n, c = d.choice([np.float32, np.int64]), d.choice([1, 2, 5]), d.choice([1, 3])
     count = d.choice([1, c])
     if kind == np.int64:
-        return single(d, schema, opset, [d.values([n, c], kind, 0, 3)], imputed_value_int64s=[d.randint(-5, 5) for _ in range(count)],
+        return single(d, schema, opset, [d.values([n, c], kind, 0, 3)],
+                      imputed_value_int64s=[d.randint(-5, 5) for _ in range(count)],
                       replaced_value_int64=d.choice([None, 2]))
     x, missing = d.values([n, c], kind, 0, 3).round(), d.choice([None, 2.0, float("nan")])
     if missing != missing:
@@ -199,7 +205,8 @@ def label_encoder(d, schema, opset):
     if schema.since_version == 1:
         words = d.chance(0.5)
         x = d.words(shape, LETTERS) if words else d.values(shape, np.int64, -1, 5)
-        return single(d, schema, opset, [x], classes_strings=d.sample(LETTERS, count), default_int64=d.choice([None, 7]),
+        return single(d, schema, opset, [x], classes_strings=d.sample(LETTERS, count),
+                      default_int64=d.choice([None, 7]),
                       default_string=d.choice([None, "?"]))
     kinds = ["strings", "int64s", "floats"]
     source, target = d.choice(kinds), d.choice(kinds)
@@ -207,9 +214,12 @@ def label_encoder(d, schema, opset):
         pool = [np.int64, np.float32, np.float64, np.int32, np.int16]
         source, target = d.choice(pool), d.choice(pool)
         keys = np.array(d.sample(range(-3, 6), count), source)
-        return single(d, schema, opset, [d.values(shape, np.int64, -4, 6).astype(source)], keys_tensor=numpy_helper.from_array(keys),
-                      values_tensor=numpy_helper.from_array(d.values([count], target)), default_tensor=numpy_helper.from_array(d.values([1], target)))
-    default = {"strings": ("default_string", "?"), "int64s": ("default_int64", -9), "floats": ("default_float", 0.25)}[target]
+        return single(d, schema, opset, [d.values(shape, np.int64, -4, 6).astype(source)],
+                      keys_tensor=numpy_helper.from_array(keys),
+                      values_tensor=numpy_helper.from_array(d.values([count], target)),
+                      default_tensor=numpy_helper.from_array(d.values([1], target)))
+    default = {"strings": ("default_string", "?"), "int64s": ("default_int64", -9),
+               "floats": ("default_float", 0.25)}[target]
     named = {f"keys_{source}": keys_and_values(d, source, count), f"values_{target}": keys_and_values(d, target, count)}
     if d.chance(0.6):
         named[default[0]] = default[1]
@@ -220,7 +230,8 @@ def label_encoder(d, schema, opset):
 def category_mapper(d, schema, opset):
     count, source = d.randint(1, 4), d.choice(["strings", "int64s"])
     return single(d, schema, opset, [encoded(d, source, d.shape(1, 2))], cats_strings=d.sample(LETTERS, count),
-                  cats_int64s=d.sample(range(-3, 6), count), default_int64=d.choice([None, 8]), default_string=d.choice([None, "?"]))
+                  cats_int64s=d.sample(range(-3, 6), count), default_int64=d.choice([None, 8]),
+                  default_string=d.choice([None, "?"]))
 
 
 @recipe("OneHotEncoder")
@@ -229,7 +240,8 @@ def one_hot_encoder(d, schema, opset):
     categories = keys_and_values(d, "strings" if source == "strings" else "int64s", d.randint(1, 4))
     x = encoded(d, source, shape)
     zeros = d.choice([None, 1, 0]) if np.isin(x, categories).all() else d.choice([None, 1])  # with 0, others are errors
-    return single(d, schema, opset, [x], **{"cats_strings" if source == "strings" else "cats_int64s": categories}, zeros=zeros)
+    return single(d, schema, opset, [x], **{"cats_strings" if source == "strings" else "cats_int64s": categories},
+                  zeros=zeros)
 
 
 # --------------------------------------------------------------------- maps
@@ -238,7 +250,8 @@ def dict_vectorizer(d, schema, opset):
     words = d.chance(0.5)
     vocabulary = keys_and_values(d, "strings" if words else "int64s", d.randint(1, 4))
     keys = keys_and_values(d, "strings" if words else "int64s", d.randint(1, 4))
-    return single(d, schema, opset, [dict(zip(keys, numbers(d, len(keys))))], **{"string_vocabulary" if words else "int64_vocabulary": vocabulary})
+    return single(d, schema, opset, [dict(zip(keys, numbers(d, len(keys))))],
+                  **{"string_vocabulary" if words else "int64_vocabulary": vocabulary})
 
 
 @recipe("CastMap")
@@ -256,4 +269,5 @@ def zip_map(d, schema, opset):
     count, rows = d.randint(1, 4), d.randint(1, 3)
     names, code = labels(d, count, "classlabels_int64s")
     element = helper.make_map_type_proto(code, type_of(np.float32(0)))
-    return single(d, schema, opset, [d.ordinary([rows, count], np.float32)], results=[helper.make_sequence_type_proto(element)], **names)
+    return single(d, schema, opset, [d.ordinary([rows, count], np.float32)],
+                  results=[helper.make_sequence_type_proto(element)], **names)

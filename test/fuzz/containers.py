@@ -37,7 +37,8 @@ def sequence_construct(d, schema, opset):
 def sequence_empty(d, schema, opset):
     kind = np.dtype(PLAIN[d.choice(KINDS)])
     code = helper.np_dtype_to_tensor_dtype(kind)
-    return single(d, schema, opset, [], dtype=None if kind == np.float32 and d.chance(0.5) else code, results=[sequence_of(kind)])
+    return single(d, schema, opset, [], dtype=None if kind == np.float32 and d.chance(0.5) else code,
+                  results=[sequence_of(kind)])
 
 
 @recipe("SequenceAt", "SequenceErase", "SequenceInsert", "SequenceLength")
@@ -88,7 +89,8 @@ def sequence_map(d, schema, opset):
     nodes = [helper.make_node("Add", ["a", "b" if more != "none" else "a"], ["c"])]
     if two := d.chance(0.4):
         nodes.append(helper.make_node("Neg", ["a"], ["n"]))
-    body = helper.make_graph(nodes, "body", [value("a")] + ([value("b")] if more != "none" else []), [value(n) for n in ["c", "n"][:1 + two]])
+    body = helper.make_graph(nodes, "body", [value("a")] + ([value("b")] if more != "none" else []),
+                             [value(n) for n in ["c", "n"][:1 + two]])
     other = {"none": [], "tensor": [d.values(shape, kind)], "sequence": [[d.values(shape, kind) for _ in first]]}[more]
     return single(d, schema, opset, [first] + other, 1 + two, body=body, results=[sequence_of(kind)] * (1 + two))
 
@@ -109,7 +111,8 @@ def optional(d, schema, opset):
     else:
         empty = schema.name == "OptionalHasElement" and d.chance(0.4)
         operands = [Typed(None if empty else value, of)]
-    return single(d, schema, opset, operands, results=[inner if as_sequence and schema.name == "OptionalGetElement" else None])
+    return single(d, schema, opset, operands, results=[inner if as_sequence and schema.name == "OptionalGetElement"
+                                                       else None])
 
 
 # --------------------------------------------------------------------- texts
@@ -121,19 +124,23 @@ def string_concat(d, schema, opset):
 
 @recipe("StringSplit")
 def string_split(d, schema, opset):
-    return single(d, schema, opset, [d.words(d.shape(0, 2))], 2, delimiter=d.choice([None, "", " ", ",", "ab", "b"]), maxsplit=d.choice([None, 1, 2]))
+    return single(d, schema, opset, [d.words(d.shape(0, 2))], 2, delimiter=d.choice([None, "", " ", ",", "ab", "b"]),
+                  maxsplit=d.choice([None, 1, 2]))
 
 
 @recipe("StringNormalizer")
 def string_normalizer(d, schema, opset):
     n, of = max(1, d.size()), ["a", "B", "ab", "Zoe", "one", "OUT", ""]
-    return single(d, schema, opset, [d.words([n] if d.chance(0.6) else [1, n], of)], case_change_action=d.choice([None, "NONE", "LOWER", "UPPER"]),
-                  is_case_sensitive=d.choice([None, 0, 1]), locale="C", stopwords=d.choice([None, ["a", "zoe"], ["B", "ab", "one"], of]))
+    return single(d, schema, opset, [d.words([n] if d.chance(0.6) else [1, n], of)],
+                  case_change_action=d.choice([None, "NONE", "LOWER", "UPPER"]),
+                  is_case_sensitive=d.choice([None, 0, 1]), locale="C",
+                  stopwords=d.choice([None, ["a", "zoe"], ["B", "ab", "one"], of]))
 
 
 @recipe("RegexFullMatch")
 def regex(d, schema, opset):
-    pattern = d.choice(["a*b?", r"\d+", "[a-z ]+", ".*", r"(one|ab)( \w+)*", r"-?\d+(\.\d+)?", r"\s*\S+\s*", "[^,]*", "(?i)B", ""])
+    pattern = d.choice(["a*b?", r"\d+", "[a-z ]+", ".*", r"(one|ab)( \w+)*", r"-?\d+(\.\d+)?", r"\s*\S+\s*", "[^,]*",
+                        "(?i)B", ""])
     return single(d, schema, opset, [d.words(d.shape(0, 3))], pattern=pattern)
 
 
@@ -143,13 +150,15 @@ def tf_idf(d, schema, opset):
     pool, starts = [], []
     for n in range(1, high + 1):
         starts.append(len(pool))
-        grams = {tuple(d.choice(["a", "b", "c"] if words else [1, 2, 3]) for _ in range(n)) for _ in range(d.randint(1, 3))}
+        grams = {tuple(d.choice(["a", "b", "c"] if words else [1, 2, 3]) for _ in range(n))
+                 for _ in range(d.randint(1, 3))}
         pool += [item for gram in sorted(grams) for item in gram]
     count = sum((e - s) // (i + 1) for i, (s, e) in enumerate(zip(starts, starts[1:] + [len(pool)])))
     shape = [d.randint(1, 8)] if d.chance(0.5) else [d.randint(1, 3), d.randint(1, 8)]
     x = d.words(shape, ["a", "b", "c", "d"]) if words else d.values(shape, d.choice([np.int32, np.int64]), 1, 4)
     weights = [float(np.float32(d.uniform(0.1, 2))) for _ in range(count)] if d.chance(0.6) else None
-    return single(d, schema, opset, [x], mode=d.choice(["TF", "IDF", "TFIDF"]), min_gram_length=low, max_gram_length=high,
+    return single(d, schema, opset, [x], mode=d.choice(["TF", "IDF", "TFIDF"]), min_gram_length=low,
+                  max_gram_length=high,
                   max_skip_count=d.randint(0, 3), ngram_counts=starts, ngram_indexes=d.sample(range(count), count),
                   **{"pool_strings" if words else "pool_int64s": pool}, weights=weights)
 
@@ -180,12 +189,15 @@ def branches(d, schema, opset):
             elif kind == "chain":
                 nodes += [helper.make_node("Abs", ["y"], [end + "a"]), helper.make_node("Sqrt", [end + "a"], [end])]
             else:
-                nodes.append(helper.make_node("Constant", [], [end], value=helper.make_tensor("c", TensorProto.FLOAT, shape, np.ones(shape).ravel())))
+                nodes.append(helper.make_node("Constant", [], [end],
+                                              value=helper.make_tensor("c", TensorProto.FLOAT, shape,
+                                                                       np.ones(shape).ravel())))
             used.update(n for node in nodes for n in node.input)
         sides.append(helper.make_graph(nodes, side, [], ends))
     outer = {k: v for k, v in {"x": x, "y": y}.items() if k in used}
     condition = np.array(d.chance(0.5))
-    return single(d, schema, opset, [condition if opset < 11 or d.chance(0.8) else condition.reshape(1)], count, constant=(), outer=outer,
+    return single(d, schema, opset, [condition if opset < 11 or d.chance(0.8) else condition.reshape(1)], count,
+                  constant=(), outer=outer,
                   then_branch=sides[0], else_branch=sides[1])
 
 
@@ -201,12 +213,14 @@ def loop(d, schema, opset):
     source = "p" if carried else "w"
     if ends_early:
         limit = d.randint(0, 4)
-        nodes += [helper.make_node("Constant", [], ["limit"], value=helper.make_tensor("l", TensorProto.INT64, [], [limit])),
+        nodes += [helper.make_node("Constant", [], ["limit"],
+                                   value=helper.make_tensor("l", TensorProto.INT64, [], [limit])),
                   helper.make_node("Less", ["i", "limit"], ["again"])]
     else:
         nodes.append(helper.make_node("Identity", ["go"], ["again"]))
     if carried:
-        nodes.append(helper.make_node("Concat", ["p", "w"], ["q"], axis=0) if grows else helper.make_node("Add", ["p", "w"], ["q"]))
+        grow = helper.make_node("Concat", ["p", "w"], ["q"], axis=0)
+        nodes.append(grow if grows else helper.make_node("Add", ["p", "w"], ["q"]))
         results.append(value("q"))
     for s in range(stacks):
         if s == 0 and not (carried and grows):
@@ -219,7 +233,8 @@ def loop(d, schema, opset):
     count = np.array(trips, np.int64) if not ends_early or d.chance(0.7) else None
     go = np.array(bool(stacks) or d.chance(0.7)) if count is None or d.chance(0.5) else None
     outer = {"w": w} if any("w" in n.input for n in nodes) else {}
-    return single(d, schema, opset, [count, go] + ([x] if carried else []), len(results), constant=("m", "cond"), outer=outer, body=body)
+    return single(d, schema, opset, [count, go] + ([x] if carried else []), len(results), constant=("m", "cond"),
+                  outer=outer, body=body)
 
 
 @recipe("Scan")
@@ -230,8 +245,10 @@ def scan(d, schema, opset):
     batch = [d.randint(1, 3)] if old else []
     axes = [0 if old else d.choice([0, 1]) for _ in range(count)]
     shapes = [batch + ([steps] + inner if a == 0 else inner + [steps]) for a in axes]
-    nodes = [helper.make_node("Add", ["s", "a"], ["t"]), helper.make_node("Mul", ["t", "b" if count == 2 else "a"], ["y"])]
-    body = helper.make_graph(nodes, "body", [value(n, TensorProto.FLOAT, inner) for n in ["s", "a", "b"][:1 + count]], [value("t", shape=inner), value("y", shape=inner)])
+    nodes = [helper.make_node("Add", ["s", "a"], ["t"]),
+             helper.make_node("Mul", ["t", "b" if count == 2 else "a"], ["y"])]
+    body = helper.make_graph(nodes, "body", [value(n, TensorProto.FLOAT, inner) for n in ["s", "a", "b"][:1 + count]],
+                             [value("t", shape=inner), value("y", shape=inner)])
     operands = [d.ordinary(batch + inner, np.float32, -1, 1)] + [d.ordinary(s, np.float32, -1, 1) for s in shapes]
     directions = [d.choice([0, 1]) for _ in range(count)] if d.chance(0.5) else None
     named = {"num_scan_inputs": count, "body": body, "directions": directions}

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Random models through nnopt, the reference evaluator of the onnx package, and onnxruntime.
 
-    differential.py [--kind=ops|graphs] [--cases=N] [--first=N] [--seed=N] [--only=N] [--ops=Conv,Pad] [--jobs=N] [--keep=DIR]
+    differential.py [--kind=ops|graphs] [--cases=N] [--first=N] [--seed=N] [--only=N] [--ops=Conv,Pad] [--jobs=N]
+                    [--keep=DIR] [-v]
 
 ops: single operators of all opsets that are supported (recipes: operators.py, movement.py, layers.py, vision.py,
 containers.py, classical.py); graphs: 10 to 60 nodes (graphs.py). Each is compiled at --opt=2 and --opt=0, every other
@@ -24,8 +25,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
 import numpy as np
 import onnx
-import onnx.reference
-import onnxruntime
 
 import classical  # noqa: F401: this and others add their recipes
 import containers  # noqa: F401
@@ -37,6 +36,7 @@ import operators
 import vision  # noqa: F401
 from draw import NEWEST, Draw, Skip
 from nnopt import BUILD, Session
+from peers import PEERS, as_inferred, difference, inferred_types, wrong_peers
 
 KINDS = ("ops", "graphs")
 TIMEOUT = 120
@@ -47,57 +47,15 @@ REFUSED = ["its length must be known when compiling", "the kernel's shape must b
            "the rank of the result must be known when compiling", "known when compiling: it is the rank of the result",
            "the dimensions of the weight must be static", "the head size must be static",
            "probabilities of more than two classes"]
-# Peers that are wrong: (peers, operators, how, and where not always for which nodes and types of their first input).
-WRONG_PEERS = [
-    ("reference", "LRN", "sums over channels for the first images only"),
-    ("reference", "GlobalMaxPool", "forgets a dimension of size 1"),
-    ("reference", "QLinearConv", "adds the zero point before it rounds; makes two dimensions of one"),
-    ("reference", "RNN GRU LSTM", "ignores lengths, clip, input_forget, and activations",
-     lambda node, kind: len(node.input) > 4 and node.input[4] or has(node, "clip", "input_forget", "activations")),
-    ("reference", "Attention", "has scores after the soft cap where those before are asked for",
-     lambda node, kind: len(node.output) > 3 and has(node, "softcap")),
-    ("reference", "LpNormalization", "leaves signs on where p is 1", lambda node, kind: any(a.name == "p" and a.i == 1 for a in node.attribute)),
-    ("reference", "Loop", "joins what it should stack, along the first dimension",
-     lambda node, kind: len(node.output) > max(0, len(node.input) - 2)),
-    ("reference", "StringNormalizer", "drops empty texts, and keeps stop words in other cases"),
-    ("reference", "Optional", "makes a list of a tensor"),
-    ("reference", "TreeEnsembleRegressor TreeEnsembleClassifier LinearRegressor LinearClassifier SVMRegressor SVMClassifier",
-     "computes in integers where the input has such", lambda node, kind: kind.startswith("int")),
-    ("reference", "TreeEnsemble", "has no transforms", lambda node, kind: has(node, "post_transform")),
-    ("onnxruntime", "TreeEnsemble", "leaves targets that no leaf gave a score out of transforms",
-     lambda node, kind: has(node, "post_transform")),
-    ("onnxruntime reference", "SVMClassifier", "iterates for a probability that two classes give directly, and stops early",
-     lambda node, kind: has(node, "prob_a") and any(a.name == "rho" and len(a.floats) == 1 for a in node.attribute)),
-    ("onnxruntime", "CastMap", "writes numbers with six digits, and 0.f for what is missing",
-     lambda node, kind: any(a.s == b"TO_STRING" for a in node.attribute)),
-    ("reference", "LinearClassifier", "divides 0 by 0 for SOFTMAX_ZERO",
-     lambda node, kind: any(a.s == b"SOFTMAX_ZERO" for a in node.attribute))]
 # Operators without a recipe.
 WITHOUT_RECIPE = {
-    **dict.fromkeys(("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+    **dict.fromkeys(("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+                     "RandomUniformLike"),
                     "random: test/conformance/random_numbers.py tests distributions"),
     "ImageDecoder": "reads files of formats: test/conformance/backend.py decodes those of the onnx package",
     "Gradient": "differentiates a graph by names, for training: not supported",
     "FlexAttention": "of a preview domain, and changes with releases: test/conformance/backend.py runs its node tests"}
-RTOL = {"float64": 1e-6, "float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2}
 options = None
-
-
-def has(node, *attributes):
-    """Whether a node has one of these attributes."""
-    return any(a.name in attributes for a in node.attribute)
-
-
-def wrong_peers(case):
-    """Whose answer does not count."""
-    node = case.model.graph.node[0]
-    graph = case.model.graph
-    first = [v.type.tensor_type.elem_type for v in graph.input if v.name == "x0"] + [v.data_type for v in graph.initializer if v.name == "x0"]
-    kind = onnx.helper.tensor_dtype_to_np_dtype(first[0]).name if first and first[0] else ""
-    return {peer for peers, ops, _, *which in WRONG_PEERS if node.op_type in ops.split() and all(w(node, kind) for w in which)
-            for peer in peers.split()}
-
-
 stage = multiprocessing.RawArray("c", 16)  # what a child was doing when it died
 
 
@@ -132,88 +90,6 @@ def make_case(index):
         except Skip:
             continue
     raise RuntimeError(f"case {index}: no choice made a case")
-
-
-# --------------------------------------------------------------------- peers
-def run_reference(case, path):
-    with np.errstate(all="ignore"):
-        return onnx.reference.ReferenceEvaluator(case.model).run(None, case.feeds)
-
-
-def run_onnxruntime(case, path):
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = 1
-    settings.log_severity_level = 4
-    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
-    return session.run(None, case.feeds)
-
-
-PEERS = {"reference": run_reference, "onnxruntime": run_onnxruntime}
-
-
-def inferred_types(model):
-    """The element types of a model's outputs by the type inference of the onnx package, or where it has none by the
-    schema, if that allows one only; None: no tensor, or unknown."""
-    try:
-        graph = onnx.shape_inference.infer_shapes(model).graph
-    except Exception:  # it is no judge of a model
-        graph = model.graph
-    node = graph.node[-1]
-    domains = {o.domain: o.version for o in model.opset_import}
-    formal = onnx.defs.get_schema(node.op_type, domains[node.domain], node.domain).outputs
-    types = []
-    for i, output in enumerate(graph.output):
-        code = output.type.tensor_type.elem_type
-        if not code and len(graph.node) == 1 and i < len(formal) and len(formal[i].types) == 1:
-            code = {"tensor(float)": onnx.TensorProto.FLOAT, "tensor(int64)": onnx.TensorProto.INT64}.get(next(iter(formal[i].types)), 0)
-        types.append(onnx.helper.tensor_dtype_to_np_dtype(code) if code else None)
-    return types
-
-
-def as_inferred(outputs, types):
-    """The outputs of the reference evaluator, where types of numpy show through (its sums of uint32 are uint64)."""
-    with np.errstate(all="ignore"):
-        return [np.asarray(v).astype(t) if t is not None and v is not None and not isinstance(v, (list, dict)) else v
-                for v, t in zip(outputs, types)]
-
-
-def difference(got, want, loose):
-    """None where outputs agree, or what differs."""
-    if len(got) != len(want):
-        return f"{len(got)} outputs, not {len(want)}"
-    for i, (g, w) in enumerate(zip(got, want)):
-        if isinstance(w, dict) and isinstance(g, dict) and g.keys() == w.keys():
-            g, w = [np.asarray(g[k]) for k in w], [np.asarray(w[k]) for k in w]
-        if any(isinstance(v, (list, dict)) for v in (g, w)):
-            if type(g) is not type(w):
-                return f"output {i} is a {type(g).__name__}, not a {type(w).__name__}"
-            if problem := difference(g, w, loose):
-                return f"output {i}, element: {problem}"
-            continue
-        if g is None or w is None:
-            if g is not w:
-                return f"output {i} is {'absent' if g is None else 'present'}"
-            continue
-        g, w = np.asarray(g), np.asarray(w)
-        g, w = (v.astype(object) if v.dtype.kind in "US" else v for v in (g, w))
-        if g.dtype != w.dtype or g.shape != w.shape:
-            return f"output {i} is {g.dtype}{list(g.shape)}, not {w.dtype}{list(w.shape)}"
-        if not w.size or w.dtype.kind in "OUS":
-            if g.tolist() != w.tolist():
-                return f"output {i} is {g.tolist()}, not {w.tolist()}"
-            continue
-        if w.dtype.kind in "iub":
-            if (wrong := np.count_nonzero(g != w)):
-                return f"output {i}: {wrong} of {w.size} elements differ, first {g[g != w][0]}, not {w[g != w][0]}"
-            continue
-        a, b = g.astype(np.float64), w.astype(np.float64)
-        finite = b[np.isfinite(b)]
-        scale = min(np.abs(finite).max(), 1e30) if finite.size else 1
-        rtol = RTOL.get(w.dtype.name, 0.25) * loose
-        if not np.allclose(a, b, rtol=rtol, atol=rtol * 0.1 * scale, equal_nan=True):
-            wrong = ~np.isclose(a, b, rtol=rtol, atol=rtol * 0.1 * scale, equal_nan=True)
-            return f"output {i}: {np.count_nonzero(wrong)} of {w.size} elements differ, first {a[wrong][0]:.9g}, not {b[wrong][0]:.9g}"
-    return None
 
 
 # --------------------------------------------------------------------- one case
@@ -252,7 +128,7 @@ def check(case, folder, skip, levels):
             errors[name] = f"{type(e).__name__}: {e}"
         stage.value = b"nnopt"
 
-    # Both are asked about operators; the reference takes long for graphs, and is asked where onnxruntime is not agreed with.
+    # The reference takes long for graphs: it is asked about them where onnxruntime is not agreed with.
     for name in ("onnxruntime",) if options.kind == "graphs" else PEERS:
         if name not in skip:
             ask(name)
@@ -299,7 +175,8 @@ def run_case(index):
         os.makedirs(options.keep, exist_ok=True)
         stem = os.path.join(options.keep, f"{options.kind}-{options.seed}-{index}")
         onnx.save(case.model, stem + ".onnx")
-        np.savez(stem + ".npz", **{k: np.array(v, object) if isinstance(v, (list, dict)) or v is None else v for k, v in case.feeds.items()})
+        np.savez(stem + ".npz", **{k: v if isinstance(v, np.ndarray) else np.array(v, object)
+                                   for k, v in case.feeds.items()})
     return index, case.name, verdict, detail
 
 
@@ -335,7 +212,7 @@ def main():
         pool.close()
         pool.join()
     spent = time.process_time() + os.times().children_user + os.times().children_system - sum(begin)
-    print(", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())) + f"; {len(indices) / max(spent, 1e-9):.1f} cases a second of CPU")
+    print(", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())) + f"; {spent:.0f} s of CPU")
     failed = sum(counts[v] for v in ("refused", "wrong", "failed"))
     print(f"{len(indices) - failed} passed, {failed} failed")
     return 1 if failed else 0

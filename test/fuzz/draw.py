@@ -1,5 +1,5 @@
-"""Random choices for the differential fuzzer: shapes, values with awkward ones among them, and nodes put together as the
-schema of an operator's version wants them."""
+"""Random choices for the differential fuzzer: shapes, values with awkward ones among them, and nodes put together as
+the schema of an operator's version wants them."""
 import random
 import re
 
@@ -119,7 +119,7 @@ class Draw:
         return versions[version], self.choice([until, self.randint(max(version, oldest), until)])
 
     def type(self, schema, index=0, floats=False, only=None, strings=False):
-        """A type that the operand, or the elements of the sequence or optional, may have; f32 more often than others."""
+        """A type that the operand, or elements of the sequence or optional, may have; f32 more often than others."""
         texts = schema.inputs[min(index, len(schema.inputs) - 1)].types
         names = {m[1] for m in (re.fullmatch(r"(?:\w+\()*tensor\((\w+)\)+", t) for t in texts) if m}
         if strings and "string" in names and self.chance(0.1):
@@ -179,17 +179,22 @@ def type_of(value, dims=None):
     if isinstance(value, Typed):
         return value.proto
     if isinstance(value, list):
-        return helper.make_sequence_type_proto(type_of(value[0], [None] * np.ndim(value[0]) if len({np.ndim(v) for v in value}) == 1 else "any"))
+        ranks = {np.ndim(v) for v in value}
+        return helper.make_sequence_type_proto(type_of(value[0], [None] * ranks.pop() if len(ranks) == 1 else "any"))
     if isinstance(value, dict):
         key, item = next(iter(value.items()))
         code = TensorProto.STRING if isinstance(key, str) else TensorProto.INT64
-        return helper.make_map_type_proto(code, type_of(np.array(item, object if isinstance(item, str) else np.float32)))
+        value = np.array(item, object if isinstance(item, str) else np.float32)
+        return helper.make_map_type_proto(code, type_of(value))
     value = np.asarray(value)
     code = TensorProto.STRING if value.dtype.kind in "OU" else helper.np_dtype_to_tensor_dtype(value.dtype)
-    return helper.make_tensor_type_proto(code, None if dims == "any" else dims if dims is not None else list(value.shape))
+    if dims is None:
+        dims = list(value.shape)
+    return helper.make_tensor_type_proto(code, None if dims == "any" else dims)
 
 
-def single(draw, schema, opset, tensors, outputs=1, constant=(), never_constant=(), loose=1.0, outer=None, results=None, **named):
+def single(draw, schema, opset, tensors, outputs=1, constant=(), never_constant=(), loose=1.0, outer=None, results=None,
+           **named):
     """A model of one node. `constant`: operands that mostly are initializers; `outputs`: how many, or a list that has 0
     for those that are left out; `outer`: values by name that subgraphs read; `results`: TypeProtos of outputs that are
     no tensors."""
@@ -204,7 +209,8 @@ def single(draw, schema, opset, tensors, outputs=1, constant=(), never_constant=
     dynamic = draw.chance(0.35)
     shared = draw.chance(0.5)
     formal = [i.name.lower() for i in schema.inputs]
-    operands = [(name, formal[min(i, len(formal) - 1)], value) for i, (name, value) in enumerate(zip(names, inputs)) if value is not None]
+    operands = [(name, formal[min(i, len(formal) - 1)], value)
+                for i, (name, value) in enumerate(zip(names, inputs)) if value is not None]
     for name, key, value in operands + [(k, k, v) for k, v in (outer or {}).items()]:
         if isinstance(value, (Typed, list, dict)):
             infos.append(helper.make_value_info(name, type_of(value)))
@@ -225,4 +231,5 @@ def single(draw, schema, opset, tensors, outputs=1, constant=(), never_constant=
     opsets = [helper.make_opsetid(schema.domain, opset)]
     if schema.domain:
         opsets.append(helper.make_opsetid("", 21))
-    return Case(f"{schema.name}-{schema.since_version}", helper.make_model(graph, opset_imports=opsets, ir_version=10), feeds, loose)
+    return Case(f"{schema.name}-{schema.since_version}", helper.make_model(graph, opset_imports=opsets, ir_version=10),
+                feeds, loose)

@@ -4,7 +4,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from draw import Case
 
-ACTIVATIONS = ["Relu", "Tanh", "Sigmoid", "Softplus", "Elu", "HardSwish", "Mish", "Gelu", "LeakyRelu", "Abs", "Neg", "Erf", "Identity"]
+ACTIVATIONS = ["Relu", "Tanh", "Sigmoid", "Softplus", "Elu", "HardSwish", "Mish", "Gelu", "LeakyRelu", "Abs", "Neg",
+               "Erf", "Identity"]
 
 
 class Graph:
@@ -39,7 +40,8 @@ class Graph:
         shape = tuple(shape)
         if shape not in self.weights or self.d.chance(0.6):
             fan = np.prod(shape[1:]) if len(shape) > 1 else 1
-            self.weights[shape] = self.const((self.d.data.standard_normal(shape) * (scale or 1 / np.sqrt(fan))).astype(np.float32))
+            value = self.d.data.standard_normal(shape) * (scale or 1 / np.sqrt(fan))
+            self.weights[shape] = self.const(value.astype(np.float32))
         return self.weights[shape]
 
     def pick(self, low=0, high=9):
@@ -95,7 +97,8 @@ class Graph:
         operands = [x, self.weight([m, c // group, k, k])] + ([self.weight([m], 1)] if self.d.chance(0.6) else [])
         y = self.add("Conv", operands, out, kernel_shape=[k, k], strides=[stride] * 2, pads=[k // 2] * 4, group=group)
         if self.d.chance(0.4):
-            p = [self.weight([m], 1) for _ in range(3)] + [self.const(self.d.data.uniform(0.5, 2, m).astype(np.float32))]
+            variance = self.const(self.d.data.uniform(0.5, 2, m).astype(np.float32))
+            p = [self.weight([m], 1) for _ in range(3)] + [variance]
             y = self.add("BatchNormalization", [y] + p, out)
         if self.d.chance(0.5):
             self.add(self.d.choice(["Relu", "Sigmoid", "HardSwish"]), [y], out)
@@ -109,7 +112,8 @@ class Graph:
         if self.d.chance(0.3):
             self.add("GlobalAveragePool", [x], [n, c, 1, 1])
         else:
-            self.add(self.d.choice(["MaxPool", "AveragePool"]), [x], [n, c, h // 2, w // 2], kernel_shape=[2, 2], strides=[2, 2])
+            self.add(self.d.choice(["MaxPool", "AveragePool"]), [x], [n, c, h // 2, w // 2], kernel_shape=[2, 2],
+                     strides=[2, 2])
         return True
 
     def normalize(self):
@@ -117,7 +121,8 @@ class Graph:
         s = self.shapes[x]
         kind = self.d.choice(["layer", "softmax", "center", "rms"])
         if kind == "layer":
-            self.add("LayerNormalization", [x, self.weight([s[-1]], 1), self.weight([s[-1]], 1)], s, axis=-1, epsilon=1e-2)
+            self.add("LayerNormalization", [x, self.weight([s[-1]], 1), self.weight([s[-1]], 1)], s, axis=-1,
+                     epsilon=1e-2)
         elif kind == "softmax":
             self.add("Softmax", [x], s, axis=self.d.axis(len(s)))
         elif kind == "center":
@@ -126,7 +131,8 @@ class Graph:
         else:
             square = self.add("Mul", [x, x], s)
             mean = self.add("ReduceMean", [square, self.ints(-1)], list(s[:-1]) + [1], keepdims=1)
-            root = self.add("Sqrt", [self.add("Add", [mean, self.const(np.float32(0.1))], self.shapes[mean])], self.shapes[mean])
+            root = self.add("Sqrt", [self.add("Add", [mean, self.const(np.float32(0.1))], self.shapes[mean])],
+                            self.shapes[mean])
             self.add("Div", [x, root], s)
         return True
 
@@ -169,7 +175,11 @@ class Graph:
                     size = self.add("Gather", [shape, self.const(np.int64(i))], None, axis=0)
                     pieces.append(self.add("Unsqueeze", [size, self.ints(0)], None))
                 else:
-                    pieces.append(self.ints(v) if v != self.batch else self.add("Slice", [shape, self.ints(s.index(v)), self.ints(s.index(v) + 1)], None))
+                    if v == self.batch:
+                        first = s.index(v)
+                        pieces.append(self.add("Slice", [shape, self.ints(first), self.ints(first + 1)], None))
+                    else:
+                        pieces.append(self.ints(v))
             target = self.add("Concat", pieces, None, axis=0)
         self.add("Reshape", [x, target], new)
         return True
@@ -188,7 +198,8 @@ class Graph:
         if self.d.chance(0.5):
             parts = self.add("Split", [x, self.ints(*sizes)], None, 2, axis=axis)
         else:
-            parts = [self.add("Slice", [x, self.ints(a), self.ints(b), self.ints(axis)], None) for a, b in ((0, cut), (cut, 2**31 - 1))]
+            parts = [self.add("Slice", [x, self.ints(a), self.ints(b), self.ints(axis)], None)
+                     for a, b in ((0, cut), (cut, 2**31 - 1))]
         for p, size in zip(parts, sizes):
             self.shapes[p] = tuple(s[:axis] + [size] + s[axis + 1:])
         first = self.add(self.d.choice(ACTIVATIONS), [parts[0]], self.shapes[parts[0]])
@@ -253,7 +264,8 @@ class Graph:
             out = self.name()
             middle = self.name()
             nodes = [helper.make_node(op, operands, [middle]), helper.make_node("Sigmoid", [middle], [out])]
-            sides.append(helper.make_graph(nodes, "side", [], [helper.make_tensor_value_info(out, TensorProto.FLOAT, None)]))
+            sides.append(helper.make_graph(nodes, "side", [],
+                                           [helper.make_tensor_value_info(out, TensorProto.FLOAT, None)]))
         self.used.update([x, other])
         self.add("If", [condition], s, then_branch=sides[0], else_branch=sides[1])
         return True
@@ -269,14 +281,16 @@ class Graph:
         middle = self.name()
         nodes = [helper.make_node("Mul", [carried, w], [middle]), helper.make_node("Tanh", [middle], [out]),
                  helper.make_node("Identity", [go], [again])]
-        results = [helper.make_tensor_value_info(again, TensorProto.BOOL, []), helper.make_tensor_value_info(out, TensorProto.FLOAT, None)]
+        results = [helper.make_tensor_value_info(again, TensorProto.BOOL, []),
+                   helper.make_tensor_value_info(out, TensorProto.FLOAT, None)]
         if scan:
             stacked = self.name()
             nodes.append(helper.make_node("Identity", [out], [stacked]))
             results.append(helper.make_tensor_value_info(stacked, TensorProto.FLOAT, None))
         body = helper.make_graph(nodes, "body", [helper.make_tensor_value_info(i, TensorProto.INT64, []),
                                                  helper.make_tensor_value_info(go, TensorProto.BOOL, []),
-                                                 helper.make_tensor_value_info(carried, TensorProto.FLOAT, None)], results)
+                                                 helper.make_tensor_value_info(carried, TensorProto.FLOAT, None)],
+                                 results)
         outs = self.add("Loop", [self.const(np.int64(trips)), "", x], None, 1 + scan, body=body)
         outs = outs if scan else [outs]
         self.used.update([x, w])
@@ -297,9 +311,12 @@ def make(draw):
     # Unknown may be the number of images, their height and width, the length of a sequence.
     image = len(inner) == 3 and draw.chance(0.3)
     unknown = {1: image, 2: image} if len(inner) == 3 else {0: len(inner) == 2 and draw.chance(0.3)}
-    declared = ["batch" if draw.chance(0.5) else graph.batch] + [f"s{i}" if unknown.get(i) else v for i, v in enumerate(inner)]
-    steps = [graph.activation, graph.residual, graph.residual, graph.affine, graph.linear, graph.linear, graph.conv, graph.conv, graph.pool,
-             graph.normalize, graph.transpose, graph.reshape, graph.pieces, graph.select, graph.attention, graph.branch, graph.loop]
+    declared = ["batch" if draw.chance(0.5) else graph.batch]
+    declared += [f"s{i}" if unknown.get(i) else v for i, v in enumerate(inner)]
+    steps = [graph.activation, graph.residual, graph.residual, graph.affine, graph.linear, graph.linear, graph.conv,
+             graph.conv, graph.pool,
+             graph.normalize, graph.transpose, graph.reshape, graph.pieces, graph.select, graph.attention, graph.branch,
+             graph.loop]
     wanted = 10 + int(51 * draw.random() ** 2)  # rather few: each node costs some 20 ms
     if any(isinstance(v, str) for v in declared):
         # Sizes that weights need must stay known.
@@ -320,7 +337,8 @@ def make(draw):
         draw.choice(steps)()
     ends = [v for v in graph.shapes if v not in graph.used and v != "x"]
     outputs = [helper.make_tensor_value_info(v, TensorProto.FLOAT, None) for v in ends]
-    proto = helper.make_graph(graph.nodes, "random", [helper.make_tensor_value_info("x", TensorProto.FLOAT, declared)], outputs,
+    proto = helper.make_graph(graph.nodes, "random", [helper.make_tensor_value_info("x", TensorProto.FLOAT, declared)],
+                              outputs,
                               graph.initializers)
     opset = draw.choice([20, 21, 22, 23, 24])
     model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)

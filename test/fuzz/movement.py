@@ -81,7 +81,8 @@ def split(d, schema, opset):
         shape[axis] = parts * d.randint(1, 3)
     elif shape[axis] < parts:
         raise Skip
-    return single(d, schema, opset, [d.values(shape, d.type(schema))], parts, constant=("split",), axis=axis, split=sizes,
+    return single(d, schema, opset, [d.values(shape, d.type(schema))], parts, constant=("split",), axis=axis,
+                  split=sizes,
                   num_outputs=None if sizes else parts)
 
 
@@ -101,9 +102,11 @@ def slices(d, schema, opset):
         starts.append(d.choice([d.randint(-n - 2, n + 2), 0, -1 if step < 0 else 0]))
         ends.append(d.choice([d.randint(-n - 2, n + 2), huge if step > 0 else -huge]))
         steps.append(step)
-    kind = d.choice([np.int32, np.int64]) if schema.since_version >= 10 and not any(abs(e) > 2**31 for e in ends) else np.int64
+    wide = schema.since_version < 10 or any(abs(e) > 2**31 for e in ends)
+    kind = np.int64 if wide else d.choice([np.int32, np.int64])
     default = axes == list(range(len(axes))) and d.chance(0.5)
-    given = {"starts": starts, "ends": ends, "axes": None if default else axes, "steps": steps if any(s != 1 for s in steps) or d.chance(0.3) else None}
+    given = {"starts": starts, "ends": ends, "axes": None if default else axes,
+             "steps": steps if any(s != 1 for s in steps) or d.chance(0.3) else None}
     if schema.since_version >= 10:
         given = {k: np.array(v, kind) if v is not None else None for k, v in given.items()}
     return single(d, schema, opset, [x], constant=("starts", "ends", "axes", "steps"), **given)
@@ -123,15 +126,18 @@ def pad(d, schema, opset):
         before = [-min(1, x.shape[a]) for a in used]
     value = d.values([], x.dtype) if d.chance(0.5) else None
     if schema.since_version < 11:
-        return single(d, schema, opset, [x], pads=before + after, mode=mode, value=float(value) if value is not None else None)
-    return single(d, schema, opset, [x], constant=("pads", "axes", "constant_value"), pads=before + after, mode=mode, axes=axes,
+        return single(d, schema, opset, [x], pads=before + after, mode=mode,
+                      value=float(value) if value is not None else None)
+    return single(d, schema, opset, [x], constant=("pads", "axes", "constant_value"), pads=before + after, mode=mode,
+                  axes=axes,
                   constant_value=value)
 
 
 @recipe("Tile")
 def tile(d, schema, opset):
     x = d.values(d.shape(0, 3), d.type(schema))
-    return single(d, schema, opset, [x, np.array([d.choice([0, 1, 1, 2, 3]) for _ in x.shape], np.int64)], constant=("repeats",))
+    return single(d, schema, opset, [x, np.array([d.choice([0, 1, 1, 2, 3]) for _ in x.shape], np.int64)],
+                  constant=("repeats",))
 
 
 @recipe("Expand")
@@ -141,6 +147,13 @@ def expand(d, schema, opset):
     if d.chance(0.3) and len(shape) == x.ndim:
         shape = [1 if d.chance(0.3) else s for s in shape]
     return single(d, schema, opset, [x, np.array(shape, np.int64)], constant=("shape",))
+
+
+def combining(d, schema):
+    """How scattered values meet."""
+    if schema.since_version < 16:
+        return None
+    return d.choice([None, "none", "add", "mul"] + (["max", "min"] if schema.since_version >= 18 else []))
 
 
 @recipe("Gather", "GatherElements", "ScatterElements", "Scatter")
@@ -153,14 +166,15 @@ def gather(d, schema, opset):
     low = -n if schema.since_version >= 11 else 0
     kind = d.choice([np.int32, np.int64])
     if schema.name == "Gather":
-        return single(d, schema, opset, [x, d.values(d.shape(0, 2), kind, low, n - 1)], axis=axis if axis or d.chance(0.5) else None)
+        return single(d, schema, opset, [x, d.values(d.shape(0, 2), kind, low, n - 1)],
+                      axis=axis if axis or d.chance(0.5) else None)
     shape = [d.randint(0 if d.empty else 1, s) if s else 0 for s in x.shape]
     if schema.name == "GatherElements":
         shape[axis] = d.size()
         return single(d, schema, opset, [x, d.values(shape, kind, low, n - 1)], axis=axis)
     shape[axis] = d.randint(1, n)
     # One writer for each element, unless they are combined.
-    how = d.choice([None, "none", "add", "mul"] + (["max", "min"] if schema.since_version >= 18 else [])) if schema.since_version >= 16 else None
+    how = combining(d, schema)
     if how in (None, "none"):
         index = np.argsort(d.data.random(shape[:axis] + [n] + shape[axis % x.ndim + 1:] if axis >= 0 else
                                          shape[:axis % x.ndim] + [n] + shape[axis % x.ndim + 1:]), axis=axis)
@@ -185,7 +199,7 @@ def gather_nd(d, schema, opset):
         index = np.stack([d.values(outer, np.int64, -s, s - 1) for s in sizes], -1)
         return single(d, schema, opset, [x, index], batch_dims=batch or None)
     outer = [d.randint(1, 4)]
-    how = d.choice([None, "none", "add", "mul"] + (["max", "min"] if schema.since_version >= 18 else [])) if schema.since_version >= 16 else None
+    how = combining(d, schema)
     index = np.stack([d.values(outer, np.int64, -s, s - 1) for s in sizes], -1)
     if how in (None, "none") and len({tuple(i % sizes) for i in index}) < len(index) or x.dtype == np.bool_ and how:
         raise Skip
@@ -209,7 +223,8 @@ def top_k(d, schema, opset):
     x = np.nan_to_num(x) if is_float(x.dtype) else x
     axis = d.axis(x.ndim) if schema.since_version >= 11 else d.randrange(x.ndim)
     k = d.randint(0 if d.empty else min(1, x.shape[axis]), x.shape[axis])
-    return single(d, schema, opset, [x], 2, constant=("k",), k=k if schema.since_version < 10 else np.array([k], np.int64), axis=axis,
+    return single(d, schema, opset, [x], 2, constant=("k",),
+                  k=k if schema.since_version < 10 else np.array([k], np.int64), axis=axis,
                   largest=d.choice([None, 0, 1]))
 
 
@@ -229,10 +244,12 @@ def compress(d, schema, opset):
 @recipe("Unique")
 def unique(d, schema, opset):
     kind = d.type(schema)
-    x = d.values(d.shape(1, 3), kind, -2, 2) if kind != np.bool_ and np.dtype(kind).kind != "u" else d.values(d.shape(1, 3), kind)
+    bounds = () if np.dtype(kind).kind in "bu" else (-2, 2)
+    x = d.values(d.shape(1, 3), kind, *bounds)
     if is_float(kind):
         x = np.round(x)
-    return single(d, schema, opset, [x], d.randint(1, 4), axis=d.choice([None, d.axis(x.ndim)]), sorted=d.choice([None, 1]))
+    return single(d, schema, opset, [x], d.randint(1, 4), axis=d.choice([None, d.axis(x.ndim)]),
+                  sorted=d.choice([None, 1]))
 
 
 @recipe("Trilu")
@@ -260,7 +277,8 @@ def shape_of(d, schema, opset):
 @recipe("ConstantOfShape")
 def constant_of_shape(d, schema, opset):
     value = d.values([1], d.choice([np.float32, np.int64, np.bool_, np.int32, np.float64, np.uint8]))
-    return single(d, schema, opset, [np.array(d.shape(0), np.int64)], value=numpy_helper.from_array(value) if d.chance(0.8) else None) \
+    return single(d, schema, opset, [np.array(d.shape(0), np.int64)],
+                  value=numpy_helper.from_array(value) if d.chance(0.8) else None) \
         if not isinstance(value, list) else None
 
 
@@ -274,7 +292,7 @@ def eye_like(d, schema, opset):
 def depth_space(d, schema, opset):
     b = d.choice([1, 2, 3])
     c, h, w = d.choice([1, 2, 3]), d.randint(1, 5), d.randint(1, 5)
-    shape = [d.choice([1, 2]), c * b * b, h, w] if schema.name == "DepthToSpace" else [d.choice([1, 2]), c, h * b, w * b]
+    shape = [d.choice([1, 2])] + ([c * b * b, h, w] if schema.name == "DepthToSpace" else [c, h * b, w * b])
     return single(d, schema, opset, [d.values(shape, d.type(schema))], blocksize=b, mode=d.choice([None, "DCR", "CRD"]))
 
 
@@ -296,10 +314,12 @@ def center_crop_pad(d, schema, opset):
 
 @recipe("Constant")
 def constant(d, schema, opset):
-    forms = ["value"] + (["value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"] if schema.since_version >= 12 else [])
+    forms = ["value"] + (["value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"]
+                         if schema.since_version >= 12 else [])
     form = d.choice(forms)
     if form == "value":
-        given = numpy_helper.from_array(d.values(d.shape(), d.choice([np.float32, np.int64, np.bool_, np.float16, np.float64, np.uint8])))
+        kind = d.choice([np.float32, np.int64, np.bool_, np.float16, np.float64, np.uint8])
+        given = numpy_helper.from_array(d.values(d.shape(), kind))
     else:
         one = {"f": 1.5, "i": -3, "s": "text"}[form[len("value_")]]
         given = [one] * d.randint(1, 4) if form.endswith("s") else one
@@ -314,7 +334,8 @@ def cast_like(d, schema, opset):
 
 @recipe("BitCast")
 def bit_cast(d, schema, opset):
-    kinds = {1: (np.int8, np.uint8), 2: (np.float16, np.int16, np.uint16), 4: (np.float32, np.int32, np.uint32), 8: (np.float64, np.int64, np.uint64)}
+    kinds = {1: (np.int8, np.uint8), 2: (np.float16, np.int16, np.uint16), 4: (np.float32, np.int32, np.uint32),
+             8: (np.float64, np.int64, np.uint64)}
     group = kinds[d.choice(list(kinds))]
     to = helper.np_dtype_to_tensor_dtype(np.dtype(d.choice(group)))
     return single(d, schema, opset, [d.ordinary(d.shape(), d.choice(group))], to=to)
@@ -335,7 +356,8 @@ def blocked(d, schema, opset):
     x = d.values(shape, narrow) if dequantize else d.ordinary(shape, real) * 4
     zero = d.values(p, narrow) if d.chance(0.6) else None
     code = helper.np_dtype_to_tensor_dtype(narrow)
-    return single(d, schema, opset, [x, scale, zero], axis=axis, block_size=size, output_dtype=code if zero is None and not dequantize else None)
+    return single(d, schema, opset, [x, scale, zero], axis=axis, block_size=size,
+                  output_dtype=code if zero is None and not dequantize else None)
 
 
 @recipe("QuantizeLinear", "DequantizeLinear")
@@ -348,10 +370,12 @@ def quantize(d, schema, opset):
     axis = d.axis(x.ndim)
     per_axis = schema.since_version >= 13 and d.chance(0.5)
     p = [x.shape[axis]] if per_axis else d.choice([[], [1]]) if schema.since_version < 13 else []
-    scale = d.values(p, np.float32 if dequantize or not is_float(kind) else kind if schema.since_version >= 19 else np.float32, 0.01, 1)
+    scale = d.values(p, np.float32 if dequantize or not is_float(kind) else kind if schema.since_version >= 19
+                     else np.float32, 0.01, 1)
     zero = None
     if d.chance(0.7):
-        types = ["int32"] if dequantize else [t for t in ("int8", "uint8", "int16", "uint16", "int4", "uint4") if f"tensor({t})" in schema.inputs[2].types]
+        types = ["int32"] if dequantize else [t for t in ("int8", "uint8", "int16", "uint16", "int4", "uint4")
+                                              if f"tensor({t})" in schema.inputs[2].types]
         of = x.dtype if dequantize else NARROW.get(t := d.choice(types), None) or np.dtype(t)
         zero = d.values(p, of)
         if dequantize and (of == np.int32 or is_float(of)):

@@ -22,8 +22,10 @@ ATTRIBUTES = {
     "Selu": {"alpha": (0, 2), "gamma": (0, 2)}, "Shrink": {"lambd": (0, 2), "bias": (-1, 1)}}
 
 
-@recipe("Abs", "Neg", "Sign", "Ceil", "Floor", "Round", "Sqrt", "Exp", "Log", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan",
-        "Sinh", "Cosh", "Tanh", "Asinh", "Acosh", "Atanh", "Erf", "Sigmoid", "Relu", "Softplus", "Softsign", "Reciprocal",
+@recipe("Abs", "Neg", "Sign", "Ceil", "Floor", "Round", "Sqrt", "Exp", "Log", "Sin", "Cos", "Tan", "Asin", "Acos",
+        "Atan",
+        "Sinh", "Cosh", "Tanh", "Asinh", "Acosh", "Atanh", "Erf", "Sigmoid", "Relu", "Softplus", "Softsign",
+        "Reciprocal",
         "Mish", "HardSwish", "IsNaN", "Not", "BitwiseNot", "Identity", *ATTRIBUTES)
 def unary(d, schema, opset):
     x = d.values(d.shape(), d.type(schema))
@@ -99,7 +101,8 @@ def clip(d, schema, opset):
     low, high = (d.values([], kind) for _ in range(2))
     if schema.since_version < 11:
         low, high = (float(v) if np.isfinite(v.astype(np.float64)) else 1.0 for v in (low, high))
-    return single(d, schema, opset, [d.values(d.shape(), kind)], constant=("min", "max"), min=low if d.chance(0.7) else None,
+    return single(d, schema, opset, [d.values(d.shape(), kind)], constant=("min", "max"),
+                  min=low if d.chance(0.7) else None,
                   max=high if d.chance(0.7) else None)
 
 
@@ -140,7 +143,8 @@ def arg_reduction(d, schema, opset):
     x = d.values(d.shape(1), d.type(schema))
     if is_float(x.dtype):
         x = np.nan_to_num(x)
-    return single(d, schema, opset, [x], axis=d.choice([None, d.axis(x.ndim)]) if schema.since_version >= 11 else d.randrange(x.ndim),
+    return single(d, schema, opset, [x], axis=d.choice([None, d.axis(x.ndim)]) if schema.since_version >= 11
+                  else d.randrange(x.ndim),
                   keepdims=d.choice([None, 0, 1]), select_last_index=d.choice([None, 0, 1]))
 
 
@@ -148,7 +152,8 @@ def arg_reduction(d, schema, opset):
 def cumulative(d, schema, opset):
     x = d.values(d.shape(1), d.type(schema))
     axis = np.array(d.axis(x.ndim), d.choice([np.int32, np.int64]))
-    return single(d, schema, opset, [x, axis], constant=("axis",), exclusive=d.choice([None, 0, 1]), reverse=d.choice([None, 0, 1]))
+    return single(d, schema, opset, [x, axis], constant=("axis",), exclusive=d.choice([None, 0, 1]),
+                  reverse=d.choice([None, 0, 1]))
 
 
 @recipe("Softmax", "LogSoftmax", "Hardmax")
@@ -197,12 +202,15 @@ def gemm(d, schema, opset):
     operands = [d.values(a, kind), d.values(b, kind)]
     if schema.since_version < 11 or d.chance(0.7):
         operands.append(d.values(c if schema.since_version >= 7 else [m, n], kind))
-    scale = {"alpha": d.choice([None, 0.5, 2.0, 0.0]), "beta": d.choice([None, 0.5, 2.0, 0.0])} if is_float(kind) else {}
+    scale = {"alpha": d.choice([None, 0.5, 2.0, 0.0]),
+             "beta": d.choice([None, 0.5, 2.0, 0.0])} if is_float(kind) else {}
     return single(d, schema, opset, operands, constant=("b", "c"), loose=10, transA=ta, transB=tb, **scale)
 
 
-EQUATIONS = ["ij,jk->ik", "ij,jk", "bij,bjk->bik", "i,i->", "i,j->ij", "ij->ji", "ii->i", "ii", "...ij,...jk->...ik", "bhqd,bhkd->bhqk",
-             "ij->", "ij->i", "ijk,kl->ijl", "ij,ij->ij", "ij , jk -> ik", "ij,jk,kl->il", "...i->...", "abc->cab", "iij->j"]
+EQUATIONS = ["ij,jk->ik", "ij,jk", "bij,bjk->bik", "i,i->", "i,j->ij", "ij->ji", "ii->i", "ii", "...ij,...jk->...ik",
+             "bhqd,bhkd->bhqk",
+             "ij->", "ij->i", "ijk,kl->ijl", "ij,ij->ij", "ij , jk -> ik", "ij,jk,kl->il", "...i->...", "abc->cab",
+             "iij->j"]
 
 
 @recipe("Einsum")
@@ -316,7 +324,8 @@ def batch_normalization(d, schema, opset):
 def instance_normalization(d, schema, opset):
     kind, c = d.type(schema), d.choice([1, 2, 3, 8])
     x = d.values([d.choice([1, 2]), c] + image(d), kind)
-    return single(d, schema, opset, [x, d.values([c], kind), d.values([c], kind)], loose=10, epsilon=d.choice([None, 1e-3]))
+    return single(d, schema, opset, [x, d.values([c], kind), d.values([c], kind)], loose=10,
+                  epsilon=d.choice([None, 1e-3]))
 
 
 @recipe("GroupNormalization")
@@ -325,7 +334,8 @@ def group_normalization(d, schema, opset):
     c = groups * d.choice([1, 2, 4])
     p = [groups if schema.since_version < 21 else c]
     x = d.values([d.choice([1, 2]), c] + image(d), kind)
-    return single(d, schema, opset, [x, d.values(p, kind), d.values(p, kind)], loose=10, num_groups=groups, epsilon=d.choice([None, 1e-3]))
+    return single(d, schema, opset, [x, d.values(p, kind), d.values(p, kind)], loose=10, num_groups=groups,
+                  epsilon=d.choice([None, 1e-3]))
 
 
 @recipe("LayerNormalization", "RMSNormalization")
@@ -350,5 +360,6 @@ def mean_variance(d, schema, opset):
 @recipe("LRN")
 def lrn(d, schema, opset):
     x = d.values([d.choice([1, 2]), d.choice([1, 3, 8])] + image(d), d.type(schema))
-    return single(d, schema, opset, [x], size=d.choice([1, 3, 5]), alpha=d.choice([None, 0.1]), beta=d.choice([None, 0.5]),
+    return single(d, schema, opset, [x], size=d.choice([1, 3, 5]), alpha=d.choice([None, 0.1]),
+                  beta=d.choice([None, 0.5]),
                   bias=d.choice([None, 2.0]))

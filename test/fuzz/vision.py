@@ -11,8 +11,10 @@ def resize(d, schema, opset):
     version = schema.since_version
     mode = d.choice([None, "nearest", "linear"] + (["cubic"] if version >= 11 else []))
     coordinates = [None, "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize"]
-    coordinates = d.choice(coordinates + (["tf_half_pixel_for_nn"] if version == 11 else []) + (["half_pixel_symmetric"] if version >= 19 else []))
-    sizes = [d.choice([1, 2]), d.choice([1, 3])] + [d.randint(1, 9) for _ in range(2 if mode == "cubic" else d.randint(1, 3))]
+    coordinates += ["tf_half_pixel_for_nn"] * (version == 11) + ["half_pixel_symmetric"] * (version >= 19)
+    coordinates = d.choice(coordinates)
+    rank = 2 if mode == "cubic" else d.randint(1, 3)
+    sizes = [d.choice([1, 2]), d.choice([1, 3])] + [d.randint(1, 9) for _ in range(rank)]
     if d.chance(0.15):
         sizes = sizes[2:]
     x = d.ordinary(sizes, d.type(schema, only=None if mode in (None, "nearest") else ("float", "double", "float16")))
@@ -47,14 +49,16 @@ def resize(d, schema, opset):
         roi = np.zeros(0, np.float32)
     if version == 10:
         named = {"mode": mode}
-    return single(d, schema, opset, [x], constant=("roi", "scales", "sizes"), roi=roi, scales=scales, sizes=wanted, axes=axes, **named)
+    return single(d, schema, opset, [x], constant=("roi", "scales", "sizes"), roi=roi, scales=scales, sizes=wanted,
+                  axes=axes, **named)
 
 
 @recipe("Upsample")
 def upsample(d, schema, opset):
     x = d.ordinary([d.choice([1, 2]), d.choice([1, 3]), d.randint(1, 6), d.randint(1, 6)], d.type(schema))
     h, w = d.choice([1.0, 2.0, 3.0]), d.choice([1.0, 1.5, 2.0])
-    mode = d.choice([None, "nearest"] + (["linear" if schema.since_version >= 7 else "bilinear"] if is_float(x.dtype) else []))
+    linear = ["linear" if schema.since_version >= 7 else "bilinear"] if is_float(x.dtype) else []
+    mode = d.choice([None, "nearest"] + linear)
     scales = [1.0, 1.0, h, w]
     if schema.since_version >= 9:
         scales = np.array(scales, np.float32)
@@ -70,14 +74,16 @@ def boxes(d, count, kind, height, width, scale):
 
 @recipe("RoiAlign", "MaxRoiPool")
 def regions(d, schema, opset):
-    kind, n, c, h, w = d.type(schema, only=("float", "double", "float16")), d.choice([1, 2]), d.choice([1, 3]), d.randint(2, 9), d.randint(2, 9)
+    kind, n, c = d.type(schema, only=("float", "double", "float16")), d.choice([1, 2]), d.choice([1, 3])
+    h, w = d.randint(2, 9), d.randint(2, 9)
     scale, count, size = d.choice([1.0, 0.5]), d.randint(1, 4), [d.randint(1, 3), d.randint(1, 3)]
     rois, batch = boxes(d, count, kind, h, w, scale), d.values([count], np.int64, 0, n - 1)
     x = d.ordinary([n, c, h, w], kind)
     if schema.name == "MaxRoiPool":
         rois = np.concatenate([batch[:, None].astype(kind), np.round(np.maximum(rois, 0))], 1).astype(kind)
         return single(d, schema, opset, [x, rois], pooled_shape=size, spatial_scale=scale)
-    return single(d, schema, opset, [x, rois, batch], mode=d.choice([None, "avg", "max"]), output_height=size[0], output_width=size[1],
+    return single(d, schema, opset, [x, rois, batch], mode=d.choice([None, "avg", "max"]), output_height=size[0],
+                  output_width=size[1],
                   sampling_ratio=d.choice([None, 0, 1, 2, 3]), spatial_scale=scale, loose=10,
                   coordinate_transformation_mode=d.choice([None, "half_pixel", "output_half_pixel"]))
 
@@ -93,7 +99,7 @@ def suppression(d, schema, opset):
         corners = corners[..., [2, 1, 0, 3]]
     shape = d.choice([[], [1]])
     most = np.full(shape, d.randint(0, 6), np.int64) if d.chance(0.8) else None
-    iou, score = (np.full(shape, v, np.float32) if d.chance(0.6) else None for v in (d.uniform(0, 1), d.uniform(0, 0.6)))
+    iou, score = (np.full(shape, d.uniform(0, most), np.float32) if d.chance(0.6) else None for most in (1, 0.6))
     return single(d, schema, opset, [corners, d.data.random((n, c, count)).astype(np.float32), most, iou, score],
                   constant=("max_output_boxes_per_class", "iou_threshold", "score_threshold"), center_point_box=center)
 
@@ -105,8 +111,10 @@ def grid_sample(d, schema, opset):
     n, new = d.choice([1, 2]), schema.since_version >= 20
     modes = [None, "nearest", "linear" if new else "bilinear"] + ([] if deep else ["cubic" if new else "bicubic"])
     kind = d.type(schema, only=("float", "double", "float16"))
-    grid = d.ordinary([n] + out + [len(space)], d.type(schema, 1, only=("float", "double", "float16")) if d.chance(0.1) else kind, -1.3, 1.3)
-    return single(d, schema, opset, [d.ordinary([n, d.choice([1, 3])] + space, kind), grid], loose=10, mode=d.choice(modes),
+    grid = d.ordinary([n] + out + [len(space)], d.type(schema, 1, only=("float", "double", "float16")) if d.chance(0.1)
+                      else kind, -1.3, 1.3)
+    return single(d, schema, opset, [d.ordinary([n, d.choice([1, 3])] + space, kind), grid], loose=10,
+                  mode=d.choice(modes),
                   padding_mode=d.choice([None, "zeros", "border", "reflection"]), align_corners=d.choice([None, 0, 1]))
 
 
@@ -114,22 +122,28 @@ def grid_sample(d, schema, opset):
 def affine_grid(d, schema, opset):
     dims, n = d.choice([2, 3]), d.choice([1, 2])
     size = np.array([n, d.choice([1, 3])] + [d.randint(1, 6) for _ in range(dims)], np.int64)
-    return single(d, schema, opset, [d.ordinary([n, dims, dims + 1], d.type(schema)), size], constant=("size",), align_corners=d.choice([None, 0, 1]))
+    return single(d, schema, opset, [d.ordinary([n, dims, dims + 1], d.type(schema)), size], constant=("size",),
+                  align_corners=d.choice([None, 0, 1]))
 
 
 @recipe("DeformConv")
 def deform_conv(d, schema, opset):
     kind, n, groups, offsets = d.type(schema), d.choice([1, 2]), d.choice([1, 1, 2]), d.choice([1, 1, 2])
     c, m, size = groups * offsets * d.choice([1, 2]), groups * d.choice([1, 3]), [d.randint(3, 8), d.randint(3, 8)]
-    kernel, strides, dilations = [d.randint(1, 3), d.randint(1, 3)], [d.choice([1, 2]) for _ in size], [d.choice([1, 1, 2]) for _ in size]
+    kernel, strides = [d.randint(1, 3), d.randint(1, 3)], [d.choice([1, 2]) for _ in size]
+    dilations = [d.choice([1, 1, 2]) for _ in size]
     pads = [d.randint(0, 2) for _ in range(4)]
-    out = [(s + pads[i] + pads[i + 2] - (k - 1) * e - 1) // t + 1 for i, (s, k, e, t) in enumerate(zip(size, kernel, dilations, strides))]
+    out = [(s + pads[i] + pads[i + 2] - (k - 1) * e - 1) // t + 1
+           for i, (s, k, e, t) in enumerate(zip(size, kernel, dilations, strides))]
     if min(out) < 1:
         raise Skip
     taps = kernel[0] * kernel[1]
-    operands = [d.ordinary([n, c] + size, kind), d.ordinary([m, c // groups] + kernel, kind), d.ordinary([n, offsets * taps * 2] + out, kind),
-                d.ordinary([m], kind) if d.chance(0.5) else None, d.ordinary([n, offsets * taps] + out, kind) if d.chance(0.5) else None]
-    return single(d, schema, opset, operands, constant=("w", "b"), loose=10, group=groups, offset_group=offsets, strides=strides,
+    operands = [d.ordinary([n, c] + size, kind), d.ordinary([m, c // groups] + kernel, kind),
+                d.ordinary([n, offsets * taps * 2] + out, kind),
+                d.ordinary([m], kind) if d.chance(0.5) else None,
+                d.ordinary([n, offsets * taps] + out, kind) if d.chance(0.5) else None]
+    return single(d, schema, opset, operands, constant=("w", "b"), loose=10, group=groups, offset_group=offsets,
+                  strides=strides,
                   dilations=dilations, pads=pads, kernel_shape=kernel if d.chance(0.5) else None)
 
 
@@ -146,7 +160,8 @@ def max_unpool(d, schema, opset):
     planes = [np.sort(d.data.permutation(inner)[:count // (n * c)]) + p * inner for p in range(n * c)]
     index = np.concatenate(planes).astype(np.int64).reshape([n, c] + space)
     operands = [d.ordinary(index.shape, kind), index] + ([np.array([n, c] + out, np.int64)] if d.chance(0.3) else [])
-    return single(d, schema, opset, operands, constant=("output_shape",), kernel_shape=kernel, strides=strides if given else None)
+    return single(d, schema, opset, operands, constant=("output_shape",), kernel_shape=kernel,
+                  strides=strides if given else None)
 
 
 @recipe("Col2Im")
@@ -157,9 +172,12 @@ def col2im(d, schema, opset):
     named.pop("auto_pad", None)
     pads, strides = named.get("pads", [0] * 2 * len(sizes)), named.get("strides", [1] * len(sizes))
     dilations = named.get("dilations", [1] * len(sizes))
-    count = [(s + pads[i] + pads[i + len(sizes)] - (kernel[i] - 1) * dilations[i] - 1) // strides[i] + 1 for i, s in enumerate(sizes)]
-    x = d.ordinary([d.choice([1, 2]), d.choice([1, 3]) * int(np.prod(kernel)), int(np.prod(count))], d.type(schema, only=("float", "double", "int32", "int64", "float16")))
-    return single(d, schema, opset, [x, np.array(sizes, np.int64), np.array(kernel, np.int64)], constant=("image_shape", "block_shape"), **named)
+    count = [(s + pads[i] + pads[i + len(sizes)] - (kernel[i] - 1) * dilations[i] - 1) // strides[i] + 1
+             for i, s in enumerate(sizes)]
+    x = d.ordinary([d.choice([1, 2]), d.choice([1, 3]) * int(np.prod(kernel)), int(np.prod(count))],
+                   d.type(schema, only=("float", "double", "int32", "int64", "float16")))
+    return single(d, schema, opset, [x, np.array(sizes, np.int64), np.array(kernel, np.int64)],
+                  constant=("image_shape", "block_shape"), **named)
 
 
 @recipe("Det")
@@ -179,7 +197,8 @@ def dft(d, schema, opset):
     if schema.since_version >= 20:
         axis = np.array(axis, np.int64)
     length = np.array(d.randint(1, 9), d.choice([np.int32, np.int64])) if d.chance(0.4) else None
-    return single(d, schema, opset, [d.ordinary(shape + [deep], kind), length], constant=("axis", "dft_length"), loose=10,
+    return single(d, schema, opset, [d.ordinary(shape + [deep], kind), length], constant=("axis", "dft_length"),
+                  loose=10,
                   axis=axis if d.chance(0.7) else None, inverse=inverse, onesided=onesided)
 
 
@@ -188,7 +207,8 @@ def stft(d, schema, opset):
     kind, batch, n, frame = d.type(schema), d.choice([1, 2]), d.randint(8, 24), d.randint(1, 8)
     deep, index = d.choice([1, 1, 2]), d.choice([np.int32, np.int64])
     window_given = d.chance(0.6)
-    operands = [d.ordinary([batch, n, deep], kind), np.array(d.randint(1, 5), index), d.ordinary([frame], kind) if window_given else None,
+    operands = [d.ordinary([batch, n, deep], kind), np.array(d.randint(1, 5), index),
+                d.ordinary([frame], kind) if window_given else None,
                 np.array(frame, index) if not window_given or d.chance(0.5) else None]
     return single(d, schema, opset, operands, constant=("frame_step", "window", "frame_length"), loose=10,
                   onesided=d.choice([None, 0, 1]) if deep == 1 else 0)
@@ -206,5 +226,6 @@ def mel(d, schema, opset):
     kind = d.choice([np.int32, np.int64])
     length, rate, real = d.choice([16, 32, 50]), d.choice([8000, 16000]), d.type(schema, 3, only=("float", "double"))
     low = d.choice([0.0, 100.0])
-    operands = [np.array(v, kind) for v in (d.randint(1, 8), length, rate)] + [np.array(v, real) for v in (low, rate / 2)]
+    operands = [np.array(v, kind) for v in (d.randint(1, 8), length, rate)]
+    operands += [np.array(v, real) for v in (low, rate / 2)]
     return single(d, schema, opset, operands, output_datatype=d.choice([None, TensorProto.FLOAT, TensorProto.DOUBLE]))
