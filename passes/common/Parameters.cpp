@@ -72,9 +72,11 @@ void applyIntoNorm(RewriterBase &rewriter, Operation *op, const ChannelMap &map,
     newBias = makeNumbersOp(rewriter, loc, type, {size}, shifts, "bias");
   Value x = op->getOperand(0);
   if (auto norm = dyn_cast<nn::LayerNormOp>(op))
-    result = nn::LayerNormOp::create(rewriter, loc, result.getType(), x, newScale, newBias, norm.getAxisAttr(), norm.getEpsilonAttr());
+    result = nn::LayerNormOp::create(rewriter, loc, result.getType(), x, newScale, newBias, norm.getAxisAttr(),
+                                     norm.getEpsilonAttr());
   else if (auto norm = dyn_cast<nn::RMSNormOp>(op))
-    result = nn::RMSNormOp::create(rewriter, loc, result.getType(), x, newScale, norm.getAxisAttr(), norm.getEpsilonAttr());
+    result = nn::RMSNormOp::create(rewriter, loc, result.getType(), x, newScale, norm.getAxisAttr(),
+                                   norm.getEpsilonAttr());
   else if (auto norm = cast<nn::GroupNormOp>(op))
     result = nn::GroupNormOp::create(rewriter, loc, result.getType(), x, newScale, newBias, norm.getNumGroupsAttr(),
                                      norm.getEpsilonAttr(), norm.getChannelsLastAttr());
@@ -88,7 +90,8 @@ void applyIntoNorm(RewriterBase &rewriter, Operation *op, const ChannelMap &map,
 bool isRecurrent(Operation *op) { return isa_and_nonnull<nn::LSTMOp, nn::GRUOp, nn::RNNOp>(op); }
 
 static Value biasOfRecurrent(Operation *op) {
-  return TypeSwitch<Operation *, Value>(op).Case<nn::LSTMOp, nn::GRUOp, nn::RNNOp>([](auto cell) { return cell.getBias(); });
+  return TypeSwitch<Operation *, Value>(op).Case<nn::LSTMOp, nn::GRUOp, nn::RNNOp>(
+      [](auto cell) { return cell.getBias(); });
 }
 
 std::string whyNotIntoRecurrent(Operation *op, const ChannelMap &map) {

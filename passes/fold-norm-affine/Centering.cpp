@@ -223,10 +223,12 @@ void Stream::apply(IRRewriter &rewriter, int64_t &count) {
   }
   for (auto [operand, axis] : constants) {
     auto data = nn::ConstantData::get(operand->get());
-    std::vector<char> bytes = data->type().getElementType().isF64() ? centered<double>(*data, axis) : centered<float>(*data, axis);
+    bool isDouble = data->type().getElementType().isF64();
+    std::vector<char> bytes = isDouble ? centered<double>(*data, axis) : centered<float>(*data, axis);
     Operation *owner = operand->getOwner();
     rewriter.setInsertionPoint(owner);
-    Value constant = nn::ConstantOp::create(rewriter, operand->get().getLoc(), nn::makeConstant(data->type(), bytes, "centered"));
+    Value constant = nn::ConstantOp::create(rewriter, operand->get().getLoc(),
+                                            nn::makeConstant(data->type(), bytes, "centered"));
     rewriter.modifyOpInPlace(owner, [&, o = operand] { o->set(constant); });
   }
   for (Operation *op : norms) {

@@ -124,8 +124,8 @@ bool AttentionMerger::mergeValues() {
   };
   // Values of `width` elements become ones of `out`; the product behind goes away.
   if (out > width)
-    return miss("merged with the product that makes the values, they would have " + llvm::Twine(out) + " elements instead of " +
-                llvm::Twine(width));
+    return miss("merged with the product that makes the values, they would have " + llvm::Twine(out) +
+                " elements instead of " + llvm::Twine(width));
   bool isShifted = llvm::any_of(read->form.bias, [](double b) { return b != 0; });
   if (isShifted && attention.getEmptyRows() != nn::EmptyRows::nan)
     return miss("rows of probabilities may be zero: they do not sum to 1");
@@ -160,8 +160,8 @@ bool AttentionMerger::mergeScores() {
     return false;
   };
   if (out > width)
-    return miss("merged with the product that makes the keys, they would have " + llvm::Twine(out) + " elements instead of " +
-                llvm::Twine(width));
+    return miss("merged with the product that makes the keys, they would have " + llvm::Twine(out) +
+                " elements instead of " + llvm::Twine(width));
   bool isShifted = llvm::any_of(key->form.bias, [](double b) { return b != 0; });
   if (isShifted && attention.getSoftcap().convertToDouble() != 0)
     return miss("the soft cap sees the shift of the keys");

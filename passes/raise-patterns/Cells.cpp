@@ -15,112 +15,6 @@ using namespace mlir;
 namespace nnopt {
 namespace {
 
-/// Reads sums of products. Each operation that is read is kept.
-class GateReader {
-public:
-  GateReader(FuncShapes &shapes, llvm::SetVector<Operation *> &ops, int64_t units)
-      : shapes(shapes), ops(ops), units(units) {}
-
-  /// Adds columns [first, first + units) of `v` to `gate`.
-  bool read(Value v, int64_t first, Gate &gate);
-
-private:
-  bool readConstant(Value v, int64_t first, Gate &gate);
-  bool readProduct(nn::MatMulOp product, int64_t first, Gate &gate);
-  std::optional<int64_t> startOfPart(Value v);
-
-  FuncShapes &shapes;
-  llvm::SetVector<Operation *> &ops;
-  int64_t units;
-};
-
-/// A constant that is the same for all rows.
-bool GateReader::readConstant(Value v, int64_t first, Gate &gate) {
-  auto numbers = numbersOf(v);
-  if (!numbers || numbers->empty() || rankOf(v) > 2)
-    return false;
-  int64_t width = rankOf(v) == 0 ? 1 : shapeOf(v).back();
-  for (size_t i = width; i < numbers->size(); ++i)
-    if ((*numbers)[i] != (*numbers)[i - width])
-      return false;
-  if (width != 1 && width < first + units)
-    return false;
-  for (int64_t u = 0; u < units; ++u)
-    gate.bias[u] += (*numbers)[width == 1 ? 0 : first + u];
-  return true;
-}
-
-bool GateReader::readProduct(nn::MatMulOp product, int64_t first, Gate &gate) {
-  Value a = product.getA(), b = product.getB();
-  if (product.getTransposeA() || !product.getEpilogue().empty() || product.getAZero() || product.getBZero() ||
-      rankOf(a) != 2 || rankOf(b) != 2 || !isConstant(b) || isConstant(a))
-    return false;
-  if (product.getBias() && !readConstant(product.getBias(), first, gate))
-    return false;
-  bool transposed = product.getTransposeB();
-  // A concatenation of input and state: each has its rows of the matrix.
-  SmallVector<Value> parts = {a};
-  if (auto concat = a.getDefiningOp<nn::ConcatOp>(); concat && concat.getAxis() == 1) {
-    parts.assign(concat.getInputs().begin(), concat.getInputs().end());
-    ops.insert(concat);
-  }
-  int64_t firstInput = 0;
-  for (Value part : parts) {
-    int64_t inputs = shapeOf(part).back();
-    if (ShapedType::isDynamic(inputs))
-      return false;
-    gate.terms.push_back({part, b, transposed, first, firstInput, inputs});
-    firstInput += inputs;
-  }
-  return firstInput == shapeOf(b)[transposed ? 1 : 0];
-}
-
-/// Where `v` begins along dimension 1 of the operand of a split or slice.
-std::optional<int64_t> GateReader::startOfPart(Value v) {
-  if (auto split = v.getDefiningOp<nn::SplitOp>()) {
-    int64_t start = 0;
-    if (split.getAxis() != 1)
-      return std::nullopt;
-    for (Value before : split.getResults().take_front(cast<OpResult>(v).getResultNumber())) {
-      nn::Dim d = shapes.dims(before)[1];
-      if (!d.isConst())
-        return std::nullopt;
-      start += d.value();
-    }
-    return start;
-  }
-  auto slice = v.getDefiningOp<nn::SliceOp>();
-  if (!slice || !slice.getAxes())
-    return std::nullopt;
-  auto starts = shapes.ctx.constantContent(slice.getStarts()), axes = shapes.ctx.constantContent(slice.getAxes());
-  auto steps = slice.getSteps() ? shapes.ctx.constantContent(slice.getSteps()) : std::nullopt;
-  nn::Dim width = shapes.dims(slice.getX()).back();
-  if (!starts || !axes || axes->size() != 1 || (axes->front() != 1 && axes->front() != -1) || !width.isConst() ||
-      (slice.getSteps() && (!steps || steps->front() != 1)))
-    return std::nullopt;
-  return starts->front() < 0 ? starts->front() + width.value() : starts->front();
-}
-
-bool GateReader::read(Value v, int64_t first, Gate &gate) {
-  if (rankOf(v) == 2 && isConstant(v))
-    return readConstant(v, first, gate);
-  Operation *op = v.getDefiningOp();
-  if (!op || rankOf(v) != 2)
-    return false;
-  ops.insert(op);
-  if (auto add = dyn_cast<nn::AddOp>(op)) {
-    for (Value part : op->getOperands())
-      if (isConstant(part) ? !readConstant(part, first, gate)
-                           : !shapes.sameDims(part, v) || !read(part, first, gate))
-        return false;
-    return true;
-  }
-  if (auto product = dyn_cast<nn::MatMulOp>(op))
-    return readProduct(product, first, gate);
-  auto start = startOfPart(v);
-  return start && read(op->getOperand(0), first + *start, gate);
-}
-
 //===----------------------------------------------------------------------===//
 // Cells
 //===----------------------------------------------------------------------===//
@@ -154,7 +48,7 @@ bool CellMatcher::begin(Value newState, Cell &cell) {
 bool CellMatcher::readGate(Value v, Cell &cell, Gate &gate, double sign) {
   gate.bias.assign(cell.units, 0);
   gate.sign = sign;
-  return rankOf(v) == 2 && shapeOf(v)[1] == cell.units && GateReader(shapes, cell.ops, cell.units).read(v, 0, gate);
+  return rankOf(v) == 2 && shapeOf(v)[1] == cell.units && readGateSum(v, cell.units, gate, shapes, cell.ops);
 }
 
 /// x where v = sigmoid(x).
@@ -188,7 +82,8 @@ bool CellMatcher::matchLSTM(nn::MulOp last, Cell &cell) {
     // The two products of the memory: one has a tanh of a gate, the other one the memory before.
     for (unsigned j : {0u, 1u}) {
       Cell attempt = cell;
-      auto fresh = sum->getOperand(j).getDefiningOp<nn::MulOp>(), kept = sum->getOperand(1 - j).getDefiningOp<nn::MulOp>();
+      auto fresh = sum->getOperand(j).getDefiningOp<nn::MulOp>();
+      auto kept = sum->getOperand(1 - j).getDefiningOp<nn::MulOp>();
       if (!fresh || !kept)
         break;
       auto read = [&] {
@@ -306,7 +201,8 @@ bool CellMatcher::matchGRU(Operation *last, Cell &cell) {
       if (difference && difference.getRhs() == p) {
         bool ofCandidate = bool(difference.getLhs().getDefiningOp<nn::TanhOp>());
         Value s = difference.getLhs();
-        ways.push_back({mulQ->getOperand(j), ofCandidate ? s : p, ofCandidate ? p : s, ofCandidate, {mulQ, difference}});
+        ways.push_back(
+            {mulQ->getOperand(j), ofCandidate ? s : p, ofCandidate ? p : s, ofCandidate, {mulQ, difference}});
       }
       // u s + (1 - u) p
       for (unsigned k : {0u, 1u}) {
@@ -354,31 +250,6 @@ bool CellMatcher::isClosed(const Cell &cell) {
 //===----------------------------------------------------------------------===//
 // Interface
 //===----------------------------------------------------------------------===//
-
-void GateTerm::appendTo(std::vector<double> &weights, int64_t units, double sign) const {
-  auto data = nn::ConstantData::get(matrix);
-  int64_t columns = shapeOf(matrix)[1];
-  for (int64_t u = firstUnit; u < firstUnit + units; ++u)
-    for (int64_t i = firstInput; i < firstInput + inputs; ++i)
-      weights.push_back(sign * data->asDouble(transposed ? u * columns + i : i * columns + u));
-}
-
-bool GateTerm::hasWeightsOf(const GateTerm &other, int64_t units) const {
-  if (inputs != other.inputs)
-    return false;
-  if (matrix == other.matrix && transposed == other.transposed && firstUnit == other.firstUnit &&
-      firstInput == other.firstInput)
-    return true;
-  std::vector<double> mine, theirs;
-  appendTo(mine, units, 1);
-  other.appendTo(theirs, units, 1);
-  return mine == theirs;
-}
-
-const GateTerm *Gate::termOf(Value activation) const {
-  auto *it = llvm::find_if(terms, [&](const GateTerm &t) { return t.activation == activation; });
-  return it == terms.end() ? nullptr : it;
-}
 
 bool assignState(Cell &cell, llvm::function_ref<bool(Value)> isState) {
   if (cell.state && isZeros(cell.state) && !cell.gates[0].termOf(cell.state)) {

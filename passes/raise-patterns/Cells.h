@@ -28,6 +28,9 @@ struct Gate {
   const GateTerm *termOf(mlir::Value activation) const;
 };
 
+/// Adds `v`, [batch, units], to a gate; `ops` are the operations that it is computed by from activations and constants.
+bool readGateSum(mlir::Value v, int64_t units, Gate &gate, FuncShapes &shapes, llvm::SetVector<mlir::Operation *> &ops);
+
 /// A cell; each operation of it is used by others of them only, but for what computes the new state and memory.
 struct Cell {
   bool isLSTM = false;

@@ -133,8 +133,9 @@ template <typename OpTy> struct RaiseInstanceNorm : RaisePattern<OpTy> {
       if (!values || cast<RankedTensorType>(constant.getType()).getNumElements() != channels)
         continue;
       (isa<nn::MulOp>(op) ? norm->scale : norm->bias) = *values;
+      Location loc = fusedLoc({norm->op, op});
       replaceRaised(rewriter, op,
-                    groupNorm(rewriter, fusedLoc({norm->op, op}), norm->x, norm->scale, norm->bias, channels, norm->epsilon));
+                    groupNorm(rewriter, loc, norm->x, norm->scale, norm->bias, channels, norm->epsilon));
       return success();
     }
     return failure();
@@ -144,8 +145,8 @@ template <typename OpTy> struct RaiseInstanceNorm : RaisePattern<OpTy> {
 } // namespace
 
 void addGroupNormPatterns(RewritePatternSet &patterns, FuncShapes &shapes) {
-  patterns.add<RaiseGroupNorm, AffineIntoGroupNorm<nn::MulOp>, AffineIntoGroupNorm<nn::AddOp>, RaiseInstanceNorm<nn::MulOp>,
-               RaiseInstanceNorm<nn::AddOp>>(patterns.getContext(), shapes);
+  patterns.add<RaiseGroupNorm, AffineIntoGroupNorm<nn::MulOp>, AffineIntoGroupNorm<nn::AddOp>,
+               RaiseInstanceNorm<nn::MulOp>, RaiseInstanceNorm<nn::AddOp>>(patterns.getContext(), shapes);
 }
 
 } // namespace nnopt

@@ -219,8 +219,8 @@ struct RaiseLpNorm : RaisePattern<nn::DivOp> {
       return failure();
     replaceRaised(rewriter, op,
                   nn::LpNormOp::create(rewriter, fusedLoc({sum, op}), op.getType(), x,
-                                       rewriter.getI64IntegerAttr(sum.getAxes()->front()), rewriter.getI64IntegerAttr(p),
-                                       rewriter.getF64FloatAttr(*floor)));
+                                       rewriter.getI64IntegerAttr(sum.getAxes()->front()),
+                                       rewriter.getI64IntegerAttr(p), rewriter.getF64FloatAttr(*floor)));
     return success();
   }
 };

@@ -26,7 +26,8 @@ std::optional<SequenceStep> matchStep(Value v, FuncShapes &shapes) {
     nn::Dim size = shapes.dims(gather.getX())[gather.getAxis()];
     if (!index || (index->front() < 0 && !size.isConst()))
       return std::nullopt;
-    return SequenceStep{gather.getX(), (int64_t)gather.getAxis(), index->front() + (index->front() < 0 ? size.value() : 0)};
+    int64_t at = index->front() + (index->front() < 0 ? size.value() : 0);
+    return SequenceStep{gather.getX(), (int64_t)gather.getAxis(), at};
   }
   Operation *op = v.getDefiningOp();
   if (!isa_and_nonnull<nn::SqueezeOp, nn::ReshapeOp>(op))
@@ -49,14 +50,16 @@ std::optional<SequenceStep> matchStep(Value v, FuncShapes &shapes) {
     return std::nullopt;
   }
   if (from.size() != to.size() + 1 || !from[step.axis].isConst(1) ||
-      from.take_front(step.axis) != to.take_front(step.axis) || from.drop_front(step.axis + 1) != to.drop_front(step.axis))
+      from.take_front(step.axis) != to.take_front(step.axis) ||
+      from.drop_front(step.axis + 1) != to.drop_front(step.axis))
     return std::nullopt;
   return step;
 }
 
 class Raiser {
 public:
-  Raiser(func::FuncOp func, FuncShapes &shapes, IRRewriter &rewriter) : func(func), shapes(shapes), rewriter(rewriter) {}
+  Raiser(func::FuncOp func, FuncShapes &shapes, IRRewriter &rewriter)
+      : func(func), shapes(shapes), rewriter(rewriter) {}
   /// Raises one chain of cells that is as long as possible, or decides that a cell stays; false where there is none.
   bool raiseNext();
 
@@ -171,9 +174,10 @@ bool Raiser::raiseNext() {
     while (true) {
       auto next = llvm::find_if(cells, [&](Cell &cell) { return follows(cell, *chain.back()); });
       // Memory between cells is seen by the next one only: it does not exist within a sequence.
-      if (next == cells.end() || (first.isLSTM && !llvm::all_of(chain.back()->newMemory.getUsers(), [&](Operation *user) {
-                                    return next->ops.contains(user) || chain.back()->ops.contains(user);
-                                  })))
+      auto isSeenByNext = [&](Operation *user) {
+        return next->ops.contains(user) || chain.back()->ops.contains(user);
+      };
+      if (next == cells.end() || (first.isLSTM && !llvm::all_of(chain.back()->newMemory.getUsers(), isSeenByNext)))
         break;
       chain.push_back(&*next);
     }
@@ -213,8 +217,9 @@ Value Raiser::weights(const Cell &cell, bool ofState, Location loc) {
     inputs = term->inputs;
     term->appendTo(numbers, cell.units, gate.sign);
   }
-  return makeNumbersOp(rewriter, loc, elementTypeOf(cell.newState), {1, (int64_t)cell.gates.size() * cell.units, inputs},
-                       numbers, ofState ? "recurrent_weight" : "input_weight");
+  int64_t rows = cell.gates.size() * cell.units;
+  return makeNumbersOp(rewriter, loc, elementTypeOf(cell.newState), {1, rows, inputs}, numbers,
+                       ofState ? "recurrent_weight" : "input_weight");
 }
 
 /// [1, 2 * gates * units]: those of the inputs, then those of the state.
@@ -316,7 +321,8 @@ void Raiser::replace(const Chain &chain, ArrayRef<SequenceStep> steps) {
   Value x = steps.empty() ? withStep(first.input) : sequenceOf(steps, reversed, loc);
   Value w = weights(last, false, loc), r = weights(last, true, loc), b = biases(last, loc);
   Value h = withStep(first.state);
-  auto direction = nn::DirectionAttr::get(rewriter.getContext(), reversed ? nn::Direction::reverse : nn::Direction::forward);
+  auto direction =
+      nn::DirectionAttr::get(rewriter.getContext(), reversed ? nn::Direction::reverse : nn::Direction::forward);
   Operation *op;
   if (first.isLSTM)
     op = nn::LSTMOp::create(rewriter, loc, SmallVector<Type>(3, untyped(type)), x, w, r, b, Value(), h,

@@ -24,6 +24,7 @@ private:
   bool isTrue(Value v);
   /// The state that a result of the cell is, seen as [batch, units]; -1 for another value.
   int stateOf(Value v);
+  SmallVector<Value> initialStates();
   void replace();
 
   nn::LoopOp loop;
@@ -50,6 +51,12 @@ int LoopRaiser::stateOf(Value v) {
   return std::max(0, int(cast<OpResult>(op->getOperand(0)).getResultNumber()) - 1);
 }
 
+SmallVector<Value> LoopRaiser::initialStates() {
+  if (auto lstm = dyn_cast<nn::LSTMOp>(cell))
+    return {lstm.getInitialH(), lstm.getInitialC()};
+  return {cast<nn::GRUOp>(cell).getInitialH()};
+}
+
 std::string LoopRaiser::match() {
   auto yield = body.getTerminator();
   unsigned carried = loop.getCarried().size();
@@ -65,7 +72,6 @@ std::string LoopRaiser::match() {
   axis = gather.getAxis();
   if (!loop.getTripCount() || shapes.ctx.scalarContent(loop.getTripCount()) != shapes.dims(sequence)[axis])
     return "its number of iterations is not the length of the sequence";
-  auto lstm = dyn_cast<nn::LSTMOp>(cell);
   auto stateIndex = [&](Value initial) -> std::optional<unsigned> {
     auto view = initial ? initial.getDefiningOp<nn::UnsqueezeOp>() : nn::UnsqueezeOp();
     auto argument = view ? dyn_cast<BlockArgument>(view.getX()) : BlockArgument();
@@ -73,8 +79,7 @@ std::string LoopRaiser::match() {
       return std::nullopt;
     return argument.getArgNumber() - 2;
   };
-  for (Value initial : lstm ? SmallVector<Value>{lstm.getInitialH(), lstm.getInitialC()}
-                            : SmallVector<Value>{cast<nn::GRUOp>(cell).getInitialH()}) {
+  for (Value initial : initialStates()) {
     auto index = stateIndex(initial);
     if (!index)
       return "a state of its cell is not carried by the loop";
@@ -98,14 +103,13 @@ void LoopRaiser::replace() {
   Type type = elementTypeOf(sequence);
   auto leading = rewriter.getDenseI64ArrayAttr({0});
   if (axis == 1)
-    sequence = nn::TransposeOp::create(rewriter, loc, untyped(type), sequence, rewriter.getDenseI64ArrayAttr({1, 0, 2}));
+    sequence =
+        nn::TransposeOp::create(rewriter, loc, untyped(type), sequence, rewriter.getDenseI64ArrayAttr({1, 0, 2}));
   IRMapping mapping;
   mapping.map(cell->getOperand(0), sequence);
   for (auto [i, index] : llvm::enumerate(carriedState)) {
     Value view = nn::UnsqueezeOp::create(rewriter, loc, untyped(type), loop.getCarried()[index], leading);
-    Value inside = isa<nn::LSTMOp>(cell) ? (i ? cast<nn::LSTMOp>(cell).getInitialC() : cast<nn::LSTMOp>(cell).getInitialH())
-                                         : cast<nn::GRUOp>(cell).getInitialH();
-    mapping.map(inside, view);
+    mapping.map(initialStates()[i], view);
   }
   for (Value operand : cell->getOperands())
     if (auto constant = constantOf(operand); constant && constant->getBlock() == &body)
