@@ -269,7 +269,7 @@ EXPECTED = []  # of the model that was made last
 
 def recognized(kind, model, folder):
     text = numeric.optimized(folder)
-    for name, least, most in KINDS[kind][1] or EXPECTED.pop():
+    for name, least, most in EXPECTED.pop() if KINDS[kind][1] is None else KINDS[kind][1]:
         count = len(re.findall(rf"= nn\.(?:{name})\b", text))
         if not least <= count <= most:
             return f"{count} {name} instead of {least} to {most}"
