@@ -97,18 +97,40 @@ struct Places {
 
 } // namespace
 
+/// x where v is x with its dimensions permuted; of one token and one choice that is a reshape.
+static Value matchTransposed(Value v, ArrayRef<int64_t> perm) {
+  if (auto transpose = v.getDefiningOp<nn::TransposeOp>())
+    return transpose.getPerm() == perm ? transpose.getX() : Value();
+  auto reshape = v.getDefiningOp<nn::ReshapeOp>();
+  if (!reshape || rankOf(reshape.getX()) != (int64_t)perm.size() || rankOf(v) != (int64_t)perm.size())
+    return {};
+  ArrayRef<int64_t> from = shapeOf(reshape.getX()), to = shapeOf(v);
+  for (auto [i, p] : llvm::enumerate(perm))
+    if (ShapedType::isDynamic(to[i]) || to[i] != from[p])
+      return {};
+  return llvm::count_if(to, [](int64_t d) { return d != 1; }) <= 1 ? reshape.getX() : Value();
+}
+
 /// non_zero(gather(transpose(one_hot(choices)), expert)).
 static std::optional<Places> matchPlaces(Value v) {
   auto found = v.getDefiningOp<nn::NonZeroOp>();
   auto cast = found ? found.getX().getDefiningOp<nn::CastOp>() : nn::CastOp();
   Value row = cast ? cast.getX() : found ? found.getX() : Value();
+  // An index, or a list of one and its dimension gone.
+  int64_t listed = 0;
+  if (auto squeeze = row ? row.getDefiningOp<nn::SqueezeOp>() : nn::SqueezeOp()) {
+    if (squeeze.getAxes() != ArrayRef<int64_t>{0})
+      return std::nullopt;
+    row = squeeze.getX();
+    listed = 1;
+  }
   auto gather = row ? row.getDefiningOp<nn::GatherOp>() : nn::GatherOp();
   auto expert = gather ? scalarOf(gather.getIndices()) : std::nullopt;
-  if (!expert || gather.getAxis() != 0 || rankOf(gather.getIndices()) != 0)
+  if (!expert || gather.getAxis() != 0 || rankOf(gather.getIndices()) != listed)
     return std::nullopt;
-  auto transpose = gather.getX().getDefiningOp<nn::TransposeOp>();
-  auto hot = transpose ? transpose.getX().getDefiningOp<nn::OneHotOp>() : nn::OneHotOp();
-  if (!hot || transpose.getPerm() != ArrayRef<int64_t>{2, 1, 0} || (hot.getAxis() != 2 && hot.getAxis() != -1) ||
+  Value placed = matchTransposed(gather.getX(), {2, 1, 0});
+  auto hot = placed ? placed.getDefiningOp<nn::OneHotOp>() : nn::OneHotOp();
+  if (!hot || (hot.getAxis() != 2 && hot.getAxis() != -1) ||
       !areChoices(hot.getIndices()))
     return std::nullopt;
   auto experts = scalarOf(hot.getDepth());
