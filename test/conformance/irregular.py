@@ -114,12 +114,12 @@ def recurrent(op, rng, count):
             attributes["clip"] = 0.3
         if i % 7 == 5:
             attributes["activations"] = [str(rng.choice(["Sigmoid", "Tanh", "Relu"])) for _ in range(functions * d)]
-        if i % 7 in (1, 3):  # with parameters; the lists may be shorter than what takes them
+        if i % 7 in (1, 3):  # with parameters (onnxruntime has other defaults where the lists end)
             chosen = [str(rng.choice(["Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid", "Elu", "Softsign",
                                       "Softplus"])) for _ in range(functions * d)]
             attributes["activations"] = chosen
-            attributes["activation_alpha"] = [0.25, 0.5, 0.75, 0.3, 0.9, 0.6][:len(chosen) - i % 2]
-            attributes["activation_beta"] = [0.3, 0.2][:i % 3]
+            attributes["activation_alpha"] = [0.25, 0.5, 0.75, 0.3, 0.9, 0.6]
+            attributes["activation_beta"] = [0.3, 0.2, 0.9, 0.6, 0.4, 0.7]
         if i % 6 == 5 and "lens" not in values:
             variable = {"x", "h0", "c0", "w", "r"}  # weights that are not constant
         else:
@@ -289,8 +289,9 @@ def losses(rng, count):
 
 
 def data_axes(rng, count):
-    """Axes that are operands of unknown content and known number."""
+    """Axes that are operands of unknown content, and in every other case of unknown number where the rank follows from x."""
     for i in range(count):
+        fixed = (lambda *names: ()) if i % 2 else (lambda *names: names)
         shape = [int(rng.choice([2, 3, 4])) for _ in range(1 + i % 3)]
         x = rng.standard_normal(shape, dtype=np.float32)
         rank = len(shape) + 2
@@ -302,11 +303,16 @@ def data_axes(rng, count):
         one = np.array([rng.integers(-len(shape), len(shape))], np.int64)
         begin, end, step = (np.array([v], np.int64) for v in [(0, 2, 1), (-1, -9, -1), (1, 2**62, 2)][i % 3])
         yield Case(f"Slice_axes_{i}", node("Slice", ["x", "b", "e", "a", "s"], ["y"]),
-                   {"x": x, "b": begin, "e": end, "a": one, "s": step}, ["y"], static=("b", "e", "a", "s"))
+                   {"x": x, "b": begin, "e": end, "a": one, "s": step}, ["y"], static=fixed("b", "e", "a", "s"))
         yield Case(f"Pad_axes_{i}", node("Pad", ["x", "p", "", "a"], ["y"]),
-                   {"x": x, "p": np.array([1, 2], np.int64), "a": one}, ["y"], static=("p", "a"))
+                   {"x": x, "p": np.array([1, 2], np.int64), "a": one}, ["y"], static=fixed("p", "a"))
         yield Case(f"ReduceSum_axes_{i}", node("ReduceSum", ["x", "a"], ["y"], keepdims=i % 2), {"x": x, "a": one}, ["y"],
-                   static=("a",))
+                   static=fixed("a"))
+        # A start whose sign depends on the sizes: the size of the result is computed from shapes when the model runs.
+        nodes = [node("Shape", ["x"], ["n"], end=1), helper.make_node("Shape", ["z"], ["m"], end=1),
+                 helper.make_node("Sub", ["n", "m"], ["start"]), helper.make_node("Slice", ["x", "start", "end"], ["y"])]
+        z = np.zeros(int(rng.integers(1, 2 * shape[0])), np.float32)
+        yield Case(f"Slice_shapes_{i}", nodes, {"x": x, "z": z}, ["y"], {"end": np.array([2**62], np.int64)})
 
 
 def control_flow(rng, count):

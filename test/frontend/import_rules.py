@@ -84,6 +84,8 @@ U8, I8, I4 = TensorProto.UINT8, TensorProto.INT8, TensorProto.INT4
 bytes8 = lambda name, *shape: tensor(name, np.ones(shape, np.uint8))
 case("quantize-per-axis", node("QuantizeLinear", "x s z", "y", axis=0), ["nn.unsqueeze", "nn.quantize", "to = ui8", "!nn.round"],
      outputs=[value("y", None, U8)], init=[f32("s", 2), bytes8("z", 2)])
+case("quantize-zero-of-any-length", node("QuantizeLinear", "x s z", "y"), ["nn.squeeze", "nn.quantize"], [value("x"), value("z", ["n"], U8)],
+     [value("y", None, U8)], [f32("s")])
 case("quantize-default-type", node("QuantizeLinear", "x s", "y"), ["nn.quantize", "to = ui8"], outputs=[value("y", None, U8)],
      init=[f32("s")])
 case("quantize-int4", node("QuantizeLinear", "x s", "y", output_dtype=I4), ["to = i4"], outputs=[value("y", None, I4)],
@@ -131,6 +133,16 @@ case("slice-axes-negative", node("Slice", "x a b c", "y"), ["dense<1>", "nn.slic
 case("pad-2", node("Pad", "x", "y", pads=[0, 1, 0, 1], value=2.0), ["dense<2.0", "nn.pad", "tensor<2x5xf32>"], opset=10)
 case("pad-18-axes", absent("Pad", "x p - a", "y", mode="reflect"), ["nn.pad", "reflect", "tensor<2x5xf32>"],
      init=[ints("p", 1, 1), ints("a", -1)])
+case("slice-any-length", node("Slice", "x a b c", "y"), ["nn.scatter_elements", "nn.slice"],
+     [value("x"), value("a", ["k"], I64), value("b", ["k"], I64), value("c", ["k"], I64)])
+case("pad-any-length", node("Pad", "x p", "y"), ["nn.pad", "tensor<4xi64>", "nn.pad", "tensor<?x?xf32>"], [value("x"), value("p", ["k"], I64)])
+case("expand-declared-rank", node("Expand", "x s", "y"), ["tensor<3xi64>", "nn.expand", "tensor<?x2x3xf32>"],
+     [value("x"), value("s", ["k"], I64)], [value("y", [None, None, None])])
+case("reduce-declared-rank", node("ReduceSum", "x a", "y", keepdims=0), ["nn.reduce", "nn.reshape", "tensor<?xf32>"],
+     [value("x"), value("a", ["k"], I64)], [value("y", [None])])
+case("gather-nd-declared-rank", node("GatherND", "x i", "y"), ["nn.pad", "nn.gather_nd", "-> tensor<?x3xf32>"],
+     [value("x"), value("i", ["n", "k"], I64)], [value("y", [None, None])])
+case("eye-like-dynamic", node("EyeLike", "x", "y", k=-1), ["nn.equal", "nn.cast"], [value("x", ["n", "m"])])
 case("shape-range", node("Shape", "x", "y", start=-2, end=9), ["nn.shape", "start = 1", "tensor<2xi64>"],
      [value("x", [2, 3, 4])], [value("y", None, I64)])
 case("constant-of-shape-default", node("ConstantOfShape", "s", "y"), ["dense<0.000000e+00> : tensor<1xf32>", "tensor<2x3xf32>"],
@@ -203,6 +215,17 @@ case("conv-transpose-output-shape", node("ConvTranspose", "x w", "y", strides=[2
      ["pads = array<i64: 1, 1, 0, 0>", "tensor<1x2x16x18xf32>"], IMAGE, init=[f32("w", 4, 2, 3, 3)])
 case("conv-transpose-same-dynamic", node("ConvTranspose", "x w", "y", strides=[2, 2], auto_pad="SAME_UPPER"),
      ["pads = array<i64: 0, 0, 1, 1>", "tensor<1x2x?x?xf32>"], [value("x", [1, 4, "h", "w"])], init=[f32("w", 4, 2, 3, 3)])
+DYNAMIC_IMAGE = [value("x", ["b", "c", "h", "w"])]
+case("max-pool-same-dynamic", node("MaxPool", "x", "y", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
+     ["nn.constant dense<0xFF800000>", "nn.pad", "nn.max_pool", "pads = array<i64: 0, 0, 0, 0>"], DYNAMIC_IMAGE)
+case("average-pool-same-dynamic", node("AveragePool", "x", "y", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_LOWER"),
+     ["nn.avg_pool", "nn.avg_pool", "nn.div"], DYNAMIC_IMAGE)
+case("conv-same-dynamic", node("Conv", "x w", "y", strides=[2, 2], auto_pad="SAME_UPPER"), ["nn.pad", "nn.conv"], DYNAMIC_IMAGE,
+     init=[f32("w", 2, 3, 3, 3)])
+case("conv-any-kernel", node("Conv", "x w", "y", pads=[1, 1, 1, 1]), ["nn.pad", "nn.gather", "nn.gather", "nn.matmul", "!nn.conv"],
+     DYNAMIC_IMAGE + [value("w", ["m", "c", "k", "l"])])
+case("conv-transpose-any-kernel", node("ConvTranspose", "x w", "y", strides=[2, 1]), ["nn.gather", "nn.gather", "nn.matmul"],
+     DYNAMIC_IMAGE + [value("w", ["c", "m", "k", "l"])])
 case("max-pool-ceil", node("MaxPool", "x", "y", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), ["ceil_mode", "tensor<1x4x4x5xf32>"], IMAGE)
 case("max-pool-indices", node("MaxPool", "x", "y i", kernel_shape=[2, 2]), ["(tensor<1x4x7x8xf32>, tensor<1x4x7x8xi64>)"], IMAGE,
      [value("y", None), value("i", None, I64)])
@@ -260,6 +283,9 @@ case("resize-empty-scales", node("Resize", "x r s z", "y"), ["tensor<1x4x5x6xf32
 # --------------------------------------------------------------------- recurrent, attention
 RNN = [f32("w", 1, 16, 3), f32("r", 1, 16, 4)]
 case("lstm", node("LSTM", "x w r", "y h c", hidden_size=4), ["nn.lstm", 'activations = ["sigmoid", "tanh", "tanh"]', "tensor<5x1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>"],
+     [value("x", [5, 2, 3])], [value(n, None) for n in "yhc"], RNN)
+case("lstm-activation-parameters", node("LSTM", "x w r", "y h c", activations=["HardSigmoid", "Tanh", "LeakyRelu"], activation_alpha=[.25]),
+     ['activations = ["hardsigmoid:0.25:0.5", "tanh", "leakyrelu:0.00999999978"]'],
      [value("x", [5, 2, 3])], [value(n, None) for n in "yhc"], RNN)
 case("lstm-absent", absent("LSTM", "x w r - - h0", "- h"), ["nn.lstm", "return"],
      [value("x", [5, 2, 3]), value("h0", [1, 2, 4])], [value("h", None)], RNN)

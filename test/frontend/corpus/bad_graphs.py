@@ -597,7 +597,6 @@ def conv(name, allowed, w=W, x=None, op="Conv", **attributes):
 conv("plain", DONE)
 conv("same", DONE, auto_pad="SAME_UPPER")
 conv("same-dynamic", DONE, x=[value("x", [1, 4, "h", "w"])], auto_pad="SAME_LOWER")
-conv("same-dynamic-stride", UNSUPPORTED, x=[value("x", [1, 4, "h", "w"])], auto_pad="SAME_LOWER", strides=[2, 2])
 conv("auto-pad-unknown", INVALID, auto_pad="SAME")
 conv("stride-0", INVALID, strides=[0, 1])
 conv("stride-negative", INVALID, strides=[-1, 1])
@@ -708,7 +707,7 @@ one("recurrent/direction", INVALID, node("LSTM", "x w r", "y", direction="sidewa
     init=[tensor("w", np.ones((1, 16, 3), np.float32)), tensor("r", np.ones((1, 16, 4), np.float32))])
 one("recurrent/activations", INVALID, node("GRU", "x w r", "y", activations=["Tanh"]), [value("x", [5, 1, 3])],
     init=[tensor("w", np.ones((1, 12, 3), np.float32)), tensor("r", np.ones((1, 12, 4), np.float32))])
-one("recurrent/activation-unknown", UNSUPPORTED, node("GRU", "x w r", "y", activations=["Tanh", "Affine"]), [value("x", [5, 1, 3])],
+one("recurrent/activation-unknown", INVALID, node("GRU", "x w r", "y", activations=["Tanh", "Swish"]), [value("x", [5, 1, 3])],
     init=[tensor("w", np.ones((1, 12, 3), np.float32)), tensor("r", np.ones((1, 12, 4), np.float32))])
 one("recurrent/hidden", INVALID, node("RNN", "x w r", "y", hidden_size=9), [value("x", [5, 1, 3])],
     init=[tensor("w", np.ones((1, 4, 3), np.float32)), tensor("r", np.ones((1, 4, 4), np.float32))])
