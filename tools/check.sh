@@ -155,7 +155,7 @@ step "runtime size" size_limit "$build/lib/libnnopt_runtime.a" 200000
 step "unit tests" ctest_counts "$build"
 step "lit" lit_counts
 step "command lines" script_counts test/cli/*.py
-step "documents" script_counts test/docs/*.py "tools/gen-docs.py --check"
+step "documents" script_counts test/docs/*.py "tools/gen-docs.py --check" "test/conformance/status.py --check"
 step "importer" script_counts test/frontend/*.py
 step "passes" script_counts test/passes/*.py
 step "kernels" script_counts test/codegen/*.py test/conformance/{attention,classical,irregular,quantized,random_numbers,sampling}.py

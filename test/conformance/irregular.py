@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Random cases of the operators with irregular kernels, against onnxruntime: recurrent cells, Resize, TopK, ArgMax,
-CumSum, Scatter*, OneHot, Trilu, NonZero, Unique, NonMaxSuppression, losses, axes that are data, If, Loop.
+CumSum, Scatter*, OneHot, Trilu, NonZero, Unique, NonMaxSuppression, losses, axes that are data, windows of any size, If, Loop.
 
     irregular.py [--only=LSTM,Resize] [--cases=N] [-v]
 
@@ -315,6 +315,29 @@ def data_axes(rng, count):
         yield Case(f"Slice_shapes_{i}", nodes, {"x": x, "z": z}, ["y"], {"end": np.array([2**62], np.int64)})
 
 
+def windows(rng, count):
+    """Weights of any size, and padding that depends on sizes."""
+    for i in range(count):
+        group = 1 + i % 2
+        c, m = group * int(rng.integers(1, 3)), group * int(rng.integers(1, 3))
+        kernel, image = [int(k) for k in rng.integers(1, 4, 2)], [int(s) for s in rng.integers(5, 10, 2)]
+        draw = lambda *shape: rng.standard_normal(shape, dtype=np.float32)
+        x, strides = draw(2, c, *image), [int(s) for s in rng.integers(1, 4, 2)]
+        same = ["SAME_UPPER", "SAME_LOWER"][i // 2 % 2]
+        padding = [{"pads": [int(p) for p in rng.integers(0, 2, 4)], "dilations": [1, 2]}, {"auto_pad": same},
+                   {"auto_pad": "VALID"}][i % 3]
+        yield Case(f"Conv_{i}", node("Conv", ["x", "w", "b"], ["y"], group=group, strides=strides, **padding),
+                   {"x": x, "w": draw(m, c // group, *kernel), "b": draw(m)}, ["y"])
+        padding = [{"pads": [0, 0, 1, 0], "output_padding": [s - 1 for s in strides]},
+                   {"output_shape": [(s - 1) * t + k for s, t, k in zip(image, strides, kernel)]}, {"dilations": [2, 1]}][i % 3]
+        yield Case(f"ConvTranspose_{i}", node("ConvTranspose", ["x", "w", "b"], ["y"], group=group, strides=strides, **padding),
+                   {"x": x, "w": draw(c, m // group, *kernel), "b": draw(m)}, ["y"], static=("w",) if i % 2 else ())
+        # onnxruntime cannot average with strides above the size of the kernel.
+        window = {"kernel_shape": [3, 2], "strides": [min(2, s) for s in strides], "auto_pad": same}
+        yield Case(f"MaxPool_{i}", node("MaxPool", ["x"], ["y", "at"], storage_order=i % 2, **window), {"x": x}, ["y", "at"])
+        yield Case(f"AveragePool_{i}", node("AveragePool", ["x"], ["y"], count_include_pad=i % 2, **window), {"x": x}, ["y"])
+
+
 def control_flow(rng, count):
     value = helper.make_tensor_value_info
     for i in range(count):
@@ -379,7 +402,7 @@ def cases(count):
     yield from itertools.chain(recurrent("LSTM", rng, count), recurrent("GRU", rng, count), recurrent("RNN", rng, count),
                                resize(rng, 2 * count), arg_reduce(rng, count), topk(rng, count), cum_sum(rng, count),
                                scatter(rng, count), select(rng, count), unique(rng, count), suppression(rng, count), losses(rng, count),
-                               data_axes(rng, (count + 1) // 2), control_flow(rng, count), empty(rng, count))
+                               data_axes(rng, (count + 1) // 2), windows(rng, (count + 1) // 2), control_flow(rng, count), empty(rng, count))
 
 
 # --------------------------------------------------------------------- running

@@ -43,8 +43,8 @@ Value windowPositions(Node &n, Value in, Value taps, Value reach, int64_t stride
   return add(n, n.unsqueeze(first, {1}), n.unsqueeze(offset, {0}));
 }
 
-/// The weights as a matrix [channels, taps of all input channels of a group] times all windows of x. `sizes` are those
-/// of the kernel; `backward`: its last tap comes first.
+/// All windows of x, of the spatial size of `weight`, times the weights as a matrix [channels, taps of all input channels
+/// of a group]. `backward`: the last tap sees the first element.
 Value windowProduct(Node &n, Value x, Value matrix, Value weight, ArrayRef<int64_t> strides, ArrayRef<int64_t> dilations,
                     Value groups, bool backward) {
   int64_t spatial = strides.size();
