@@ -14,7 +14,7 @@ expected_failures.txt lists tests that cannot pass, with the status they end in;
 the run, and so does one that fails and is not listed. --update rewrites that list. Statuses: unsupported (exit 4),
 invalid (exit 3), wrong (other values, shapes or types), unfolded, error (exit 1, or the run failed), crash (a signal),
 timeout. --record runs the operators' tests as given and dynamic at --opt=2, and writes measured.json, which
-docs/onnx-status.md is made of.
+docs/onnx-status.md is made of (with --ops: the entries of those operators in it).
 Ends with `N passed, N failed`; tests that fail as listed count as passed.
 """
 import argparse
@@ -441,6 +441,9 @@ def write_measured(results):
             entry["operations"].update(facts[1])
             entry["types"].update(onnx.TensorProto.DataType.Name(i.type.tensor_type.elem_type).lower()
                                   for i in model.graph.input if i.type.HasField("tensor_type"))
+    if options.ops and os.path.exists(MEASURED):
+        with open(MEASURED) as f:
+            found = {**json.load(f), **found}
     with open(MEASURED, "w") as f:
         lines = [f'"{key}": {json.dumps({k: sorted(v) if isinstance(v, set) else v for k, v in entry.items()})}'
                  for key, entry in sorted(found.items())]

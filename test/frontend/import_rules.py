@@ -98,6 +98,8 @@ case("dequantize-blocked-rest", node("DequantizeLinear", "x s", "y", axis=0, blo
 case("matmul-integer", node("MatMulInteger", "x w z z", "y"),
      ["nn.matmul", "a_zero", "b_zero", "-> tensor<2x4xi32>", "!nn.sub"],
      [value("x", type=U8)], [value("y", None, TensorProto.INT32)], [bytes8("w", 3, 4), bytes8("z")])
+case("matmul-integer-zero-of-any-length", node("MatMulInteger", "x w z", "y"), ["nn.expand", "nn.matmul"],
+     [value("x", ["m", 3], U8), value("z", ["k"], U8)], [value("y", None, TensorProto.INT32)], [bytes8("w", 3, 4)])
 case("qlinear-conv", node("QLinearConv", "x s z w s z s z b", "y"),
      ["nn.conv", "bias", "x_zero", "w_zero", "xi32>", "nn.quantize", "-> tensor<1x2x4x4xui8>"], [value("x", [1, 3, 4, 4], U8)],
      [value("y", None, U8)], [bytes8("w", 2, 3, 1, 1), bytes8("z"), f32("s"), tensor("b", np.ones(2, np.int32))])

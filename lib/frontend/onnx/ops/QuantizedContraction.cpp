@@ -18,16 +18,21 @@ static void needByte(Node &n, Value v) {
     n.invalid("an operand should be int8 or uint8");
 }
 
-/// A zero point as nn.matmul and nn.conv take it: a scalar, or one for each row or column. Nothing
-/// where it has another form.
-static std::optional<Value> plainZero(Node &n, Value zero) {
+/// A vector of one zero point, or of one for each index of dimension `axis` of v: the latter where its length is not known.
+static Value forEach(Node &n, Value zero, Value v, int64_t axis) {
+  return n.dim(zero, 0).isConst() ? zero : n.make<nn::ExpandOp>(zero, n.shapeOf(v, axis, axis + 1));
+}
+
+/// A zero point as nn.matmul takes it: a scalar, or one for each index of dimension `axis` of v (negative: v has no such
+/// dimension). Nothing where it has another form.
+static std::optional<Value> plainZero(Node &n, Value zero, Value v, int64_t axis) {
   if (!zero || n.rank(zero) == 0)
     return zero;
   bool isOne = llvm::all_of(n.dims(zero), [](Dim d) { return d.isConst(1); });
-  if (isOne)
+  if (isOne || (n.rank(zero) == 1 && axis < 0))
     return n.scalar(zero);
   if (n.rank(zero) == 1)
-    return zero;
+    return forEach(n, zero, v, axis);
   return std::nullopt;
 }
 
@@ -40,7 +45,8 @@ Value integerProduct(Node &n, Value a, Value b, Value aZero, Value bZero) {
     n.needSameType({a, aZero});
   if (bZero)
     n.needSameType({b, bZero});
-  auto plainA = plainZero(n, aZero), plainB = plainZero(n, bZero);
+  auto plainA = plainZero(n, aZero, a, int64_t(n.rank(a)) - 2);
+  auto plainB = plainZero(n, bZero, b, n.rank(b) == 1 ? -1 : n.rank(b) - 1);
   if (plainA && plainB)
     return n.make<nn::MatMulOp>(a, b, Value(), *plainA, *plainB, ValueRange(), n.flag(false),
                                 n.flag(false));
@@ -75,6 +81,8 @@ Value integerConvolution(Node &n, Value x, Value w, Value bias, Value xZero, Val
     n.needSameType({w, wZero});
     n.needRank(wZero, 0, 1);
     wZero = alongAxis(n, wZero, 0, 1);
+    if (n.rank(wZero) == 1)
+      wZero = forEach(n, wZero, w, 0);
   }
   return convolution(n, x, w, bias, xZero, wZero);
 }
