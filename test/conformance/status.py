@@ -26,13 +26,17 @@ Written by `test/conformance/status.py --write` for onnx {onnx.__version__}; `te
 Every operator and version in this table has an import rule (`test/frontend/coverage.py`).
 
 - *opsets*: those in which a model means this version of the operator.
-- *types*: what the schema lets the first operand be; in italics what no operator test of the package has.
-- *dynamic*: of the tests, how many pass when every size of every input is symbolic; where it is not all of them, some
-  size is one that the rank of the result, or the code of a kernel, depends on.
+- *types*: what the schema lets the first operand be; in italics what no operator test of the package has
+  (random cases of them are in `test/fuzz`).
+- *dynamic*: whether the tests that pass also do when every size of every input is symbolic, or how many.
 - *route*: the operations of the `nn` dialect that it becomes at `--opt=0`, and the folders of `lib/codegen/cpu` that have
   their kernels; *host* are operations of `libnnopt_ops`, a dash what is gone when compiling.
-- *tests*: operator tests of the package with one node (without those that are expanded functions), and how many pass.
+- *tests*: operator tests of the package with one node (without those that are expanded functions), and how many pass; those that do not are in
+  `test/conformance/expected_failures.txt` with the reason (random numbers are other ones than numpy's).
 - *ULP*: largest error of them at `--opt=2`, in units of the last place; of values below 1e-4, of the last place of 1e-4.
+  It is large where terms cancel, or where the expected values were computed in another order or type.
+
+Older versions that no test of the package has are one row.
 
 """
 NAMES = {"float": "f32", "double": "f64", "float16": "f16", "bfloat16": "bf16"}
@@ -74,7 +78,7 @@ def versions():
 
 
 def row(domain, name, schema, first, last, measured, routes, host):
-    entry = measured.get(f"{domain or 'ai.onnx'} {name} {schema.since_version}")
+    entry = measured.get(key(domain, name, schema))
     tested = {short(t) for t in entry["types"]} if entry else set()
     given = sorted({short(t) for t in schema.inputs[0].types} if schema.inputs else ())
     types = " ".join(t if t in tested else f"*{t}*" for t in given if not t.startswith("complex"))
@@ -84,9 +88,26 @@ def row(domain, name, schema, first, last, measured, routes, host):
     operations = entry["operations"]
     folders = {folder for o in operations for folder in ({"host"} if o in host else routes.get(o) or {"memory"})}
     route = f"{' '.join(operations)} ({', '.join(sorted(folders))})" if operations else "-"
-    dynamic = "yes" if entry["dynamic"] == entry["pass"] else f"{entry['dynamic']} of {entry['pass']}"
+    dynamic = "" if not entry["pass"] else "yes" if entry["dynamic"] == entry["pass"] else f"{entry['dynamic']} of {entry['pass']}"
     tests = str(entry["tests"]) if entry["pass"] == entry["tests"] else f"{entry['pass']} of {entry['tests']}"
     return cells + [dynamic, route, tests, f"{entry['ulp']:g}"]
+
+
+def ranges(measured):
+    """versions(), where neighbours without tests are one, with the types of the newest of them."""
+    merged = []
+    for domain, name, schema, first, last in versions():
+        tested = key(domain, name, schema) in measured
+        if merged and not tested and merged[-1][:2] == (domain, name) and merged[-1][4] == first - 1 \
+                and key(*merged[-1][:3]) not in measured:
+            first = merged.pop()[3]
+        merged.append((domain, name, schema, first, last))
+    return merged
+
+
+def key(domain, name, schema):
+    """Of an entry in measured.json."""
+    return f"{domain or 'ai.onnx'} {name} {schema.since_version}"
 
 
 def page():
@@ -95,7 +116,7 @@ def page():
     routes, host = kernels(), host_operations()
     columns = ["operator", "opsets", "types", "dynamic", "route", "tests", "ULP"]
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    lines += ["| " + " | ".join(row(*v, measured, routes, host)) + " |" for v in versions()]
+    lines += ["| " + " | ".join(row(*v, measured, routes, host)) + " |" for v in ranges(measured)]
     return HEAD + "\n".join(lines) + "\n"
 
 
