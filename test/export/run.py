@@ -52,7 +52,7 @@ NO_RULE = {
     "nn.string_pool": HOST, "nn.string_split": HOST, "nn.string_take": HOST, "nn.string_to_number": HOST, "nn.zip_map": HOST,
     "nn.ngram_count": "TfIdfVectorizer, which is imported as a table of its own",
     "nn.tree_ensemble": "ai.onnx.ml, which is imported as a table of its own",
-    "nn.loop": HOST, "nn.quantize": "blocked scales have been expanded", "nn.dequantize": "blocked scales have been expanded",
+    "nn.loop": HOST, "nn.quantize": "a scale for each block of a dimension whose size is not known", "nn.dequantize": "as nn.quantize",
     "nn.resize": "keep_aspect_ratio_policy with sizes known at run time has been computed; no operands say it",
     "nn.inverse": "no operator of ONNX inverts matrices",
 }
