@@ -17,6 +17,8 @@ WRONG_PEERS = [
      lambda node, kind: len(node.output) > 3 and has(node, "softcap")),
     ("reference", "LpNormalization", "leaves signs on where p is 1",
      lambda node, kind: any(a.name == "p" and a.i == 1 for a in node.attribute)),
+    ("reference", "LpPool", "scales up windows that reach over the end",
+     lambda node, kind: any(a.name == "ceil_mode" and a.i for a in node.attribute)),
     ("reference", "Loop", "joins what it should stack, along the first dimension",
      lambda node, kind: len(node.output) > max(0, len(node.input) - 2)),
     ("reference", "StringNormalizer", "drops empty texts, and keeps stop words in other cases"),
