@@ -161,8 +161,8 @@ step "passes" script_counts test/passes/*.py
 step "kernels" script_counts test/codegen/*.py test/conformance/{attention,classical,irregular,quantized,random_numbers,sampling}.py
 step "cuda" script_counts test/cuda/*.py
 step "conformance" script_counts "test/conformance/backend.py --plan=default --jobs=$jobs"
-step "differential" script_counts "test/fuzz/differential.py --kind=ops --cases=60 --jobs=$jobs" \
-  "test/fuzz/differential.py --kind=graphs --cases=40 --jobs=$jobs"
+step "differential" script_counts "test/fuzz/differential.py --kind=ops --cases=300 --jobs=$jobs" \
+  "test/fuzz/differential.py --kind=graphs --cases=300 --jobs=$jobs"
 step "export to ONNX" script_counts "test/export/run.py --jobs=$jobs"
 step "compression" script_counts test/compress/run.py
 step "report" script_counts test/report/data.py

@@ -40,12 +40,10 @@ from peers import PEERS, as_inferred, difference, inferred_types, wrong_peers
 
 KINDS = ("ops", "graphs")
 TIMEOUT = 120
-# What is refused although a peer runs it: the reasons that the table gives. The rank of the result, and the code of a
-# window, depend on these sizes.
-REFUSED = ["its length must be known when compiling", "the kernel's shape must be static",
-           "their last dimension must be static", "the number of channels must be static",
-           "the rank of the result must be known when compiling", "known when compiling: it is the rank of the result",
-           "the dimensions of the weight must be static", "the head size must be static",
+# What is refused although a peer runs it, by the reasons that the table gives: ranks must be known when compiling, here
+# and in the models that cases make they are not declared.
+REFUSED = ["or the rank of the result declared", "or attribute 'kernel_shape' given",
+           "is not known when compiling; declare", "give values of different ranks",
            "probabilities of more than two classes"]
 # Operators without a recipe.
 WITHOUT_RECIPE = {
