@@ -135,6 +135,14 @@ def linear(rng):
                            vectors_per_class=classes, coefficients=floats(rng, (n - 1) * total).tolist(),
                            support_vectors=floats(rng, 4 * total).tolist(), rho=floats(rng, n * (n - 1) // 2).tolist(),
                            **labels)], {"x": floats(rng, 7, 4)}, ["label", "p"], tolerance=1e-4)
+    for classes in ([2, 3], [2, 3, 1], [1, 2, 1, 3]):
+        n, total = len(classes), sum(classes)
+        yield Case(f"svm classifier {n} probabilities",
+                   [ml("SVMClassifier", ["x"], ["label", "p"], kernel_type="RBF", kernel_params=[0.3, 0.0, 3.0],
+                       vectors_per_class=classes, coefficients=floats(rng, (n - 1) * total).tolist(),
+                       support_vectors=floats(rng, 4 * total).tolist(), rho=floats(rng, n * (n - 1) // 2).tolist(),
+                       prob_a=(-1 - rng.random(n * (n - 1) // 2)).tolist(), prob_b=floats(rng, n * (n - 1) // 2).tolist(),
+                       classlabels_ints=list(range(n)))], {"x": floats(rng, 7, 4)}, ["label", "p"], tolerance=1e-4)
     yield Case("svm regressor one class",
                [ml("SVMRegressor", ["x"], ["y"], kernel_type="RBF", kernel_params=[0.3, 0.0, 3.0], n_supports=6, one_class=1,
                    coefficients=floats(rng, 6).tolist(), support_vectors=floats(rng, 24).tolist(), rho=[-0.1])],

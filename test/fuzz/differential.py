@@ -43,8 +43,7 @@ TIMEOUT = 120
 # What is refused although a peer runs it, by the reasons that the table gives: ranks must be known when compiling, here
 # and in the models that cases make they are not declared.
 REFUSED = ["or the rank of the result declared", "or attribute 'kernel_shape' given",
-           "is not known when compiling; declare", "give values of different ranks",
-           "probabilities of more than two classes"]
+           "is not known when compiling; declare", "give values of different ranks"]
 # Operators without a recipe.
 WITHOUT_RECIPE = {
     **dict.fromkeys(("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",

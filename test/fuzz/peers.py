@@ -6,7 +6,7 @@ import onnx.reference
 import onnxruntime
 
 RTOL = {"float64": 1e-6, "float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2}
-# Peers that are wrong: (peers, operators, how, and where not always for which nodes and types of their first input).
+# Peers that are wrong: (peer, operators, how, and where not always for which nodes and types of their first input).
 WRONG_PEERS = [
     ("reference", "LRN", "sums over channels for the first images only"),
     ("reference", "GlobalMaxPool", "forgets a dimension of size 1"),
@@ -28,8 +28,6 @@ WRONG_PEERS = [
     ("reference", "TreeEnsemble", "has no transforms", lambda node, kind: has(node, "post_transform")),
     ("onnxruntime", "TreeEnsemble", "leaves targets that no leaf gave a score out of transforms",
      lambda node, kind: has(node, "post_transform")),
-    ("onnxruntime reference", "SVMClassifier", "iterates for a probability that is known, and stops early",
-     lambda node, kind: has(node, "prob_a") and any(a.name == "rho" and len(a.floats) == 1 for a in node.attribute)),
     ("onnxruntime", "CastMap", "writes numbers with six digits, and 0.f for what is missing",
      lambda node, kind: any(a.s == b"TO_STRING" for a in node.attribute)),
     ("reference", "LinearClassifier", "divides 0 by 0 for SOFTMAX_ZERO",
@@ -48,8 +46,8 @@ def wrong_peers(case):
     first = [v.type.tensor_type.elem_type for v in graph.input if v.name == "x0"]
     first += [v.data_type for v in graph.initializer if v.name == "x0"]
     kind = onnx.helper.tensor_dtype_to_np_dtype(first[0]).name if first and first[0] else ""
-    return {peer for peers, ops, _, *which in WRONG_PEERS
-            if node.op_type in ops.split() and all(w(node, kind) for w in which) for peer in peers.split()}
+    return {peer for peer, ops, _, *which in WRONG_PEERS
+            if node.op_type in ops.split() and all(w(node, kind) for w in which)}
 
 
 # --------------------------------------------------------------------- running

@@ -388,6 +388,11 @@ Value sequenceInsert(Node &n, Value sequence, Value x, Value position);
 Value optionalOf(Node &n, Value v);
 Value optionalGet(Node &n, Value optional, mlir::Type declared);
 
+// ControlFlow.cpp
+/// A loop over values that keep their types, for at most so many iterations. `body` gives a bool scalar, whether to go
+/// on, and the next values.
+Values repeat(Node &n, int64_t most, llvm::ArrayRef<Value> initial, llvm::function_ref<Values(llvm::ArrayRef<Value>)> body);
+
 // Classifiers.cpp
 /// Scores after `post_transform` (NONE, SOFTMAX, LOGISTIC, SOFTMAX_ZERO, PROBIT).
 Value postTransform(Node &n, Value scores, llvm::StringRef transform);

@@ -255,6 +255,25 @@ void importLoop(Node &n) {
     n.out(i, i < carried && unwrap[i] ? optionalGet(n, v, n.declaredType(i)) : v);
 }
 
+} // namespace
+
+Values repeat(Node &n, int64_t most, ArrayRef<Value> initial, llvm::function_ref<Values(ArrayRef<Value>)> body) {
+  SmallVector<Type> types(initial.size(), n.placeholder());
+  auto op = nn::LoopOp::create(n.b(), n.location(), types, n.intConstant(most), Value(), initial);
+  LoopBody region{n, op.getBody()};
+  region.addArgument(n.b().getI64Type(), {});
+  region.addArgument(n.b().getI1Type(), {});
+  for (Value v : initial)
+    region.addArgument(n.elt(v), n.dims(v));
+  region.import(2, 1, [&](Block *block) {
+    return body(Values(std::next(block->args_begin(), 2), block->args_end()));
+  });
+  n.infer(op);
+  return llvm::to_vector_of<Value>(op->getResults());
+}
+
+namespace {
+
 /// SequenceMap is a Loop over the positions that appends what its body gives to sequences.
 void importSequenceMap(Node &n) {
   Value first = n.in(0);

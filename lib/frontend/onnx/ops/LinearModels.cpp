@@ -155,6 +155,53 @@ Value pairScores(Node &n, Value x, const Ints &perClass, ArrayRef<double> coeffi
   return scores;
 }
 
+/// The probabilities [N, classes] that fit those of the pairs best, r_ij [N, pairs] that it is i rather than j: the
+/// minimum of sum (r_ji p_i - r_ij p_j)^2 over p that sum up to 1. By the iteration of Wu, Lin and Weng (Probability
+/// estimates for multi-class classification by pairwise coupling, 2004, algorithm 2) with the limits of LIBSVM, as models
+/// were trained and are judged with its results.
+Value coupled(Node &n, Value pairs, int64_t classes) {
+  Type f32 = n.b().getF32Type();
+  int64_t count = classes * (classes - 1) / 2, pair = 0;
+  std::vector<double> pick(classes * classes * count, 0), offset(classes * classes, 0), eye(classes * classes, 0);
+  for (int64_t i = 0; i < classes; ++i) {
+    eye[i * classes + i] = 1;
+    for (int64_t j = i + 1; j < classes; ++j, ++pair) {
+      pick[(i * classes + j) * count + pair] = 1;
+      pick[(j * classes + i) * count + pair] = -1; // r_ji = 1 - r_ij
+      offset[j * classes + i] = 1;
+    }
+  }
+  auto mul = [&](Value a, Value b) -> Value { return n.make<nn::MulOp>(a, b); };
+  auto add = [&](Value a, Value b) -> Value { return n.make<nn::AddOp>(a, b); };
+  auto sub = [&](Value a, Value b) -> Value { return n.make<nn::SubOp>(a, b); };
+  auto div = [&](Value a, Value b) -> Value { return n.make<nn::DivOp>(a, b); };
+  auto sum = [&](Value v, int64_t axis, bool keep) { return n.reduce(v, nn::ReduceKind::sum, {axis}, keep); };
+  Value identity = n.constant(nn::makeFloats(n.ctx(), {classes, classes}, std::vector<float>(eye.begin(), eye.end()), "eye"));
+  Value r = n.reshape(linear(n, pairs, pick, classes * classes, offset), {0, classes, classes});
+  // Q: on the diagonal sum over j of r_jt^2, elsewhere -r_jt r_tj.
+  Value diagonal = sum(mul(r, r), 1, false);
+  Value q = sub(mul(n.unsqueeze(diagonal, {2}), identity), mul(r, n.transpose(r, {0, 2, 1})));
+  Value start = add(mul(diagonal, n.number(0, f32)), n.number(1.0 / classes, f32));
+  double tolerance = 0.005 / classes;
+  return repeat(n, std::max<int64_t>(100, classes), {start}, [&](ArrayRef<Value> state) -> Values {
+    Value p = state[0], qp = sum(mul(q, n.unsqueeze(p, {1})), 2, false), pqp = sum(mul(p, qp), 1, true);
+    Value error = n.reduce(n.make<nn::AbsOp>(sub(qp, pqp)), nn::ReduceKind::max, {1}, true);
+    Value active = n.make<nn::GreaterOrEqualOp>(error, n.number(tolerance, f32));
+    for (int64_t t = 0; t < classes; ++t) {
+      auto at = [&](Value v) { return n.slice(v, 1, t, t + 1); };
+      Value step = div(sub(pqp, at(qp)), at(diagonal)), whole = add(step, n.number(1, f32));
+      Value change = mul(step, add(mul(step, at(diagonal)), mul(at(qp), n.number(2, f32))));
+      pqp = div(div(add(pqp, change), whole), whole);
+      qp = div(add(qp, mul(step, n.squeeze(at(q), {1}))), whole);
+      std::vector<double> unit(eye.begin() + t * classes, eye.begin() + (t + 1) * classes);
+      p = div(add(p, mul(step, n.numbersConstant(unit, f32))), whole);
+    }
+    Value most = n.reduce(error, nn::ReduceKind::max, {0, 1}, false);
+    Value again = n.make<nn::GreaterOrEqualOp>(most, n.number(tolerance, f32));
+    return {again, n.make<nn::WhereOp>(active, p, state[0])};
+  })[0];
+}
+
 void importSVMClassifier(Node &n) {
   Ints perClass = n.ints("vectors_per_class").value_or(Ints());
   std::vector<double> coefficients = floats(n, "coefficients"), rho = floats(n, "rho");
@@ -183,13 +230,12 @@ void importSVMClassifier(Node &n) {
   Value scores = pairScores(n, x, perClass, coefficients, rho, votes);
   Value best = argMax(n, votes);
   if (!probA.empty()) {
-    if (perClass.size() != 2)
-      n.unsupported("attribute 'prob_a'", "probabilities of more than two classes");
-    // The chance of the first class; clamped as its pairwise estimate is.
-    Value p = n.make<nn::AddOp>(n.make<nn::MulOp>(scores, number(probA[0])), number(probB.empty() ? 0 : probB[0]));
+    probB.resize(probA.size());
+    if (probA.size() != rho.size())
+      n.invalid("prob_a has " + Twine(probA.size()) + " entries for " + Twine(rho.size()) + " pairs of classes");
+    Value p = n.make<nn::AddOp>(n.make<nn::MulOp>(scores, n.numbersConstant(probA, f32)), n.numbersConstant(probB, f32));
     p = n.make<nn::SubOp>(number(1), n.make<nn::SigmoidOp>(p));
-    p = n.make<nn::ClipOp>(p, number(1e-7), number(1 - 1e-7));
-    scores = n.make<nn::ConcatOp>(Values{p, n.make<nn::SubOp>(number(1), p)}, n.i64(1));
+    scores = coupled(n, n.make<nn::ClipOp>(p, number(1e-7), number(1 - 1e-7)), perClass.size());
     n.out(0, labelsAt(n, best, "classlabels_ints"));
     n.out(1, postTransform(n, scores, transform));
     return;
