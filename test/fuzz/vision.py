@@ -49,8 +49,9 @@ def resize(d, schema, opset):
         roi = np.zeros(0, np.float32)
     if version == 10:
         named = {"mode": mode}
-    return single(d, schema, opset, [x], constant=("roi", "scales", "sizes"), roi=roi, scales=scales, sizes=wanted,
-                  axes=axes, **named)
+    # Scales are f32, and so may be what is computed with them.
+    return single(d, schema, opset, [x], constant=("roi", "scales", "sizes"), loose=10, roi=roi, scales=scales,
+                  sizes=wanted, axes=axes, **named)
 
 
 @recipe("Upsample")
