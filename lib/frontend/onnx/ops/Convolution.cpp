@@ -162,7 +162,7 @@ Value convolution(Node &n, Value x, Value weight, Value bias, Value xZero, Value
     return generalConvolution(n, x, weight, bias, xZero, wZero, n.intsConstant({group}));
   Window w = readWindow(n, x, *kernel);
   readPads(n, x, w);
-  x = padded(n, x, w, xZero ? xZero : n.number(0, n.elt(x)));
+  x = padded(n, x, w, xZero || !w.padding ? xZero : n.number(0, n.elt(x)));
   return n.make<nn::ConvOp>(x, weight, bias, xZero, wZero, ValueRange(), n.i64s(w.strides),
                             n.i64s(w.pads), n.i64s(w.dilations), n.i64(group));
 }
