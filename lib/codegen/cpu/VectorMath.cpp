@@ -13,12 +13,14 @@ namespace {
 struct Expansion {
   const Target &target;
   ImplicitLocOpBuilder b;
-  VectorType type;
+  VectorType type, ints; // of f32, and of as many i32
 
   Expansion(const Target &target, Operation *op, PatternRewriter &rewriter, VectorType type)
-      : target(target), b(op->getLoc(), rewriter), type(type) {}
+      : target(target), b(op->getLoc(), rewriter), type(type),
+        ints(VectorType::get(type.getShape(), rewriter.getI32Type())) {}
 
   Value f(double v) { return arith::ConstantOp::create(b, DenseElementsAttr::get(type, float(v))); }
+  Value i(int32_t v) { return arith::ConstantOp::create(b, DenseElementsAttr::get(ints, v)); }
   Value isBelow(Value x, double bound) {
     return arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x, f(bound));
   }
@@ -56,13 +58,11 @@ struct Expansion {
     if (hasWide())
       return wide("scalef", {v, k}, v);
     // Two factors, as one power of two may be out of range while the product is not.
-    auto ints = VectorType::get(type.getShape(), b.getI32Type());
-    auto c = [&](int32_t n) -> Value { return arith::ConstantOp::create(b, DenseElementsAttr::get(ints, n)); };
     Value exponent = arith::FPToSIOp::create(b, ints, k);
-    Value half = arith::ShRSIOp::create(b, exponent, c(1));
+    Value half = arith::ShRSIOp::create(b, exponent, i(1));
     Value rest = arith::SubIOp::create(b, exponent, half);
     for (Value part : {half, rest}) {
-      Value bits = arith::ShLIOp::create(b, arith::AddIOp::create(b, part, c(127)), c(23));
+      Value bits = arith::ShLIOp::create(b, arith::AddIOp::create(b, part, i(127)), i(23));
       v = arith::MulFOp::create(b, v, arith::BitcastOp::create(b, type, bits));
     }
     return v;
@@ -190,18 +190,16 @@ struct ExpandLog : VectorPattern<math::LogOp> {
       return failure();
     Expansion e(target, op, rewriter, type);
     ImplicitLocOpBuilder &b = e.b;
-    auto ints = VectorType::get(type.getShape(), b.getI32Type());
-    auto c = [&](int32_t n) -> Value { return arith::ConstantOp::create(b, DenseElementsAttr::get(ints, n)); };
-    auto bitsOf = [&](Value v) -> Value { return arith::BitcastOp::create(b, ints, v); };
+    auto bitsOf = [&](Value v) -> Value { return arith::BitcastOp::create(b, e.ints, v); };
     constexpr double inf = std::numeric_limits<double>::infinity();
     // The bits of a denormal, as an integer, are that number times 2^149.
     Value x = op.getOperand(), denormal = e.isBelow(x, 0x1p-126);
     Value normal = arith::SelectOp::create(b, denormal, arith::SIToFPOp::create(b, type, bitsOf(x)), x);
     Value bits = bitsOf(normal);
     constexpr int32_t rootHalf = 0x3f3504f3; // sqrt(1/2)
-    Value exponent = arith::ShRSIOp::create(b, arith::SubIOp::create(b, bits, c(rootHalf)), c(23));
-    Value m = arith::BitcastOp::create(b, type, arith::SubIOp::create(b, bits, arith::ShLIOp::create(b, exponent, c(23))));
-    Value shift = arith::SelectOp::create(b, denormal, c(-149), c(0));
+    Value exponent = arith::ShRSIOp::create(b, arith::SubIOp::create(b, bits, e.i(rootHalf)), e.i(23));
+    Value m = arith::BitcastOp::create(b, type, arith::SubIOp::create(b, bits, arith::ShLIOp::create(b, exponent, e.i(23))));
+    Value shift = arith::SelectOp::create(b, denormal, e.i(-149), e.i(0));
     Value k = arith::SIToFPOp::create(b, type, arith::AddIOp::create(b, exponent, shift));
     Value r = arith::SubFOp::create(b, m, e.f(1)), square = arith::MulFOp::create(b, r, r);
     Value q = e.polynomial(r, {-0.07634497433900833, 0.1276157796382904, -0.13160182535648346, 0.14201757311820984,
@@ -252,8 +250,6 @@ template <typename Op> struct ExpandSinCos : VectorPattern<Op> {
 
   Value octants(Expansion &e, Value x) const {
     ImplicitLocOpBuilder &b = e.b;
-    auto ints = VectorType::get(e.type.getShape(), b.getI32Type());
-    auto c = [&](int32_t n) -> Value { return arith::ConstantOp::create(b, DenseElementsAttr::get(ints, n)); };
     Value k = math::RoundEvenOp::create(b, arith::MulFOp::create(b, x, e.f(0.6366197723675814))), r = x;
     for (double part : {1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15})
       r = vector::FMAOp::create(b, k, e.f(-part), r);
@@ -261,12 +257,12 @@ template <typename Op> struct ExpandSinCos : VectorPattern<Op> {
     Value s = e.polynomial(t, {-0.00019514957659103827, 0.00833215840990112, -0.16666654573140535});
     s = vector::FMAOp::create(b, arith::MulFOp::create(b, r, t), s, r);
     Value v = e.polynomial(t, {2.443278509622012e-05, -0.0013887313062728862, 0.041666645618799215, -0.5, 1.0});
-    Value quadrant = arith::FPToSIOp::create(b, ints, k);
+    Value quadrant = arith::FPToSIOp::create(b, e.ints, k);
     if (isCos)
-      quadrant = arith::AddIOp::create(b, quadrant, c(1));
-    Value isOdd = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, arith::AndIOp::create(b, quadrant, c(1)), c(0));
-    Value sign = arith::ShLIOp::create(b, arith::AndIOp::create(b, quadrant, c(2)), c(30));
-    Value bits = arith::BitcastOp::create(b, ints, arith::SelectOp::create(b, isOdd, v, s));
+      quadrant = arith::AddIOp::create(b, quadrant, e.i(1));
+    Value isOdd = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, arith::AndIOp::create(b, quadrant, e.i(1)), e.i(0));
+    Value sign = arith::ShLIOp::create(b, arith::AndIOp::create(b, quadrant, e.i(2)), e.i(30));
+    Value bits = arith::BitcastOp::create(b, e.ints, arith::SelectOp::create(b, isOdd, v, s));
     return arith::BitcastOp::create(b, e.type, arith::XOrIOp::create(b, bits, sign));
   }
 

@@ -175,7 +175,7 @@ SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc
   VectorType type = k.vec(a.lanes, a.element);
   int64_t rowRest = a.perStep > 1 ? *a.depth.constant() % a.perStep : 0;
   Ix depthSteps = a.perStep > 1 ? k.c(*a.depth.constant() / a.perStep) : a.depth;
-  auto step = [&](Ix index, ValueRange in, int64_t elements = 4) {
+  auto step = [&](Ix index, ValueRange in, int64_t rowBytes = 4) {
     Ix b = Value(a.pitch) ? index * a.pitch : index * (a.nv * a.lanes);
     SmallVector<Value> panel, next(in.size());
     for (int64_t j = 0; j < a.nv; ++j) {
@@ -193,18 +193,13 @@ SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc
       LLVM::Prefetch::create(k.b, k.loc, address, /*rw=*/0u, /*hint=*/2u, /*cache=*/1u);
     }
     for (int64_t i = 0; i < mr; ++i) {
-      if (a.perStep == 2) {
-        Value x = k.splat(loadRowBytes(k, a.rows[i], index, std::min<int64_t>(4, 2 * elements), false), a.lanes);
+      if (a.perStep > 1) {
+        auto addProducts = a.perStep == 2 ? addPairProducts : addByteProducts;
+        Value x = k.splat(loadRowBytes(k, a.rows[i], index, rowBytes, a.signedRows), a.lanes);
         for (int64_t j = 0; j < a.nv; ++j)
-          next[i * a.nv + j] = addPairProducts(k, in[i * a.nv + j], x, panel[j]);
-        continue;
-      }
-      if (a.perStep == 4) {
-        Value x = k.splat(loadRowBytes(k, a.rows[i], index, elements, a.signedRows), a.lanes);
-        for (int64_t j = 0; j < a.nv; ++j)
-          next[i * a.nv + j] = addByteProducts(k, in[i * a.nv + j], x, panel[j]);
+          next[i * a.nv + j] = addProducts(k, in[i * a.nv + j], x, panel[j]);
         if (a.rowSums) {
-          Value ones = k.splat(byteMask(k, elements, 1), a.lanes);
+          Value ones = k.splat(byteMask(k, rowBytes, 1), a.lanes);
           next[mr * a.nv + i] = addByteProducts(k, in[mr * a.nv + i], x, ones);
         }
         continue;
@@ -218,7 +213,7 @@ SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc
   };
   // The last one to three elements of rows, where there are some.
   auto rest = [&](SmallVector<Value> values) {
-    return rowRest ? step(depthSteps, values, rowRest) : values;
+    return rowRest ? step(depthSteps, values, rowRest * 4 / a.perStep) : values;
   };
 
   // Small tiles are bound by the loop's own instructions and, when constant trip counts are short,

@@ -144,20 +144,8 @@ NarrowProduct::NarrowProduct(Kernel &k, const NarrowOperands &operands, const Pa
       }
     }
   }
-  PanelSource quads;
-  quads.groups = s.groups;
-  quads.columns = s.columns;
-  quads.channels = runSteps;
-  quads.columnStride = runs * runSteps;
-  quads.groupStride = s.columns * quads.columnStride;
-  quads.tapOffsets.clear();
-  for (int64_t run = 0; run < runs; ++run)
-    quads.tapOffsets.push_back(run * runSteps);
-  std::vector<char> packed = packPanels(quads, bytes, 4, tile);
-  packed.resize(std::max<size_t>(packed.size(), 64));
-  packedBytes = packed.size();
+  packRuns(bytes, s, runs, runSteps);
   Type i32 = k.b.getI32Type();
-  panels = k.weights(packed, i32, {packedBytes / 4});
 
   // The zero point of x.
   knownZero = 0;
@@ -202,6 +190,10 @@ void NarrowProduct::packPairs(const nn::ConstantData &weights, const PanelSource
         values[(column * runs + run) * runSteps * 2 + i] =
             base[s.tapOffsets[run * tapsPerRun + i / s.channels] + i % s.channels * s.channelStride];
   }
+  packRuns(ArrayRef(reinterpret_cast<const char *>(values.data()), values.size() * 2), s, runs, runSteps);
+}
+
+void NarrowProduct::packRuns(ArrayRef<char> columns, const PanelSource &s, int64_t runs, int64_t runSteps) {
   PanelSource source;
   source.groups = s.groups;
   source.columns = s.columns;
@@ -211,8 +203,7 @@ void NarrowProduct::packPairs(const nn::ConstantData &weights, const PanelSource
   source.tapOffsets.clear();
   for (int64_t run = 0; run < runs; ++run)
     source.tapOffsets.push_back(run * runSteps);
-  std::vector<char> packed =
-      packPanels(source, ArrayRef(reinterpret_cast<const char *>(values.data()), values.size() * 2), 4, tile);
+  std::vector<char> packed = packPanels(source, columns, 4, tile);
   packed.resize(std::max<size_t>(packed.size(), 64));
   packedBytes = packed.size();
   panels = k.weights(packed, k.b.getI32Type(), {packedBytes / 4});

@@ -19,8 +19,8 @@
 // beside the tile.
 //
 //===----------------------------------------------------------------------===//
-#ifndef NNOPT_LIB_CODEGEN_CPU_CONTRACTION_BYTEPRODUCT_H
-#define NNOPT_LIB_CODEGEN_CPU_CONTRACTION_BYTEPRODUCT_H
+#ifndef NNOPT_LIB_CODEGEN_CPU_CONTRACTION_NARROWPRODUCT_H
+#define NNOPT_LIB_CODEGEN_CPU_CONTRACTION_NARROWPRODUCT_H
 
 #include "lib/codegen/cpu/contraction/Microkernel.h"
 
@@ -44,8 +44,8 @@ inline NarrowOperands narrowOperands(nn::MatMulOp op) { return {op.getA(), op.ge
 
 class NarrowProduct {
 public:
-  /// bf16 with constant weights that accumulates in f32, or bytes with constant weights, one zero point of x, constant zero points of w (one, or one for each column), an i32
-  /// bias, and a target with the instructions.
+  /// bf16 with constant weights that accumulates in f32, or bytes with constant weights, one zero point of x, constant
+  /// zero points of w (one, or one for each column), an i32 bias, and a target with the instructions.
   static bool matches(Lowering &lowering, const NarrowOperands &operands, mlir::Value bias, mlir::Value result,
                       mlir::Region &epilogue);
 
@@ -76,6 +76,8 @@ public:
 
 private:
   void packPairs(const nn::ConstantData &weights, const PanelSource &source, int64_t tapsPerRun);
+  /// Packs columns of `runs` runs of `runSteps` i32 elements each into panels; `source` has groups and columns.
+  void packRuns(llvm::ArrayRef<char> columns, const PanelSource &source, int64_t runs, int64_t runSteps);
   mlir::Value columnVector(const Buffer &buffer, Ix column, mlir::Value mask);
 
   Kernel &k;
