@@ -244,22 +244,6 @@ static int checkTrailer(int file, const char *path, uint64_t fileSize, nnopt_tra
   return NNOPT_OK;
 }
 
-static int checkCpu(const char *path, uint32_t features, nnopt_error *error) {
-  uint32_t missing = features & ~nni_cpu_features();
-  char names[256];
-  if (missing)
-    return nni_fail(error, NNOPT_INVALID,
-                    "%s: needs a CPU with %s, this one has %s; compile with --target=native here",
-                    path, nni_cpu_names(missing, names, sizeof names), nnopt_host_cpu());
-  if (!nni_cpu_enable(features))
-    return nni_fail(
-        error, NNOPT_INVALID,
-        "%s: needs %s, which the system does not let this process use; compile for another "
-        "target",
-        path, nni_cpu_names(features, names, sizeof names));
-  return NNOPT_OK;
-}
-
 /* Vector loads of kernels may touch this many bytes behind the last weight. */
 enum { WeightSlack = 64 };
 
@@ -314,7 +298,7 @@ static int openFile(nni_artifact *artifact, int file, const char *path,
   if (checksum != trailer.elf_checksum)
     return nni_fail(error, NNOPT_INVALID,
                     "%s: damaged: the checksum does not match; compile it again", path);
-  if ((code = checkCpu(path, trailer.cpu_features, error)))
+  if ((code = nni_cpu_require(path, trailer.cpu_features, error)))
     return code;
 
   char *absolute = realpath(path, NULL);

@@ -117,7 +117,8 @@ const char *nni_cpu_names(uint32_t features, char *text, size_t size) {
   return text;
 }
 
-bool nni_cpu_enable(uint32_t features) {
+/* Asks the system for features that have to be requested (AMX); false if refused. */
+static bool enable(uint32_t features) {
   if (!(features & NNOPT_CPU_AMX))
     return true;
 #if defined(__x86_64__) && defined(SYS_arch_prctl)
@@ -125,6 +126,22 @@ bool nni_cpu_enable(uint32_t features) {
 #else
   return false;
 #endif
+}
+
+int nni_cpu_require(const char *where, uint32_t features, nnopt_error *error) {
+  uint32_t missing = features & ~nni_cpu_features();
+  char names[256];
+  if (missing)
+    return nni_fail(error, NNOPT_INVALID,
+                    "%s: needs a CPU with %s, this one has %s; compile with --target=native here",
+                    where, nni_cpu_names(missing, names, sizeof names), nnopt_host_cpu());
+  if (!enable(features))
+    return nni_fail(
+        error, NNOPT_INVALID,
+        "%s: needs %s, which the system does not let this process use; compile for another "
+        "target",
+        where, nni_cpu_names(features, names, sizeof names));
+  return NNOPT_OK;
 }
 
 /* First line of a small file; false if there is none. */

@@ -45,8 +45,9 @@ void nni_release(const nnopt_options *options, nni_memory *memory);
 uint32_t nni_cpu_features(void);
 /* Names of features, into a buffer; returns it. */
 const char *nni_cpu_names(uint32_t features, char *text, size_t size);
-/* Asks the system for features that have to be requested (AMX); false if refused. */
-bool nni_cpu_enable(uint32_t features);
+/* Fails, with what is missing, where this CPU has not all features or the system refuses one that has
+ * to be requested (AMX). `where`: the file, for the message. */
+int nni_cpu_require(const char *where, uint32_t features, nnopt_error *error);
 int nni_default_threads(void);
 
 /* ---- threads.c: the pool -------------------------------------------------------------------- */

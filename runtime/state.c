@@ -184,7 +184,7 @@ int nni_states_before(nnopt_session *s, nnopt_error *error) {
     int rank = (int)in->tensor->rank;
     nni_port_dims(s, in, true, past);
     nni_port_dims(s, out, true, present);
-    int64_t held = state->has_shape && !state->in_place ? nni_bytes(rank, past, in->width) : 0;
+    int64_t held = state->has_shape ? nni_bytes(rank, past, in->width) : 0;
     if (state->axis >= 0) {
       if (present[state->axis] > state->capacity)
         return nni_fail(
@@ -198,11 +198,10 @@ int nni_states_before(nnopt_session *s, nnopt_error *error) {
     uint32_t align = in->align > out->align ? in->align : out->align;
     if (align < 64)
       align = 64;
-    nni_memory *now = &state->memory[state->current], *next = &state->memory[!state->current];
-    if (state->in_place) {
-      next = now = &state->memory[0];
-      held = state->has_shape ? bytes : 0; /* its size does not change while it has a shape */
-    }
+    nni_memory *now = &state->memory[state->current];
+    nni_memory *next = state->in_place ? now : &state->memory[!state->current];
+    if (state->in_place && state->has_shape)
+      held = bytes; /* its size does not change while it has a shape */
     if (!nni_session_reserve(s, now, (size_t)bytes, align, (size_t)held) ||
         (next != now && !nni_session_reserve(s, next, (size_t)bytes, align, 0)))
       return nni_fail(error, NNOPT_FAILED, "out of memory for state '%s' (%lld bytes)",
@@ -223,7 +222,7 @@ void nni_states_after(nnopt_session *s) {
     nni_state *state = &s->states[i];
     nni_port_dims(s, &s->outputs[state->output], true, state->shape);
     state->has_shape = true;
-    state->current = !state->current;
+    state->current = state->in_place ? 0 : !state->current;
   }
 }
 

@@ -14,13 +14,13 @@ int nni_choose_cpu(nnopt_model *model, const char *where, nnopt_error *error) {
   const nnopt_descriptor *first = model->artifact.descriptor;
   if (first->format_version != NNOPT_FORMAT_VERSION || !first->versions)
     return NNOPT_OK;
-  uint32_t has = nni_cpu_features(), missing = 0;
   const nnopt_version *v = first->versions, *begin = v;
+  uint32_t features = 0;
   for (; v->descriptor; ++v) {
     if (!v->general)
       continue;
-    missing = v->cpu_features & ~has;
-    if (!missing && nni_cpu_enable(v->cpu_features)) {
+    features = v->cpu_features;
+    if (nni_cpu_require(where, features, NULL) == NNOPT_OK) {
       model->artifact.descriptor = v->descriptor;
       model->specialized = begin;
       model->specialized_count = (uint32_t)(v - begin);
@@ -28,9 +28,7 @@ int nni_choose_cpu(nnopt_model *model, const char *where, nnopt_error *error) {
     }
     begin = v + 1;
   }
-  char names[256];
-  return nni_fail(error, NNOPT_INVALID, "%s: needs a CPU with %s, this one has %s; compile with --target=native here", where,
-                  nni_cpu_names(missing, names, sizeof names), nnopt_host_cpu());
+  return nni_cpu_require(where, features, error);
 }
 
 /* Whether all dimensions that are fixed in a program are those of the inputs. */
