@@ -3,7 +3,6 @@
 #include "passes/common/ChannelMap.h"
 #include "passes/common/Parts.h"
 
-#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 using namespace mlir;
 
@@ -239,10 +238,7 @@ struct CleanupSlicesPass : impl::CleanupSlicesBase<CleanupSlicesPass> {
     RewritePatternSet patterns(&getContext());
     patterns.add<GatherToSlice, SliceOfConcat, SplitOfConcat, FlattenConcats, ConcatOfParts, ConcatOfMaps>(&getContext(),
                                                                                                           shapes);
-    GreedyRewriteConfig config;
-    config.setListener(&shapes);
-    config.setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled);
-    (void)applyPatternsGreedily(getOperation(), std::move(patterns), config);
+    applyShapePatterns(getOperation(), shapes, std::move(patterns));
     nn::refineFunctionType(cast<FunctionOpInterface>(getOperation().getOperation()));
   }
 };

@@ -2,7 +2,6 @@
 #include "passes/Passes.h"
 #include "passes/cleanup-transposes/Patterns.h"
 
-#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 using namespace mlir;
 
@@ -255,10 +254,7 @@ struct CleanupTransposesPass : impl::CleanupTransposesBase<CleanupTransposesPass
                  ElementwiseBeforeReshape>(ctx, shapes);
     patterns.add<TransposeIntoMatMul>(ctx);
     addElementwisePatterns(patterns, shapes);
-    GreedyRewriteConfig config;
-    config.setListener(&shapes);
-    config.setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled);
-    (void)applyPatternsGreedily(getOperation(), std::move(patterns), config);
+    applyShapePatterns(getOperation(), shapes, std::move(patterns));
     nn::refineFunctionType(cast<FunctionOpInterface>(getOperation().getOperation()));
   }
 };

@@ -1,6 +1,8 @@
 //===- Rewrite.cpp - what the passes share --------------------------------===//
 #include "passes/common/Rewrite.h"
 
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
 #include <cmath>
 #include <cstring>
 
@@ -37,6 +39,20 @@ LogicalResult FuncShapes::infer() {
     return failure();
   nn::refineFunctionType(cast<FunctionOpInterface>(func.getOperation()));
   return success();
+}
+
+void applyShapePatterns(func::FuncOp func, FuncShapes &shapes, RewritePatternSet patterns, bool topDown) {
+  GreedyRewriteConfig config;
+  config.setListener(&shapes);
+  config.setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled);
+  if (topDown)
+    config.setUseTopDownTraversal(true);
+  (void)applyPatternsGreedily(func, std::move(patterns), config);
+}
+
+bool isPlainF32(nn::LinearOp op) {
+  return op.getEpilogue().empty() && elementTypeOf(op->getResult(0)).isF32() &&
+         elementTypeOf(op.getActivation()).isF32() && elementTypeOf(op.getWeight()).isF32();
 }
 
 bool FuncShapes::isOneElement(Value v) {

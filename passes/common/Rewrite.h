@@ -52,6 +52,11 @@ template <typename OpTy> struct ShapePattern : mlir::OpRewritePattern<OpTy> {
   FuncShapes &shapes;
 };
 
+/// Applies patterns to `func` until none matches, with `shapes` as the listener.
+/// `topDown`: producers before their users.
+void applyShapePatterns(mlir::func::FuncOp func, FuncShapes &shapes, mlir::RewritePatternSet patterns,
+                        bool topDown = false);
+
 /// A result type that a FuncShapes listener replaces: element type `elementType`, no dimensions.
 inline mlir::RankedTensorType untyped(mlir::Type elementType) {
   return mlir::RankedTensorType::get({}, elementType);
@@ -77,6 +82,9 @@ mlir::Value reshapeTo(mlir::Value x, llvm::ArrayRef<nn::Dim> to, mlir::OpBuilder
 inline bool isElementwise(mlir::Operation *op) {
   return mlir::isa_and_nonnull<nn::Elementwise, nn::MapOp>(op);
 }
+
+/// Whether a linear operation is of 32-bit floats and has no epilogue: one that may still be narrowed or quantized.
+bool isPlainF32(nn::LinearOp op);
 
 /// Erases operations of `func` whose results nobody uses, from the end on. Returns how many.
 int64_t eraseDeadOps(mlir::func::FuncOp func, mlir::RewriterBase &rewriter);

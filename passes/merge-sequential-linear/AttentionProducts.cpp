@@ -113,6 +113,16 @@ std::vector<double> multiply(ArrayRef<double> a, bool transposeA, ArrayRef<doubl
   return c;
 }
 
+/// The form of a product with the (transposed) weights of `second`, `out` elements, of what `first` makes.
+LinearForm compose(const LinearForm &second, bool transposeSecond, const LinearForm &first, int64_t out) {
+  LinearForm both = LinearForm::identity(first.in, 0);
+  both.out = out;
+  both.groups = 1;
+  both.weights = multiply(second.weights, transposeSecond, first.weights, out, first.out, first.in);
+  both.bias = multiply(second.weights, transposeSecond, first.bias, out, first.out, 1);
+  return both;
+}
+
 bool AttentionMerger::mergeValues() {
   auto make = producerOf(attention.getV()), read = readerOf(attention.getResult());
   if (!make || !read)
@@ -129,11 +139,7 @@ bool AttentionMerger::mergeValues() {
   bool isShifted = llvm::any_of(read->form.bias, [](double b) { return b != 0; });
   if (isShifted && attention.getEmptyRows() != nn::EmptyRows::nan)
     return miss("rows of probabilities may be zero: they do not sum to 1");
-  LinearForm both = LinearForm::identity(make->form.in, 0);
-  both.out = out;
-  both.groups = 1;
-  both.weights = multiply(read->form.weights, false, make->form.weights, out, width, make->form.in);
-  both.bias = multiply(read->form.weights, false, make->form.bias, out, width, 1);
+  LinearForm both = compose(read->form, false, make->form, out);
   for (int64_t o = 0; o < out; ++o)
     both.bias[o] += read->form.bias[o];
   Location loc = fusedLoc({make->op, attention, read->op});
@@ -167,11 +173,7 @@ bool AttentionMerger::mergeScores() {
     return miss("the soft cap sees the shift of the keys");
   if (isShifted && attention.getMaskValue())
     return miss("scores that a mask replaces do not have the shift of the keys");
-  LinearForm both = LinearForm::identity(query->form.in, 0);
-  both.out = out;
-  both.groups = 1;
-  both.weights = multiply(key->form.weights, true, query->form.weights, out, width, query->form.in);
-  both.bias = multiply(key->form.weights, true, query->form.bias, out, width, 1);
+  LinearForm both = compose(key->form, true, query->form, out);
   Location loc = fusedLoc({query->op, key->op, attention});
   rewriter.setInsertionPoint(attention);
   Value q = emitForm(rewriter, loc, both, query->op.getA(), untyped(elementTypeOf(attention.getQ())));

@@ -37,8 +37,7 @@ std::string whyNot(nn::LinearOp op) {
   auto matmul = dyn_cast<nn::MatMulOp>(op.getOperation());
   if (!conv && !matmul)
     return "only convolutions and matrix products have bf16 kernels";
-  if (!op.getEpilogue().empty() || !elementTypeOf(op->getResult(0)).isF32() || !elementTypeOf(op.getActivation()).isF32() ||
-      !elementTypeOf(op.getWeight()).isF32())
+  if (!isPlainF32(op))
     return "it has an epilogue or is not of 32-bit floats";
   if (!isConstant(op.getWeight()) || isConstant(op.getActivation()))
     return "its weights are not constant, or its activation is";

@@ -1,4 +1,5 @@
 //===- Gates.cpp - sums of products with parts of matrices ----------------===//
+#include "passes/common/Parts.h"
 #include "passes/raise-patterns/Cells.h"
 
 using namespace mlir;
@@ -18,7 +19,6 @@ public:
 private:
   bool readConstant(Value v, int64_t first, Gate &gate);
   bool readProduct(nn::MatMulOp product, int64_t first, Gate &gate);
-  std::optional<int64_t> startOfPart(Value v);
 
   FuncShapes &shapes;
   llvm::SetVector<Operation *> &ops;
@@ -67,31 +67,6 @@ bool GateReader::readProduct(nn::MatMulOp product, int64_t first, Gate &gate) {
 }
 
 /// Where `v` begins along dimension 1 of the operand of a split or slice.
-std::optional<int64_t> GateReader::startOfPart(Value v) {
-  if (auto split = v.getDefiningOp<nn::SplitOp>()) {
-    int64_t start = 0;
-    if (split.getAxis() != 1)
-      return std::nullopt;
-    for (Value before : split.getResults().take_front(cast<OpResult>(v).getResultNumber())) {
-      nn::Dim d = shapes.dims(before)[1];
-      if (!d.isConst())
-        return std::nullopt;
-      start += d.value();
-    }
-    return start;
-  }
-  auto slice = v.getDefiningOp<nn::SliceOp>();
-  if (!slice || !slice.getAxes())
-    return std::nullopt;
-  auto starts = shapes.ctx.constantContent(slice.getStarts()), axes = shapes.ctx.constantContent(slice.getAxes());
-  auto steps = slice.getSteps() ? shapes.ctx.constantContent(slice.getSteps()) : std::nullopt;
-  nn::Dim width = shapes.dims(slice.getX()).back();
-  if (!starts || !axes || axes->size() != 1 || (axes->front() != 1 && axes->front() != -1) || !width.isConst() ||
-      (slice.getSteps() && (!steps || steps->front() != 1)))
-    return std::nullopt;
-  return starts->front() < 0 ? starts->front() + width.value() : starts->front();
-}
-
 bool GateReader::read(Value v, int64_t first, Gate &gate) {
   if (rankOf(v) == 2 && isConstant(v))
     return readConstant(v, first, gate);
@@ -108,8 +83,8 @@ bool GateReader::read(Value v, int64_t first, Gate &gate) {
   }
   if (auto product = dyn_cast<nn::MatMulOp>(op))
     return readProduct(product, first, gate);
-  auto start = startOfPart(v);
-  return start && read(op->getOperand(0), first + *start, gate);
+  auto part = readPart(v, 1, shapes);
+  return part && part->whole != v && read(part->whole, first + part->start, gate);
 }
 
 } // namespace

@@ -2,7 +2,6 @@
 #include "passes/Passes.h"
 #include "passes/raise-patterns/Match.h"
 
-#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 using namespace mlir;
 
@@ -25,13 +24,9 @@ struct RaisePatternsPass : impl::RaisePatternsBase<RaisePatternsPass> {
     addGroupNormPatterns(patterns, shapes);
     addRotaryPatterns(patterns, shapes);
     addRearrangementPatterns(patterns, shapes);
-    GreedyRewriteConfig config;
-    config.setListener(&shapes);
-    config.setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled);
     // Producers first: what a product is made of has been recognized before the product is looked
     // at.
-    config.setUseTopDownTraversal(true);
-    (void)applyPatternsGreedily(getOperation(), std::move(patterns), config);
+    applyShapePatterns(getOperation(), shapes, std::move(patterns), /*topDown=*/true);
     raiseRecurrent(getOperation(), shapes);
     // Of a softmax and products that are recognized by now.
     numAttentions += raiseAttention(getOperation(), shapes);

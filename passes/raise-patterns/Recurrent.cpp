@@ -4,6 +4,7 @@
 // a sequence, if their inputs are its steps in order, from either end. A cell by itself is a sequence of one step.
 //
 //===----------------------------------------------------------------------===//
+#include "passes/common/Parts.h"
 #include "passes/raise-patterns/Cells.h"
 #include "passes/raise-patterns/Match.h"
 
@@ -242,10 +243,7 @@ Value Raiser::withoutDims(Value v, ArrayRef<int64_t> axes, Location loc) {
 
 /// Step `index` of [steps, ...].
 Value Raiser::step(Value sequence, int64_t index, Location loc) {
-  Value part = nn::SliceOp::create(rewriter, loc, untyped(elementTypeOf(sequence)), sequence,
-                                   makeIntsOp(rewriter, loc, {index}), makeIntsOp(rewriter, loc, {index + 1}),
-                                   makeIntsOp(rewriter, loc, {0}), Value());
-  return withoutDims(part, {0}, loc);
+  return withoutDims(makeSlice(sequence, 0, index, index + 1, rewriter, loc), {0}, loc);
 }
 
 /// The inputs as [steps, batch, inputs]. Of a sequence that is read from its end `reversed` is set.
@@ -255,8 +253,7 @@ Value Raiser::sequenceOf(ArrayRef<SequenceStep> steps, bool &reversed, Location 
   reversed = steps.back().index < steps.front().index;
   int64_t start = std::min(steps.front().index, steps.back().index);
   if (!shapes.dims(x)[axis].isConst(count))
-    x = nn::SliceOp::create(rewriter, loc, untyped(elementTypeOf(x)), x, makeIntsOp(rewriter, loc, {start}),
-                            makeIntsOp(rewriter, loc, {start + count}), makeIntsOp(rewriter, loc, {axis}), Value());
+    x = makeSlice(x, axis, start, start + count, rewriter, loc);
   if (axis == 1)
     x = nn::TransposeOp::create(rewriter, loc, untyped(elementTypeOf(x)), x, rewriter.getDenseI64ArrayAttr({1, 0, 2}));
   return x;
