@@ -20,7 +20,7 @@ bool parseTargets(llvm::StringRef list, std::vector<cpu::Target> &targets, std::
 /// combinations.
 bool expandDims(llvm::ArrayRef<std::string> dims, std::vector<std::vector<std::string>> &sets, std::string &error);
 
-/// "seq=128; seq=256; all sizes, for x86-64-v4 and x86-64-v3"
+/// "seq=128; seq=256; all other sizes; each for x86-64-v4, x86-64-v3"
 std::string describeVersions(llvm::ArrayRef<std::vector<std::string>> sets, llvm::ArrayRef<cpu::Target> targets);
 
 /// One program of an artifact.

@@ -19,6 +19,13 @@ def tool(name: str) -> str:
     return path
 
 
+def _size_text(size: Any) -> str:
+    """A size as nnopt-compile reads it: (1, 512) is "1..512", [64, "*"] is "64,*"."""
+    if isinstance(size, tuple):
+        return "..".join(map(str, size))
+    return ",".join(map(str, size)) if isinstance(size, list) else str(size)
+
+
 def _flags(options: dict[str, Any]) -> list[str]:
     """--flags of nnopt-compile: exact_conv=True, dim={"batch": 1, "sequence": (1, 512), "width": [64, 128, "*"]},
     report=["a.html", "a.json"]."""
@@ -28,9 +35,7 @@ def _flags(options: dict[str, Any]) -> list[str]:
         if value is True:
             flags.append(flag)
         elif isinstance(value, dict):
-            text = lambda v: ("..".join(map(str, v)) if isinstance(v, tuple) else
-                              ",".join(map(str, v)) if isinstance(v, list) else str(v))
-            flags += [f"{flag}={key}={text(v)}" for key, v in value.items()]
+            flags += [f"{flag}={key}={_size_text(v)}" for key, v in value.items()]
         elif isinstance(value, (list, tuple)):
             flags += [f"{flag}={os.fspath(v) if isinstance(v, os.PathLike) else v}" for v in value]
         elif value is not None and value is not False:
