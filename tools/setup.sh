@@ -12,7 +12,7 @@
 
 what=${1:-build}
 debian=(clang-22 lld-22 llvm-22-dev libmlir-22-dev mlir-22-tools liblld-22-dev
-  protobuf-compiler libprotobuf-dev nlohmann-json3-dev libzip-dev
+  protobuf-compiler libprotobuf-dev nlohmann-json3-dev libeigen3-dev libzip-dev
   libjpeg-dev libpng-dev libtiff-dev libwebp-dev libopenjp2-7-dev libre2-dev
   cmake ninja-build pkg-config python3-venv python3-dev ca-certificates)
 pypi=("onnx==1.23.2" numpy)

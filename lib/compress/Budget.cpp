@@ -12,7 +12,8 @@ namespace nnopt::compress {
 Budget Budget::parse(const std::string &text) {
   Budget budget;
   auto bad = [&](const std::string &why) { return ToolError(2, "--budget=" + text + ": " + why); };
-  auto amount = [&](llvm::StringRef s, std::initializer_list<std::pair<const char *, double>> units, const char *examples) {
+  auto amount = [&](llvm::StringRef s, std::initializer_list<std::pair<const char *, double>> units,
+                    const char *examples) {
     std::string owned = s.str();
     char *end = nullptr;
     double value = std::strtod(owned.c_str(), &end);
@@ -34,9 +35,11 @@ Budget Budget::parse(const std::string &text) {
     else if (name == "latency" && !budget.latency)
       budget.latency = amount(value, {{"ms", 1}, {"us", 1e-3}, {"s", 1e3}}, "0.5x or 5ms");
     else if (name == "size" && !budget.size)
-      budget.size = amount(value, {{"MB", 1e6}, {"KB", 1e3}, {"GB", 1e9}, {"B", 1}}, "0.25x or 25MB");
+      budget.size =
+          amount(value, {{"MB", 1e6}, {"KB", 1e3}, {"GB", 1e9}, {"B", 1}}, "0.25x or 25MB");
     else
-      throw bad("expected drop=AMOUNT, latency=AMOUNT and size=AMOUNT, each once, with commas between");
+      throw bad(
+          "expected drop=AMOUNT, latency=AMOUNT and size=AMOUNT, each once, with commas between");
   }
   return budget;
 }

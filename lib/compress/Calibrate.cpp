@@ -6,7 +6,8 @@ using namespace mlir;
 
 namespace nnopt::compress {
 
-TappedModel::TappedModel(ModuleOp module, ArrayRef<Value> taps, const CompileSettings &settings) : taps(taps) {
+TappedModel::TappedModel(ModuleOp module, ArrayRef<Value> taps, const CompileSettings &settings)
+    : taps(taps), settings(settings) {
   IRMapping mapping;
   OwningOpRef<ModuleOp> copy = cast<ModuleOp>(module->clone(mapping));
   auto main = copy->lookupSymbol<func::FuncOp>("main");
@@ -15,8 +16,10 @@ TappedModel::TappedModel(ModuleOp module, ArrayRef<Value> taps, const CompileSet
   Operation *end = main.getBody().front().getTerminator();
   for (auto [i, v] : llvm::enumerate(taps)) {
     Value tap = mapping.lookup(v);
-    auto name = NamedAttribute(StringAttr::get(ctx, "nn.name"), StringAttr::get(ctx, "nnopt.tap/" + std::to_string(i)));
-    if (failed(main.insertResult(main.getNumResults(), tap.getType(), DictionaryAttr::get(ctx, name))))
+    auto name = NamedAttribute(StringAttr::get(ctx, "nn.name"),
+                               StringAttr::get(ctx, "nnopt.tap/" + std::to_string(i)));
+    if (failed(
+            main.insertResult(main.getNumResults(), tap.getType(), DictionaryAttr::get(ctx, name))))
       throw ToolError(1, "calibration: the graph takes no taps");
     end->insertOperands(end->getNumOperands(), tap);
   }
@@ -27,16 +30,44 @@ std::vector<HostTensor> &TappedModel::run(const Dataset &data, int64_t first, in
   return graph->run(data.inputs(first, count));
 }
 
-void TappedModel::observe(const Dataset &data, Observations &observations, llvm::function_ref<void(double)> progress) {
+void TappedModel::observe(const Dataset &data, ArrayRef<LinearLayer> layers,
+                          Observations &observations, llvm::function_ref<void(double)> progress) {
   for (Value v : taps)
     observations[v];
+  // Layers with the same rows share their moments.
+  std::vector<std::pair<GramSum, std::vector<LinearLayer>>> groups;
+  for (const LinearLayer &layer : layers) {
+    auto it = llvm::find_if(groups,
+                            [&](const auto &group) { return group.second[0].sameColumns(layer); });
+    if (it == groups.end())
+      groups.push_back({GramSum(), {layer}});
+    else
+      it->second.push_back(layer);
+  }
+  std::optional<RowProduct> product;
+  if (!groups.empty())
+    product.emplace(layers[0].op()->getContext(), settings);
   for (int64_t first = 0; first < data.usable(); first += data.batchSize()) {
     std::vector<HostTensor> &outputs = run(data, first, data.countAt(first));
     for (auto [i, v] : llvm::enumerate(taps)) {
       const HostTensor &t = outputs[firstTap + i];
-      observations[v].add(reinterpret_cast<const float *>(t.data()), t.count());
+      if (t.type == OnnxFloat)
+        observations[v].add(reinterpret_cast<const float *>(t.data()), t.count());
+    }
+    for (auto &[sum, members] : groups) {
+      const LinearLayer &layer = members[0];
+      const HostTensor &x =
+          outputs[firstTap + (llvm::find(taps, layer.activation()) - taps.begin())];
+      sum.add(*product, layer.rowsOf(x, GramSum::stepFor(layer.columns(),
+                                                         layer.rowCount(x.shape) * data.usable() /
+                                                             data.countAt(first))));
     }
     progress(double(first + data.countAt(first)) / double(data.usable()));
+  }
+  for (auto &[sum, members] : groups) {
+    auto gram = std::make_shared<const Gram>(sum.take());
+    for (LinearLayer &layer : members)
+      observations.setGram(layer.op(), gram);
   }
 }
 

@@ -11,10 +11,13 @@ namespace nnopt::compress {
 /// A compiled copy of a model with more outputs: the values to look at.
 class TappedModel {
 public:
-  TappedModel(mlir::ModuleOp module, llvm::ArrayRef<mlir::Value> taps, const CompileSettings &settings);
+  TappedModel(mlir::ModuleOp module, llvm::ArrayRef<mlir::Value> taps,
+              const CompileSettings &settings);
 
-  /// Adds the values of all samples to the statistics, which keep their size. Reports the share that is done.
-  void observe(const Dataset &data, Observations &observations, llvm::function_ref<void(double)> progress);
+  /// Adds the values of all samples to the statistics, which keep their size, and sums up moments
+  /// for `layers`, whose activations are among the taps. Reports the share that is done.
+  void observe(const Dataset &data, llvm::ArrayRef<LinearLayer> layers, Observations &observations,
+               llvm::function_ref<void(double)> progress);
   /// Shapes of the taps on one batch (of one sample, where the model leaves the batch open).
   llvm::DenseMap<mlir::Value, std::vector<int64_t>> shapes(const Dataset &data);
 
@@ -22,6 +25,7 @@ private:
   std::vector<HostTensor> &run(const Dataset &data, int64_t first, int64_t count);
 
   llvm::SmallVector<mlir::Value> taps;
+  CompileSettings settings;
   size_t firstTap = 0;
   std::unique_ptr<CompiledGraph> graph;
 };

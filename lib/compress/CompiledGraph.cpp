@@ -12,7 +12,8 @@ using namespace mlir;
 
 namespace nnopt::compress {
 
-CompiledGraph::CompiledGraph(ModuleOp module, const CompileSettings &settings, int threads) : file("nnopt-compress") {
+CompiledGraph::CompiledGraph(ModuleOp module, const CompileSettings &settings, int threads)
+    : file("nnopt-compress") {
   if (!file.ok())
     throw ToolError(1, "compression: no temporary file");
   OwningOpRef<ModuleOp> copy = module.clone();

@@ -14,7 +14,8 @@ struct CompileSettings {
   bool quickly = false;
 };
 
-/// A copy of a graph in this process as native code: how compression looks at what a model computes and what it costs.
+/// A copy of a graph in this process as native code: how compression looks at what a model computes
+/// and what it costs.
 class CompiledGraph {
 public:
   /// Compiles `main` of a copy of `module` by the default passes. Throws ToolError.
@@ -22,7 +23,8 @@ public:
 
   /// Runs it; the outputs are valid until the next run.
   std::vector<HostTensor> &run(std::vector<HostTensor> inputs);
-  /// Least milliseconds of processor time of one thread over `repeat` runs on these inputs. Needs threads = 1.
+  /// Least milliseconds of processor time of one thread over `repeat` runs on these inputs. Needs
+  /// threads = 1.
   double measure(std::vector<HostTensor> inputs, int repeat);
 
   const nnopt_model *model() const { return runner->model; }

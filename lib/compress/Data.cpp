@@ -18,7 +18,9 @@ Dataset::Dataset(const std::string &path, mlir::func::FuncOp main) : file(path) 
   if (!npz::read(path, found, error))
     throw invalid(error);
   std::string names;
-  auto inputName = [&](unsigned i) { return nameOf(main.getArgAttrOfType<mlir::StringAttr>(i, "nn.name")); };
+  auto inputName = [&](unsigned i) {
+    return nameOf(main.getArgAttrOfType<mlir::StringAttr>(i, "nn.name"));
+  };
   for (unsigned i = 0; i < main.getNumArguments(); ++i)
     names += (i ? ", '" : "'") + inputName(i) + "'";
   bool wholes = false;
@@ -34,26 +36,32 @@ Dataset::Dataset(const std::string &path, mlir::func::FuncOp main) : file(path) 
       throw invalid(path + ": no array '" + name + "'; the model's inputs are " + names);
     npz::Array &array = it->second;
     if (!typeFits(array, *typeInfo(onnxType)))
-      throw invalid(at + " holds " + array.typeName() + ", the model's input is " + typeInfo(onnxType)->name);
+      throw invalid(at + " holds " + array.typeName() + ", the model's input is " +
+                    typeInfo(onnxType)->name);
     int64_t rank = int64_t(array.shape.size()), inputRank = type.getRank();
     bool whole = rank == inputRank + 1;
     if (!whole && (rank != inputRank || rank == 0))
-      throw invalid(at + " has shape " + shapeText(array.shape) + ": expected the " + std::to_string(inputRank) +
-                    " dimensions of the input, samples along the first, or one dimension of samples more");
+      throw invalid(
+          at + " has shape " + shapeText(array.shape) + ": expected the " +
+          std::to_string(inputRank) +
+          " dimensions of the input, samples along the first, or one dimension of samples more");
     for (int64_t d = whole ? 0 : 1; d < inputRank; ++d)
       if (!type.isDynamicDim(d) && type.getDimSize(d) != array.shape[d + (whole ? 1 : 0)])
-        throw invalid(at + " has shape " + shapeText(array.shape) + ", but dimension " + std::to_string(d) +
-                      " of the model's input is " + std::to_string(type.getDimSize(d)));
+        throw invalid(at + " has shape " + shapeText(array.shape) + ", but dimension " +
+                      std::to_string(d) + " of the model's input is " +
+                      std::to_string(type.getDimSize(d)));
     wholes |= whole;
     if (!whole && !type.isDynamicDim(0) && array.shape[0] != 1) {
       if (fixed && batch != type.getDimSize(0))
-        throw invalid(path + ": the model's inputs have different batch sizes: give whole inputs, with one dimension more");
+        throw invalid(path + ": the model's inputs have different batch sizes: give whole inputs, "
+                             "with one dimension more");
       fixed = true;
       batch = type.getDimSize(0);
     }
     bool repeated = array.shape[0] == 1;
     if (!repeated && sampleCount >= 0 && sampleCount != array.shape[0])
-      throw invalid(at + " has " + std::to_string(array.shape[0]) + " samples, another input " + std::to_string(sampleCount));
+      throw invalid(at + " has " + std::to_string(array.shape[0]) + " samples, another input " +
+                    std::to_string(sampleCount));
     if (!repeated)
       sampleCount = array.shape[0];
     arrays.push_back({name, onnxType, std::move(array), whole, repeated});
@@ -62,17 +70,19 @@ Dataset::Dataset(const std::string &path, mlir::func::FuncOp main) : file(path) 
   if (sampleCount < 0)
     sampleCount = 1;
   if (wholes && fixed && batch != 1)
-    throw invalid(path + ": some arrays hold whole inputs, others samples along the first dimension");
+    throw invalid(path +
+                  ": some arrays hold whole inputs, others samples along the first dimension");
   if (wholes)
     batch = 1;
   if (!fixed)
     batch = std::min(batch, std::max<int64_t>(sampleCount, 1));
   if (sampleCount < batch || sampleCount == 0)
-    throw invalid(path + ": " + std::to_string(sampleCount) + " samples, but the model's batch size is " + std::to_string(batch));
+    throw invalid(path + ": " + std::to_string(sampleCount) +
+                  " samples, but the model's batch size is " + std::to_string(batch));
   if (auto it = found.find("labels"); it != found.end()) {
     if (it->second.shape.empty() || it->second.shape[0] != sampleCount)
-      throw invalid(path + ": array 'labels' has shape " + shapeText(it->second.shape) + ", expected one label for each of " +
-                    std::to_string(sampleCount) + " samples");
+      throw invalid(path + ": array 'labels' has shape " + shapeText(it->second.shape) +
+                    ", expected one label for each of " + std::to_string(sampleCount) + " samples");
     labelArray = std::move(it->second);
   }
 }
@@ -88,7 +98,9 @@ std::vector<HostTensor> Dataset::inputs(int64_t first, int64_t count) const {
       shape[0] = input.repeated ? 1 : count;
     HostTensor tensor(input.name, input.type, shape);
     size_t sample = total ? input.array.data.size() / size_t(total) : 0;
-    std::memcpy(tensor.data(), input.array.data.data() + (input.repeated ? 0 : size_t(first) * sample), tensor.bytes());
+    std::memcpy(tensor.data(),
+                input.array.data.data() + (input.repeated ? 0 : size_t(first) * sample),
+                tensor.bytes());
     result.push_back(std::move(tensor));
   }
   return result;

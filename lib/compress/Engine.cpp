@@ -4,7 +4,6 @@
 #include "lib/compress/Search.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Pipeline.h"
-#include "llvm/Support/MemoryBuffer.h"
 
 using namespace mlir;
 
@@ -16,29 +15,30 @@ Techniques allTechniques() {
   return all;
 }
 
-std::string compressModule(ModuleOp module, const DriverOptions &options, Progress &progress) {
+std::string checkSpec(StringRef technique, StringRef spec) {
+  for (std::unique_ptr<Technique> &t : allTechniques())
+    if (t->name() == technique)
+      return t->configure(spec);
+  return "there is no technique '" + technique.str() + "'";
+}
+
+std::shared_ptr<const Recipe> compressModule(ModuleOp module, const DriverOptions &options,
+                                             Progress &progress) {
   const CompressionOptions &ask = options.compression;
-  // The exact passes first: layers are what is left of the graph then, and their names are those of recipes.
+  // The exact passes first: layers are what is left of the graph then, and their names are those of
+  // recipes.
   PassManager pm(module.getContext(), ModuleOp::getOperationName(), PassManager::Nesting::Implicit);
   buildOptimizationPipeline(pm, 2, PipelineEnd::Graph);
   if (failed(pm.run(module)))
     throw ToolError(1, options.model + ": error: optimization failed");
   if (!ask.recipe && ask.recipeIn.empty())
-    return Search(module, options, progress).run();
-  std::string text, from = ask.recipe ? "recipe" : ask.recipeIn;
-  if (ask.recipe) {
-    text = *ask.recipe;
-  } else {
-    auto buffer = llvm::MemoryBuffer::getFile(ask.recipeIn);
-    if (!buffer)
-      throw ToolError(3, ask.recipeIn + ": " + buffer.getError().message());
-    text = (*buffer)->getBuffer().str();
-  }
-  Recipe recipe = Recipe::parse(text, from);
-  applyRecipe(module, recipe, allTechniques());
+    return std::make_shared<const Recipe>(Search(module, options, progress).run());
+  auto recipe =
+      ask.recipe ? ask.recipe : std::make_shared<const Recipe>(Recipe::read(ask.recipeIn));
+  applyRecipe(module, *recipe, allTechniques());
   if (!ask.recipeOut.empty())
-    writeText(ask.recipeOut, recipe.text());
-  return recipe.text();
+    recipe->write(ask.recipeOut);
+  return recipe;
 }
 
 } // namespace nnopt::compress

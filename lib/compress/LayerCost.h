@@ -16,9 +16,12 @@ public:
     double milliseconds;
     int64_t weightBytes;
   };
-  /// Of the site as it is, or with an option. `shapes` has those of its operands. Layers that only differ in the numbers in
-  /// their weights are measured once.
-  Measured of(const Candidate &candidate, int option, const llvm::DenseMap<mlir::Value, std::vector<int64_t>> &shapes);
+  /// Of the site as it is (offer -1), or with an offer. `shapes` has those of what it reads. Layers
+  /// that only differ in the numbers in their weights are measured once.
+  Measured of(const Candidate &candidate, int offer,
+              const llvm::DenseMap<mlir::Value, std::vector<int64_t>> &shapes);
+  /// What a site with the operations inside it reads from the rest of the graph.
+  static llvm::SmallVector<mlir::Value> inputsOf(const Site &site);
 
 private:
   CompileSettings settings;

@@ -19,15 +19,26 @@ static double number(const npz::Array &a, int64_t i) {
     return double(v);
   };
   switch (a.kind) {
-  case 'f': return a.width == 4 ? read(float()) : read(double());
-  case 'i': return a.width == 1 ? read(int8_t()) : a.width == 2 ? read(int16_t()) : a.width == 4 ? read(int32_t()) : read(int64_t());
-  default: return a.width == 1 ? read(uint8_t()) : a.width == 2 ? read(uint16_t()) : a.width == 4 ? read(uint32_t()) : read(uint64_t());
+  case 'f':
+    return a.width == 4 ? read(float()) : read(double());
+  case 'i':
+    return a.width == 1   ? read(int8_t())
+           : a.width == 2 ? read(int16_t())
+           : a.width == 4 ? read(int32_t())
+                          : read(int64_t());
+  default:
+    return a.width == 1   ? read(uint8_t())
+           : a.width == 2 ? read(uint16_t())
+           : a.width == 4 ? read(uint32_t())
+                          : read(uint64_t());
   }
 }
 
 static bool isInteger(const npz::Array &a) { return a.kind == 'i' || a.kind == 'u'; }
 
-Metric::Metric(const std::string &text, const Dataset &data, const std::vector<std::string> &outputs) : data(data) {
+Metric::Metric(const std::string &text, const Dataset &data,
+               const std::vector<std::string> &outputs)
+    : data(data) {
   const npz::Array *labels = data.labels();
   kindName = text;
   if (text.empty())
@@ -49,20 +60,25 @@ Metric::Metric(const std::string &text, const Dataset &data, const std::vector<s
         output = i;
     }
     if (!found)
-      throw ToolError(2, "--metric=" + text + ": the model has no output '" + name + "'; it has " + known);
+      throw ToolError(2, "--metric=" + text + ": the model has no output '" + name + "'; it has " +
+                             known);
   }
   if (kindName != "top1" && kindName != "perplexity" && kindName != "cosine" && kindName != "psnr")
-    throw ToolError(2, "--metric=" + text + ": expected top1, perplexity, cosine, psnr (each with :OUTPUT) or cmd:COMMAND");
+    throw ToolError(
+        2, "--metric=" + text +
+               ": expected top1, perplexity, cosine, psnr (each with :OUTPUT) or cmd:COMMAND");
   bool classes = kindName == "top1" || kindName == "perplexity";
   if (classes && (!labels || !isInteger(*labels)))
-    throw ToolError(3, data.path() + ": --metric=" + kindName + " needs an array 'labels' of integers");
+    throw ToolError(3, data.path() + ": --metric=" + kindName +
+                           " needs an array 'labels' of integers");
 }
 
 /// A share of an output: `samples` rows along its first dimension.
 static int64_t rowSize(const HostTensor &t, int64_t samples, const std::string &metric) {
   if (t.value || samples == 0 || t.count() % samples)
-    throw ToolError(3, "--metric=" + metric + ": output '" + t.name + "' of shape " + shapeText(t.shape) + " does not hold " +
-                           std::to_string(samples) + " samples");
+    throw ToolError(3, "--metric=" + metric + ": output '" + t.name + "' of shape " +
+                           shapeText(t.shape) + " does not hold " + std::to_string(samples) +
+                           " samples");
   return t.count() / samples;
 }
 
@@ -88,14 +104,17 @@ double Metric::evaluate(const RunBatch &model, const RunBatch &reference) const 
     HostTensor &y = (*model(first, step))[output];
     int64_t row = rowSize(y, step, kindName);
     if (kindName == "top1" || kindName == "perplexity") {
-      int64_t classes = y.shape.empty() ? 0 : y.shape.back(), rows = classes ? y.count() / classes : 0;
+      int64_t classes = y.shape.empty() ? 0 : y.shape.back(),
+              rows = classes ? y.count() / classes : 0;
       if (rows != int64_t(want.size()))
-        throw ToolError(3, data.path() + ": 'labels' has shape " + shapeText(labels->shape) + ", which does not fit the output '" +
-                               y.name + "' of shape " + shapeText(y.shape) + " with classes along the last dimension");
+        throw ToolError(3, data.path() + ": 'labels' has shape " + shapeText(labels->shape) +
+                               ", which does not fit the output '" + y.name + "' of shape " +
+                               shapeText(y.shape) + " with classes along the last dimension");
       for (int64_t r = 0; r < rows; ++r) {
         int64_t label = int64_t(want[r]), best = 0;
         if (label < 0 || label >= classes)
-          throw ToolError(3, data.path() + ": label " + std::to_string(label) + " is none of the " + std::to_string(classes) + " classes");
+          throw ToolError(3, data.path() + ": label " + std::to_string(label) + " is none of the " +
+                                 std::to_string(classes) + " classes");
         for (int64_t c = 1; c < classes; ++c)
           if (y.at(r * classes + c) > y.at(r * classes + best))
             best = c;
@@ -111,8 +130,9 @@ double Metric::evaluate(const RunBatch &model, const RunBatch &reference) const 
       continue;
     }
     if (int64_t(want.size()) != y.count())
-      throw ToolError(3, data.path() + ": 'labels' of shape " + shapeText(labels->shape) + " does not have the elements of output '" +
-                             y.name + "', shape " + shapeText(y.shape));
+      throw ToolError(3, data.path() + ": 'labels' of shape " + shapeText(labels->shape) +
+                             " does not have the elements of output '" + y.name + "', shape " +
+                             shapeText(y.shape));
     for (int64_t s = 0; s < step; ++s, ++scored) {
       double squaredError = 0;
       for (int64_t i = s * row; i < (s + 1) * row; ++i) {
@@ -160,7 +180,9 @@ double Metric::evaluateCommand(const RunBatch &model) const {
     entries.push_back({first[i].name, info.kind, info.width, shape, bytes[i].data()});
   }
   const char *folder = std::getenv("TMPDIR");
-  std::string path = std::string(folder ? folder : "/tmp") + "/nnopt-outputs-" + std::to_string(getpid()) + ".npz", error;
+  std::string path = std::string(folder ? folder : "/tmp") + "/nnopt-outputs-" +
+                     std::to_string(getpid()) + ".npz",
+              error;
   if (!npz::write(path, entries, error))
     throw ToolError(1, error);
   setenv("OUTPUTS", path.c_str(), 1);
@@ -174,13 +196,16 @@ double Metric::evaluateCommand(const RunBatch &model) const {
   std::remove(path.c_str());
   while (!text.empty() && std::strchr("\n\r \t", text.back()))
     text.pop_back();
-  std::string last = text.substr(text.find_last_of('\n') == std::string::npos ? 0 : text.find_last_of('\n') + 1);
+  std::string last =
+      text.substr(text.find_last_of('\n') == std::string::npos ? 0 : text.find_last_of('\n') + 1);
   char *end = nullptr;
   double value = std::strtod(last.c_str(), &end);
   if (status != 0 || last.empty() || *end || !std::isfinite(value))
-    throw ToolError(1, "--metric=cmd:" + command + ": " +
-                           (status != 0 ? "failed with status " + std::to_string(WIFEXITED(status) ? WEXITSTATUS(status) : status)
-                                        : "its last line is no number: '" + last + "'"));
+    throw ToolError(
+        1, "--metric=cmd:" + command + ": " +
+               (status != 0 ? "failed with status " +
+                                  std::to_string(WIFEXITED(status) ? WEXITSTATUS(status) : status)
+                            : "its last line is no number: '" + last + "'"));
   return value;
 }
 
@@ -196,9 +221,12 @@ double Metric::parseDrop(const std::string &text) const {
   std::string unit = end;
   bool relative = kindName == "perplexity" || kindName == "cosine";
   if (end == text.c_str() || !(value >= 0) || !std::isfinite(value) ||
-      !(unit.empty() || (unit == "%" && kindName != "psnr" && kindName != "cmd") || (unit == "dB" && kindName == "psnr")))
+      !(unit.empty() || (unit == "%" && kindName != "psnr" && kindName != "cmd") ||
+        (unit == "dB" && kindName == "psnr")))
     throw ToolError(2, "--budget: drop=" + text + " is no amount of " + kindName + ", as " +
-                           (kindName == "psnr" ? "0.3dB" : kindName == "cmd" ? "0.3" : "0.5%"));
+                           (kindName == "psnr"  ? "0.3dB"
+                            : kindName == "cmd" ? "0.3"
+                                                : "0.5%"));
   return unit == "%" && relative ? value / 100 : value;
 }
 
@@ -209,12 +237,20 @@ static std::string print(const char *format, double value) {
 }
 
 std::string Metric::format(double value) const {
-  return kindName + " " + print(kindName == "top1" ? "%.2f %%" : kindName == "psnr" ? "%.3f dB" : kindName == "cosine" ? "%.6f" : "%.4f", value);
+  return kindName + " " +
+         print(kindName == "top1"     ? "%.2f %%"
+               : kindName == "psnr"   ? "%.3f dB"
+               : kindName == "cosine" ? "%.6f"
+                                      : "%.4f",
+               value);
 }
 
 std::string Metric::formatDrop(double drop) const {
   return kindName == "perplexity" ? print("%.3f %%", 100 * drop)
-                                  : print(kindName == "top1" ? "%.2f points" : kindName == "psnr" ? "%.3f dB" : "%.6f", drop);
+                                  : print(kindName == "top1"   ? "%.2f points"
+                                          : kindName == "psnr" ? "%.3f dB"
+                                                               : "%.6f",
+                                          drop);
 }
 
 } // namespace nnopt::compress

@@ -10,15 +10,16 @@ namespace nnopt::compress {
 /// Outputs of the model on samples [first, first + count).
 using RunBatch = std::function<std::vector<HostTensor> *(int64_t first, int64_t count)>;
 
-/// A quality of a model on evaluation data: top1, perplexity, cosine, psnr or what a command prints.
+/// A quality of a model on evaluation data: top1, perplexity, cosine, psnr or what a command
+/// prints.
 class Metric {
 public:
   /// `text` as in --metric; empty: top1 where `data` has class labels, else cosine.
   /// `outputs` are the names of the model's outputs.
   Metric(const std::string &text, const Dataset &data, const std::vector<std::string> &outputs);
 
-  /// Runs the data through `model`. cosine and psnr compare with the labels, or without them with what `reference`,
-  /// the float model, gives.
+  /// Runs the data through `model`. cosine and psnr compare with the labels, or without them with
+  /// what `reference`, the float model, gives.
   double evaluate(const RunBatch &model, const RunBatch &reference) const;
   /// How much worse `value` is than `reference`, in the unit of budgets.
   double drop(double reference, double value) const;

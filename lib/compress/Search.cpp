@@ -2,6 +2,7 @@
 
 #include "lib/compress/Search.h"
 #include "lib/compress/Calibrate.h"
+#include "lib/compress/LayerCost.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -14,80 +15,138 @@ namespace nnopt::compress {
 void Search::findCandidates() {
   auto main = module.lookupSymbol<func::FuncOp>("main");
   llvm::SetVector<Value> taps;
+  std::vector<LinearLayer> layers;
+  std::vector<std::pair<Technique *, std::vector<Site>>> found;
   for (const std::unique_ptr<Technique> &technique : techniques) {
-    for (Site &site : technique->sites(main, refused)) {
-      taps.insert(site.observed.begin(), site.observed.end());
-      for (Value v : site.op->getOperands())
-        if (!isConstant(v))
-          taps.insert(v);
-      candidates.push_back({technique.get(), std::move(site), {}});
+    if (alone()) {
+      if (technique->name() != ask.technique)
+        continue;
+      technique->configure(ask.spec);
     }
+    found.push_back({technique.get(), technique->sites(main, refused)});
+    for (const Site &site : found.back().second)
+      candidateAt(candidates, site);
   }
   if (candidates.empty())
     return;
+  for (Candidate &c : candidates) {
+    taps.insert(c.site.observed.begin(), c.site.observed.end());
+    for (Value v : LayerCosts::inputsOf(c.site))
+      taps.insert(v);
+    if (c.site.wantsGram)
+      layers.push_back(*LinearLayer::get(c.site.op));
+  }
   progress.stage("calibration");
   TappedModel tapped(module, taps.getArrayRef(), quick);
-  Observations observations;
-  tapped.observe(*calib, observations, [&](double f) { progress.fraction(f); });
+  tapped.observe(*calib, layers, observations, [&](double f) { progress.fraction(f); });
   shapes = tapped.shapes(*calib);
-  for (Candidate &c : candidates) {
-    c.options = c.technique->options(c.site, observations);
-    if (c.options.empty())
-      refused.push_back({c.site.name, "there is no option for the values that were seen"});
+  for (auto &[technique, sites] : found) {
+    technique->plan(sites, observations);
+    for (Site &site : sites) {
+      std::vector<Option> options = technique->options(site, observations);
+      if (options.empty())
+        refused.push_back({site.name, "there is no option for the values that were seen"});
+      for (Option &option : options)
+        candidateAt(candidates, site).offers.push_back({technique, site.name, std::move(option)});
+    }
   }
-  llvm::erase_if(candidates, [](const Candidate &c) { return c.options.empty(); });
+  llvm::erase_if(candidates, [](const Candidate &c) { return c.offers.empty(); });
 }
 
-/// Of options with one name, keeps the variant with the least error, summed over the sites that share it.
-void Search::keepBestVariants() {
+/// Errors of all offers at their own sites, relative to what the site gives.
+void Search::measureSiteErrors() {
   progress.stage("errors of layers");
   model = std::make_unique<SwitchModel>(module, candidates, quick);
-  std::vector<std::vector<double>> errors(candidates.size());
+  siteErrors.assign(candidates.size(), {});
   std::vector<double> energy(candidates.size());
+  bool switches = false;
   for (auto [i, c] : llvm::enumerate(candidates))
-    errors[i].resize(c.options.size());
-  for (int64_t first = 0; first < std::min(kProbeSamples, calib->usable()); first += calib->batchSize()) {
+    for (auto [k, offer] : llvm::enumerate(c.offers)) {
+      siteErrors[i].push_back(0);
+      switches |= !model->changesWeights(i, int(k));
+      if (const Gram *gram = observations.gram(c.site.op); gram && model->changesWeights(i, int(k)))
+        siteErrors[i][k] = gram->relativeError(LinearLayer::get(c.site.op)->weights(),
+                                               *offer.technique->weights(c.site.op, offer.option));
+    }
+  for (int64_t first = 0; switches && first < std::min(kProbeSamples, calib->usable());
+       first += calib->batchSize()) {
     model->run(*calib, first, calib->countAt(first), none());
-    for (size_t i = 0; i < candidates.size(); ++i) {
-      energy[i] += model->siteError(i, -1);
-      for (size_t k = 0; k < errors[i].size(); ++k)
-        errors[i][k] += model->siteError(i, int(k));
+    for (auto [i, c] : llvm::enumerate(candidates)) {
+      bool known = false;
+      for (size_t k = 0; k < c.offers.size(); ++k) {
+        if (model->changesWeights(i, int(k)))
+          continue;
+        energy[i] += known ? 0 : model->siteError(i, -1);
+        known = true;
+        siteErrors[i][k] += model->siteError(i, int(k));
+      }
     }
   }
-  auto relative = [&](size_t i, size_t k) { return energy[i] > 0 ? errors[i][k] / energy[i] : errors[i][k]; };
-  std::map<std::tuple<const void *, std::string, std::string>, double> shared;
-  auto keyOf = [&](size_t i, const Option &o) {
-    const void *group = candidates[i].site.shared ? candidates[i].site.shared.getAsOpaquePointer() : candidates[i].site.op;
-    return std::make_tuple(group, o.name, o.variant);
+  for (auto [i, c] : llvm::enumerate(candidates))
+    for (size_t k = 0; k < c.offers.size(); ++k)
+      if (!model->changesWeights(i, int(k)) && energy[i] > 0)
+        siteErrors[i][k] /= energy[i];
+}
+
+/// Of options with one name, keeps the variant with the least error, summed over the sites that
+/// share it.
+void Search::keepBestVariants() {
+  std::map<std::tuple<const void *, const Technique *, std::string, std::string>, double> shared;
+  auto keyOf = [&](size_t i, const Offer &o) {
+    const void *group = candidates[i].site.shared ? candidates[i].site.shared.getAsOpaquePointer()
+                                                  : candidates[i].site.op;
+    return std::make_tuple(group, o.technique, o.option.name, o.option.variant);
   };
-  for (size_t i = 0; i < candidates.size(); ++i)
-    for (size_t k = 0; k < errors[i].size(); ++k)
-      shared[keyOf(i, candidates[i].options[k])] += relative(i, k);
-  siteErrors.assign(candidates.size(), {});
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    std::vector<Option> kept;
-    std::map<std::string, size_t> best;
-    for (auto [k, o] : llvm::enumerate(candidates[i].options)) {
-      auto [it, isNew] = best.try_emplace(o.name, k);
-      if (!isNew && shared[keyOf(i, o)] < shared[keyOf(i, candidates[i].options[it->second])])
+  for (auto [i, c] : llvm::enumerate(candidates))
+    for (auto [k, offer] : llvm::enumerate(c.offers))
+      shared[keyOf(i, offer)] += siteErrors[i][k];
+  bool dropped = false;
+  for (auto [i, c] : llvm::enumerate(candidates)) {
+    std::vector<Offer> kept;
+    std::vector<double> errors;
+    std::map<std::pair<const Technique *, std::string>, size_t> best;
+    for (auto [k, o] : llvm::enumerate(c.offers)) {
+      auto [it, isNew] = best.try_emplace({o.technique, o.option.name}, k);
+      if (!isNew && shared[keyOf(i, o)] < shared[keyOf(i, c.offers[it->second])])
         it->second = k;
     }
-    switches.emplace_back();
-    for (auto &[name, k] : best) {
-      switches.back().push_back(int(k));
-      kept.push_back(candidates[i].options[k]);
-      siteErrors[i].push_back(relative(i, k));
-    }
-    candidates[i].options = std::move(kept);
+    for (size_t k = 0; k < c.offers.size(); ++k)
+      if (best[{c.offers[k].technique, c.offers[k].option.name}] == k) {
+        kept.push_back(c.offers[k]);
+        errors.push_back(siteErrors[i][k]);
+      }
+    dropped |= kept.size() < c.offers.size();
+    c.offers = std::move(kept);
+    siteErrors[i] = std::move(errors);
+  }
+  if (dropped) {
+    progress.stage("model with switches");
+    model = std::make_unique<SwitchModel>(module, candidates, quick);
   }
 }
 
 /// The outputs of a batch under a choice.
 std::vector<HostTensor> *Search::run(const Dataset &data, int64_t first, const Choice &choice) {
-  Choice all = choice;
-  for (size_t i = 0; i < all.size(); ++i)
-    all[i] = choice[i] < 0 ? -1 : switches[i][choice[i]];
-  return model->run(data, first, data.countAt(first), all);
+  return model->run(data, first, data.countAt(first), choice);
+}
+
+/// The relative squared error of the float outputs that `choice` brings in a model, on the first
+/// `samples` of the calibration data.
+double Search::outputError(SwitchModel &of, const Choice &choice, int64_t samples) const {
+  double error = 0, energy = 0;
+  Choice off(choice.size(), -1);
+  for (int64_t first = 0; first < std::min(samples, calib->usable()); first += calib->batchSize()) {
+    std::vector<HostTensor> reference =
+        std::move(*of.run(*calib, first, calib->countAt(first), off));
+    std::vector<HostTensor> &outputs = *of.run(*calib, first, calib->countAt(first), choice);
+    for (size_t o = 0; o < outputs.size(); ++o)
+      for (int64_t e = 0; e < (outputs[o].type == OnnxFloat ? outputs[o].count() : 0); ++e) {
+        double r = reference[o].at(e), d = outputs[o].at(e) - r;
+        error += std::isfinite(d) ? d * d : 0;
+        energy += std::isfinite(r) ? r * r : 0;
+      }
+  }
+  return energy > 0 ? error / energy : error;
 }
 
 /// The metric of a choice on the evaluation data.
@@ -106,11 +165,10 @@ Recipe Search::recipeOf(const Choice &choice) const {
   recipe.notes = notes;
   for (auto [i, c] : llvm::enumerate(candidates))
     if (choice[i] >= 0)
-      recipe.steps.push_back({c.technique->name().str(), c.site.name, c.options[choice[i]]});
+      recipe.steps.push_back({c.offers[choice[i]].technique->name().str(), c.offers[choice[i]].site,
+                              c.offers[choice[i]].option});
   return recipe;
 }
-
-void Search::writeRecipe(const Recipe &recipe, const std::string &path) const { writeText(path, recipe.text()); }
 
 void Search::printSummary(const Choice &choice) const {
   std::map<std::string, int> counts;
@@ -119,15 +177,16 @@ void Search::printSummary(const Choice &choice) const {
     if (choice[i] < 0)
       ++left;
     else
-      ++counts[c.options[choice[i]].name];
+      ++counts[c.offers[choice[i]].option.name];
   }
   std::string text;
   for (auto &[name, count] : counts)
     text += std::to_string(count) + " layers " + name + ", ";
-  say(options.model + ": " + text + std::to_string(left) + " left as they are, " + std::to_string(refused.size()) + " not eligible");
+  say(options.model + ": " + text + std::to_string(left) + " left as they are, " +
+      std::to_string(refused.size()) + " not eligible");
 }
 
-std::string Search::run() {
+Recipe Search::run() {
   // All that the user gave is checked before anything takes time.
   std::optional<Budget> budget;
   if (!ask.budget.empty())
@@ -140,47 +199,66 @@ std::string Search::run() {
   if (eval || budget || !ask.metric.empty()) {
     std::vector<std::string> outputs;
     for (unsigned i = 0; i < main.getNumResults(); ++i)
-      outputs.push_back(main.getResultAttrOfType<StringAttr>(i, "nn.name") ? main.getResultAttrOfType<StringAttr>(i, "nn.name").str() : "");
+      outputs.push_back(main.getResultAttrOfType<StringAttr>(i, "nn.name")
+                            ? main.getResultAttrOfType<StringAttr>(i, "nn.name").str()
+                            : "");
     metric = std::make_unique<Metric>(ask.metric, data, outputs);
   }
   std::optional<double> maxDrop;
   if (budget && !budget->drop.empty()) {
     maxDrop = metric->parseDrop(budget->drop);
     if (metric->name() == "psnr" && !data.labels())
-      throw ToolError(2, "--budget=drop with psnr needs 'labels' in --eval; without them, use cosine");
+      throw ToolError(2,
+                      "--budget=drop with psnr needs 'labels' in --eval; without them, use cosine");
   }
   findCandidates();
   if (candidates.empty()) {
-    std::string why = refused.empty() ? "it has no convolutions or matrix products" : "'" + refused[0].name + "': " + refused[0].reason;
+    std::string why = refused.empty() ? "it has no layer for any technique"
+                                      : "'" + refused[0].name + "': " + refused[0].reason;
     if (budget && (budget->latency || budget->size))
       refuseBudget("no layer can be compressed: " + why, {});
     say(options.model + ": warning: no layer can be compressed: " + why);
-    return Recipe{}.text();
+    return {};
   }
-  keepBestVariants();
+  measureSiteErrors();
+  Choice choice = none();
+  bool global = alone() && candidates[0].offers[0].technique->variantsAreGlobal();
+  if (!global)
+    keepBestVariants();
   if (metric) {
     floatQuality = quality(none());
     notes["metric"] = metric->name();
     notes["float"]["quality"] = floatQuality;
     if (!eval)
-      say(options.model + ": warning: without --eval, quality is measured on the calibration data, which flatters");
+      say(options.model +
+          ": warning: without --eval, quality is measured on the calibration data, which flatters");
   }
-  Choice choice = budget ? chooseWithin(*budget, maxDrop) : Choice(candidates.size(), 0);
+  if (global)
+    choice = bestGlobalVariant();
+  else
+    choice = budget ? chooseWithin(*budget, maxDrop) : Choice(candidates.size(), 0);
+  if (!global)
+    repair(choice);
 
   for (auto [i, c] : llvm::enumerate(candidates)) {
     if (!budget)
       notes["layers"].push_back({{"site", c.site.name}});
     json &note = notes["layers"][i];
-    note["chosen"] = choice[i] < 0 ? "float" : c.options[choice[i]].name;
-    for (auto [k, o] : llvm::enumerate(c.options)) {
-      json option = {{"name", o.name}, {"variant", o.variant}, {"error", siteErrors[i][k]}};
+    note["chosen"] = choice[i] < 0 ? "float" : c.offers[choice[i]].option.name;
+    for (auto [k, offer] : llvm::enumerate(c.offers)) {
+      const Option &o = offer.option;
+      json option = {{"technique", offer.technique->name().str()},
+                     {"name", o.name},
+                     {"variant", o.variant},
+                     {"error", siteErrors[i][k]}};
       if (budget) {
         const Cost &cost = problem.sites[i][k + 1];
         option["output_error"] = cost.distortion;
         option["ms"] = note["ms"].get<double>() + cost.latency;
         option["weight_bytes"] = note["weight_bytes"].get<int64_t>() + int64_t(cost.size);
         if (choice[i] < 0)
-          note["why"] = cost.latency >= 0 ? "it would not be faster" : "the outputs would change too much";
+          note["why"] =
+              cost.latency >= 0 ? "it would not be faster" : "the outputs would change too much";
       }
       note["options"].push_back(option);
     }
@@ -194,24 +272,28 @@ std::string Search::run() {
   if (metric) {
     progress.stage("validation");
     CompiledGraph compressed(module, settings, /*threads=*/1);
-    double value = metric->evaluate([&](int64_t first, int64_t count) { return &compressed.run(data.inputs(first, count)); },
-                                    [&](int64_t first, int64_t) { return run(data, first, none()); });
+    double value = metric->evaluate(
+        [&](int64_t first, int64_t count) { return &compressed.run(data.inputs(first, count)); },
+        [&](int64_t first, int64_t) { return run(data, first, none()); });
     double drop = metric->drop(floatQuality, value);
     notes["compressed"]["quality"] = value;
     std::string line = metric->format(value) + " (float " + metric->format(floatQuality) + ")";
     if (budget) {
       std::vector<HostTensor> inputs = calib->inputs(0, calib->latencyBatch());
-      double ms = compressed.measure(std::move(inputs), 20), base = plain->measure(calib->inputs(0, calib->latencyBatch()), 20);
+      double ms = compressed.measure(std::move(inputs), 20),
+             base = plain->measure(calib->inputs(0, calib->latencyBatch()), 20);
       notes["compressed"]["latency_ms"] = ms;
       notes["compressed"]["bytes"] = compressed.fileBytes();
-      line += llvm::formatv(", {0:f3} ms (float {1:f3}; one thread), {2:f3} MB (float {3:f3})", ms, base, double(compressed.fileBytes()) / 1e6,
+      line += llvm::formatv(", {0:f3} ms (float {1:f3}; one thread), {2:f3} MB (float {3:f3})", ms,
+                            base, double(compressed.fileBytes()) / 1e6,
                             double(plain->fileBytes()) / 1e6)
                   .str();
       if (maxDrop && drop > *maxDrop + 1e-9)
         refuseBudget("the compiled model loses " + metric->formatDrop(drop) + ": " + line, choice);
       if (budget->latency && ms > budget->latency->of(base))
         refuseBudget("the compiled model is slower than its layers promised: " + line, choice);
-      if (budget->size && double(compressed.fileBytes()) > budget->size->of(double(plain->fileBytes())))
+      if (budget->size &&
+          double(compressed.fileBytes()) > budget->size->of(double(plain->fileBytes())))
         refuseBudget("the compiled model is larger than its layers promised: " + line, choice);
     }
     say(options.model + ": " + line);
@@ -219,8 +301,8 @@ std::string Search::run() {
   printSummary(choice);
   recipe.notes = notes;
   if (!ask.recipeOut.empty())
-    writeRecipe(recipe, ask.recipeOut);
-  return recipe.text();
+    recipe.write(ask.recipeOut);
+  return recipe;
 }
 
 } // namespace nnopt::compress

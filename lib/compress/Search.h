@@ -15,21 +15,28 @@ namespace nnopt::compress {
 constexpr int64_t kProbeSamples = 64;
 
 /// One search:
-///   calibrate -> options -> errors of options at their sites -> one variant of each option
-///   with a budget: sensitivity (one site at a time) and costs -> solve -> validate, back off -> measure the result
+///   calibrate -> offers of all techniques -> errors of offers at their sites -> one variant of
+///   each option with a budget: sensitivity (one site at a time) and costs -> solve -> validate,
+///   back off solve weights anew, layer by layer -> measure the result
 class Search {
 public:
   Search(mlir::ModuleOp module, const DriverOptions &options, Progress &progress)
-      : module(module), options(options), ask(options.compression), progress(progress), techniques(allTechniques()) {
+      : module(module), options(options), ask(options.compression), progress(progress),
+        techniques(allTechniques()) {
     settings.winograd = quick.winograd = options.winograd;
     quick.quickly = true;
   }
   /// Changes the module and returns the recipe.
-  std::string run();
+  Recipe run();
 
 private:
   void findCandidates();
   void keepBestVariants();
+  void measureSiteErrors();
+  Choice bestGlobalVariant();
+  bool repair(Choice &choice);
+  double outputError(SwitchModel &of, const Choice &choice, int64_t samples) const;
+  bool alone() const { return !ask.technique.empty(); }
   void measureSensitivity();
   void measureCosts();
   Choice chooseWithin(const Budget &budget, std::optional<double> maxDrop);
@@ -37,7 +44,6 @@ private:
   double quality(const Choice &choice);
   std::vector<HostTensor> *run(const Dataset &data, int64_t first, const Choice &choice);
   Recipe recipeOf(const Choice &choice) const;
-  void writeRecipe(const Recipe &recipe, const std::string &path) const;
   void printSummary(const Choice &choice) const;
   Choice none() const { return Choice(candidates.size(), -1); }
   void say(const std::string &line) const {
@@ -55,13 +61,13 @@ private:
 
   std::vector<Candidate> candidates;
   std::vector<Refusal> refused;
+  Observations observations;
   std::optional<Dataset> calib, eval;
-  std::unique_ptr<SwitchModel> model; // of all variants
-  std::vector<std::vector<int>> switches; // the option of `model` behind each option that was kept
-  std::unique_ptr<CompiledGraph> plain;   // the float model, on one thread
+  std::unique_ptr<SwitchModel> model;   // of all variants
+  std::unique_ptr<CompiledGraph> plain; // the float model, on one thread
   std::unique_ptr<Metric> metric;
   llvm::DenseMap<mlir::Value, std::vector<int64_t>> shapes;
-  std::vector<std::vector<double>> siteErrors; // relative, of each option
+  std::vector<std::vector<double>> siteErrors; // relative, of each offer
   Problem problem;                             // option 0 of a site: leave it
   std::map<Choice, double> qualities;
   double floatQuality = 0;

@@ -15,24 +15,13 @@ void Search::measureSensitivity() {
   progress.stage("sensitivity of layers");
   size_t runs = 0, done = 0;
   for (const Candidate &c : candidates)
-    runs += c.options.size();
+    runs += c.offers.size();
   for (auto [i, c] : llvm::enumerate(candidates)) {
     problem.sites.push_back({Cost{}});
-    for (size_t k = 0; k < c.options.size(); ++k, ++done) {
+    for (size_t k = 0; k < c.offers.size(); ++k, ++done) {
       Choice choice = none();
       choice[i] = int(k);
-      double error = 0, energy = 0;
-      for (int64_t first = 0; first < std::min(kProbeSamples, calib->usable()); first += calib->batchSize()) {
-        std::vector<HostTensor> reference = std::move(*run(*calib, first, none()));
-        std::vector<HostTensor> &outputs = *run(*calib, first, choice);
-        for (size_t o = 0; o < outputs.size(); ++o)
-          for (int64_t e = 0; e < (outputs[o].type == OnnxFloat ? outputs[o].count() : 0); ++e) {
-            double r = reference[o].at(e), d = outputs[o].at(e) - r;
-            error += std::isfinite(d) ? d * d : 0;
-            energy += std::isfinite(r) ? r * r : 0;
-          }
-      }
-      problem.sites.back().push_back(Cost{energy > 0 ? error / energy : error, 0, 0});
+      problem.sites.back().push_back(Cost{outputError(*model, choice, kProbeSamples), 0, 0});
       progress.fraction(double(done) / double(runs));
     }
   }
@@ -44,28 +33,34 @@ void Search::measureCosts() {
   LayerCosts costs(settings);
   for (auto [i, c] : llvm::enumerate(candidates)) {
     LayerCosts::Measured base = costs.of(c, -1, shapes);
-    for (size_t k = 0; k < c.options.size(); ++k) {
+    for (size_t k = 0; k < c.offers.size(); ++k) {
       LayerCosts::Measured m = costs.of(c, int(k), shapes);
       problem.sites[i][k + 1].latency = m.milliseconds - base.milliseconds;
       problem.sites[i][k + 1].size = double(m.weightBytes - base.weightBytes);
     }
-    notes["layers"].push_back({{"site", c.site.name}, {"ms", base.milliseconds}, {"weight_bytes", base.weightBytes}});
+    notes["layers"].push_back(
+        {{"site", c.site.name}, {"ms", base.milliseconds}, {"weight_bytes", base.weightBytes}});
     progress.fraction(double(i + 1) / double(candidates.size()));
   }
 }
 
 void Search::refuseBudget(const std::string &why, const Choice &best) {
-  std::string path = ask.recipeOut.empty() ? llvm::sys::path::stem(options.model).str() + ".recipe.json" : ask.recipeOut;
-  writeRecipe(recipeOf(best), path);
+  std::string path = ask.recipeOut.empty()
+                         ? llvm::sys::path::stem(options.model).str() + ".recipe.json"
+                         : ask.recipeOut;
+  recipeOf(best).write(path);
   progress.finish();
-  throw ToolError(1, options.model + ": the budget cannot be met: " + why + "\nThe best recipe that was found is in " + path +
+  throw ToolError(1, options.model + ": the budget cannot be met: " + why +
+                         "\nThe best recipe that was found is in " + path +
                          "; no artifact was written.");
 }
 
-static std::string joinNames(const std::vector<std::pair<double, std::string>> &sorted, const char *format, size_t count) {
+static std::string joinNames(const std::vector<std::pair<double, std::string>> &sorted,
+                             const char *format, size_t count) {
   std::string text;
   for (size_t i = 0; i < std::min(count, sorted.size()); ++i)
-    text += (i ? ", " : "") + sorted[i].second + " (" + llvm::formatv(format, sorted[i].first).str() + ")";
+    text += (i ? ", " : "") + sorted[i].second + " (" +
+            llvm::formatv(format, sorted[i].first).str() + ")";
   return text;
 }
 
@@ -90,7 +85,8 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
     return choice;
   };
 
-  // Without `drop`, the least distortion within the limits; else the fastest, at first without a limit to distortion.
+  // Without `drop`, the least distortion within the limits; else the fastest, at first without a
+  // limit to distortion.
   problem.minimize = maxDrop ? Latency : Distortion;
   std::optional<std::vector<int>> solution = solve(problem);
   if (!solution) {
@@ -101,24 +97,31 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
     Cost cost = total(fastest, least);
     std::vector<std::pair<double, std::string>> heavy;
     for (auto [i, c] : llvm::enumerate(candidates))
-      heavy.push_back({budget.latency ? notes["layers"][i]["ms"].get<double>() + problem.sites[i][least[i]].latency
-                                      : notes["layers"][i]["weight_bytes"].get<double>() + problem.sites[i][least[i]].size,
-                       c.site.name});
+      heavy.push_back(
+          {budget.latency
+               ? notes["layers"][i]["ms"].get<double>() + problem.sites[i][least[i]].latency
+               : notes["layers"][i]["weight_bytes"].get<double>() + problem.sites[i][least[i]].size,
+           c.site.name});
     llvm::sort(heavy, std::greater<>());
-    refuseBudget(llvm::formatv("the least that all options together give is {0:f3} ms and {1:f3} MB, of {2:f3} ms and {3:f3} MB; "
+    refuseBudget(llvm::formatv("the least that all options together give is {0:f3} ms and {1:f3} "
+                               "MB, of {2:f3} ms and {3:f3} MB; "
                                "most is in {4}",
-                               baseLatency + cost.latency, (double(base.fileBytes()) + cost.size) / 1e6, baseLatency,
-                               double(base.fileBytes()) / 1e6, joinNames(heavy, budget.latency ? "{0:f3} ms" : "{0:f0} bytes", 5))
+                               baseLatency + cost.latency,
+                               (double(base.fileBytes()) + cost.size) / 1e6, baseLatency,
+                               double(base.fileBytes()) / 1e6,
+                               joinNames(heavy, budget.latency ? "{0:f3} ms" : "{0:f0} bytes", 5))
                      .str(),
                  toChoice(least));
   }
   if (!maxDrop)
     return toChoice(*solution);
 
-  // Quality falls with distortion, nearly: bisection over the logarithm of what distortion may be. Each step costs one
-  // evaluation, or none where the solution is known.
+  // Quality falls with distortion, nearly: bisection over the logarithm of what distortion may be.
+  // Each step costs one evaluation, or none where the solution is known.
   progress.stage("search");
-  auto holds = [&](const std::vector<int> &s) { return metric->drop(floatQuality, quality(toChoice(s))) <= *maxDrop + 1e-9; };
+  auto holds = [&](const std::vector<int> &s) {
+    return metric->drop(floatQuality, quality(toChoice(s))) <= *maxDrop + 1e-9;
+  };
   std::vector<int> worst = *solution;
   if (holds(worst))
     return toChoice(worst);
@@ -142,7 +145,8 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
   problem.limits[Distortion] = {};
   if (!best) {
     std::vector<int> left(candidates.size(), 0);
-    bool possible = (!problem.limits[Latency] || *problem.limits[Latency] >= 0) && (!problem.limits[Size] || *problem.limits[Size] >= 0);
+    bool possible = (!problem.limits[Latency] || *problem.limits[Latency] >= 0) &&
+                    (!problem.limits[Size] || *problem.limits[Size] >= 0);
     if (possible && holds(left))
       return none();
     problem.minimize = Distortion;
@@ -152,12 +156,15 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
       if (mildest[i])
         hurting.push_back({problem.sites[i][mildest[i]].distortion, c.site.name});
     llvm::sort(hurting, std::greater<>());
-    refuseBudget(llvm::formatv("within the other limits, the mildest choice loses {0} ({1}, float {2}); the layers in the way, with the "
-                               "error that each brings to the outputs: {3}",
-                               metric->formatDrop(metric->drop(floatQuality, quality(toChoice(mildest)))),
-                               metric->format(quality(toChoice(mildest))), metric->format(floatQuality), joinNames(hurting, "{0:e1}", 5))
-                     .str(),
-                 toChoice(mildest));
+    refuseBudget(
+        llvm::formatv("within the other limits, the mildest choice loses {0} ({1}, float {2}); the "
+                      "layers in the way, with the "
+                      "error that each brings to the outputs: {3}",
+                      metric->formatDrop(metric->drop(floatQuality, quality(toChoice(mildest)))),
+                      metric->format(quality(toChoice(mildest))), metric->format(floatQuality),
+                      joinNames(hurting, "{0:e1}", 5))
+            .str(),
+        toChoice(mildest));
   }
   return toChoice(*best);
 }

@@ -1,7 +1,8 @@
 //===- Solver.cpp - one option for each site under budgets ------------------===//
 //
-// Dynamic programming over sites. A state is what the choices for the first sites cost together. Costs add up, so a
-// state that is not better than another in anything cannot become part of a better solution (Bellman), and is dropped.
+// Dynamic programming over sites. A state is what the choices for the first sites cost together.
+// Costs add up, so a state that is not better than another in anything cannot become part of a
+// better solution (Bellman), and is dropped.
 //
 //===----------------------------------------------------------------------===//
 
@@ -19,11 +20,14 @@ struct State {
   int previous, option; // in the states of the site before
 };
 
-Cost sum(const Cost &a, const Cost &b) { return {a.distortion + b.distortion, a.latency + b.latency, a.size + b.size}; }
+Cost sum(const Cost &a, const Cost &b) {
+  return {a.distortion + b.distortion, a.latency + b.latency, a.size + b.size};
+}
 
 /// Whether a is no worse in what counts: the minimized quantity and those with limits.
 bool noWorse(const Cost &a, const Cost &b, const std::vector<Quantity> &counts) {
-  return std::all_of(counts.begin(), counts.end(), [&](Quantity q) { return get(a, q) <= get(b, q); });
+  return std::all_of(counts.begin(), counts.end(),
+                     [&](Quantity q) { return get(a, q) <= get(b, q); });
 }
 
 /// Drops states that another one dominates. `states` are in lexicographic order of `counts`.
@@ -34,22 +38,25 @@ void dropDominated(std::vector<State> &states, const std::vector<Quantity> &coun
     if (counts.size() <= 2) // in this order, the last one kept has the least second quantity
       dominated = !kept.empty() && noWorse(kept.back().cost, s.cost, counts);
     else
-      dominated = std::any_of(kept.begin(), kept.end(), [&](const State &k) { return noWorse(k.cost, s.cost, counts); });
+      dominated = std::any_of(kept.begin(), kept.end(),
+                              [&](const State &k) { return noWorse(k.cost, s.cost, counts); });
     if (!dominated)
       kept.push_back(s);
   }
   states = std::move(kept);
 }
 
-/// Keeps in each cell of a grid over all quantities but the first the state that is best in the first.
+/// Keeps in each cell of a grid over all quantities but the first the state that is best in the
+/// first.
 void thin(std::vector<State> &states, const std::vector<Quantity> &counts, size_t maxStates) {
   double cells = std::floor(std::pow(double(maxStates), 1.0 / double(counts.size() - 1)));
   std::map<std::vector<int64_t>, State> best;
   std::vector<double> low, width;
   for (size_t i = 1; i < counts.size(); ++i) {
-    auto [a, b] = std::minmax_element(states.begin(), states.end(), [&](const State &x, const State &y) {
-      return get(x.cost, counts[i]) < get(y.cost, counts[i]);
-    });
+    auto [a, b] =
+        std::minmax_element(states.begin(), states.end(), [&](const State &x, const State &y) {
+          return get(x.cost, counts[i]) < get(y.cost, counts[i]);
+        });
     low.push_back(get(a->cost, counts[i]));
     width.push_back(std::max((get(b->cost, counts[i]) - low.back()) / cells, 1e-300));
   }
@@ -78,13 +85,15 @@ std::optional<std::vector<int>> solve(const Problem &problem, size_t maxStates) 
   for (Quantity q : {Distortion, Latency, Size})
     if (problem.limits[q] && q != problem.minimize)
       counts.push_back(q);
-  // The least that the sites from i on cost: what cannot be within a limit any more is dropped at once.
+  // The least that the sites from i on cost: what cannot be within a limit any more is dropped at
+  // once.
   size_t n = problem.sites.size();
   std::vector<Cost> least(n + 1);
   for (size_t i = n; i-- > 0;) {
     Cost low = {INFINITY, INFINITY, INFINITY};
     for (const Cost &c : problem.sites[i])
-      low = {std::min(low.distortion, c.distortion), std::min(low.latency, c.latency), std::min(low.size, c.size)};
+      low = {std::min(low.distortion, c.distortion), std::min(low.latency, c.latency),
+             std::min(low.size, c.size)};
     least[i] = sum(least[i + 1], low);
   }
   auto hopeless = [&](const Cost &c, size_t next) {
@@ -113,7 +122,8 @@ std::optional<std::vector<int>> solve(const Problem &problem, size_t maxStates) 
     });
     if (counts.size() == 1 && !next.empty())
       next.resize(1);
-    // Many states are thinned first: comparing them in pairs would take as long as their number squared.
+    // Many states are thinned first: comparing them in pairs would take as long as their number
+    // squared.
     if (counts.size() > 2 && next.size() > maxStates)
       thin(next, counts, maxStates);
     dropDominated(next, counts);
@@ -123,9 +133,10 @@ std::optional<std::vector<int>> solve(const Problem &problem, size_t maxStates) 
       return std::nullopt;
     table.push_back(std::move(next));
   }
-  auto best = std::min_element(table.back().begin(), table.back().end(), [&](const State &a, const State &b) {
-    return get(a.cost, problem.minimize) < get(b.cost, problem.minimize);
-  });
+  auto best = std::min_element(
+      table.back().begin(), table.back().end(), [&](const State &a, const State &b) {
+        return get(a.cost, problem.minimize) < get(b.cost, problem.minimize);
+      });
   std::vector<int> choice(n);
   int at = int(best - table.back().begin());
   for (size_t i = n; i-- > 0; at = table[i + 1][at].previous)

@@ -15,7 +15,9 @@ struct Cost {
 };
 /// The member of Cost by number, so that what is minimized and what is bounded look alike.
 enum Quantity { Distortion, Latency, Size };
-inline double get(const Cost &c, Quantity q) { return q == Distortion ? c.distortion : q == Latency ? c.latency : c.size; }
+inline double get(const Cost &c, Quantity q) {
+  return q == Distortion ? c.distortion : q == Latency ? c.latency : c.size;
+}
 
 struct Problem {
   std::vector<std::vector<Cost>> sites; // costs of the options of each site
@@ -23,9 +25,10 @@ struct Problem {
   std::array<std::optional<double>, 3> limits; // by Quantity
 };
 
-/// The choice of an option for each site that minimizes the problem's quantity within its limits; nothing when there is
-/// none. Exact while a site leaves no more than `maxStates` partial choices of which none is better in everything
-/// (always so for a few sites); else the best in each cell of a grid over the bounded quantities is kept.
+/// The choice of an option for each site that minimizes the problem's quantity within its limits;
+/// nothing when there is none. Exact while a site leaves no more than `maxStates` partial choices
+/// of which none is better in everything (always so for a few sites); else the best in each cell of
+/// a grid over the bounded quantities is kept.
 std::optional<std::vector<int>> solve(const Problem &problem, size_t maxStates = 1 << 14);
 
 Cost total(const Problem &problem, const std::vector<int> &choice);

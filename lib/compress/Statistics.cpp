@@ -56,7 +56,8 @@ void TensorStatistics::add(const float *values, int64_t count) {
       ++bins[std::min<int64_t>(kBins - 1, int64_t((values[i] + limit) * scale))];
 }
 
-void TensorStatistics::addChannels(const float *values, int64_t outer, int64_t channels, int64_t inner) {
+void TensorStatistics::addChannels(const float *values, int64_t outer, int64_t channels,
+                                   int64_t inner) {
   if (channelLow.empty()) {
     channelLow.assign(channels, INFINITY);
     channelHigh.assign(channels, -INFINITY);

@@ -33,11 +33,11 @@ public:
   const std::vector<float> &channelMin() const { return channelLow; }
   const std::vector<float> &channelMax() const { return channelHigh; }
 
-  /// The least and largest values when the share 1 - `share` of all values, half of it at each end, is left out.
-  /// As exact as a bin is wide.
+  /// The least and largest values when the share 1 - `share` of all values, half of it at each end,
+  /// is left out. As exact as a bin is wide.
   void percentileRange(double share, double &lo, double &hi) const;
-  /// Mean squared error of rounding to `levels` values that are evenly spaced over [lo, hi], zero among them; values
-  /// outside become its ends. Each bin counts as its middle.
+  /// Mean squared error of rounding to `levels` values that are evenly spaced over [lo, hi], zero
+  /// among them; values outside become its ends. Each bin counts as its middle.
   double quantizationError(double lo, double hi, int levels) const;
 
   /// Bytes that this object keeps.
@@ -49,7 +49,8 @@ private:
 
   int64_t n = 0, strange = 0;
   double low = 0, high = 0, average = 0, squares = 0, absolute = 0;
-  /// Bins divide [-limit, limit), limit a power of two. Growing it joins pairs of bins, which is exact.
+  /// Bins divide [-limit, limit), limit a power of two. Growing it joins pairs of bins, which is
+  /// exact.
   double limit = 0;
   std::vector<int64_t> bins;
   std::vector<float> channelLow, channelHigh;

@@ -1,6 +1,7 @@
 //===- SwitchModel.cpp - a model with all options at once -------------------===//
 
 #include "lib/compress/SwitchModel.h"
+#include <cstring>
 
 using namespace mlir;
 
@@ -11,98 +12,202 @@ static Value sumOfSquares(RewriterBase &rewriter, Location loc, Value x, Value y
   Type f32 = rewriter.getF32Type();
   if (y)
     x = nn::SubOp::create(rewriter, loc, untyped(f32), x, y);
-  return nn::ReduceOp::create(rewriter, loc, untyped(f32), x, Value(),
-                              nn::ReduceKindAttr::get(rewriter.getContext(), nn::ReduceKind::sum_square),
-                              DenseI64ArrayAttr(), rewriter.getBoolAttr(false));
+  return nn::ReduceOp::create(
+      rewriter, loc, untyped(f32), x, Value(),
+      nn::ReduceKindAttr::get(rewriter.getContext(), nn::ReduceKind::sum_square),
+      DenseI64ArrayAttr(), rewriter.getBoolAttr(false));
 }
 
-OwningOpRef<ModuleOp> SwitchModel::build(ModuleOp module, const std::vector<Candidate> &candidates) {
+Candidate &candidateAt(std::vector<Candidate> &candidates, Site site) {
+  auto before = [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); };
+  auto it = llvm::lower_bound(candidates, site.op, [&](const Candidate &c, Operation *op) {
+    return before(c.site.op, op);
+  });
+  if (it == candidates.end() || it->site.op != site.op)
+    return *candidates.insert(it, Candidate{std::move(site), {}});
+  Site &known = it->site;
+  for (Value v : site.observed)
+    if (!llvm::is_contained(known.observed, v))
+      known.observed.push_back(v);
+  for (Operation *op : site.inside)
+    if (!llvm::is_contained(known.inside, op))
+      known.inside.push_back(op);
+  llvm::sort(known.inside, before);
+  if (!known.shared)
+    known.shared = site.shared;
+  known.wantsGram |= site.wantsGram;
+  return *it;
+}
+
+OwningOpRef<ModuleOp> SwitchModel::build(ModuleOp module) {
   IRMapping mapping;
   OwningOpRef<ModuleOp> copy = cast<ModuleOp>(module->clone(mapping));
   auto main = copy->lookupSymbol<func::FuncOp>("main");
   MLIRContext *ctx = module.getContext();
-  auto named = [&](const std::string &name) {
-    return DictionaryAttr::get(ctx, NamedAttribute(StringAttr::get(ctx, "nn.name"), StringAttr::get(ctx, name)));
+  Builder types(ctx);
+  auto addArgument = [&](Type type, const std::string &name) {
+    unsigned at = main.getNumArguments();
+    auto named = DictionaryAttr::get(
+        ctx, NamedAttribute(StringAttr::get(ctx, "nn.name"), StringAttr::get(ctx, name)));
+    if (failed(main.insertArgument(at, type, named, main.getLoc())))
+      throw ToolError(1, "compression: the graph takes no switches");
+    return main.getArgument(at);
   };
-  // Switches are arguments; they exist before shapes are inferred.
-  auto condition = RankedTensorType::get({}, IntegerType::get(ctx, 1));
-  std::vector<std::vector<Value>> switches(candidates.size());
-  for (auto [i, c] : llvm::enumerate(candidates))
-    for (size_t k = 0; k < c.options.size(); ++k) {
-      unsigned at = main.getNumArguments();
-      if (failed(main.insertArgument(at, condition, named("nnopt.switch/" + std::to_string(i) + "/" + std::to_string(k)), main.getLoc())))
-        throw ToolError(1, "compression: the graph takes no switches");
-      switches[i].push_back(main.getArgument(at));
-    }
+  // Arguments first: they exist before shapes are inferred.
+  std::vector<SmallVector<Value>> switches(candidates.size());
+  std::vector<std::pair<Value, Value>> weights(candidates.size());
+  for (auto [i, state] : llvm::enumerate(sites)) {
+    std::string at = std::to_string(i) + "/";
+    for (int k = 0; k < state.switches; ++k)
+      switches[i].push_back(addArgument(RankedTensorType::get({}, types.getI1Type()),
+                                        "nnopt.switch/" + at + std::to_string(k)));
+    if (state.layer)
+      weights[i] = {
+          addArgument(state.layer->op().getWeight().getType(), "nnopt.weight/" + at),
+          addArgument(RankedTensorType::get({state.layer->outChannels()}, types.getF32Type()),
+                      "nnopt.bias/" + at)};
+  }
   FuncShapes shapes(main);
   if (failed(shapes.infer()))
     throw ToolError(1, "compression: shapes cannot be computed");
   IRRewriter rewriter(ctx, &shapes);
-  SmallVector<Value> sums;
-  llvm::DenseMap<Value, Value> choices; // what users of a site's result read, as techniques may share an operation
-  for (auto [i, c] : llvm::enumerate(candidates)) {
-    Operation *op = mapping.lookup(c.site.op->getResult(0)).getDefiningOp();
-    Value original = op->getResult(0), before = choices.try_emplace(original, original).first->second, chosen = before;
+  std::vector<SmallVector<Value>> sums(candidates.size());
+  std::vector<Operation *> copies(candidates.size());
+  // From the end of the graph on: an option that replaces several operations finds those before its
+  // site as they were.
+  for (size_t i = candidates.size(); i-- > 0;) {
+    const Candidate &c = candidates[i];
+    Operation *op = copies[i] = mapping.lookup(c.site.op->getResult(0)).getDefiningOp();
+    Value original = op->getResult(0), chosen = original;
     Type element = elementTypeOf(original);
-    SmallVector<Operation *> users(before.getUsers());
+    SmallVector<Operation *> users(original.getUsers());
     std::vector<Value> results;
-    for (const Option &option : c.options)
-      results.push_back(c.technique->apply(rewriter, op, option));
-    rewriter.setInsertionPointAfter(before.getDefiningOp());
+    for (auto [k, offer] : llvm::enumerate(c.offers))
+      if (sites[i].slots[k] >= 0)
+        results.push_back(offer.technique->apply(rewriter, op, offer.option));
+    if (sites[i].layer) {
+      rewriter.setInsertionPointAfter(op);
+      auto linear = cast<nn::LinearOp>(op);
+      copies[i] = linear.cloneWith(rewriter, op->getLoc(), linear.getActivation(), weights[i].first,
+                                   weights[i].second);
+      chosen = copies[i]->getResult(0);
+    }
+    Operation *last = chosen.getDefiningOp();
     for (Value v : results)
-      if (Operation *definition = v.getDefiningOp(); definition->getBlock() == op->getBlock() && before.getDefiningOp()->isBeforeInBlock(definition))
-        rewriter.setInsertionPointAfter(definition);
-    sums.push_back(sumOfSquares(rewriter, op->getLoc(), original, {}));
+      if (Operation *definition = v.getDefiningOp();
+          definition && last->isBeforeInBlock(definition))
+        last = definition;
+    rewriter.setInsertionPointAfter(last);
+    Value reference = chosen;
+    if (!results.empty())
+      sums[i].push_back(sumOfSquares(rewriter, op->getLoc(), reference, {}));
     for (auto [k, v] : llvm::enumerate(results)) {
-      sums.push_back(sumOfSquares(rewriter, op->getLoc(), v, original));
-      chosen = nn::WhereOp::create(rewriter, op->getLoc(), untyped(element), switches[i][k], v, chosen);
+      sums[i].push_back(sumOfSquares(rewriter, op->getLoc(), v, reference));
+      chosen =
+          nn::WhereOp::create(rewriter, op->getLoc(), untyped(element), switches[i][k], v, chosen);
     }
     for (Operation *user : users)
-      rewriter.modifyOpInPlace(user, [&] { user->replaceUsesOfWith(before, chosen); });
-    choices[original] = chosen;
+      rewriter.modifyOpInPlace(user, [&] { user->replaceUsesOfWith(original, chosen); });
   }
   Operation *end = main.getBody().front().getTerminator();
-  for (auto [i, sum] : llvm::enumerate(sums)) {
-    unsigned at = main.getNumResults();
-    if (failed(main.insertResult(at, sum.getType(), named("nnopt.sum/" + std::to_string(i)))))
+  auto addResult = [&](Value v, const std::string &name) {
+    auto named = DictionaryAttr::get(
+        ctx, NamedAttribute(StringAttr::get(ctx, "nn.name"), StringAttr::get(ctx, name)));
+    if (failed(main.insertResult(main.getNumResults(), v.getType(), named)))
       throw ToolError(1, "compression: the graph takes no taps");
-    end->insertOperands(end->getNumOperands(), sum);
+    end->insertOperands(end->getNumOperands(), v);
+  };
+  visibleCount = main.getNumResults();
+  llvm::DenseMap<Value, int> tapped;
+  int taps = 0;
+  for (auto [i, c] : llvm::enumerate(candidates)) {
+    if (!c.site.wantsGram)
+      continue;
+    Value x = cast<nn::LinearOp>(copies[i]).getActivation();
+    auto [it, isNew] = tapped.try_emplace(x, taps);
+    sites[i].tap = it->second;
+    if (isNew)
+      addResult(x, "nnopt.tap/" + std::to_string(taps++));
   }
+  for (auto [i, list] : llvm::enumerate(sums))
+    for (auto [k, sum] : llvm::enumerate(list))
+      addResult(sum, "nnopt.sum/" + std::to_string(i) + "/" + std::to_string(k));
   return copy;
 }
 
-SwitchModel::SwitchModel(ModuleOp module, const std::vector<Candidate> &candidates, const CompileSettings &settings) {
-  OwningOpRef<ModuleOp> built = build(module, candidates);
+SwitchModel::SwitchModel(ModuleOp module, const std::vector<Candidate> &candidates,
+                         const CompileSettings &settings)
+    : candidates(candidates), sites(candidates.size()) {
+  for (auto [i, c] : llvm::enumerate(candidates)) {
+    SiteState &state = sites[i];
+    for (const Offer &offer : c.offers) {
+      bool weights = offer.technique->weights(c.site.op, offer.option).has_value();
+      state.slots.push_back(weights ? -1 : state.switches++);
+      if (weights && !state.layer) {
+        state.layer = LinearLayer::get(c.site.op);
+        state.original = state.layer->weights();
+      }
+    }
+  }
+  OwningOpRef<ModuleOp> built = build(module);
   graph = std::make_unique<CompiledGraph>(*built, settings, /*threads=*/0);
-  for (const Candidate &c : candidates)
-    optionCounts.push_back(c.options.size());
 }
 
-std::vector<HostTensor> *SwitchModel::run(const Dataset &data, int64_t first, int64_t count, const Choice &choice) {
-  std::vector<HostTensor> inputs = data.inputs(first, count);
-  for (size_t i = 0; i < optionCounts.size(); ++i)
-    for (size_t k = 0; k < optionCounts[i]; ++k) {
-      inputs.emplace_back("", OnnxBool, std::vector<int64_t>{});
-      *inputs.back().data() = choice[i] == int(k);
+void SwitchModel::appendWeights(std::vector<HostTensor> &inputs, size_t site, int offer) {
+  SiteState &state = sites[site];
+  const LayerWeights *w = &state.original;
+  if (offer >= 0 && state.slots[offer] < 0) {
+    auto it = state.known.find(offer);
+    if (it == state.known.end()) {
+      const Offer &o = candidates[site].offers[offer];
+      it = state.known.emplace(offer, *o.technique->weights(candidates[site].site.op, o.option))
+               .first;
     }
+    w = &it->second;
+  }
+  std::vector<float> ordered = state.layer->inOrder(w->weights);
+  inputs.emplace_back("", OnnxFloat, shapeOf(state.layer->op().getWeight()).vec());
+  std::memcpy(inputs.back().data(), ordered.data(), inputs.back().bytes());
+  inputs.emplace_back("", OnnxFloat, std::vector<int64_t>{w->bias.size()});
+  std::memcpy(inputs.back().data(), w->bias.data(), inputs.back().bytes());
+}
+
+std::vector<HostTensor> *SwitchModel::run(const Dataset &data, int64_t first, int64_t count,
+                                          const Choice &choice) {
+  std::vector<HostTensor> inputs = data.inputs(first, count);
+  for (size_t i = 0; i < sites.size(); ++i) {
+    for (int k = 0; k < sites[i].switches; ++k) {
+      inputs.emplace_back("", OnnxBool, std::vector<int64_t>{});
+      *inputs.back().data() = choice[i] >= 0 && sites[i].slots[choice[i]] == k;
+    }
+    if (sites[i].layer)
+      appendWeights(inputs, i, choice[i]);
+  }
   std::vector<HostTensor> &outputs = graph->run(std::move(inputs));
-  size_t sums = 0;
-  for (size_t n : optionCounts)
-    sums += n + 1;
-  errors.clear();
-  for (size_t i = outputs.size() - sums; i < outputs.size(); ++i)
-    errors.push_back(outputs[i].at(0));
   visible.clear();
-  for (size_t i = 0; i < outputs.size() - sums; ++i)
-    visible.push_back(std::move(outputs[i]));
+  taps.clear();
+  errors.clear();
+  size_t sums = 0;
+  for (const SiteState &state : sites)
+    sums += state.switches ? state.switches + 1 : 0;
+  for (auto [i, output] : llvm::enumerate(outputs)) {
+    if (i < visibleCount)
+      visible.push_back(std::move(output));
+    else if (i < outputs.size() - sums)
+      taps.push_back(std::move(output));
+    else
+      errors.push_back(output.at(0));
+  }
   return &visible;
 }
 
-double SwitchModel::siteError(size_t site, int option) const {
+const HostTensor &SwitchModel::activation(size_t site) const { return taps[sites[site].tap]; }
+
+double SwitchModel::siteError(size_t site, int offer) const {
   size_t at = 0;
   for (size_t i = 0; i < site; ++i)
-    at += optionCounts[i] + 1;
-  return errors[at + 1 + option];
+    at += sites[i].switches ? sites[i].switches + 1 : 0;
+  return errors[at + (offer < 0 ? 0 : 1 + sites[site].slots[offer])];
 }
 
 } // namespace nnopt::compress

@@ -8,34 +8,67 @@
 
 namespace nnopt::compress {
 
-/// A site with what may be done to it.
-struct Candidate {
+/// An option that a technique offers at a site, which is named as the technique names it.
+struct Offer {
   const Technique *technique;
-  Site site;
-  std::vector<Option> options;
+  std::string site;
+  Option option;
 };
 
-/// For each site an option, or -1 to leave it.
+/// An operation with all that may be done to it, by whatever technique.
+struct Candidate {
+  Site site;
+  std::vector<Offer> offers;
+};
+
+/// Puts a technique's site among the candidates, which are in graph order: joins it with what other
+/// techniques find there.
+Candidate &candidateAt(std::vector<Candidate> &candidates, Site site);
+
+/// For each site an offer, or -1 to leave it.
 using Choice = std::vector<int>;
 
-/// One compiled graph that computes every option of every site beside the original and takes the one that a switch, an
-/// input, says: any choice is evaluated without compiling again. It also gives the error of each option at its own site.
+/// One compiled graph in which any choice is evaluated without compiling again. Options that change
+/// weights alone are given as weights, which are inputs there. All others are computed beside the
+/// original, and a switch, an input, takes one; the graph then also gives the error of each at its
+/// own site.
 class SwitchModel {
 public:
-  SwitchModel(mlir::ModuleOp module, const std::vector<Candidate> &candidates, const CompileSettings &settings);
+  /// `candidates` must outlive it.
+  SwitchModel(mlir::ModuleOp module, const std::vector<Candidate> &candidates,
+              const CompileSettings &settings);
 
   /// The model's outputs on samples [first, first + count) of `data`; valid until the next run.
-  std::vector<HostTensor> *run(const Dataset &data, int64_t first, int64_t count, const Choice &choice);
-  /// Of the last run with choice[site] = -1 for all: the sum of squared differences between the results of an option and of
-  /// the site as it was; option -1: the sum of squares of the latter.
-  double siteError(size_t site, int option) const;
+  std::vector<HostTensor> *run(const Dataset &data, int64_t first, int64_t count,
+                               const Choice &choice);
+  /// Of the last run with choice[site] = -1 for all: the sum of squared differences between the
+  /// results of an offer and of the site as it was; offer -1: the sum of squares of the latter. Not
+  /// for options that change weights.
+  double siteError(size_t site, int offer) const;
+  bool changesWeights(size_t site, int offer) const { return sites[site].slots[offer] < 0; }
+  /// What a site that wants moments read in the last run.
+  const HostTensor &activation(size_t site) const;
+  /// To be called when the option of an offer that changes weights has others now.
+  void weightsChanged(size_t site, int offer) { sites[site].known.erase(offer); }
 
 private:
-  static mlir::OwningOpRef<mlir::ModuleOp> build(mlir::ModuleOp module, const std::vector<Candidate> &candidates);
+  struct SiteState {
+    std::vector<int>
+        slots; // of each offer: its place among the switches of the site, or -1: it changes weights
+    int switches = 0;
+    std::optional<LinearLayer> layer;  // weights are inputs
+    LayerWeights original;             // of these
+    std::map<int, LayerWeights> known; // of offers
+    int tap = -1;                      // place of the activation among the outputs
+  };
+  mlir::OwningOpRef<mlir::ModuleOp> build(mlir::ModuleOp module);
+  void appendWeights(std::vector<HostTensor> &inputs, size_t site, int offer);
 
+  const std::vector<Candidate> &candidates;
+  std::vector<SiteState> sites;
   std::unique_ptr<CompiledGraph> graph;
-  std::vector<size_t> optionCounts;
-  std::vector<HostTensor> visible;
+  size_t visibleCount = 0;
+  std::vector<HostTensor> visible, taps;
   std::vector<double> errors;
 };
 

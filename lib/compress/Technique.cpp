@@ -3,8 +3,34 @@
 #include "lib/compress/Technique.h"
 #include "lib/codegen/Program.h"
 #include "llvm/ADT/StringExtras.h"
+#include <cstring>
 
 namespace nnopt::compress {
+
+npz::Array arrayOf(const Matrix &matrix) {
+  npz::Array array{'f', 4, {matrix.rows(), matrix.cols()}, {}};
+  array.data.resize(size_t(matrix.size()) * 4);
+  std::memcpy(array.data.data(), matrix.data(), array.data.size());
+  return array;
+}
+
+npz::Array arrayOf(const Vector &vector) {
+  npz::Array array{'f', 4, {vector.size()}, {}};
+  array.data.resize(size_t(vector.size()) * 4);
+  std::memcpy(array.data.data(), vector.data(), array.data.size());
+  return array;
+}
+
+std::optional<Matrix> matrixOf(const Tensors &tensors, const std::string &name) {
+  auto it = tensors.find(name);
+  if (it == tensors.end())
+    return std::nullopt;
+  const npz::Array &a = it->second;
+  if (a.kind != 'f' || a.width != 4 || a.shape.empty() || a.shape.size() > 2)
+    return std::nullopt;
+  return Eigen::Map<const Matrix>(reinterpret_cast<const float *>(a.data.data()), a.shape[0],
+                                  a.shape.size() == 2 ? a.shape[1] : 1);
+}
 
 std::string SiteNames::of(mlir::Operation *op) {
   std::string name = llvm::join(nodeNames(op->getLoc()), "+");

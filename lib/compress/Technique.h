@@ -1,23 +1,44 @@
 //===- Technique.h - a way to make a model smaller or faster ----*- C++ -*-===//
 //
-// A technique finds sites, operations that it can replace, and offers options for each: other ways to compute the
-// operation's result, cheaper and not quite equal. The engine does everything else: it measures what an option costs and
-// how much it changes the model's outputs, chooses, validates, and writes what was chosen as a recipe.
+// A technique finds sites, operations that it can replace, and offers options for each: other ways
+// to compute the operation's result, cheaper and not quite equal. The engine does everything else:
+// it measures what an option costs and how much it changes the model's outputs, chooses, validates,
+// and writes what was chosen as a recipe.
 //
 //===----------------------------------------------------------------------===//
 #ifndef NNOPT_LIB_COMPRESS_TECHNIQUE_H
 #define NNOPT_LIB_COMPRESS_TECHNIQUE_H
 
+#include "lib/compress/Gram.h"
 #include "lib/compress/Statistics.h"
 #include "passes/common/Rewrite.h"
+#include "tools/common/npz.h"
 #include "llvm/ADT/DenseMap.h"
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 namespace nnopt::compress {
 
 /// What calibration saw of the values that sites asked for.
-using Observations = llvm::DenseMap<mlir::Value, TensorStatistics>;
+class Observations {
+public:
+  TensorStatistics &operator[](mlir::Value v) { return tensors[v]; }
+  const TensorStatistics &of(mlir::Value v) const { return tensors.find(v)->second; }
+  /// Moments of the rows that a site's operation multiplies; null unless the site wants them.
+  const Gram *gram(mlir::Operation *op) const {
+    auto it = grams.find(op);
+    return it == grams.end() ? nullptr : it->second.get();
+  }
+  void setGram(mlir::Operation *op, std::shared_ptr<const Gram> gram) {
+    grams[op] = std::move(gram);
+  }
+
+private:
+  llvm::DenseMap<mlir::Value, TensorStatistics> tensors;
+  llvm::DenseMap<mlir::Operation *, std::shared_ptr<const Gram>>
+      grams; // layers with the same rows share one
+};
 
 /// An operation with one result that a technique can replace.
 struct Site {
@@ -28,13 +49,27 @@ struct Site {
   llvm::SmallVector<mlir::Value> observed;
   /// Sites with the same (non-null) value here get the same variant of an option.
   mlir::Value shared;
+  /// Whether options depend on the moments of the rows that `op`, a LinearLayer, multiplies.
+  bool wantsGram = false;
+  /// What an option replaces besides `op`, in graph order: operations that only `op` needs. Their
+  /// costs count.
+  llvm::SmallVector<mlir::Operation *> inside;
 };
 
-/// A way to compute a site's result. Options of one name and different variants are alternatives of which the engine
-/// keeps the one with the least error; options of different names are what budgets choose among.
+/// Arrays that are too large for text: they go into the file beside the recipe.
+using Tensors = std::map<std::string, npz::Array>;
+npz::Array arrayOf(const Matrix &matrix);
+npz::Array arrayOf(const Vector &vector);
+/// The matrix (of one column for a vector) in an array of 32-bit floats; nothing for other arrays.
+std::optional<Matrix> matrixOf(const Tensors &tensors, const std::string &name);
+
+/// A way to compute a site's result. Options of one name and different variants are alternatives of
+/// which the engine keeps the one with the least error; options of different names are what budgets
+/// choose among.
 struct Option {
   std::string name, variant;
-  nlohmann::json parameters; // all that apply() needs: they go into the recipe
+  nlohmann::json parameters; // all that apply() needs, with `tensors`: they go into the recipe
+  Tensors tensors;
 };
 
 /// An operation that a technique had to leave alone.
@@ -47,14 +82,40 @@ public:
   virtual ~Technique() = default;
   /// As in recipes and the flag: "quantize".
   virtual llvm::StringRef name() const = 0;
+  /// Makes this the only technique, with what its flag says ("int8", "70%"): options() then offers
+  /// only that. Returns what is wrong with the text ("expected int8"); empty when nothing is.
+  virtual std::string configure(llvm::StringRef spec) { return "no text is expected"; }
   virtual std::vector<Site> sites(mlir::func::FuncOp func, std::vector<Refusal> &refused) const = 0;
   /// Options besides leaving the site as it is. Empty: nothing to gain here.
   virtual std::vector<Option> options(const Site &site, const Observations &observations) const = 0;
+  /// Called with all sites of a model before options() is: for what is decided for a model as a
+  /// whole.
+  virtual void plan(llvm::ArrayRef<Site> sites, const Observations &observations) {}
+  /// Whether the variants of options belong together: all sites take the same, the one with the
+  /// least error of the outputs. (Only where this is the only technique; else sites choose by
+  /// themselves.)
+  virtual bool variantsAreGlobal() const { return false; }
   /// Why `option` (from a recipe, so anything) does not fit `op`; empty when it does.
   virtual std::string check(mlir::Operation *op, const Option &option) const = 0;
-  /// Builds the value that takes the place of op's result, beside `op`, which stays. The option has been checked.
-  virtual mlir::Value apply(mlir::RewriterBase &rewriter, mlir::Operation *op, const Option &option) const = 0;
-  /// Whether `op`, made by apply(), is work that layers around the site do on the way when they have the same option.
+  /// What the cost of an option depends on besides the operation and its shapes.
+  virtual std::string costKey(const Option &option) const {
+    return name().str() + " " + option.name;
+  }
+  /// Builds the value that takes the place of op's result, beside `op`, which stays. The option has
+  /// been checked.
+  virtual mlir::Value apply(mlir::RewriterBase &rewriter, mlir::Operation *op,
+                            const Option &option) const = 0;
+  /// The weights and bias with which `op` computes what the option computes, for options that
+  /// change nothing but these. They are then tried without compiling, and can be solved anew.
+  virtual std::optional<LayerWeights> weights(mlir::Operation *op, const Option &option) const {
+    return std::nullopt;
+  }
+  /// Solves the tensors of an option anew, when the layers before have changed: `gram` compares
+  /// what the layer reads now with what it read in the float model. Sites must have asked for
+  /// moments. Returns whether it did.
+  virtual bool refit(mlir::Operation *op, Option &option, const Gram &gram) const { return false; }
+  /// Whether `op`, made by apply(), is work that layers around the site do on the way when they
+  /// have the same option.
   virtual bool isMeetingPoint(mlir::Operation *op) const { return false; }
   /// Called once after all options are applied: exact rewrites that need to see all of them.
   virtual void finish(mlir::func::FuncOp func, mlir::RewriterBase &rewriter) const {}

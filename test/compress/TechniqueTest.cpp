@@ -1,7 +1,8 @@
 //===- TechniqueTest.cpp - the interface serves other techniques ------------===//
 //
-// Two small techniques that have nothing to do with quantization go through candidates, the switch model, costs and
-// recipes: one that prunes weights and one that splits a matrix product in two (low rank).
+// Two small techniques that have nothing to do with quantization go through candidates, the switch
+// model, costs and recipes: one that prunes weights and one that splits a matrix product in two
+// (low rank).
 //
 //===----------------------------------------------------------------------===//
 
@@ -26,7 +27,7 @@ std::vector<Site> matmuls(func::FuncOp func) {
   SiteNames names;
   for (nn::MatMulOp op : func.getBody().front().getOps<nn::MatMulOp>())
     if (isConstant(op.getB()))
-      sites.push_back({op, names.of(op), {op.getA()}, Value()});
+      sites.push_back({op, names.of(op), {op.getA()}, Value(), /*wantsGram=*/true, {}});
   return sites;
 }
 
@@ -34,34 +35,42 @@ std::vector<Site> matmuls(func::FuncOp func) {
 class Prune : public Technique {
 public:
   StringRef name() const override { return "prune"; }
-  std::vector<Site> sites(func::FuncOp func, std::vector<Refusal> &) const override { return matmuls(func); }
-  std::vector<Option> options(const Site &site, const Observations &observations) const override {
-    EXPECT_GT(observations.find(site.observed[0])->second.count(), 0);
-    return {{"half", "", {{"share", 0.5}}}, {"most", "", {{"share", 0.75}}}};
+  std::vector<Site> sites(func::FuncOp func, std::vector<Refusal> &) const override {
+    return matmuls(func);
   }
-  std::string check(Operation *op, const Option &o) const override { return o.parameters.contains("share") ? "" : "no share"; }
+  std::vector<Option> options(const Site &site, const Observations &observations) const override {
+    EXPECT_GT(observations.of(site.observed[0]).count(), 0);
+    return {{"half", "", {{"share", 0.5}}, {}}, {"most", "", {{"share", 0.75}}, {}}};
+  }
+  std::string check(Operation *op, const Option &o) const override {
+    return o.parameters.contains("share") ? "" : "no share";
+  }
   Value apply(RewriterBase &rewriter, Operation *op, const Option &o) const override {
-    auto matmul = cast<nn::MatMulOp>(op);
-    std::vector<double> w = *numbersOf(matmul.getB()), sorted;
-    for (double v : w)
+    return LinearLayer::get(op)->withWeights(rewriter, *weights(op, o));
+  }
+  std::optional<LayerWeights> weights(Operation *op, const Option &o) const override {
+    LayerWeights w = LinearLayer::get(op)->weights();
+    std::vector<float> sorted;
+    for (float v : w.weights.reshaped())
       sorted.push_back(std::fabs(v));
     llvm::sort(sorted);
-    double threshold = sorted[size_t(double(sorted.size()) * o.parameters["share"].get<double>())];
-    for (double &v : w)
-      v = std::fabs(v) < threshold ? 0 : v;
-    rewriter.setInsertionPoint(op);
-    Value pruned = makeNumbersOp(rewriter, op->getLoc(), rewriter.getF32Type(), shapeOf(matmul.getB()), w, "pruned");
-    nn::LinearOp linear = matmul;
-    return linear.cloneWith(rewriter, op->getLoc(), matmul.getA(), pruned, matmul.getBias())->getResult(0);
+    float threshold = sorted[size_t(double(sorted.size()) * o.parameters["share"].get<double>())];
+    w.weights = w.weights.unaryExpr([&](float v) { return std::fabs(v) < threshold ? 0 : v; });
+    return w;
   }
 };
 
-/// W [k, n] as two factors: here the first column times ones, which is exact for matrices of equal columns.
+/// W [k, n] as two factors: here the first column times ones, which is exact for matrices of equal
+/// columns.
 class RankOne : public Technique {
 public:
   StringRef name() const override { return "rank-one"; }
-  std::vector<Site> sites(func::FuncOp func, std::vector<Refusal> &) const override { return matmuls(func); }
-  std::vector<Option> options(const Site &, const Observations &) const override { return {{"factors", "", nlohmann::json::object()}}; }
+  std::vector<Site> sites(func::FuncOp func, std::vector<Refusal> &) const override {
+    return matmuls(func);
+  }
+  std::vector<Option> options(const Site &, const Observations &) const override {
+    return {{"factors", "", nlohmann::json::object(), {}}};
+  }
   std::string check(Operation *, const Option &) const override { return ""; }
   Value apply(RewriterBase &rewriter, Operation *op, const Option &) const override {
     auto matmul = cast<nn::MatMulOp>(op);
@@ -74,8 +83,12 @@ public:
     Type f32 = rewriter.getF32Type();
     Value first = makeNumbersOp(rewriter, loc, f32, {k, 1}, column, "first");
     Value second = makeNumbersOp(rewriter, loc, f32, {1, n}, std::vector<double>(n, 1), "second");
-    Value inner = nn::MatMulOp::create(rewriter, loc, untyped(f32), matmul.getA(), first, Value(), Value(), Value(), ValueRange(), false, false).getResult();
-    return nn::MatMulOp::create(rewriter, loc, untyped(f32), inner, second, matmul.getBias(), Value(), Value(), ValueRange(), false, false).getResult();
+    Value inner = nn::MatMulOp::create(rewriter, loc, untyped(f32), matmul.getA(), first, Value(),
+                                       Value(), Value(), ValueRange(), false, false)
+                      .getResult();
+    return nn::MatMulOp::create(rewriter, loc, untyped(f32), inner, second, matmul.getBias(),
+                                Value(), Value(), ValueRange(), false, false)
+        .getResult();
   }
 };
 
@@ -122,51 +135,117 @@ TEST_F(TechniqueTest, GoThroughTheEngine) {
   std::vector<Refusal> refused;
   std::vector<Candidate> candidates;
   llvm::SmallVector<Value> taps;
+  std::vector<LinearLayer> layers;
+  std::vector<std::pair<Technique *, Site>> found;
   for (auto &t : techniques)
     for (Site &site : t->sites(main(), refused)) {
-      if (!llvm::is_contained(taps, site.observed[0]))
-        taps.push_back(site.observed[0]);
-      candidates.push_back({t.get(), site, {}});
+      found.push_back({t.get(), site});
+      candidateAt(candidates, site);
     }
-  ASSERT_EQ(candidates.size(), 4u);
+  ASSERT_EQ(candidates.size(), 2u); // both techniques offer something at each product
+  for (Candidate &c : candidates) {
+    taps.push_back(c.site.observed[0]);
+    layers.push_back(*LinearLayer::get(c.site.op));
+  }
   settings.quickly = true;
   TappedModel tapped(*module, taps, settings);
   Dataset data(path, main());
   EXPECT_EQ(data.usable(), 40);
   Observations observations;
-  tapped.observe(data, observations, [](double) {});
+  tapped.observe(data, layers, observations, [](double) {});
   EXPECT_EQ(observations[taps[0]].count(), 40 * 4);
   auto shapes = tapped.shapes(data);
   EXPECT_EQ(shapes[taps[1]], (std::vector<int64_t>{1, 2}));
-  for (Candidate &c : candidates)
-    c.options = c.technique->options(c.site, observations);
-  candidates.erase(candidates.begin() + 1); // prune the first product, or factor both
-  ASSERT_EQ(candidates[0].options.size(), 2u);
+  for (auto &[technique, site] : found)
+    for (Option &o : technique->options(site, observations))
+      candidateAt(candidates, site).offers.push_back({technique, site.name, o});
+  ASSERT_EQ(candidates[0].offers.size(), 3u); // prune half, prune most, factors
 
   SwitchModel model(*module, candidates, settings);
   auto first = [&](const Choice &choice) { return (*model.run(data, 0, 32, choice))[0].at(2); };
-  double original = first({-1, -1, -1});
+  double original = first({-1, -1});
   EXPECT_GT(model.siteError(0, -1), 0);
-  EXPECT_GT(model.siteError(0, 0), 0);
-  EXPECT_GT(model.siteError(0, 1), model.siteError(0, 0));
-  EXPECT_EQ(model.siteError(1, 0), 0); // equal columns
-  EXPECT_GT(model.siteError(2, 0), 0);
-  EXPECT_NE(first({1, -1, -1}), original);
+  EXPECT_TRUE(model.changesWeights(0, 0));
+  EXPECT_FALSE(model.changesWeights(0, 2));
+  EXPECT_EQ(model.siteError(0, 2), 0); // equal columns
+  EXPECT_GT(model.siteError(1, 2), 0);
+  EXPECT_NE(first({1, -1}), original);
+  EXPECT_NEAR(first({2, -1}), original, 1e-5 * std::fabs(original));
+
+  // Moments of the first product's rows, and the errors that they predict.
+  const Gram *gram = observations.gram(candidates[0].site.op);
+  ASSERT_TRUE(gram);
+  EXPECT_EQ(gram->rows, 40);
+  double square = 0, mean = 0;
+  for (int i = 0; i < 40; ++i) {
+    square += (i * 4 + 1) % 7 * ((i * 4 + 1) % 7) / 40.0;
+    mean += (i * 4 + 1) % 7 / 40.0;
+  }
+  EXPECT_NEAR(gram->h(1, 1), square, 1e-4);
+  EXPECT_NEAR(gram->mean(1), mean, 1e-5);
+  auto predicted = [&](int offer) {
+    return gram->relativeError(
+        layers[0].weights(),
+        *techniques[0]->weights(layers[0].op(), candidates[0].offers[offer].option));
+  };
+  EXPECT_GT(predicted(0), 0);
+  EXPECT_GT(predicted(1), predicted(0));
 
   LayerCosts costs(settings);
   EXPECT_GT(costs.of(candidates[0], -1, shapes).milliseconds, 0);
-  EXPECT_GT(costs.of(candidates[1], 0, shapes).milliseconds, 0);
+  EXPECT_GT(costs.of(candidates[0], 2, shapes).milliseconds, 0);
 
+  // Arrays go into a file beside the recipe.
   Recipe recipe;
-  recipe.steps.push_back({"prune", candidates[0].site.name, candidates[0].options[1]});
-  double expected = first({1, -1, -1});
-  Recipe again = Recipe::parse(recipe.text(), "test");
+  recipe.steps.push_back({"prune", candidates[0].offers[1].site, candidates[0].offers[1].option});
+  recipe.steps[0].option.tensors["mask"] = arrayOf(Matrix(Matrix::Ones(2, 3)));
+  double expected = first({1, -1});
+  std::string file = path + ".json";
+  recipe.write(file);
+  Recipe again = Recipe::read(file);
   EXPECT_EQ(again.text(), recipe.text());
+  EXPECT_EQ(*matrixOf(again.steps[0].option.tensors, "mask"), Matrix(Matrix::Ones(2, 3)));
+  std::string error;
+  EXPECT_TRUE(npz::write(file + ".npz", {{"0/mask", 'f', 4, {1}, "0000"}}, error));
+  EXPECT_THROW(Recipe::read(file), ToolError);
+  std::remove((file + ".npz").c_str());
+  EXPECT_THROW(Recipe::read(file), ToolError);
+  std::remove(file.c_str());
   applyRecipe(*module, again, techniques);
   CompiledGraph replayed(*module, settings, 1);
   EXPECT_EQ(replayed.run(data.inputs(0, 32))[0].at(2), expected);
   again.steps[0].site = "elsewhere";
   EXPECT_THROW(applyRecipe(*module, again, techniques), ToolError);
+}
+
+/// A convolution's rows are the patches under its kernel.
+TEST_F(TechniqueTest, RowsOfConvolutions) {
+  const char *text = R"(
+func.func @main(%x: tensor<1x2x3x4xf32> {nn.name = "x"}) -> (tensor<1x1x2x2xf32> {nn.name = "y"}) {
+  %w = nn.constant dense<[[[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]]]> : tensor<1x2x2x2xf32>
+  %y = nn.conv %x, %w {strides = array<i64: 2, 2>, pads = array<i64: 1, 0, 0, 0>, dilations = array<i64: 1, 1>, group = 1 : i64}
+      : (tensor<1x2x3x4xf32>, tensor<1x2x2x2xf32>) -> tensor<1x1x2x2xf32>
+  return %y : tensor<1x1x2x2xf32>
+})";
+  auto parsed = parseSourceString<ModuleOp>(text, &context);
+  auto conv =
+      *parsed->lookupSymbol<func::FuncOp>("main").getBody().front().getOps<nn::ConvOp>().begin();
+  LinearLayer layer = *LinearLayer::get(conv);
+  EXPECT_EQ(layer.columns(), 8);
+  HostTensor x("x", OnnxFloat, {1, 2, 3, 4});
+  for (int i = 0; i < 24; ++i)
+    reinterpret_cast<float *>(x.data())[i] = float(i + 1);
+  CompiledGraph graph(*parsed, {}, 1);
+  std::vector<HostTensor> inputs;
+  inputs.emplace_back("x", OnnxFloat, std::vector<int64_t>{1, 2, 3, 4});
+  std::memcpy(inputs[0].data(), x.data(), x.bytes());
+  const HostTensor &y = graph.run(std::move(inputs))[0];
+  EXPECT_EQ(layer.rowCount(x.shape), 4);
+  Matrix product = layer.rowsOf(x, 1) * layer.weights().weights.transpose();
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(product(i, 0), y.at(i));
+  EXPECT_EQ(layer.rowsOf(x, 3).rows(), 2);
+  EXPECT_EQ(layer.rowsOf(x, 3).row(1), layer.rowsOf(x, 1).row(3));
 }
 
 } // namespace

@@ -1,5 +1,6 @@
 //===- main.cpp - nnopt-compile ---------------------------------------------===//
 
+#include "lib/compress/Engine.h"
 #include "lib/driver/PassList.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
@@ -9,95 +10,140 @@ using namespace nnopt;
 
 static cl::OptionCategory category("nnopt-compile options");
 
-static cl::opt<std::string> model(cl::Positional, cl::desc("MODEL.onnx (or .mlir, .mlirbc: a graph of nn operations)"), cl::cat(category));
-static cl::opt<std::string> output("o", cl::desc("Output file (default: the model's name with .so, in the current folder)"),
-                                   cl::value_desc("FILE"), cl::cat(category));
-static cl::opt<std::string> target("target",
-                                   cl::desc("CPU to compile for: native (default), x86-64-v3, x86-64-v4, a CPU name of LLVM, "
-                                            "or TRIPLE:CPU. Several, as x86-64-v4,x86-64-v3: one artifact with code for each, "
-                                            "which chooses when it is opened"),
-                                   cl::value_desc("CPU,..."), cl::init("native"), cl::cat(category));
-static cl::list<std::string> dims("dim",
-                                  cl::desc("Pin a symbolic dimension (batch=1), bound it (sequence=1..512), or make fast code for "
-                                           "some sizes beside the code for all (sequence=128,256,*). A dimension "
-                                           "without name is INPUT[AXIS]. May be repeated"),
-                                  cl::value_desc("NAME=VALUE"), cl::cat(category));
-static cl::opt<int> optLevel("opt",
-                             cl::desc("0: every operator by itself in plain loops (the reference); 2 (default): all exact "
-                                      "optimizations"),
-                             cl::value_desc("0|1|2"), cl::init(2), cl::cat(category));
-static cl::opt<bool> check("check", cl::desc("Only check: lists everything that is unsupported, writes nothing"), cl::cat(category));
-static cl::opt<std::string> verify("verify", cl::ValueOptional,
-                                   cl::desc("Also compile at --opt=0, run both (on FILE.npz or random inputs) and compare"),
-                                   cl::value_desc("FILE.npz"), cl::cat(category));
-static cl::opt<std::string> bisect("bisect", cl::ValueOptional,
-                                   cl::desc("Find the first pass that changes the outputs (on FILE.npz or random inputs); "
-                                            "writes no artifact"),
-                                   cl::value_desc("FILE.npz"), cl::cat(category));
-static cl::opt<EmitKind> emit("emit", cl::desc("What to write (default: lib)"), cl::init(EmitKind::Lib), cl::cat(category),
-                              cl::values(clEnumValN(EmitKind::Lib, "lib", "shared object with weights: the artifact"),
-                                         clEnumValN(EmitKind::Obj, "obj", "object, weights file and C header, for static linking"),
-                                         clEnumValN(EmitKind::NN, "nn", "the optimized graph as MLIR (-o X.mlirbc: with weights)"),
-                                         clEnumValN(EmitKind::ONNX, "onnx", "the optimized model as a standard ONNX file"),
-                                         clEnumValN(EmitKind::Exec, "exec", "buffers and kernel launches"),
-                                         clEnumValN(EmitKind::LLVM, "llvm", "LLVM IR"),
-                                         clEnumValN(EmitKind::Asm, "asm", "assembly")));
-static cl::opt<bool> externalData("external-data",
-                                  cl::desc("With --emit=onnx: weights in OUT.onnx.data (always so above 2 GB)"), cl::cat(category));
-static cl::opt<std::string> passes("passes",
-                                   cl::desc("Run these passes instead of the default ones, as nnopt-default,my-pass; see "
-                                            "docs/reference/passes.md"),
-                                   cl::value_desc("PASS,..."), cl::cat(category));
-static cl::list<std::string> plugins("load-pass-plugin", cl::desc("Load passes, import rules and kernels from a plugin"),
-                                     cl::value_desc("FILE.so"), cl::cat(category));
-static cl::list<std::string> objects("link", cl::desc("Link an object with C kernels of custom operators into the artifact"),
-                                     cl::value_desc("FILE.o"), cl::cat(category));
-static cl::opt<std::string> gpu("gpu",
-                                cl::desc("Add code for NVIDIA GPUs of these architectures, as sm_80,sm_90; `emulate` runs their "
-                                         "kernels on the CPU, for tests"),
-                                cl::value_desc("ARCH,..."), cl::cat(category));
-static cl::opt<std::string> precision("precision",
-                                      cl::desc("f32 (default), or bf16: convolutions and matrix products multiply bf16 and add in "
-                                               "f32; up to twice as fast where the CPU has instructions for it"),
-                                      cl::value_desc("f32|bf16"), cl::init("f32"), cl::cat(category));
-static cl::opt<bool> exactConv("exact-conv", cl::desc("No Winograd convolutions: smaller rounding errors, slower 3x3 layers"),
-                               cl::cat(category));
+static cl::opt<std::string>
+    model(cl::Positional, cl::desc("MODEL.onnx (or .mlir, .mlirbc: a graph of nn operations)"),
+          cl::cat(category));
+static cl::opt<std::string>
+    output("o", cl::desc("Output file (default: the model's name with .so, in the current folder)"),
+           cl::value_desc("FILE"), cl::cat(category));
+static cl::opt<std::string> target(
+    "target",
+    cl::desc("CPU to compile for: native (default), x86-64-v3, x86-64-v4, a CPU name of LLVM, "
+             "or TRIPLE:CPU. Several, as x86-64-v4,x86-64-v3: one artifact with code for each, "
+             "which chooses when it is opened"),
+    cl::value_desc("CPU,..."), cl::init("native"), cl::cat(category));
+static cl::list<std::string> dims(
+    "dim",
+    cl::desc(
+        "Pin a symbolic dimension (batch=1), bound it (sequence=1..512), or make fast code for "
+        "some sizes beside the code for all (sequence=128,256,*). A dimension "
+        "without name is INPUT[AXIS]. May be repeated"),
+    cl::value_desc("NAME=VALUE"), cl::cat(category));
+static cl::opt<int> optLevel(
+    "opt",
+    cl::desc("0: every operator by itself in plain loops (the reference); 2 (default): all exact "
+             "optimizations"),
+    cl::value_desc("0|1|2"), cl::init(2), cl::cat(category));
+static cl::opt<bool>
+    check("check", cl::desc("Only check: lists everything that is unsupported, writes nothing"),
+          cl::cat(category));
+static cl::opt<std::string>
+    verify("verify", cl::ValueOptional,
+           cl::desc("Also compile at --opt=0, run both (on FILE.npz or random inputs) and compare"),
+           cl::value_desc("FILE.npz"), cl::cat(category));
+static cl::opt<std::string>
+    bisect("bisect", cl::ValueOptional,
+           cl::desc("Find the first pass that changes the outputs (on FILE.npz or random inputs); "
+                    "writes no artifact"),
+           cl::value_desc("FILE.npz"), cl::cat(category));
+static cl::opt<EmitKind> emit(
+    "emit", cl::desc("What to write (default: lib)"), cl::init(EmitKind::Lib), cl::cat(category),
+    cl::values(
+        clEnumValN(EmitKind::Lib, "lib", "shared object with weights: the artifact"),
+        clEnumValN(EmitKind::Obj, "obj", "object, weights file and C header, for static linking"),
+        clEnumValN(EmitKind::NN, "nn", "the optimized graph as MLIR (-o X.mlirbc: with weights)"),
+        clEnumValN(EmitKind::ONNX, "onnx", "the optimized model as a standard ONNX file"),
+        clEnumValN(EmitKind::Exec, "exec", "buffers and kernel launches"),
+        clEnumValN(EmitKind::LLVM, "llvm", "LLVM IR"),
+        clEnumValN(EmitKind::Asm, "asm", "assembly")));
+static cl::opt<bool>
+    externalData("external-data",
+                 cl::desc("With --emit=onnx: weights in OUT.onnx.data (always so above 2 GB)"),
+                 cl::cat(category));
+static cl::opt<std::string>
+    passes("passes",
+           cl::desc("Run these passes instead of the default ones, as nnopt-default,my-pass; see "
+                    "docs/reference/passes.md"),
+           cl::value_desc("PASS,..."), cl::cat(category));
+static cl::list<std::string>
+    plugins("load-pass-plugin", cl::desc("Load passes, import rules and kernels from a plugin"),
+            cl::value_desc("FILE.so"), cl::cat(category));
+static cl::list<std::string>
+    objects("link", cl::desc("Link an object with C kernels of custom operators into the artifact"),
+            cl::value_desc("FILE.o"), cl::cat(category));
+static cl::opt<std::string>
+    gpu("gpu",
+        cl::desc(
+            "Add code for NVIDIA GPUs of these architectures, as sm_80,sm_90; `emulate` runs their "
+            "kernels on the CPU, for tests"),
+        cl::value_desc("ARCH,..."), cl::cat(category));
+static cl::opt<std::string> precision(
+    "precision",
+    cl::desc("f32 (default), or bf16: convolutions and matrix products multiply bf16 and add in "
+             "f32; up to twice as fast where the CPU has instructions for it"),
+    cl::value_desc("f32|bf16"), cl::init("f32"), cl::cat(category));
+static cl::opt<bool>
+    exactConv("exact-conv",
+              cl::desc("No Winograd convolutions: smaller rounding errors, slower 3x3 layers"),
+              cl::cat(category));
 static cl::opt<std::string> calib("calib",
-                                  cl::desc("Calibration data: the model's inputs by name, sample axis first. For --quantize and --budget"),
+                                  cl::desc("Calibration data: the model's inputs by name, sample "
+                                           "axis first. For --quantize and --budget"),
                                   cl::value_desc("FILE.npz"), cl::cat(category));
-static cl::opt<std::string> evalData("eval", cl::desc("Evaluation data: inputs as in --calib, and labels"), cl::value_desc("FILE.npz"),
-                                     cl::cat(category));
-static cl::opt<std::string> metric("metric",
-                                   cl::desc("Quality on the evaluation data: top1, perplexity, cosine, psnr (each with :OUTPUT), or "
-                                            "cmd:COMMAND, which reads $OUTPUTS and $EVAL (.npz) and prints a number, higher is better. "
-                                            "Default: top1 with class labels, else cosine against the float model"),
-                                   cl::value_desc("METRIC"), cl::cat(category));
-static cl::opt<std::string> budget("budget",
-                                   cl::desc("Change the model within limits: drop=0.5% of the metric, latency=0.5x (or 5ms), size=0.25x "
-                                            "(or 25MB); with drop the fastest, else the best. Not met: exit 1, and the best recipe"),
-                                   cl::value_desc("LIMIT,..."), cl::cat(category));
-static cl::opt<std::string> quantize("quantize", cl::desc("Compute every eligible convolution and matrix product on 8-bit integers"),
-                                     cl::value_desc("int8"), cl::cat(category));
-static cl::opt<std::string> recipe("recipe", cl::desc("Do to the model what a recipe says; needs no data"), cl::value_desc("IN.json"),
-                                   cl::cat(category));
-static cl::opt<std::string> recipeOut("recipe-out", cl::desc("Write what was done to the model, and why"), cl::value_desc("OUT.json"),
-                                      cl::cat(category));
-static cl::list<std::string> reports("report",
-                                     cl::desc("Write what was done to the model, and why: a page to look at (.html) or its data "
-                                              "(.json). May be repeated"),
-                                     cl::value_desc("OUT.html|OUT.json"), cl::cat(category));
-static cl::opt<std::string> reportProfile("report-profile", cl::ValueOptional,
-                                          cl::desc("Run the artifact (on FILE.npz or random inputs) and report the time of "
-                                                   "every layer"),
-                                          cl::value_desc("FILE.npz"), cl::cat(category));
-static cl::list<std::string> reportDims("report-dim",
-                                        cl::desc("Size of a symbolic dimension for the report's figures and random inputs "
-                                                 "(default: the least)"),
-                                        cl::value_desc("NAME=SIZE"), cl::cat(category));
-static cl::opt<bool> timing("timing", cl::desc("Print the time of every stage and pass"), cl::cat(category));
-static cl::list<std::string> printAfter("print-ir-after", cl::desc("Print the graph after this pass (or: all)"),
+static cl::opt<std::string> evalData("eval",
+                                     cl::desc("Evaluation data: inputs as in --calib, and labels"),
+                                     cl::value_desc("FILE.npz"), cl::cat(category));
+static cl::opt<std::string> metric(
+    "metric",
+    cl::desc(
+        "Quality on the evaluation data: top1, perplexity, cosine, psnr (each with :OUTPUT), or "
+        "cmd:COMMAND, which reads $OUTPUTS and $EVAL (.npz) and prints a number, higher is better. "
+        "Default: top1 with class labels, else cosine against the float model"),
+    cl::value_desc("METRIC"), cl::cat(category));
+static cl::opt<std::string> budget(
+    "budget",
+    cl::desc(
+        "Change the model within limits: drop=0.5% of the metric, latency=0.5x (or 5ms), "
+        "size=0.25x "
+        "(or 25MB); with drop the fastest, else the best. Not met: exit 1, and the best recipe"),
+    cl::value_desc("LIMIT,..."), cl::cat(category));
+static cl::opt<std::string>
+    quantize("quantize",
+             cl::desc("Compute every eligible convolution and matrix product on 8-bit integers"),
+             cl::value_desc("int8"), cl::cat(category));
+static cl::opt<std::string> recipe("recipe",
+                                   cl::desc("Do to the model what a recipe says; needs no data"),
+                                   cl::value_desc("IN.json"), cl::cat(category));
+static cl::opt<std::string> recipeOut("recipe-out",
+                                      cl::desc("Write what was done to the model, and why"),
+                                      cl::value_desc("OUT.json"), cl::cat(category));
+static cl::list<std::string> reports(
+    "report",
+    cl::desc("Write what was done to the model, and why: a page to look at (.html) or its data "
+             "(.json). May be repeated"),
+    cl::value_desc("OUT.html|OUT.json"), cl::cat(category));
+static cl::opt<std::string>
+    reportProfile("report-profile", cl::ValueOptional,
+                  cl::desc("Run the artifact (on FILE.npz or random inputs) and report the time of "
+                           "every layer"),
+                  cl::value_desc("FILE.npz"), cl::cat(category));
+static cl::list<std::string>
+    reportDims("report-dim",
+               cl::desc("Size of a symbolic dimension for the report's figures and random inputs "
+                        "(default: the least)"),
+               cl::value_desc("NAME=SIZE"), cl::cat(category));
+static cl::opt<bool> timing("timing", cl::desc("Print the time of every stage and pass"),
+                            cl::cat(category));
+static cl::list<std::string> printAfter("print-ir-after",
+                                        cl::desc("Print the graph after this pass (or: all)"),
                                         cl::value_desc("PASS"), cl::cat(category));
 static cl::opt<bool> quiet("quiet", cl::desc("Print errors only"), cl::cat(category));
+
+/// A flag that asks for one technique by itself.
+struct TechniqueFlag {
+  cl::opt<std::string> &option;
+  const char *technique;
+};
 
 int main(int argc, char **argv) {
   if (printsVersion(argc, argv))
@@ -107,20 +153,26 @@ int main(int argc, char **argv) {
   raw_string_ostream errors(message);
   if (!cl::ParseCommandLineOptions(
           argc, argv,
-          "Compiles an ONNX model to native code: one shared object that holds code and weights.\n\n"
-          "  nnopt-compile resnet50.onnx                      # writes resnet50.so for this machine\n"
+          "Compiles an ONNX model to native code: one shared object that holds code and "
+          "weights.\n\n"
+          "  nnopt-compile resnet50.onnx                      # writes resnet50.so for this "
+          "machine\n"
           "  nnopt-compile bert.onnx --dim batch=1 --dim sequence=128 -o bert.so\n"
-          "  nnopt-compile net.onnx --calib=c.npz --eval=e.npz --budget=drop=0.5%   # as fast as that allows\n"
+          "  nnopt-compile net.onnx --calib=c.npz --eval=e.npz --budget=drop=0.5%   # as fast as "
+          "that allows\n"
           "  nnopt-compile model.onnx --check                 # what is unsupported, if anything\n"
-          "  nnopt-compile model.onnx --emit=onnx -o out.onnx # the optimized model, for any runtime\n"
+          "  nnopt-compile model.onnx --emit=onnx -o out.onnx # the optimized model, for any "
+          "runtime\n"
           "  nnopt-run model.so --inputs=in.npz --outputs=out.npz\n\n"
-          "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid model, 4 unsupported operators (listed).\n",
+          "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid model, 4 unsupported operators "
+          "(listed).\n",
           &errors)) {
     errs() << errors.str() << "See nnopt-compile --help.\n";
     return ExitUsage;
   }
   if (model.empty()) {
-    errs() << "nnopt-compile: no model given; usage: nnopt-compile MODEL.onnx [-o OUT.so]. See nnopt-compile --help.\n";
+    errs() << "nnopt-compile: no model given; usage: nnopt-compile MODEL.onnx [-o OUT.so]. See "
+              "nnopt-compile --help.\n";
     return ExitUsage;
   }
   if (optLevel < 0 || optLevel > 2) {
@@ -132,21 +184,34 @@ int main(int argc, char **argv) {
     return ExitUsage;
   }
   // Ways to change the model, of which there can be one.
-  if ((budget.empty() ? 0 : 1) + (quantize.empty() ? 0 : 1) + (recipe.empty() ? 0 : 1) > 1) {
+  std::string technique, spec, flag;
+  int ways = (budget.empty() ? 0 : 1) + (recipe.empty() ? 0 : 1);
+  for (TechniqueFlag f : {TechniqueFlag{quantize, "quantize"}}) {
+    if (!f.option.getNumOccurrences())
+      continue;
+    ++ways;
+    flag = "--" + f.option.ArgStr.str();
+    technique = f.technique;
+    spec = f.option;
+    if (std::string wrong = compress::checkSpec(technique, spec); !wrong.empty()) {
+      errs() << flag << "=" << f.option << ": " << wrong << "\n";
+      return ExitUsage;
+    }
+  }
+  if (ways > 1) {
     errs() << "--budget, --quantize and --recipe exclude each other: give one of them\n";
     return ExitUsage;
   }
-  if (quantize.getNumOccurrences() && quantize != "int8") {
-    errs() << "--quantize=" << quantize << ": expected int8\n";
-    return ExitUsage;
-  }
-  bool searches = !budget.empty() || !quantize.empty();
+  bool searches = !budget.empty() || !technique.empty();
   if (searches && calib.empty()) {
-    errs() << (budget.empty() ? "--quantize" : "--budget") << " needs calibration data: give it with --calib=FILE.npz\n";
+    errs() << (budget.empty() ? flag : "--budget")
+           << " needs calibration data: give it with --calib=FILE.npz\n";
     return ExitUsage;
   }
-  if (!searches && !(calib.empty() && evalData.empty() && metric.empty() && (recipeOut.empty() || !recipe.empty()))) {
-    errs() << "--calib, --eval, --metric and --recipe-out do nothing without --budget or --quantize\n";
+  if (!searches && !(calib.empty() && evalData.empty() && metric.empty() &&
+                     (recipeOut.empty() || !recipe.empty()))) {
+    errs()
+        << "--calib, --eval, --metric and --recipe-out do nothing without --budget or --quantize\n";
     return ExitUsage;
   }
   registerAllPasses();
@@ -184,7 +249,8 @@ int main(int argc, char **argv) {
   options.compression.eval = evalData;
   options.compression.metric = metric;
   options.compression.budget = budget;
-  options.compression.quantize = quantize;
+  options.compression.technique = technique;
+  options.compression.spec = spec;
   options.compression.recipeIn = recipe;
   options.compression.recipeOut = recipeOut;
   options.timing = timing;
