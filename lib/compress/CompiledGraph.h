@@ -12,6 +12,8 @@ struct CompileSettings {
   bool winograd = true;
   /// Looked at only, never timed: LLVM optimizes less, so that it is ready sooner.
   bool quickly = false;
+  /// The graph has been optimized: no passes run.
+  bool asItIs = false;
 };
 
 /// A copy of a graph in this process as native code: how compression looks at what a model computes
@@ -26,6 +28,8 @@ public:
   /// Least milliseconds of processor time of one thread over `repeat` runs on these inputs. Needs
   /// threads = 1.
   double measure(std::vector<HostTensor> inputs, int repeat);
+  /// The same on the inputs of the last run.
+  double measureAgain(int repeat);
 
   const nnopt_model *model() const { return runner->model; }
   int64_t fileBytes() const { return size; }

@@ -1,7 +1,7 @@
 //===- LayerCost.cpp - what a layer costs on this machine -------------------===//
 
 #include "lib/compress/LayerCost.h"
-#include "llvm/ADT/SetVector.h"
+#include "lib/driver/Isolate.h"
 
 using namespace mlir;
 
@@ -14,15 +14,7 @@ static SmallVector<Operation *> operationsOf(const Site &site) {
   return ops;
 }
 
-SmallVector<Value> LayerCosts::inputsOf(const Site &site) {
-  SmallVector<Operation *> ops = operationsOf(site);
-  llvm::SetVector<Value> inputs;
-  for (Operation *op : ops)
-    for (Value v : op->getOperands())
-      if (!isConstant(v) && !llvm::is_contained(ops, v.getDefiningOp()))
-        inputs.insert(v);
-  return inputs.takeVector();
-}
+SmallVector<Value> LayerCosts::inputsOf(const Site &site) { return nnopt::inputsOf(operationsOf(site)); }
 
 /// What the cost of a layer depends on.
 static std::string keyOf(const Candidate &c, int offer, ArrayRef<std::vector<int64_t>> shapes) {
@@ -50,66 +42,36 @@ LayerCosts::Measured LayerCosts::of(const Candidate &c, int offer,
   std::string key = keyOf(c, offer, shapes);
   if (auto it = known.find(key); it != known.end())
     return it->second;
+  std::string cacheKey = settings.target + (settings.winograd ? " winograd " : " ") + key;
+  if (auto found = cache.find("layer", cacheKey); found && found->is_array() && found->size() == 2)
+    return known[key] = {(*found)[0].get<double>(), (*found)[1].get<int64_t>()};
 
   // A function of the operation alone. Sizes are static, as in the run that is being timed.
-  MLIRContext *ctx = op->getContext();
-  Location loc = op->getLoc();
-  OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
-  OpBuilder b = OpBuilder::atBlockEnd(module->getBody());
-  auto main = func::FuncOp::create(b, loc, "main", b.getFunctionType({}, {}));
-  Block *body = main.addEntryBlock();
-  b.setInsertionPointToStart(body);
-  func::ReturnOp::create(b, loc, ValueRange());
-  IRRewriter plain(ctx);
-  plain.setInsertionPoint(body->getTerminator());
-  auto addArgument = [&](Type element, ArrayRef<int64_t> shape) {
-    unsigned at = main.getNumArguments();
-    auto name = NamedAttribute(StringAttr::get(ctx, "nn.name"),
-                               StringAttr::get(ctx, "x" + std::to_string(at)));
-    if (failed(main.insertArgument(at, RankedTensorType::get(shape, element),
-                                   DictionaryAttr::get(ctx, name), loc)))
-      throw ToolError(1, "compression: a layer cannot be measured");
-    return main.getArgument(at);
-  };
-  IRMapping mapping;
-  for (auto [v, shape] : llvm::zip(reads, shapes))
-    mapping.map(v, addArgument(elementTypeOf(v), shape));
-  Operation *copy = nullptr;
-  for (Operation *inner : operationsOf(c.site)) {
-    for (Value v : inner->getOperands())
-      if (!mapping.contains(v))
-        plain.clone(*v.getDefiningOp(), mapping); // a constant
-    copy = plain.clone(*inner, mapping);
-  }
-  FuncShapes inferred(main);
+  Isolated alone(operationsOf(c.site), [&](Value v) { return shapesOf.lookup(v); });
+  FuncShapes inferred(alone.main);
   if (failed(inferred.infer()))
     throw ToolError(1, "compression: shapes of a layer cannot be computed");
-  IRRewriter rewriter(ctx, &inferred);
-  Value result = copy->getResult(0);
+  IRRewriter rewriter(c.site.op->getContext(), &inferred);
+  Value result = alone.last->getResult(0);
   if (offer >= 0) {
     const Technique *technique = c.offers[offer].technique;
-    result = technique->apply(rewriter, copy, c.offers[offer].option);
-    rewriter.eraseOp(copy);
+    result = technique->apply(rewriter, alone.last, c.offers[offer].option);
+    rewriter.eraseOp(alone.last);
     // What the layers around it would deliver is an argument.
     SmallVector<Operation *> meets;
-    main.walk([&](Operation *inner) {
+    alone.main.walk([&](Operation *inner) {
       if (technique->isMeetingPoint(inner))
         meets.push_back(inner);
     });
     for (Operation *inner : meets) {
       auto type = cast<RankedTensorType>(inner->getResult(0).getType());
-      Value delivered = addArgument(type.getElementType(), type.getShape());
+      Value delivered = alone.addArgument(type.getElementType(), type.getShape());
       inner->getResult(0).replaceAllUsesWith(delivered);
       inner->erase();
     }
   }
-  Operation *end = body->getTerminator();
-  auto name = NamedAttribute(StringAttr::get(ctx, "nn.name"), StringAttr::get(ctx, "y"));
-  if (failed(main.insertResult(0, result.getType(), DictionaryAttr::get(ctx, name))))
-    throw ToolError(1, "compression: a layer cannot be measured");
-  end->insertOperands(0, result);
-
-  CompiledGraph graph(*module, settings, /*threads=*/1);
+  alone.addResult(result);
+  CompiledGraph graph(*alone.module, settings, /*threads=*/1);
   std::vector<HostTensor> inputs;
   for (size_t i = 0; i < nnopt_model_input_count(graph.model()); ++i) {
     const nnopt_tensor_info *info = nnopt_model_input(graph.model(), i);
@@ -117,6 +79,7 @@ LayerCosts::Measured LayerCosts::of(const Candidate &c, int offer,
                         std::vector<int64_t>(info->dims, info->dims + info->rank));
   }
   Measured measured{graph.measure(std::move(inputs), 40), graph.weightBytes()};
+  cache.store("layer", cacheKey, {measured.milliseconds, measured.weightBytes});
   return known[key] = measured;
 }
 

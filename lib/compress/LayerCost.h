@@ -4,13 +4,15 @@
 
 #include "lib/compress/CompiledGraph.h"
 #include "lib/compress/SwitchModel.h"
+#include "lib/driver/Cache.h"
 
 namespace nnopt::compress {
 
 /// Measures single layers with the kernels and shapes that the model has.
 class LayerCosts {
 public:
-  explicit LayerCosts(CompileSettings settings) : settings(std::move(settings)) {}
+  explicit LayerCosts(CompileSettings settings, Cache cache = Cache(""))
+      : settings(std::move(settings)), cache(std::move(cache)) {}
 
   struct Measured {
     double milliseconds;
@@ -25,6 +27,7 @@ public:
 
 private:
   CompileSettings settings;
+  Cache cache;
   std::map<std::string, Measured> known;
 };
 

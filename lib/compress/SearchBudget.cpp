@@ -30,7 +30,7 @@ void Search::measureSensitivity() {
 /// Latency and size of options, relative to leaving the site as it is.
 void Search::measureCosts() {
   progress.stage("costs of layers");
-  LayerCosts costs(settings);
+  LayerCosts costs(settings, Cache(options.cacheDir.value_or(Cache::defaultDirectory())));
   for (auto [i, c] : llvm::enumerate(candidates)) {
     LayerCosts::Measured base = costs.of(c, -1, shapes);
     for (size_t k = 0; k < c.offers.size(); ++k) {

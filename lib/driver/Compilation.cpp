@@ -6,6 +6,7 @@
 #include "lib/compress/Engine.h"
 #include "lib/driver/Artifact.h"
 #include "lib/driver/PassList.h"
+#include "lib/driver/Tune.h"
 #include "lib/driver/Verify.h"
 #include "lib/report/Report.h"
 #include "tools/common/tensor.h"
@@ -135,6 +136,25 @@ int Compilation::codegenOptions(ModuleOp module, CodegenOptions &codegen) {
   return ExitDone;
 }
 
+/// Chooses kernels by running them. They are the same for all targets that have the registers for them.
+int Compilation::tuneKernels(ModuleOp module, ArrayRef<cpu::Target> targets) {
+  stage("tuning");
+  CodegenOptions codegen;
+  if (int code = codegenOptions(module, codegen))
+    return code;
+  Cache cache(options.cacheDir.value_or(Cache::defaultDirectory()));
+  TuneResult result = tune(module, targets.front(), codegen.lowering, cache, *options.tuneSeconds, progress);
+  progress.finish();
+  if (!options.quiet)
+    llvm::errs() << options.model << ": tuning: " << result.measured << " kernels measured, " << result.cached << " known from "
+                 << (cache.directory().empty() ? "nowhere (no cache)" : cache.directory()) << "; " << result.changed
+                 << " differ from the cost model's choice"
+                 << (result.left ? "; " + std::to_string(result.left) + " not reached in time: give --tune=SECONDS" : "")
+                 << (result.unknownSizes ? "; " + std::to_string(result.unknownSizes) + " have sizes that are not known: pin them with --dim" : "")
+                 << "\n";
+  return ExitDone;
+}
+
 /// Compiles every model for every target. `compiled` gets all objects; its program is the general one (of the last
 /// one) for the first target, which refers to the others.
 int Compilation::generate(ArrayRef<onnx::ImportResult> models, ArrayRef<cpu::Target> targets, CompiledModel &compiled) {
@@ -205,6 +225,12 @@ int Compilation::run() {
                   "cooperlake, sapphirerapids)", ExitUsage);
   if (options.bf16 && (options.emit == EmitKind::ONNX || !options.gpu.empty()))
     return fail("--precision=bf16 chooses kernels of CPUs; it cannot be used with --gpu or --emit=onnx", ExitUsage);
+  if (options.tuneSeconds)
+    for (const cpu::Target &target : targets)
+      if (!cpu::runsOnHost(target))
+        return fail("--tune runs kernels on this machine, which cannot run those of " + target.name, ExitUsage);
+  if (options.tuneSeconds && (options.optLevel == 0 || options.emit == EmitKind::NN || options.emit == EmitKind::ONNX))
+    return fail("--tune chooses kernels; it does nothing with --opt=0, --emit=nn and --emit=onnx", ExitUsage);
   const char *list = dims.size() > 1 ? "a list of sizes" : targets.size() > 1 ? "a list of targets" : nullptr;
   if (list && (!options.gpu.empty() || (options.emit != EmitKind::Lib && options.emit != EmitKind::Obj)))
     return fail(llvm::Twine(list) + " makes an artifact with several programs for CPUs; it cannot be used with --gpu, or with "
@@ -279,6 +305,10 @@ int Compilation::run() {
     if (int code = optimize(*models[i].module, silent, nullptr))
       return code;
   }
+  if (options.tuneSeconds)
+    for (onnx::ImportResult &model : models)
+      if (int code = tuneKernels(*model.module, targets))
+        return code;
   stageName = "code generation";
   CompiledModel compiled;
   if (int code = generate(models, targets, compiled))

@@ -30,6 +30,7 @@ private:
   }
   int import(llvm::ArrayRef<std::string> dims, mlir::MLIRContext &ctx, onnx::ImportResult &imported);
   int optimize(mlir::ModuleOp module, const DriverOptions &options, report::Report *report);
+  int tuneKernels(mlir::ModuleOp module, llvm::ArrayRef<cpu::Target> targets);
   int codegenOptions(mlir::ModuleOp module, CodegenOptions &codegen);
   int generate(llvm::ArrayRef<onnx::ImportResult> models, llvm::ArrayRef<cpu::Target> targets, CompiledModel &compiled);
   int emitModule(mlir::ModuleOp module);

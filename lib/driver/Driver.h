@@ -33,6 +33,8 @@ struct DriverOptions {
   int optLevel = 2;
   bool winograd = true;
   bool bf16 = false; // convolutions and matrix products multiply bf16
+  std::optional<double> tuneSeconds; // choose kernels by running them, for so long
+  std::optional<std::string> cacheDir; // of measurements; absent: Cache::defaultDirectory(), empty: none
   std::string gpu; // architectures to add GPU code for; "emulate": GPU kernels on the CPU
   bool check = false;
   bool verify = false;

@@ -86,6 +86,15 @@ static cl::opt<bool>
     exactConv("exact-conv",
               cl::desc("No Winograd convolutions: smaller rounding errors, slower 3x3 layers"),
               cl::cat(category));
+static cl::opt<std::string>
+    tuneTime("tune", cl::ValueOptional,
+             cl::desc("Choose kernels (algorithms, register tiles) by running them on this machine, for "
+                      "at most so many seconds (default 120); what was measured is kept for the next time"),
+             cl::value_desc("SECONDS"), cl::cat(category));
+static cl::opt<std::string> cacheDir("cache-dir",
+                                     cl::desc("Where measurements of --tune and --budget are kept; empty: "
+                                              "nowhere. Default: $XDG_CACHE_HOME/nnopt or ~/.cache/nnopt"),
+                                     cl::value_desc("DIR"), cl::cat(category));
 static cl::opt<std::string> calib("calib",
                                   cl::desc("Calibration data: the model's inputs by name, sample "
                                            "axis first. For --quantize and --budget"),
@@ -230,6 +239,16 @@ int main(int argc, char **argv) {
   options.optLevel = optLevel;
   options.winograd = !exactConv;
   options.bf16 = precision == "bf16";
+  if (tuneTime.getNumOccurrences()) {
+    double seconds = 120;
+    if (!tuneTime.empty() && (StringRef(tuneTime).getAsDouble(seconds) || !(seconds > 0))) {
+      errs() << "--tune=" << tuneTime << ": expected a number of seconds\n";
+      return ExitUsage;
+    }
+    options.tuneSeconds = seconds;
+  }
+  if (cacheDir.getNumOccurrences())
+    options.cacheDir = cacheDir;
   options.check = check;
   options.verify = verify.getNumOccurrences() > 0;
   options.verifyInputs = verify;

@@ -391,7 +391,10 @@ LogicalResult Lowering::lowerOp(Operation *op) {
   if (options.device)
     if (auto result = options.device->emit(op, *this))
       return *result;
-  ArrayRef<Emitter> candidates = emittersOf(op->getName().getStringRef());
+  SmallVector<Emitter> candidates(emittersOf(op->getName().getStringRef()));
+  if (auto choice = op->getAttrOfType<DictionaryAttr>("nn.kernel"); choice && options.optLevel != 0)
+    if (auto wanted = choice.getAs<StringAttr>("emitter"))
+      std::stable_partition(candidates.begin(), candidates.end(), [&](const Emitter &e) { return e.name == wanted.getValue(); });
   auto tryList = [&](ArrayRef<Emitter> list) -> std::optional<LogicalResult> {
     for (const Emitter &emitter : list) {
       if (options.optLevel == 0 && emitter.priority != 0)
@@ -502,6 +505,10 @@ void Lowering::markNeeded(func::FuncOp main) {
 
 LogicalResult Lowering::run(func::FuncOp main) {
   Block &body = main.getBody().front();
+  main.walk([&](nn::ConstantOp op) {
+    if (auto type = dyn_cast<RankedTensorType>(op.getType()))
+      constantBytes += type.getNumElements() * nn::elementBytes(type.getElementType());
+  });
   program.blocks.push_back({0, 0});
   blockStack.emplace_back();
 

@@ -27,6 +27,8 @@ public:
   mlir::ModuleOp kernels;
 };
 
+struct Tile;
+
 struct LoweringOptions {
   /// 0: every operation by its reference emitter (plain loops).
   int optLevel = 2;
@@ -35,6 +37,8 @@ struct LoweringOptions {
   Device *device = nullptr;
   /// In front of the names of CPU kernels.
   std::string kernelPrefix;
+  /// Gets the register tiles that contractions had to choose from: for tuning.
+  std::vector<Tile> *tiles = nullptr;
 };
 
 /// Emits the code of one operation: builds kernels and launches them. Returns failure after
@@ -43,8 +47,9 @@ using EmitFn = mlir::LogicalResult (*)(mlir::Operation *op, Lowering &lowering);
 /// Whether an emitter can handle an operation.
 using MatchFn = bool (*)(mlir::Operation *op, Lowering &lowering);
 
-/// An emitter. For each operation the matching one of highest priority is used; at --opt=0 only
-/// those of priority 0, which are the reference: plain loops, every type and attribute.
+/// An emitter. For each operation the matching one of highest priority is used, or the one that its attribute
+/// `nn.kernel = {emitter = "conv-tiled"}` asks for, if it matches; at --opt=0 only those of priority 0, which are the
+/// reference: plain loops, every type and attribute.
 struct Emitter {
   llvm::StringRef opName; // "nn.conv"; "*" for every elementwise operation
   llvm::StringRef name;   // "conv-direct": shown in reports
@@ -125,6 +130,9 @@ public:
     const RowPlace *place = rowPlaceOf(v);
     return dims(place ? place->whole : v).back();
   }
+  /// Bytes of weights that one core gets per cycle: from memory, or from the last cache where a run of the model leaves its
+  /// weights there.
+  double weightBytesPerCycle() const { return constantBytes * 2 <= target.l3Bytes ? 20 : 5; }
   /// Whether some emitter reads `v` itself, and not only what it is a view of.
   bool isRead(mlir::Value v) const { return readValues.contains(v); }
   /// `op` needs no code of its own: the emitter of its operand has written its result.
@@ -159,6 +167,7 @@ private:
   void addLaunch(Kernel &kernel, ProgramLaunch launch);
   mlir::ModuleOp kernels;
   llvm::StringRef emitterName; // the one that is at work
+  int64_t constantBytes = 0; // of the function
   llvm::DenseMap<mlir::Value, uint32_t> buffers;
   llvm::DenseSet<mlir::Operation *> needed, absorbed;
   llvm::DenseSet<mlir::Value> readValues;

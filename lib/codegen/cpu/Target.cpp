@@ -126,4 +126,11 @@ bool Target::get(StringRef spec, Target &t, std::string &error) {
   return true;
 }
 
+bool runsOnHost(const Target &target) {
+  Target host;
+  std::string error;
+  return Target::get("native", host, error) && target.isX86 == host.isX86 && target.isAArch64 == host.isAArch64 &&
+         !(target.required & ~host.required);
+}
+
 } // namespace nnopt::cpu

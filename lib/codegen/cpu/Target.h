@@ -33,6 +33,9 @@ struct Target {
   static bool get(llvm::StringRef name, Target &target, std::string &error);
 };
 
+/// Whether this machine can run code for a target.
+bool runsOnHost(const Target &target);
+
 } // namespace nnopt::cpu
 
 #endif

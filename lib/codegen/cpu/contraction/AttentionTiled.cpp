@@ -334,7 +334,7 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   query.depth = q[3].value();
   query.elementBytes = lowering.shapes.info(op.getQ()).elementType.getIntOrFloatBitWidth() / 8;
   query.maxRows = 8;
-  Tile tile = chooseTile(lowering.target, query);
+  Tile tile = chooseTile(lowering, op, query);
   // Both products use the tile; the second is as wide as a head.
   if (lowering.target.vectorRegisters >= 32) {
     tile.nv = std::max<int64_t>(tile.nv, std::min<int64_t>(4, llvm::divideCeil(*query.depth, tile.lanes)));

@@ -346,7 +346,7 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
   }
   if (parts > 1)
     query.depth = depth / parts;
-  Tile tile = chooseTile(lowering.target, query);
+  Tile tile = chooseTile(lowering, op, query);
 
   Kernel k(lowering, op, name.str() + "_" + shape.text());
   Buffer x = k.read(op.getActivation());

@@ -129,7 +129,7 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   int64_t partDepth = parts > 1 ? llvm::divideCeil(*query.depth, parts) : 0;
   if (parts > 1)
     query.depth = partDepth;
-  Tile tile = chooseTile(lowering.target, query);
+  Tile tile = chooseTile(lowering, op, query);
 
   std::string name = "matmul_" + dimText(shape.outer) + "x" + dimText(shape.m) + "x" + dimText(shape.n) + "x" +
                      dimText(shape.depth);

@@ -2,6 +2,8 @@
 
 #include "lib/codegen/cpu/contraction/Microkernel.h"
 #include "lib/codegen/cpu/contraction/NarrowProduct.h"
+#include "llvm/ADT/SmallSet.h"
+#include <cmath>
 
 using namespace mlir;
 
@@ -40,39 +42,69 @@ int64_t maxRowsForPitch(const Target &target, std::optional<int64_t> pitchBytes)
   return conflicts ? std::clamp<int64_t>(ways - 2, 4, 14) : 14;
 }
 
+static bool fitsRegisters(const Target &target, int64_t mr, int64_t nv) {
+  return mr * nv + nv + 1 <= target.vectorRegisters;
+}
+
+/// Estimated cycles of the whole with tiles of mr rows by nv vectors.
+static double productCycles(const Target &target, const TileQuery &query, int64_t mr, int64_t nv) {
+  int64_t lanes = target.lanes(query.elementBytes);
+  // Per tile: coordinates of the rows, and the epilogue and store of each vector.
+  auto tileCost = [&](int64_t rows, int64_t vectors) {
+    double depth = query.depth.value_or(512);
+    return stepCycles(target, rows, vectors, lanes, query.elementBytes, query.depth) * depth + 20 + 4 * rows +
+           2.0 * rows * vectors;
+  };
+  // Vectors of full panels and of the last one.
+  int64_t vectors = llvm::divideCeil(query.columns.value_or(4096), lanes);
+  int64_t fullPanels = vectors / nv, lastVectors = vectors % nv;
+  auto rowCost = [&](int64_t rows) {
+    return fullPanels * tileCost(rows, nv) + (lastVectors ? tileCost(rows, lastVectors) : 0);
+  };
+  int64_t rows = query.rows.value_or(720);
+  return rows / mr * rowCost(mr) + (rows % mr ? rowCost(rows % mr) : 0);
+}
+
+/// All tiles that fit, each with its estimated cycles, fewer vectors and rows first.
+static std::vector<std::pair<double, Tile>> allTiles(const Target &target, const TileQuery &query) {
+  std::vector<std::pair<double, Tile>> tiles;
+  int64_t maxVectors = target.vectorBits <= 128 ? 6 : target.vectorRegisters >= 32 ? 4 : 3;
+  for (int64_t nv = 1; nv <= maxVectors; ++nv)
+    for (int64_t mr = 1; mr <= query.maxRows; ++mr)
+      if (fitsRegisters(target, mr, nv))
+        tiles.push_back({productCycles(target, query, mr, nv), Tile{mr, nv, target.lanes(query.elementBytes)}});
+  return tiles;
+}
+
 Tile chooseTile(const Target &target, const TileQuery &query) {
   Tile best;
-  double bestCost = 0;
-  int64_t lanes = target.lanes(query.elementBytes);
-  int64_t maxVectors = target.vectorRegisters >= 32 ? 4 : 3;
-  if (target.vectorBits <= 128)
-    maxVectors = 6;
-  for (int64_t nv = 1; nv <= maxVectors; ++nv) {
-    for (int64_t mr = 1; mr <= query.maxRows; ++mr) {
-      if (mr * nv + nv + 1 > target.vectorRegisters)
-        continue;
-      // Per tile: coordinates of the rows, and the epilogue and store of each vector.
-      auto tileCost = [&](int64_t rows, int64_t vectors) {
-        double depth = query.depth.value_or(512);
-        return stepCycles(target, rows, vectors, lanes, query.elementBytes, query.depth) * depth + 20 + 4 * rows +
-               2.0 * rows * vectors;
-      };
-      // Vectors of full panels and of the last one.
-      int64_t vectors = llvm::divideCeil(query.columns.value_or(4096), lanes);
-      int64_t fullPanels = vectors / nv, lastVectors = vectors % nv;
-      auto rowCost = [&](int64_t rows) {
-        return fullPanels * tileCost(rows, nv) + (lastVectors ? tileCost(rows, lastVectors) : 0);
-      };
-      int64_t rows = query.rows.value_or(720);
-      double cost = rows / mr * rowCost(mr) + (rows % mr ? rowCost(rows % mr) : 0);
-      // Without a known row count the rest is done in pieces of 4, 2 and 1 rows; more code for more rows.
-      if (best.mr == 0 || bestCost == 0 || cost < bestCost * 0.999) {
-        best = {mr, nv, lanes};
-        bestCost = cost;
-      }
+  double bestCost = INFINITY;
+  for (auto &[cost, tile] : allTiles(target, query))
+    // Without a known row count the rest is done in pieces of 4, 2 and 1 rows; more code for more rows.
+    if (cost < bestCost * 0.999) {
+      best = tile;
+      bestCost = cost;
     }
-  }
   return best;
+}
+
+Tile chooseTile(Lowering &lowering, Operation *op, const TileQuery &query) {
+  if (lowering.options.tiles) {
+    // What tuning tries: the best by estimate, and the best of each width.
+    std::vector<std::pair<double, Tile>> tiles = allTiles(lowering.target, query);
+    llvm::stable_sort(tiles, [](auto &a, auto &b) { return a.first < b.first; });
+    llvm::SmallSet<int64_t, 4> widths;
+    for (auto [i, tile] : llvm::enumerate(tiles))
+      if (bool isNew = widths.insert(tile.second.nv).second; isNew || i < 4)
+        lowering.options.tiles->push_back(tile.second);
+  }
+  auto wanted = op->getAttrOfType<DictionaryAttr>("nn.kernel");
+  auto mr = wanted ? wanted.getAs<IntegerAttr>("mr") : IntegerAttr();
+  auto nv = wanted ? wanted.getAs<IntegerAttr>("nv") : IntegerAttr();
+  if (mr && nv && mr.getInt() > 0 && nv.getInt() > 0 && mr.getInt() <= query.maxRows &&
+      fitsRegisters(lowering.target, mr.getInt(), nv.getInt()))
+    return {mr.getInt(), nv.getInt(), lowering.target.lanes(query.elementBytes)};
+  return chooseTile(lowering.target, query);
 }
 
 int64_t chooseBlockTiles(const Target &target, const Tile &tile, std::optional<int64_t> rows, int64_t rowBytes,

@@ -33,6 +33,9 @@ int64_t maxRowsForPitch(const Target &target, std::optional<int64_t> pitchBytes)
 /// The tile with the least estimated cycles for a shape: multiply-add throughput and latency, loads,
 /// instruction slots, panel traffic from L2, and the waste in the last tile of each direction.
 Tile chooseTile(const Target &target, const TileQuery &query);
+/// The tile that `op` asks for in its attribute `nn.kernel = {mr = 6, nv = 4}`, which tuning sets, where the query and
+/// the registers allow it, else chooseTile().
+Tile chooseTile(Lowering &lowering, mlir::Operation *op, const TileQuery &query);
 
 /// a * b + c: fused where the target can.
 mlir::Value multiplyAdd(Kernel &k, mlir::Value a, mlir::Value b, mlir::Value c);

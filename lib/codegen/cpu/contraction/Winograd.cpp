@@ -280,37 +280,48 @@ void Winograd::transformOutput(const PanelAt &at, Ix tile, Ix slot) {
 /// Sizes that are unknown are mostly those of images: large.
 int64_t sizeOf(const ConvDim &d) { return constantDim(d.out).value_or(56); }
 
-/// Estimated cycles of one thread with weights from memory: 32 multiply-adds per cycle, 5 bytes of
-/// weights per cycle.
-double directCycles(double positions, double in, double out) {
-  return std::max(positions * 9 * in * out / 32 / 0.88, 9 * in * out * 4 / 5);
+/// Estimated cycles of one thread: 32 multiply-adds per cycle, `bandwidth` bytes of weights per cycle.
+double directCycles(double positions, double in, double out, double bandwidth) {
+  return std::max(positions * 9 * in * out / 32 / 0.88, 9 * in * out * 4 / bandwidth);
 }
-double winogradCycles(const Algorithm &f, double tiles, double in, double out) {
+double winogradCycles(const Algorithm &f, double tiles, double in, double out, double bandwidth) {
   double products = f.products();
-  double multiply = std::max(tiles * products * in * out / 32 / 0.85, products * in * out * 4 / 5);
+  double multiply = std::max(tiles * products * in * out / 32 / 0.85, products * in * out * 4 / bandwidth);
   return multiply + tiles * products * (in / 16 * 3 + out / 16 * 2.8);
 }
 
 /// The algorithm that is expected to be faster than direct convolution, or null.
-const Algorithm *choose(const ConvShape &shape, int64_t lanes) {
+const Algorithm *choose(const ConvShape &shape, Lowering &lowering) {
+  int64_t lanes = lowering.target.lanes(4);
+  double bandwidth = lowering.weightBytesPerCycle();
   double positions = constantDim(shape.batch).value_or(1);
   for (const ConvDim &d : shape.dims)
     positions *= sizeOf(d);
   // Vectors of results are computed whole.
   double in = shape.inPerGroup, out = llvm::alignTo(shape.outPerGroup, lanes);
-  double best = 0.85 * directCycles(positions, in, out);
+  double best = 0.85 * directCycles(positions, in, out, bandwidth);
   const Algorithm *chosen = nullptr;
   for (const Algorithm *f : {&f43, &f23}) {
     double tiles = constantDim(shape.batch).value_or(1);
     for (const ConvDim &d : shape.dims)
       tiles *= llvm::divideCeil(sizeOf(d), f->outTile);
-    double cycles = winogradCycles(*f, tiles, in, out);
+    double cycles = winogradCycles(*f, tiles, in, out, bandwidth);
     if (cycles < best) {
       best = cycles;
       chosen = f;
     }
   }
   return chosen;
+}
+
+/// The algorithm that the operation asks for (nn.kernel = {out_tile = 4}), else the one that choose() takes.
+const Algorithm *algorithmOf(nn::ConvOp op, const ConvShape &shape, Lowering &lowering) {
+  auto wanted = op->getAttrOfType<DictionaryAttr>("nn.kernel");
+  auto outTile = wanted ? wanted.getAs<IntegerAttr>("out_tile") : IntegerAttr();
+  for (const Algorithm *f : {&f43, &f23})
+    if (outTile && outTile.getInt() == f->outTile)
+      return f;
+  return choose(shape, lowering);
 }
 
 bool match(Operation *operation, Lowering &lowering) {
@@ -325,13 +336,13 @@ bool match(Operation *operation, Lowering &lowering) {
   for (const ConvDim &d : shape.dims)
     if (d.taps != 3 || d.inStep != 1 || d.tapStep != 1)
       return false;
-  return choose(shape, lowering.target.lanes(4));
+  return algorithmOf(op, shape, lowering);
 }
 
 LogicalResult emit(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ConvOp>(operation);
   ConvShape shape(op, lowering);
-  const Algorithm &f = *choose(shape, lowering.target.lanes(4));
+  const Algorithm &f = *algorithmOf(op, shape, lowering);
   int64_t products = f.products();
   nn::Dim tileRows = shape.dims[0].out.ceilDiv(lowering.c(f.outTile));
   nn::Dim tileColumns = shape.dims[1].out.ceilDiv(lowering.c(f.outTile));
@@ -351,7 +362,7 @@ LogicalResult emit(Operation *operation, Lowering &lowering) {
   query.columns = sizes.out;
   query.depth = sizes.in;
   query.maxRows = maxRowsForPitch(lowering.target, sizes.inPitch() * 4);
-  sizes.tile = chooseTile(lowering.target, query);
+  sizes.tile = chooseTile(lowering, op, query);
   const Tile &tile = sizes.tile;
 
   std::vector<float> transformed = transformWeights(f, *lowering.constant(op.getW()), sizes.out, sizes.in);
