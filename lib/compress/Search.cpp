@@ -157,7 +157,17 @@ double Search::quality(const Choice &choice) {
   auto runner = [&](const Choice &c) {
     return [&, c](int64_t first, int64_t) { return run(data, first, c); };
   };
-  return qualities[choice] = metric->evaluate(runner(choice), runner(none()));
+  double value = metric->evaluate(runner(choice), runner(none()));
+  // For the report: what was tried, with what its layers promise.
+  if (!problem.sites.empty() && plain) {
+    double ms = notes["float"]["latency_ms"], bytes = double(plain->fileBytes());
+    for (auto [i, k] : llvm::enumerate(choice)) {
+      ms += problem.sites[i][k + 1].latency;
+      bytes += problem.sites[i][k + 1].size;
+    }
+    notes["points"].push_back({{"quality", value}, {"ms", ms}, {"bytes", bytes}});
+  }
+  return qualities[choice] = value;
 }
 
 Recipe Search::recipeOf(const Choice &choice) const {
@@ -282,6 +292,8 @@ Recipe Search::run() {
       std::vector<HostTensor> inputs = calib->inputs(0, calib->latencyBatch());
       double ms = compressed.measure(std::move(inputs), 20),
              base = plain->measure(calib->inputs(0, calib->latencyBatch()), 20);
+      notes["points"].push_back({{"quality", floatQuality}, {"ms", base}, {"bytes", plain->fileBytes()}, {"float", true}});
+      notes["points"].push_back({{"quality", value}, {"ms", ms}, {"bytes", compressed.fileBytes()}, {"taken", true}});
       notes["compressed"]["latency_ms"] = ms;
       notes["compressed"]["bytes"] = compressed.fileBytes();
       line += llvm::formatv(", {0:f3} ms (float {1:f3}; one thread), {2:f3} MB (float {3:f3})", ms,

@@ -269,6 +269,8 @@ int Compilation::run() {
     stageName = "compression";
     try {
       again.compression.recipe = compress::compressModule(module, options, progress);
+      if (report)
+        report->compressed(again.compression.recipe->text());
     } catch (const ToolError &e) {
       return fail(e.what(), e.status());
     }

@@ -215,6 +215,13 @@ json::Object Report::json(ArrayRef<std::pair<std::string, double>> stages) {
   if (after)
     graphs["after"] = after->json(sizes);
   object["graphs"] = std::move(graphs);
+  if (!compression.empty()) {
+    llvm::Expected<json::Value> recipe = json::parse(compression);
+    if (recipe)
+      object["compression"] = std::move(*recipe);
+    else
+      llvm::consumeError(recipe.takeError());
+  }
   json::Array passList, stageList;
   for (const PassRecord &p : passes)
     passList.push_back(

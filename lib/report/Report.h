@@ -25,6 +25,8 @@ public:
 
   /// The graph before any pass. False with `error` set where --report-dim names no dimension of it.
   bool imported(mlir::ModuleOp module, std::string &error);
+  /// What compression did, and why: a recipe as JSON text.
+  void compressed(const std::string &recipe) { compression = recipe; }
   /// Watches the passes of `pm`.
   void instrument(mlir::PassManager &pm);
   /// The graph after all passes.
@@ -56,7 +58,7 @@ private:
   std::vector<PassRecord> passes;
   std::unique_ptr<Graph> before, after;
   CompiledModel *result = nullptr;
-  std::string artifact;
+  std::string artifact, compression;
   std::optional<Measurement> measured;
 };
 

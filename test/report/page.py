@@ -14,6 +14,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -41,7 +42,11 @@ def models(folder):
     onnx.save(helper.make_model(helper.make_graph(nodes, "g", value[:1], value[1:]), ir_version=8,
                                 opset_imports=[helper.make_opsetid("", 17)]), path)
     yield "names", path, []
-    yield "fashion", os.path.join(ROOT, "examples", "models", "fashion.onnx"), ["--report-profile"]
+    fashion = os.path.join(ROOT, "examples", "models", "fashion")
+    yield "fashion", fashion + ".onnx", ["--report-profile"]
+    data = os.path.join(folder, "data.npz")
+    np.savez(data, image=np.load(fashion + ".npz")["image"], labels=np.load(fashion + "-expected.npz")["labels"])
+    yield "budget", fashion + ".onnx", ["--budget=drop=0%", f"--calib={data}", f"--eval={data}"]
     for name, flags in (("resnet50", ["--report-profile"]), ("bert_base", ["--report-dim=sequence=128"]),
                         ("moe_decoder", [])):
         if not os.path.exists(os.path.join(SHARED, "skeletons", name + ".onnx")):
@@ -86,6 +91,20 @@ def check(name, page, data):
     page.click("#layers th:nth-child(7)")
     byte_counts = [data["layers"][i]["bytes"] for i in rows("layers") if data["layers"][i]["bytes"] is not None]
     expect(f"{name}: layers by bytes", byte_counts == sorted(byte_counts, reverse=True), byte_counts)
+
+    # What compression did: a row for each layer, a spot for each choice that was evaluated.
+    if "compression" in data:
+        page.click('[data-page="compression"]')
+        compressed = data["compression"]
+        expect(f"{name}: every compressed layer", rows("compressed-layers") == list(range(len(compressed["layers"]))))
+        text = page.run("return document.querySelector('.page:not([hidden])').textContent")
+        expect(f"{name}: what was chosen", all(l["site"] in text and l["chosen"] in text for l in compressed["layers"]), text)
+        spots = page.run("return document.querySelectorAll('.page:not([hidden]) circle.spot').length")
+        expect(f"{name}: every choice", spots == 2 * len(compressed["points"]) >= 4, spots)
+        shot("compression")
+        page.click('[data-page="layers"]')
+    else:
+        expect(f"{name}: no page for compression", not page.run("return document.querySelector('[data-page=\"compression\"]')"))
 
     # A layer leads to its node, which tells where it comes from.
     page.run("document.querySelector('#layers th').click()")

@@ -100,6 +100,7 @@ const PAGES = {
         })
   },
   graph: {title: "Graph", make: graphPage},
+  ...(compression && {compression: {title: "Compression", make: compressionPage}}),
   layers: {title: "Layers", count: layers.length, make: () => layersPage(chooseNode)},
   remarks: {title: "Remarks", count: remarks.length, make: () => remarksPage(chooseNode)},
 };
