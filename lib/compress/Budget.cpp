@@ -26,6 +26,9 @@ Budget Budget::parse(const std::string &text) {
     }
     throw bad("'" + owned + "' is no amount like " + examples);
   };
+  auto bytes = [&](llvm::StringRef s) {
+    return amount(s, {{"MB", 1e6}, {"KB", 1e3}, {"GB", 1e9}, {"B", 1}}, "0.25x or 25MB");
+  };
   llvm::SmallVector<llvm::StringRef> parts;
   llvm::StringRef(text).split(parts, ',');
   for (llvm::StringRef part : parts) {
@@ -35,11 +38,11 @@ Budget Budget::parse(const std::string &text) {
     else if (name == "latency" && !budget.latency)
       budget.latency = amount(value, {{"ms", 1}, {"us", 1e-3}, {"s", 1e3}}, "0.5x or 5ms");
     else if (name == "size" && !budget.size)
-      budget.size =
-          amount(value, {{"MB", 1e6}, {"KB", 1e3}, {"GB", 1e9}, {"B", 1}}, "0.25x or 25MB");
+      budget.size = bytes(value);
+    else if (name == "memory" && !budget.memory)
+      budget.memory = bytes(value);
     else
-      throw bad(
-          "expected drop=AMOUNT, latency=AMOUNT and size=AMOUNT, each once, with commas between");
+      throw bad("expected drop=AMOUNT, latency=AMOUNT, size=AMOUNT and memory=AMOUNT, each once, with commas between");
   }
   return budget;
 }

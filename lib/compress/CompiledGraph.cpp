@@ -32,7 +32,9 @@ CompiledGraph::CompiledGraph(ModuleOp module, const CompileSettings &settings, i
     throw ToolError(1, "compression: the graph cannot be compiled");
   if (!writeArtifact(file.path(), compiled.objects, *compiled.program, target.required, error))
     throw ToolError(1, "compression: " + error);
-  weights = compiled.program->planMemory().weights;
+  MemoryPlan plan = compiled.program->planMemory();
+  weights = plan.weights;
+  arena = plan.arena;
   uint64_t bytes = 0;
   llvm::sys::fs::file_size(file.path(), bytes);
   size = int64_t(bytes);

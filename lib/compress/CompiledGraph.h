@@ -34,11 +34,13 @@ public:
   const nnopt_model *model() const { return runner->model; }
   int64_t fileBytes() const { return size; }
   int64_t weightBytes() const { return weights; }
+  /// Weights, and the arena for one sample where the batch is open.
+  int64_t memoryBytes() const { return weights + arena; }
 
 private:
   TemporaryArtifact file;
   std::unique_ptr<Runner> runner;
-  int64_t size = 0, weights = 0;
+  int64_t size = 0, weights = 0, arena = 0;
 };
 
 } // namespace nnopt::compress

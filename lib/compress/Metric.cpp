@@ -7,8 +7,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <sys/wait.h>
 #include <unistd.h>
+
+using llvm::ArrayRef;
 
 namespace nnopt::compress {
 
@@ -63,14 +66,17 @@ Metric::Metric(const std::string &text, const Dataset &data,
       throw ToolError(2, "--metric=" + text + ": the model has no output '" + name + "'; it has " +
                              known);
   }
-  if (kindName != "top1" && kindName != "perplexity" && kindName != "cosine" && kindName != "psnr")
-    throw ToolError(
-        2, "--metric=" + text +
-               ": expected top1, perplexity, cosine, psnr (each with :OUTPUT) or cmd:COMMAND");
-  bool classes = kindName == "top1" || kindName == "perplexity";
+  bool classes = isPercent() || kindName == "perplexity";
+  if (!classes && kindName != "cosine" && kindName != "psnr" && kindName != "max")
+    throw ToolError(2, "--metric=" + text +
+                           ": expected top1, top5, perplexity, characters, words, cosine, psnr, max (each with "
+                           ":OUTPUT) or cmd:COMMAND");
   if (classes && (!labels || !isInteger(*labels)))
-    throw ToolError(3, data.path() + ": --metric=" + kindName +
-                           " needs an array 'labels' of integers");
+    throw ToolError(3, data.path() + ": --metric=" + kindName + " needs an array 'labels' of integers");
+}
+
+bool Metric::isPercent() const {
+  return kindName == "top1" || kindName == "top5" || kindName == "characters" || kindName == "words";
 }
 
 /// A share of an output: `samples` rows along its first dimension.
@@ -82,12 +88,80 @@ static int64_t rowSize(const HostTensor &t, int64_t samples, const std::string &
   return t.count() / samples;
 }
 
-double Metric::evaluate(const RunBatch &model, const RunBatch &reference) const {
+void Metric::scoreClasses(const HostTensor &y, ArrayRef<double> labels, std::vector<double> &scores) const {
+  int64_t classes = y.shape.empty() ? 0 : y.shape.back(), rows = classes ? y.count() / classes : 0;
+  if (rows != int64_t(labels.size()))
+    throw ToolError(3, data.path() + ": 'labels' has shape " + shapeText(data.labels()->shape) +
+                           ", which does not fit the output '" + y.name + "' of shape " + shapeText(y.shape) +
+                           " with classes along the last dimension");
+  for (int64_t r = 0; r < rows; ++r) {
+    int64_t label = int64_t(labels[r]), better = 0;
+    if (label < 0 || label >= classes)
+      throw ToolError(3, data.path() + ": label " + std::to_string(label) + " is none of the " +
+                             std::to_string(classes) + " classes");
+    double own = y.at(r * classes + label), top = own;
+    for (int64_t c = 0; c < classes; ++c) {
+      double v = y.at(r * classes + c);
+      better += v > own || (v == own && c < label) || std::isnan(own);
+      top = std::max(top, v);
+    }
+    if (kindName != "perplexity") {
+      scores.push_back(better < (kindName == "top5" ? 5 : 1) ? 100 : 0);
+      continue;
+    }
+    double sum = 0;
+    for (int64_t c = 0; c < classes; ++c)
+      sum += std::exp(y.at(r * classes + c) - top);
+    scores.push_back(std::log(sum) + top - own);
+  }
+}
+
+/// Least number of insertions, deletions and substitutions that turn a into b (Wagner and Fischer 1974).
+static int64_t editDistance(ArrayRef<int64_t> a, ArrayRef<int64_t> b) {
+  std::vector<int64_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (size_t i = 1; i <= a.size(); ++i) {
+    int64_t diagonal = std::exchange(row[0], int64_t(i));
+    for (size_t j = 1; j <= b.size(); ++j)
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])}));
+  }
+  return row.back();
+}
+
+void Metric::scoreText(const HostTensor &y, ArrayRef<double> labels, int64_t samples,
+                       std::vector<double> &scores) const {
+  if (y.shape.size() != 3 || y.shape[0] != samples)
+    throw ToolError(3, "--metric=" + kindName + ": output '" + y.name + "' of shape " + shapeText(y.shape) +
+                           " is not [samples, steps, classes]");
+  int64_t steps = y.shape[1], classes = y.shape[2], length = int64_t(labels.size()) / samples;
+  for (int64_t s = 0; s < samples; ++s) {
+    std::vector<int64_t> read, want;
+    int64_t last = 0;
+    for (int64_t t = 0; t < steps; ++t) {
+      int64_t at = (s * steps + t) * classes, best = 0;
+      for (int64_t c = 1; c < classes; ++c)
+        if (y.at(at + c) > y.at(at + best))
+          best = c;
+      if (best != 0 && best != last)
+        read.push_back(best);
+      last = best;
+    }
+    for (int64_t i = 0; i < length && labels[s * length + i] >= 0; ++i)
+      want.push_back(int64_t(labels[s * length + i]));
+    int64_t errors = editDistance(read, want);
+    if (kindName == "words")
+      scores.push_back(errors ? 0 : 100);
+    else
+      scores.push_back(100 * (1 - double(errors) / double(std::max<size_t>(1, want.size()))));
+  }
+}
+
+Evaluation Metric::evaluate(const RunBatch &model, const RunBatch &reference) const {
   if (kindName == "cmd")
-    return evaluateCommand(model);
+    return {evaluateCommand(model), {}};
   const npz::Array *labels = data.labels();
-  double right = 0, logLoss = 0, dot = 0, squaresA = 0, squaresB = 0, decibels = 0;
-  int64_t scored = 0;
+  Evaluation result;
+  double dot = 0, squaresA = 0, squaresB = 0, largest = 0;
   int64_t labelRow = labels ? labels->count() / data.samples() : 0;
   for (int64_t first = 0; first < data.usable(); first += data.batchSize()) {
     int64_t step = data.countAt(first);
@@ -103,37 +177,18 @@ double Metric::evaluate(const RunBatch &model, const RunBatch &reference) const 
     }
     HostTensor &y = (*model(first, step))[output];
     int64_t row = rowSize(y, step, kindName);
-    if (kindName == "top1" || kindName == "perplexity") {
-      int64_t classes = y.shape.empty() ? 0 : y.shape.back(),
-              rows = classes ? y.count() / classes : 0;
-      if (rows != int64_t(want.size()))
-        throw ToolError(3, data.path() + ": 'labels' has shape " + shapeText(labels->shape) +
-                               ", which does not fit the output '" + y.name + "' of shape " +
-                               shapeText(y.shape) + " with classes along the last dimension");
-      for (int64_t r = 0; r < rows; ++r) {
-        int64_t label = int64_t(want[r]), best = 0;
-        if (label < 0 || label >= classes)
-          throw ToolError(3, data.path() + ": label " + std::to_string(label) + " is none of the " +
-                                 std::to_string(classes) + " classes");
-        for (int64_t c = 1; c < classes; ++c)
-          if (y.at(r * classes + c) > y.at(r * classes + best))
-            best = c;
-        right += best == label;
-        if (kindName == "perplexity") {
-          double top = y.at(r * classes + best), sum = 0;
-          for (int64_t c = 0; c < classes; ++c)
-            sum += std::exp(y.at(r * classes + c) - top);
-          logLoss += std::log(sum) + top - y.at(r * classes + label);
-        }
-        ++scored;
-      }
+    if (kindName == "characters" || kindName == "words") {
+      scoreText(y, want, step, result.scores);
+      continue;
+    }
+    if (isPercent() || kindName == "perplexity") {
+      scoreClasses(y, want, result.scores);
       continue;
     }
     if (int64_t(want.size()) != y.count())
       throw ToolError(3, data.path() + ": 'labels' of shape " + shapeText(labels->shape) +
-                             " does not have the elements of output '" + y.name + "', shape " +
-                             shapeText(y.shape));
-    for (int64_t s = 0; s < step; ++s, ++scored) {
+                             " does not have the elements of output '" + y.name + "', shape " + shapeText(y.shape));
+    for (int64_t s = 0; s < step; ++s) {
       double squaredError = 0;
       for (int64_t i = s * row; i < (s + 1) * row; ++i) {
         double a = y.at(i), b = want[i];
@@ -141,17 +196,36 @@ double Metric::evaluate(const RunBatch &model, const RunBatch &reference) const 
         squaresA += a * a;
         squaresB += b * b;
         squaredError += (a - b) * (a - b);
+        largest = std::isnan(a - b) ? INFINITY : std::max(largest, std::fabs(a - b));
       }
-      decibels += -10 * std::log10(std::max(squaredError / double(row), 1e-30));
+      if (kindName == "psnr")
+        result.scores.push_back(-10 * std::log10(std::max(squaredError / double(row), 1e-30)));
     }
   }
-  if (kindName == "top1")
-    return 100 * right / double(scored);
+  if (kindName == "cosine")
+    result.value = squaresA * squaresB > 0 ? dot / std::sqrt(squaresA * squaresB) : squaresA == squaresB;
+  else if (kindName == "max")
+    result.value = largest;
+  else
+    result.value =
+        std::accumulate(result.scores.begin(), result.scores.end(), 0.0) / double(result.scores.size());
   if (kindName == "perplexity")
-    return std::exp(logLoss / double(scored));
-  if (kindName == "psnr")
-    return decibels / double(scored);
-  return squaresA * squaresB > 0 ? dot / std::sqrt(squaresA * squaresB) : squaresA == squaresB;
+    result.value = std::exp(result.value);
+  return result;
+}
+
+std::optional<double> Metric::interval(const Evaluation &reference, const Evaluation &value) const {
+  size_t n = value.scores.size();
+  if (n < 2 || reference.scores.size() != n)
+    return std::nullopt;
+  double mean = 0, squares = 0;
+  for (size_t i = 0; i < n; ++i)
+    mean += (reference.scores[i] - value.scores[i]) / double(n);
+  for (size_t i = 0; i < n; ++i)
+    squares += std::pow(reference.scores[i] - value.scores[i] - mean, 2);
+  double half = 1.96 * std::sqrt(squares / double(n - 1) / double(n));
+  // Of a ratio of perplexities: the interval of its logarithm, to first order.
+  return kindName == "perplexity" ? value.value / reference.value * half : half;
 }
 
 double Metric::evaluateCommand(const RunBatch &model) const {
@@ -212,22 +286,19 @@ double Metric::evaluateCommand(const RunBatch &model) const {
 double Metric::drop(double reference, double value) const {
   if (kindName == "perplexity")
     return value / reference - 1;
-  return reference - value;
+  return kindName == "max" ? value - reference : reference - value;
 }
 
 double Metric::parseDrop(const std::string &text) const {
   char *end = nullptr;
   double value = std::strtod(text.c_str(), &end);
   std::string unit = end;
-  bool relative = kindName == "perplexity" || kindName == "cosine";
+  bool share = kindName == "perplexity" || kindName == "cosine";
   if (end == text.c_str() || !(value >= 0) || !std::isfinite(value) ||
-      !(unit.empty() || (unit == "%" && kindName != "psnr" && kindName != "cmd") ||
-        (unit == "dB" && kindName == "psnr")))
+      !(unit.empty() || (unit == "%" && (share || isPercent())) || (unit == "dB" && kindName == "psnr")))
     throw ToolError(2, "--budget: drop=" + text + " is no amount of " + kindName + ", as " +
-                           (kindName == "psnr"  ? "0.3dB"
-                            : kindName == "cmd" ? "0.3"
-                                                : "0.5%"));
-  return unit == "%" && relative ? value / 100 : value;
+                           (kindName == "psnr" ? "0.3dB" : share || isPercent() ? "0.5%" : "0.3"));
+  return unit == "%" && share ? value / 100 : value;
 }
 
 static std::string print(const char *format, double value) {
@@ -237,20 +308,14 @@ static std::string print(const char *format, double value) {
 }
 
 std::string Metric::format(double value) const {
-  return kindName + " " +
-         print(kindName == "top1"     ? "%.2f %%"
-               : kindName == "psnr"   ? "%.3f dB"
-               : kindName == "cosine" ? "%.6f"
-                                      : "%.4f",
-               value);
+  const char *format = isPercent() ? "%.2f %%" : kindName == "psnr" ? "%.3f dB" : kindName == "cosine" ? "%.6f" : "%.4f";
+  return kindName + " " + print(format, value);
 }
 
 std::string Metric::formatDrop(double drop) const {
-  return kindName == "perplexity" ? print("%.3f %%", 100 * drop)
-                                  : print(kindName == "top1"   ? "%.2f points"
-                                          : kindName == "psnr" ? "%.3f dB"
-                                                               : "%.6f",
-                                          drop);
+  if (kindName == "perplexity")
+    return print("%.3f %%", 100 * drop);
+  return print(isPercent() ? "%.2f points" : kindName == "psnr" ? "%.3f dB" : "%.6f", drop);
 }
 
 } // namespace nnopt::compress

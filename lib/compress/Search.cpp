@@ -47,7 +47,7 @@ void Search::findCandidates() {
       if (options.empty())
         refused.push_back({site.name, "there is no option for the values that were seen"});
       for (Option &option : options)
-        candidateAt(candidates, site).offers.push_back({technique, site.name, std::move(option)});
+        candidateAt(candidates, site).offers.push_back({technique, site.name, std::move(option), site.inside});
     }
   }
   llvm::erase_if(candidates, [](const Candidate &c) { return c.offers.empty(); });
@@ -150,14 +150,14 @@ double Search::outputError(SwitchModel &of, const Choice &choice, int64_t sample
 }
 
 /// The metric of a choice on the evaluation data.
-double Search::quality(const Choice &choice) {
+const Evaluation &Search::quality(const Choice &choice) {
   if (auto it = qualities.find(choice); it != qualities.end())
     return it->second;
   const Dataset &data = eval ? *eval : *calib;
   auto runner = [&](const Choice &c) {
     return [&, c](int64_t first, int64_t) { return run(data, first, c); };
   };
-  double value = metric->evaluate(runner(choice), runner(none()));
+  Evaluation value = metric->evaluate(runner(choice), runner(none()));
   // For the report: what was tried, with what its layers promise.
   if (!problem.sites.empty() && plain) {
     double ms = notes["float"]["latency_ms"], bytes = double(plain->fileBytes());
@@ -165,9 +165,9 @@ double Search::quality(const Choice &choice) {
       ms += problem.sites[i][k + 1].latency;
       bytes += problem.sites[i][k + 1].size;
     }
-    notes["points"].push_back({{"quality", value}, {"ms", ms}, {"bytes", bytes}});
+    notes["points"].push_back({{"quality", value.value}, {"ms", ms}, {"bytes", bytes}});
   }
-  return qualities[choice] = value;
+  return qualities[choice] = std::move(value);
 }
 
 Recipe Search::recipeOf(const Choice &choice) const {
@@ -181,6 +181,8 @@ Recipe Search::recipeOf(const Choice &choice) const {
 }
 
 void Search::printSummary(const Choice &choice) const {
+  if (Interrupt::happened())
+    say(options.model + ": warning: interrupted: this is the best that was found until then");
   std::map<std::string, int> counts;
   int left = 0;
   for (auto [i, c] : llvm::enumerate(candidates)) {
@@ -196,7 +198,28 @@ void Search::printSummary(const Choice &choice) const {
       std::to_string(refused.size()) + " not eligible");
 }
 
+/// Drops choices for operations that another choice replaces.
+void Search::dropReplaced(Choice &choice) const {
+  llvm::SmallPtrSet<Operation *, 16> gone;
+  for (auto [i, c] : llvm::enumerate(candidates))
+    if (choice[i] >= 0)
+      gone.insert(c.offers[choice[i]].replaces.begin(), c.offers[choice[i]].replaces.end());
+  for (auto [i, c] : llvm::enumerate(candidates))
+    if (gone.contains(c.site.op))
+      choice[i] = -1;
+}
+
 Recipe Search::run() {
+  Interrupt interrupt;
+  try {
+    return search();
+  } catch (const Interrupted &) {
+    say(options.model + ": warning: interrupted before anything was chosen: the model stays as it is");
+    return {};
+  }
+}
+
+Recipe Search::search() {
   // All that the user gave is checked before anything takes time.
   std::optional<Budget> budget;
   if (!ask.budget.empty())
@@ -225,7 +248,7 @@ Recipe Search::run() {
   if (candidates.empty()) {
     std::string why = refused.empty() ? "it has no layer for any technique"
                                       : "'" + refused[0].name + "': " + refused[0].reason;
-    if (budget && (budget->latency || budget->size))
+    if (budget && (budget->latency || budget->size || budget->memory))
       refuseBudget("no layer can be compressed: " + why, {});
     say(options.model + ": warning: no layer can be compressed: " + why);
     return {};
@@ -238,17 +261,20 @@ Recipe Search::run() {
   if (metric) {
     floatQuality = quality(none());
     notes["metric"] = metric->name();
-    notes["float"]["quality"] = floatQuality;
+    notes["float"]["quality"] = floatQuality.value;
     if (!eval)
       say(options.model +
           ": warning: without --eval, quality is measured on the calibration data, which flatters");
   }
-  if (global)
+  if (global) {
     choice = bestGlobalVariant();
-  else
-    choice = budget ? chooseWithin(*budget, maxDrop) : Choice(candidates.size(), 0);
-  if (!global)
+  } else if (budget) {
+    choice = chooseWithin(*budget, maxDrop);
+  } else {
+    choice = Choice(candidates.size(), 0);
+    dropReplaced(choice);
     repair(choice);
+  }
 
   for (auto [i, c] : llvm::enumerate(candidates)) {
     if (!budget)
@@ -282,18 +308,24 @@ Recipe Search::run() {
   if (metric) {
     progress.stage("validation");
     CompiledGraph compressed(module, settings, /*threads=*/1);
-    double value = metric->evaluate(
+    Evaluation value = metric->evaluate(
         [&](int64_t first, int64_t count) { return &compressed.run(data.inputs(first, count)); },
         [&](int64_t first, int64_t) { return run(data, first, none()); });
-    double drop = metric->drop(floatQuality, value);
-    notes["compressed"]["quality"] = value;
-    std::string line = metric->format(value) + " (float " + metric->format(floatQuality) + ")";
+    double drop = metric->drop(floatQuality.value, value.value);
+    notes["compressed"]["quality"] = value.value;
+    std::string line = metric->format(value.value) + " (float " + metric->format(floatQuality.value);
+    if (std::optional<double> half = metric->interval(floatQuality, value)) {
+      notes["compressed"]["drop"] = drop;
+      notes["compressed"]["drop_interval"] = {drop - *half, drop + *half};
+      line += "; drop " + metric->formatDrop(drop) + ", within " + metric->formatDrop(*half) + " at 95 %";
+    }
+    line += ")";
     if (budget) {
       std::vector<HostTensor> inputs = calib->inputs(0, calib->latencyBatch());
       double ms = compressed.measure(std::move(inputs), 20),
              base = plain->measure(calib->inputs(0, calib->latencyBatch()), 20);
-      notes["points"].push_back({{"quality", floatQuality}, {"ms", base}, {"bytes", plain->fileBytes()}, {"float", true}});
-      notes["points"].push_back({{"quality", value}, {"ms", ms}, {"bytes", compressed.fileBytes()}, {"taken", true}});
+      notes["points"].push_back({{"quality", floatQuality.value}, {"ms", base}, {"bytes", plain->fileBytes()}, {"float", true}});
+      notes["points"].push_back({{"quality", value.value}, {"ms", ms}, {"bytes", compressed.fileBytes()}, {"taken", true}});
       notes["compressed"]["latency_ms"] = ms;
       notes["compressed"]["bytes"] = compressed.fileBytes();
       line += llvm::formatv(", {0:f3} ms (float {1:f3}; one thread), {2:f3} MB (float {3:f3})", ms,
@@ -304,6 +336,12 @@ Recipe Search::run() {
         refuseBudget("the compiled model loses " + metric->formatDrop(drop) + ": " + line, choice);
       if (budget->latency && ms > budget->latency->of(base))
         refuseBudget("the compiled model is slower than its layers promised: " + line, choice);
+      if (budget->memory &&
+          double(compressed.memoryBytes()) > budget->memory->of(double(plain->memoryBytes())))
+        refuseBudget(llvm::formatv("the compiled model takes {0:f3} MB of memory (float {1:f3}): {2}",
+                                   double(compressed.memoryBytes()) / 1e6, double(plain->memoryBytes()) / 1e6, line)
+                         .str(),
+                     choice);
       if (budget->size &&
           double(compressed.fileBytes()) > budget->size->of(double(plain->fileBytes())))
         refuseBudget("the compiled model is larger than its layers promised: " + line, choice);

@@ -4,6 +4,7 @@
 
 #include "lib/compress/Budget.h"
 #include "lib/compress/Engine.h"
+#include "lib/compress/Interrupt.h"
 #include "lib/compress/Metric.h"
 #include "lib/compress/Solver.h"
 #include "lib/compress/SwitchModel.h"
@@ -30,6 +31,10 @@ public:
   Recipe run();
 
 private:
+  Recipe search();
+  void dropReplaced(Choice &choice) const;
+  Choice choiceOf(const std::vector<int> &solution) const;
+  std::optional<Choice> repairMore(const std::vector<int> &start, double maxDrop);
   void findCandidates();
   void keepBestVariants();
   void measureSiteErrors();
@@ -41,7 +46,7 @@ private:
   void measureCosts();
   Choice chooseWithin(const Budget &budget, std::optional<double> maxDrop);
   [[noreturn]] void refuseBudget(const std::string &why, const Choice &best);
-  double quality(const Choice &choice);
+  const Evaluation &quality(const Choice &choice);
   std::vector<HostTensor> *run(const Dataset &data, int64_t first, const Choice &choice);
   Recipe recipeOf(const Choice &choice) const;
   void printSummary(const Choice &choice) const;
@@ -69,8 +74,8 @@ private:
   llvm::DenseMap<mlir::Value, std::vector<int64_t>> shapes;
   std::vector<std::vector<double>> siteErrors; // relative, of each offer
   Problem problem;                             // option 0 of a site: leave it
-  std::map<Choice, double> qualities;
-  double floatQuality = 0;
+  std::map<Choice, Evaluation> qualities;
+  Evaluation floatQuality;
   nlohmann::json notes = nlohmann::json::object();
 };
 

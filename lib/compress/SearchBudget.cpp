@@ -19,6 +19,8 @@ void Search::measureSensitivity() {
   for (auto [i, c] : llvm::enumerate(candidates)) {
     problem.sites.push_back({Cost{}});
     for (size_t k = 0; k < c.offers.size(); ++k, ++done) {
+      if (Interrupt::happened())
+        throw Interrupted();
       Choice choice = none();
       choice[i] = int(k);
       problem.sites.back().push_back(Cost{outputError(*model, choice, kProbeSamples), 0, 0});
@@ -32,6 +34,8 @@ void Search::measureCosts() {
   progress.stage("costs of layers");
   LayerCosts costs(settings, Cache(options.cacheDir.value_or(Cache::defaultDirectory())));
   for (auto [i, c] : llvm::enumerate(candidates)) {
+    if (Interrupt::happened())
+      throw Interrupted();
     LayerCosts::Measured base = costs.of(c, -1, shapes);
     for (size_t k = 0; k < c.offers.size(); ++k) {
       LayerCosts::Measured m = costs.of(c, int(k), shapes);
@@ -64,6 +68,41 @@ static std::string joinNames(const std::vector<std::pair<double, std::string>> &
   return text;
 }
 
+Choice Search::choiceOf(const std::vector<int> &solution) const {
+  Choice choice;
+  for (int option : solution)
+    choice.push_back(option - 1);
+  dropReplaced(choice);
+  return choice;
+}
+
+/// Weights that are solved anew allow for more than the search without it found: choices with larger errors, repaired, as
+/// long as the metric allows. `start` is the solution that holds without.
+std::optional<Choice> Search::repairMore(const std::vector<int> &start, double maxDrop) {
+  std::optional<Choice> best;
+  double limit = std::max(total(problem, start).distortion, 1e-6);
+  std::optional<double> asked = problem.limits[Distortion];
+  std::vector<int> last = start;
+  for (double factor : {2.0, 4.0, 8.0, 16.0}) {
+    if (Interrupt::happened())
+      break;
+    problem.limits[Distortion] = limit * factor;
+    std::optional<std::vector<int>> s = solve(problem);
+    if (!s || *s == last)
+      continue;
+    last = *s;
+    Choice choice = choiceOf(*s);
+    if (!repair(choice))
+      break;
+    qualities.erase(choice);
+    if (metric->drop(floatQuality.value, quality(choice).value) > maxDrop + 1e-9)
+      break;
+    best = choice;
+  }
+  problem.limits[Distortion] = asked;
+  return best;
+}
+
 Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop) {
   measureSensitivity();
   measureCosts();
@@ -78,13 +117,16 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
     problem.limits[Latency] = budget.latency->of(baseLatency) - baseLatency;
   if (budget.size)
     problem.limits[Size] = budget.size->of(double(base.fileBytes())) - double(base.fileBytes());
-  auto toChoice = [&](const std::vector<int> &solution) {
-    Choice choice;
-    for (int option : solution)
-      choice.push_back(option - 1);
-    return choice;
-  };
-
+  // What options save of the file they save of the memory: it is weights. What they save of the arena is known when the
+  // whole is compiled; until then the least that weights can be has to do.
+  if (budget.memory) {
+    double limit = budget.memory->of(double(base.memoryBytes())) - double(base.memoryBytes());
+    Problem smallest = problem;
+    smallest.limits = {};
+    smallest.minimize = Size;
+    limit = std::max(limit, total(smallest, *solve(smallest)).size);
+    problem.limits[Size] = std::min(problem.limits[Size].value_or(limit), limit);
+  }
   // Without `drop`, the least distortion within the limits; else the fastest, at first without a
   // limit to distortion.
   problem.minimize = maxDrop ? Latency : Distortion;
@@ -111,24 +153,30 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
                                double(base.fileBytes()) / 1e6,
                                joinNames(heavy, budget.latency ? "{0:f3} ms" : "{0:f0} bytes", 5))
                      .str(),
-                 toChoice(least));
+                 choiceOf(least));
   }
-  if (!maxDrop)
-    return toChoice(*solution);
+  if (!maxDrop) {
+    Choice choice = choiceOf(*solution);
+    repair(choice);
+    return choice;
+  }
 
   // Quality falls with distortion, nearly: bisection over the logarithm of what distortion may be.
   // Each step costs one evaluation, or none where the solution is known.
   progress.stage("search");
   auto holds = [&](const std::vector<int> &s) {
-    return metric->drop(floatQuality, quality(toChoice(s))) <= *maxDrop + 1e-9;
+    return metric->drop(floatQuality.value, quality(choiceOf(s)).value) <= *maxDrop + 1e-9;
   };
   std::vector<int> worst = *solution;
-  if (holds(worst))
-    return toChoice(worst);
+  if (holds(worst)) {
+    Choice choice = choiceOf(worst);
+    repair(choice);
+    return choice;
+  }
   double high = total(problem, worst).distortion, low = high * 1e-9;
   std::optional<std::vector<int>> best;
   int steps = 2 + int(std::ceil(std::log2(double(candidates.size() + 1)))) * 2;
-  for (int step = 0; step < steps; ++step) {
+  for (int step = 0; step < steps && !Interrupt::happened(); ++step) {
     double middle = std::sqrt(low * high);
     problem.limits[Distortion] = middle;
     std::optional<std::vector<int>> s = solve(problem);
@@ -160,13 +208,17 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
         llvm::formatv("within the other limits, the mildest choice loses {0} ({1}, float {2}); the "
                       "layers in the way, with the "
                       "error that each brings to the outputs: {3}",
-                      metric->formatDrop(metric->drop(floatQuality, quality(toChoice(mildest)))),
-                      metric->format(quality(toChoice(mildest))), metric->format(floatQuality),
+                      metric->formatDrop(metric->drop(floatQuality.value, quality(choiceOf(mildest)).value)),
+                      metric->format(quality(choiceOf(mildest)).value), metric->format(floatQuality.value),
                       joinNames(hurting, "{0:e1}", 5))
             .str(),
-        toChoice(mildest));
+        choiceOf(mildest));
   }
-  return toChoice(*best);
+  if (std::optional<Choice> more = repairMore(*best, *maxDrop))
+    return *more;
+  Choice choice = choiceOf(*best);
+  repair(choice);
+  return choice;
 }
 
 } // namespace nnopt::compress

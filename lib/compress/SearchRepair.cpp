@@ -31,6 +31,8 @@ bool Search::repair(Choice &choice) {
     progress.fraction(double(i) / double(chosen.size()));
     if (done[i] || !chosen[i].site.wantsGram)
       continue;
+    if (Interrupt::happened())
+      break;
     LinearLayer layer = *LinearLayer::get(chosen[i].site.op);
     GramSum sum;
     for (int64_t first = 0; first < calib->usable(); first += calib->batchSize()) {
@@ -86,6 +88,8 @@ Choice Search::bestGlobalVariant() {
       for (auto [k, o] : llvm::enumerate(c.offers))
         if (o.option.variant == variant)
           choice[i] = int(k);
+    if (best && Interrupt::happened())
+      break;
     bool kept = repair(choice);
     double error =
         notes.contains("repair")

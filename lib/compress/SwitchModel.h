@@ -13,6 +13,8 @@ struct Offer {
   const Technique *technique;
   std::string site;
   Option option;
+  /// Operations that are gone when it is taken, besides the site's own.
+  llvm::SmallVector<mlir::Operation *> replaces;
 };
 
 /// An operation with all that may be done to it, by whatever technique.

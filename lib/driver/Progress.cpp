@@ -24,10 +24,11 @@ void Progress::fraction(double f) { draw(f); }
 void Progress::draw(double f) {
   if (!enabled || current.empty())
     return;
+  fprintf(stderr, "\r\033[K[%5.1f s] %s", seconds(start), current.c_str());
   if (f >= 0)
-    fprintf(stderr, "\r\033[K[%5.1f s] %s %3.0f %%", seconds(start), current.c_str(), 100 * f);
-  else
-    fprintf(stderr, "\r\033[K[%5.1f s] %s", seconds(start), current.c_str());
+    fprintf(stderr, " %3.0f %%", 100 * f);
+  if (double spent = seconds(stageStart); f > 0.03 && f < 1 && spent > 2)
+    fprintf(stderr, ", about %.0f s left", spent / f * (1 - f));
   fflush(stderr);
 }
 

@@ -10,6 +10,7 @@ import argparse
 import filecmp
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
 import numpy as np
+import onnx
 from corpus import SHARED
 from nnopt import BUILD, ROOT, Session
 
@@ -52,7 +54,7 @@ class Folder:
 def quantize(f):
     """--quantize=int8 keeps the classes, computes on integers, and its recipe gives the same bytes."""
     f.compile("--quantize=int8", "--calib=calib.npz", "--eval=eval.npz", "-o", "q.so", "--recipe-out=q.json",
-              says=["top1 100.00 % (float top1 100.00 %)", "4 layers int8"])
+              says=["top1 100.00 % (float top1 100.00 %", "4 layers int8"])
     steps = json.load(open(f / "q.json"))["steps"]
     assert len(steps) == 4 and all(0 <= s["parameters"]["zero_point"] <= 255 for s in steps), steps
     f.compile("--recipe=q.json", "-o", "again.so", "--recipe-out=again.json")
@@ -85,7 +87,7 @@ def export(f):
 def budget(f):
     """A drop that can be met; and budgets that cannot: exit 1, no artifact, the best recipe, the layers in the way."""
     f.compile("--budget=drop=0%", "--calib=calib.npz", "--eval=eval.npz", "-o", "b.so", "--recipe-out=b.json",
-              says=["top1 100.00 % (float top1 100.00 %)"])
+              says=["top1 100.00 % (float top1 100.00 %"])
     notes = json.load(open(f / "b.json"))
     assert {"quality", "latency_ms", "bytes"} <= set(notes["float"]) and "quality" in notes["compressed"], notes
     assert all("ms" in layer and "options" in layer for layer in notes["layers"]), notes["layers"]
@@ -95,13 +97,62 @@ def budget(f):
     f.compile("--recipe=fashion.recipe.json", "-o", "best.so")
 
 
+def memory(f):
+    """memory=: weights and arena."""
+    f.compile("--budget=memory=0.7x", "--calib=calib.npz", "--eval=eval.npz", "-o", "m.so", says=["layers int8"])
+    f.compile("--budget=memory=1KB", "--calib=calib.npz", "--eval=eval.npz", "-o", "no.so", code=1, says=["cannot be met"])
+    assert not os.path.exists(f / "no.so"), "an artifact was written"
+
+
+def interrupted(f):
+    """Ctrl-C keeps the best so far: exit 0, a warning, an artifact that runs."""
+    process = subprocess.Popen([os.path.join(BUILD, "bin", "nnopt-compile"), MODEL, "--budget=drop=0%", "--calib=calib.npz",
+                                "--eval=eval.npz", "--cache-dir=", "-o", "i.so"], cwd=f.path, stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, text = process.communicate(timeout=300)
+    assert process.returncode == 0, f"exit {process.returncode}\n{text}"
+    assert "interrupted" in text, text
+    with Session(f / "i.so") as session:
+        session.run(None, {"image": f.image})
+
+
+def metrics(f):
+    """Each metric on data that it can be worked out for by hand."""
+    helper = onnx.helper
+    identity = helper.make_model(
+        helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"], "m")], "g",
+                          [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 4, 6])],
+                          [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 4, 6])],
+                          [onnx.numpy_helper.from_array(np.eye(6, dtype=np.float32), "w")]),
+        ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    onnx.save(identity, f / "identity.onnx")
+    # Steps 1 1 0 2 and 3 0 3 3: the sequences 1 2 and 3 3.
+    x = np.zeros((2, 4, 6), np.float32)
+    for s, steps in enumerate(([1, 1, 0, 2], [3, 0, 3, 3])):
+        for t, c in enumerate(steps):
+            x[s, t, c] = 1
+    def quality(metric, labels):
+        np.savez(f / "x.npz", x=x, labels=labels)
+        text = f.compile("--quantize=int8", "--calib=x.npz", "--eval=x.npz", f"--metric={metric}", "-o", "x.so", model="identity.onnx")
+        return float(text.split("(float " + metric)[1].split()[0].rstrip(";)"))
+    assert quality("characters", np.array([[1, 2, -1], [3, 4, 3]])) == 100 * (1 + 2 / 3) / 2 // 0.01 / 100, "characters"
+    assert quality("words", np.array([[1, 2, -1], [3, 4, 3]])) == 50
+    assert quality("top1", np.argmax(x, -1)) == 100
+    worst = np.argsort(-x, axis=-1, kind="stable")
+    assert quality("top5", worst[..., 4]) == 100 and quality("top5", worst[..., 5]) == 0
+    assert quality("max", x + np.float32(0.25)) == 0.25
+    p = np.exp(1) / (np.exp(1) + 5)
+    assert abs(quality("perplexity", np.argmax(x, -1)) - 1 / p) < 1e-3
+
+
 def command(f):
     """--metric=cmd: reads $OUTPUTS and $EVAL."""
     with open(f / "score.py", "w") as script:
         script.write("import os, numpy as np\no, e = np.load(os.environ['OUTPUTS']), np.load(os.environ['EVAL'])\n"
                      "print('scored')\nprint((o[o.files[0]].argmax(1) == e['labels']).mean())\n")
     common = ("--quantize=int8", "--calib=calib.npz", "--eval=eval.npz", "-o", "c.so")
-    f.compile(*common, f"--metric=cmd:{sys.executable} score.py", says=["cmd 1.0000 (float cmd 1.0000)"])
+    f.compile(*common, f"--metric=cmd:{sys.executable} score.py", says=["cmd 1.0000 (float cmd 1.0000"])
     f.compile(*common, "--metric=cmd:echo none", code=1, says=["its last line is no number: 'none'"])
 
 
@@ -115,7 +166,7 @@ def wrong(f):
     for text in ("drop", "drop=1%,drop=2%", "size=big", "latency=-1x", "speed=2x"):
         f.compile(f"--budget={text}", calib, code=2, says=["--budget="])
     f.compile("--budget=drop=x", calib, "--eval=eval.npz", code=2, says=["no amount of top1"])
-    f.compile("--quantize=int8", calib, "--metric=speed", code=2, says=["expected top1, perplexity"])
+    f.compile("--quantize=int8", calib, "--metric=speed", code=2, says=["expected top1, top5"])
     f.compile("--quantize=int8", calib, "--metric=top1:nothing", code=2, says=["no output 'nothing'"])
     f.compile("--quantize=int8", calib, "--metric=top1", code=3, says=["needs an array 'labels'"])
     f.compile("--quantize=int8", "--calib=none.npz", code=3, says=["none.npz"])
@@ -155,7 +206,7 @@ def main():
     parser.add_argument("--only", help="one of the tests, by name")
     options = parser.parse_args()
     full = options.full
-    tests = [quantize, export, budget, command, wrong]
+    tests = [quantize, export, budget, memory, interrupted, metrics, command, wrong]
     if full and os.path.isdir(os.path.join(SHARED, "trained")):
         tests.append(resnet20)
     elif full:
