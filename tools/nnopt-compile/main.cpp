@@ -105,16 +105,15 @@ static cl::opt<std::string> evalData("eval",
 static cl::opt<std::string> metric(
     "metric",
     cl::desc(
-        "Quality on the evaluation data: top1, perplexity, cosine, psnr (each with :OUTPUT), or "
-        "cmd:COMMAND, which reads $OUTPUTS and $EVAL (.npz) and prints a number, higher is better. "
+        "Quality on the evaluation data: top1, top5, perplexity, characters, words, cosine, psnr, "
+        "max (each with :OUTPUT), or cmd:COMMAND, which reads $OUTPUTS and $EVAL (.npz) and prints a number, higher is better. "
         "Default: top1 with class labels, else cosine against the float model"),
     cl::value_desc("METRIC"), cl::cat(category));
 static cl::opt<std::string> budget(
     "budget",
     cl::desc(
         "Change the model within limits: drop=0.5% of the metric, latency=0.5x (or 5ms), "
-        "size=0.25x "
-        "(or 25MB); with drop the fastest, else the best. Not met: exit 1, and the best recipe"),
+        "size=0.25x (or 25MB), memory=0.5x; with drop the fastest, else the best. Not met: exit 1, and the best recipe"),
     cl::value_desc("LIMIT,..."), cl::cat(category));
 static cl::opt<std::string>
     quantize("quantize",
