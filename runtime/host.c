@@ -101,7 +101,7 @@ int nni_host_open(nnopt_model *model, const char *where, nnopt_error *error) {
   const nni_meta *m = &model->meta;
   if (!m->host_call_count)
     return NNOPT_OK;
-  const nnopt_ops *ops;
+  const nnopt_ops *ops = NULL;
   int code = findOps(&model->options, where, &ops, error);
   if (code)
     return code;

@@ -190,7 +190,7 @@ int nni_check_tensor(const DLTensor *tensor, const nnopt_tensor_info *info, cons
   if (tensor->ndim && !tensor->shape)
     return nni_fail(error, NNOPT_INVALID, "%s '%s': no shape", what, info->name);
   DLDataType dtype;
-  int width;
+  int width = 0;
   nni_dtype((uint32_t)info->onnx_type, &dtype, &width);
   int64_t bytes = nni_bytes(tensor->ndim, tensor->shape, width);
   char text[256];

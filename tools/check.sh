@@ -24,7 +24,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-export NNOPT_BUILD=$build PATH=/usr/lib/llvm-22/bin:$PATH
+export NNOPT_BUILD=$build PATH=/usr/lib/llvm-22/bin:$PATH XDG_CACHE_HOME=$build/cache
 
 # ---------------------------------------------------------------------------- adapters
 # Each prints the counts of another runner in our form and returns 0 when nothing failed.
@@ -179,6 +179,7 @@ full_step "big model" script_counts test/full/big_model.py
 full_step "random shapes" script_counts test/full/random_shapes.py
 full_step "all of compression" script_counts "test/compress/run.py --full" test/compress/accuracy.py
 full_step "report page" script_counts test/report/page.py
+full_step "AArch64" script_counts test/aarch64/run.py
 full_step "wheel" test/full/wheel.sh
 full_step "sanitizers" test/full/sanitizers.sh
 full_step "fuzzers" test/full/fuzzers.sh

@@ -3,7 +3,7 @@
 #
 #   tools/setup.sh            what building and running needs
 #   tools/setup.sh test       and what the tests need
-#   tools/setup.sh full       and what tools/check.sh --full needs (sanitizers, debootstrap, a browser)
+#   tools/setup.sh full       and what tools/check.sh --full needs (sanitizers, debootstrap, a browser, AArch64)
 #   tools/setup.sh bench      and the peers that test/bench/compare.py measures
 #
 # Debian packages come through apt and its configured mirrors (LLVM 22 is in Debian 12's security
@@ -24,7 +24,8 @@ test | full | bench)
   ;;
 *) die "tools/setup.sh $what: expected build, test, full or bench" ;;
 esac
-[ "$what" != full ] || debian+=(libclang-rt-22-dev debootstrap chromium chromium-driver)
+[ "$what" != full ] || debian+=(libclang-rt-22-dev debootstrap chromium chromium-driver
+  qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 [ "$what" != bench ] || pypi+=(openvino)
 
 missing=()
