@@ -11,7 +11,9 @@ namespace nnopt::compress {
 
 Techniques allTechniques() {
   Techniques all;
+  all.push_back(createPruneSparseTechnique());
   all.push_back(createQuantizeTechnique());
+  all.push_back(createRefitTechnique());
   return all;
 }
 

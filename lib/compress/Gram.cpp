@@ -86,12 +86,26 @@ void GramSum::add(RowProduct &product, const Matrix &x, const Matrix &dense) {
   sum.denseMean += dense.colwise().sum().transpose();
 }
 
+void GramSum::addMissing(RowProduct &product, const Matrix &missing, const Matrix &x,
+                         const Matrix &dense) {
+  if (sum.missing.size() == 0) {
+    sum.missing = sum.missingDense = Matrix::Zero(missing.cols(), x.cols());
+    sum.missingMean = Vector::Zero(missing.cols());
+  }
+  sum.missing += product(missing, x);
+  sum.missingDense += product(missing, dense);
+  sum.missingMean += missing.colwise().sum().transpose();
+  sum.missingPower += missing.cast<double>().squaredNorm();
+}
+
 Gram GramSum::take() {
   float share = sum.rows ? 1.0f / float(sum.rows) : 0;
-  for (Matrix *m : {&sum.h, &sum.cross, &sum.dense})
+  for (Matrix *m : {&sum.h, &sum.cross, &sum.dense, &sum.missing, &sum.missingDense})
     *m *= share;
   sum.mean *= share;
   sum.denseMean *= share;
+  sum.missingMean *= share;
+  sum.missingPower *= double(share);
   return std::exchange(sum, Gram());
 }
 

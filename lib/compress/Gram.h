@@ -15,6 +15,13 @@ struct Gram {
   Matrix cross;           // E[d x']
   Matrix dense;           // E[d d']
   Vector mean, denseMean; // E[x], E[d]
+  /// Where a sum adds r to the layer's result and this r has changed by -m since the float model:
+  /// the layer can make up for it by giving W d + m. Empty where there is no such sum.
+  Matrix missing, missingDense; // E[m x'], E[m d'], [out channels, columns]
+  Vector missingMean;           // E[m]
+  double missingPower = 0;      // E|m|^2
+  /// Of a convolution with groups: the moments of each group. All else is empty then.
+  std::vector<Gram> groups;
   int64_t rows = 0;
 
   bool compares() const { return cross.size() > 0; }
@@ -42,6 +49,8 @@ public:
 
   void add(RowProduct &product, const Matrix &x);
   void add(RowProduct &product, const Matrix &x, const Matrix &dense);
+  /// Adds to the moments of what is missing, of rows that are added too.
+  void addMissing(RowProduct &product, const Matrix &missing, const Matrix &x, const Matrix &dense);
   /// The moments; the sums are gone then.
   Gram take();
 

@@ -7,7 +7,21 @@ using namespace mlir;
 
 namespace nnopt::compress {
 
-std::optional<LinearLayer> LinearLayer::get(Operation *op, std::string *why) {
+Value besideInSum(Value result) {
+  if (!result.hasOneUse())
+    return {};
+  auto sum = dyn_cast<nn::AddOp>(*result.user_begin());
+  if (!sum)
+    return {};
+  Value other = sum.getLhs() == result ? sum.getRhs() : sum.getLhs();
+  Operation *definition = other.getDefiningOp();
+  if (isConstant(other) || shapeOf(other) != shapeOf(result) ||
+      (definition && !definition->isBeforeInBlock(result.getDefiningOp())))
+    return {};
+  return other;
+}
+
+std::optional<LinearLayer> LinearLayer::get(Operation *op, std::string *why, Groups groups) {
   auto refuse = [&](const char *reason) -> std::optional<LinearLayer> {
     if (why)
       *why = reason;
@@ -30,7 +44,8 @@ std::optional<LinearLayer> LinearLayer::get(Operation *op, std::string *why) {
     return refuse("its bias is not constant");
   ArrayRef<int64_t> shape = shapeOf(linear.getWeight());
   if (conv) {
-    if (conv.getGroup() != 1)
+    layer.groupCount = conv.getGroup();
+    if (layer.groupCount != 1 && groups == Groups::Refused)
       return refuse(conv.getGroup() == linear.getInChannels() ? "it is a depthwise convolution"
                                                               : "it is a grouped convolution");
     layer.out = shape[0];
@@ -97,7 +112,8 @@ bool LinearLayer::sameColumns(const LinearLayer &other) const {
   auto a = dyn_cast<nn::ConvOp>(operation), b = dyn_cast<nn::ConvOp>(other.operation);
   if (!a || !b)
     return !a && !b;
-  return shapeOf(a.getW()).drop_front(1) == shapeOf(b.getW()).drop_front(1) &&
+  return a.getGroup() == b.getGroup() &&
+         shapeOf(a.getW()).drop_front(1) == shapeOf(b.getW()).drop_front(1) &&
          a.getStrides() == b.getStrides() && a.getPads() == b.getPads() &&
          a.getDilations() == b.getDilations() && a.getChannelsLast() == b.getChannelsLast();
 }
@@ -147,7 +163,7 @@ int64_t LinearLayer::rowCount(const std::vector<int64_t> &shape) const {
   return std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<>()) / in;
 }
 
-Matrix LinearLayer::rowsOf(const HostTensor &activation, int64_t step) const {
+Matrix LinearLayer::rowsOf(const HostTensor &activation, int64_t step, int64_t group) const {
   const float *x = reinterpret_cast<const float *>(activation.data());
   int64_t rows = rowCount(activation.shape), taken = (rows + step - 1) / step;
   Matrix result(taken, columns());
@@ -164,7 +180,7 @@ Matrix LinearLayer::rowsOf(const HostTensor &activation, int64_t step) const {
     int64_t position = r * step;
     for (int64_t d = spatial; d-- > 0; position /= p.outs[d])
       first[d] = position % p.outs[d] * p.strides[d] - p.pads[d];
-    const float *image = x + position * p.batchStep;
+    const float *image = x + position * p.batchStep + group * in * p.channelStep;
     float *row = result.row(r).data();
     for (int64_t k = 0; k < kernelSize; ++k) {
       int64_t offset = 0, rest = k;
@@ -179,6 +195,22 @@ Matrix LinearLayer::rowsOf(const HostTensor &activation, int64_t step) const {
     }
   }
   return result;
+}
+
+Matrix LinearLayer::resultRowsOf(const HostTensor &result, int64_t step) const {
+  const float *y = reinterpret_cast<const float *>(result.data());
+  int64_t rows = result.count() / out, taken = (rows + step - 1) / step;
+  auto conv = dyn_cast<nn::ConvOp>(operation);
+  // Positions of one sample lie behind each other in each channel, or channels at each position.
+  int64_t inner = conv && !conv.getChannelsLast() ? rows / result.shape[0] : 1;
+  Matrix values(taken, out);
+  for (int64_t r = 0; r < taken; ++r) {
+    int64_t row = r * step;
+    const float *first = y + row / inner * inner * out + row % inner;
+    for (int64_t c = 0; c < out; ++c)
+      values(r, c) = first[c * inner];
+  }
+  return values;
 }
 
 } // namespace nnopt::compress

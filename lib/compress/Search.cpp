@@ -18,6 +18,8 @@ void Search::findCandidates() {
   std::vector<LinearLayer> layers;
   std::vector<std::pair<Technique *, std::vector<Site>>> found;
   for (const std::unique_ptr<Technique> &technique : techniques) {
+    if (technique->onlyRepairs())
+      continue;
     if (alone()) {
       if (technique->name() != ask.technique)
         continue;
@@ -130,12 +132,12 @@ std::vector<HostTensor> *Search::run(const Dataset &data, int64_t first, const C
   return model->run(data, first, data.countAt(first), choice);
 }
 
-/// The relative squared error of the float outputs that `choice` brings in a model, on the first
-/// `samples` of the calibration data.
-double Search::outputError(SwitchModel &of, const Choice &choice, int64_t samples) const {
+/// The relative squared error of the float outputs that `choice` brings in a model, on samples
+/// of the calibration data.
+double Search::outputError(SwitchModel &of, const Choice &choice, Samples samples) const {
   double error = 0, energy = 0;
   Choice off(choice.size(), -1);
-  for (int64_t first = 0; first < std::min(samples, calib->usable()); first += calib->batchSize()) {
+  for (int64_t first = samples.begin; first < samples.end; first += calib->batchSize()) {
     std::vector<HostTensor> reference =
         std::move(*of.run(*calib, first, calib->countAt(first), off));
     std::vector<HostTensor> &outputs = *of.run(*calib, first, calib->countAt(first), choice);
@@ -177,6 +179,8 @@ Recipe Search::recipeOf(const Choice &choice) const {
     if (choice[i] >= 0)
       recipe.steps.push_back({c.offers[choice[i]].technique->name().str(), c.offers[choice[i]].site,
                               c.offers[choice[i]].option});
+  if (auto it = repairs.find(choice); it != repairs.end())
+    recipe.steps.insert(recipe.steps.end(), it->second.begin(), it->second.end());
   return recipe;
 }
 

@@ -15,10 +15,17 @@ namespace nnopt::compress {
 /// Samples that errors and sensitivities are measured on.
 constexpr int64_t kProbeSamples = 64;
 
+/// Samples [begin, end) of a dataset; they begin with a batch.
+struct Samples {
+  int64_t begin, end;
+  int64_t count() const { return end - begin; }
+};
+
 /// One search:
-///   calibrate -> offers of all techniques -> errors of offers at their sites -> one variant of
-///   each option with a budget: sensitivity (one site at a time) and costs -> solve -> validate,
-///   back off solve weights anew, layer by layer -> measure the result
+/// 1. calibrate; offers of all techniques, their errors at their sites; one variant of each option
+/// 2. with a budget: sensitivity (one site at a time) and costs; solve; validate, back off
+/// 3. solve weights anew, layer by layer
+/// 4. measure the result
 class Search {
 public:
   Search(mlir::ModuleOp module, const DriverOptions &options, Progress &progress)
@@ -34,13 +41,20 @@ private:
   Recipe search();
   void dropReplaced(Choice &choice) const;
   Choice choiceOf(const std::vector<int> &solution) const;
+  void repair(Choice &choice) {
+    if (canRepair(choice))
+      repair(choice, {0, calib->usable()}, {0, calib->usable()});
+  }
+  bool canRepair(const Choice &choice) const;
+  Evaluation qualityOfRecipe(const Choice &choice);
   std::optional<Choice> repairMore(const std::vector<int> &start, double maxDrop);
   void findCandidates();
   void keepBestVariants();
   void measureSiteErrors();
   Choice bestGlobalVariant();
-  bool repair(Choice &choice);
-  double outputError(SwitchModel &of, const Choice &choice, int64_t samples) const;
+  double repair(Choice &choice, Samples samples, Samples judges);
+  std::vector<Candidate> chosenCandidates(const Choice &choice) const;
+  double outputError(SwitchModel &of, const Choice &choice, Samples samples) const;
   bool alone() const { return !ask.technique.empty(); }
   void measureSensitivity();
   void measureCosts();
@@ -75,6 +89,7 @@ private:
   std::vector<std::vector<double>> siteErrors; // relative, of each offer
   Problem problem;                             // option 0 of a site: leave it
   std::map<Choice, Evaluation> qualities;
+  std::map<Choice, std::vector<Step>> repairs; // beside the options of choices: of other layers
   Evaluation floatQuality;
   nlohmann::json notes = nlohmann::json::object();
 };

@@ -13,6 +13,7 @@ namespace nnopt::compress {
 /// The error of the model's outputs when one site alone is changed.
 void Search::measureSensitivity() {
   progress.stage("sensitivity of layers");
+  Samples probe{0, std::min(kProbeSamples, calib->usable())};
   size_t runs = 0, done = 0;
   for (const Candidate &c : candidates)
     runs += c.offers.size();
@@ -23,7 +24,7 @@ void Search::measureSensitivity() {
         throw Interrupted();
       Choice choice = none();
       choice[i] = int(k);
-      problem.sites.back().push_back(Cost{outputError(*model, choice, kProbeSamples), 0, 0});
+      problem.sites.back().push_back(Cost{outputError(*model, choice, probe), 0, 0});
       progress.fraction(double(done) / double(runs));
     }
   }
@@ -92,10 +93,10 @@ std::optional<Choice> Search::repairMore(const std::vector<int> &start, double m
       continue;
     last = *s;
     Choice choice = choiceOf(*s);
-    if (!repair(choice))
+    if (!canRepair(choice))
       break;
-    qualities.erase(choice);
-    if (metric->drop(floatQuality.value, quality(choice).value) > maxDrop + 1e-9)
+    repair(choice);
+    if (metric->drop(floatQuality.value, qualityOfRecipe(choice).value) > maxDrop + 1e-9)
       break;
     best = choice;
   }

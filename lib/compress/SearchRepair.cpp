@@ -1,54 +1,107 @@
 //===- SearchRepair.cpp - weights that make up for what was lost ------------===//
 
 #include "lib/compress/Search.h"
+#include "llvm/ADT/Sequence.h"
 
 using namespace mlir;
 
 namespace nnopt::compress {
 
-/// Solves the weights of chosen options anew, layer after layer in the order of the graph: each
-/// then sees what the changed layers before it give, and makes up for their errors. Kept when the
-/// outputs come closer to those of the float model. Returns whether it was kept.
-bool Search::repair(Choice &choice) {
-  // A model of the chosen options alone.
+/// The options of a choice by themselves. Where they change weights alone, also the layers that no
+/// option takes: what repairs, repairs them too.
+std::vector<Candidate> Search::chosenCandidates(const Choice &choice) const {
   std::vector<Candidate> chosen;
-  std::vector<size_t> origin;
+  bool weightsAlone = true;
   for (auto [i, c] : llvm::enumerate(candidates))
     if (choice[i] >= 0) {
-      chosen.push_back({c.site, {c.offers[choice[i]]}});
-      origin.push_back(i);
+      const Offer &offer = c.offers[choice[i]];
+      weightsAlone &= offer.technique->weights(c.site.op, offer.option).has_value();
+      chosen.push_back({c.site, {offer}});
     }
-  if (llvm::none_of(chosen, [](const Candidate &c) { return c.site.wantsGram; }))
-    return false;
+  for (const std::unique_ptr<Technique> &technique : techniques) {
+    if (!technique->onlyRepairs() || !weightsAlone)
+      continue;
+    std::vector<Refusal> ignored;
+    auto main = ModuleOp(module).lookupSymbol<func::FuncOp>("main");
+    for (Site &site : technique->sites(main, ignored)) {
+      Candidate &c = candidateAt(chosen, site);
+      if (c.offers.empty())
+        c.offers.push_back({technique.get(), site.name, technique->options(site, observations)[0]});
+    }
+  }
+  return chosen;
+}
+
+/// Moments of what the layer at a site reads when all options are on, beside the float model.
+static Gram momentsOf(SwitchModel &model, size_t sites, size_t site, const LinearLayer &layer,
+                      const Dataset &data, Samples samples, RowProduct &product) {
+  Choice all(sites, 0), off(sites, -1);
+  std::vector<GramSum> sums(layer.groups());
+  for (int64_t first = samples.begin; first < samples.end; first += data.batchSize()) {
+    int64_t count = data.countAt(first);
+    model.run(data, first, count, off);
+    int64_t rows = layer.rowCount(model.activation(site).shape) * samples.count() / count;
+    int64_t step = GramSum::stepFor(layer.columns(), rows);
+    std::vector<Matrix> dense;
+    for (int64_t g = 0; g < layer.groups(); ++g)
+      dense.push_back(layer.rowsOf(model.activation(site), step, g));
+    Matrix missing;
+    const HostTensor *beside = model.beside(site);
+    bool inSum =
+        beside && layer.groups() == 1 &&
+        beside->count() == layer.rowCount(model.activation(site).shape) * layer.outChannels();
+    if (inSum)
+      missing = layer.resultRowsOf(*beside, step);
+    model.run(data, first, count, all);
+    for (int64_t g = 0; g < layer.groups(); ++g) {
+      Matrix x = layer.rowsOf(model.activation(site), step, g);
+      sums[g].add(product, x, dense[g]);
+      if (inSum)
+        sums[g].addMissing(product, missing - layer.resultRowsOf(*model.beside(site), step), x,
+                           dense[g]);
+    }
+  }
+  if (layer.groups() == 1)
+    return sums[0].take();
+  Gram gram;
+  for (GramSum &sum : sums)
+    gram.groups.push_back(sum.take());
+  return gram;
+}
+
+/// Solves the weights of chosen options anew on `samples` of the calibration data, layer after
+/// layer in the order of the graph: each then sees what the changed layers before it give, and
+/// makes up for their errors. Kept when the outputs for the samples `judges` come closer to those
+/// of the float model. Returns their error then.
+double Search::repair(Choice &choice, Samples samples, Samples judges) {
+  std::vector<Candidate> chosen = chosenCandidates(choice);
+  if (llvm::none_of(chosen, [](const Candidate &c) {
+        return c.site.wantsGram && !c.offers[0].technique->onlyRepairs();
+      }))
+    return outputError(*model, choice, judges);
   progress.stage("repair of layers");
   SwitchModel changed(module, chosen, quick);
-  Choice all(chosen.size(), 0), off(chosen.size(), -1);
-  double before = outputError(changed, all, calib->usable());
+  Choice all(chosen.size(), 0);
+  double before = outputError(changed, all, judges);
   RowProduct product(module.getContext(), quick);
   bool any = false;
   std::vector<bool> done(chosen.size());
+  auto layerAt = [&](size_t i) {
+    return *LinearLayer::get(chosen[i].site.op, nullptr, Groups::Taken);
+  };
+  auto inSum = [&](size_t i) { return bool(besideInSum(chosen[i].site.op->getResult(0))); };
   for (size_t i = 0; i < chosen.size(); ++i) {
     progress.fraction(double(i) / double(chosen.size()));
     if (done[i] || !chosen[i].site.wantsGram)
       continue;
     if (Interrupt::happened())
       break;
-    LinearLayer layer = *LinearLayer::get(chosen[i].site.op);
-    GramSum sum;
-    for (int64_t first = 0; first < calib->usable(); first += calib->batchSize()) {
-      int64_t count = calib->countAt(first);
-      changed.run(*calib, first, count, off);
-      int64_t step = GramSum::stepFor(layer.columns(), layer.rowCount(changed.activation(i).shape) *
-                                                           calib->usable() / count);
-      Matrix dense = layer.rowsOf(changed.activation(i), step);
-      changed.run(*calib, first, count, all);
-      sum.add(product, layer.rowsOf(changed.activation(i), step), dense);
-    }
-    Gram gram = sum.take();
+    Gram gram = momentsOf(changed, chosen.size(), i, layerAt(i), *calib, samples, product);
     // Layers that read the same do not change what each other reads.
     for (size_t k = i; k < chosen.size(); ++k) {
-      if (done[k] || !chosen[k].site.wantsGram ||
-          !LinearLayer::get(chosen[k].site.op)->sameColumns(layer))
+      bool alike = k == i || (!done[k] && chosen[k].site.wantsGram && !inSum(i) && !inSum(k) &&
+                              layerAt(k).sameColumns(layerAt(i)));
+      if (!alike)
         continue;
       done[k] = true;
       Offer &offer = chosen[k].offers[0];
@@ -59,27 +112,61 @@ bool Search::repair(Choice &choice) {
         changed.weightsChanged(k, 0);
     }
   }
-  double after = any ? outputError(changed, all, calib->usable()) : before;
+  double after = any ? outputError(changed, all, judges) : before;
   notes["repair"] = {{"output_error_before", before},
                      {"output_error_after", after},
                      {"kept", any && after < before}};
   if (!any || !(after < before))
-    return false;
-  for (auto [i, c] : llvm::enumerate(chosen)) {
-    candidates[origin[i]].offers[choice[origin[i]]] = c.offers[0];
-    model->weightsChanged(origin[i], choice[origin[i]]);
+    return before;
+  llvm::DenseMap<Operation *, size_t> places;
+  for (auto [i, c] : llvm::enumerate(candidates))
+    if (choice[i] >= 0)
+      places[c.site.op] = i;
+  std::vector<Step> &beside = repairs[choice] = {};
+  for (const Candidate &c : chosen) {
+    const Offer &offer = c.offers[0];
+    auto it = places.find(c.site.op);
+    if (it == places.end()) {
+      beside.push_back({offer.technique->name().str(), offer.site, offer.option});
+      continue;
+    }
+    candidates[it->second].offers[choice[it->second]] = offer;
+    model->weightsChanged(it->second, choice[it->second]);
   }
-  return true;
+  return after;
 }
 
-/// Of the variants that all sites take together, each repaired, the one with the least error of the
-/// outputs.
+bool Search::canRepair(const Choice &choice) const {
+  return llvm::any_of(llvm::seq(candidates.size()),
+                      [&](size_t i) { return choice[i] >= 0 && candidates[i].site.wantsGram; });
+}
+
+/// The metric of the model that the recipe of a choice makes, with all that was repaired.
+Evaluation Search::qualityOfRecipe(const Choice &choice) {
+  OwningOpRef<ModuleOp> copy = module.clone();
+  applyRecipe(*copy, recipeOf(choice), techniques);
+  CompiledGraph graph(*copy, quick, /*threads=*/0);
+  const Dataset &data = eval ? *eval : *calib;
+  return metric->evaluate(
+      [&](int64_t first, int64_t count) { return &graph.run(data.inputs(first, count)); },
+      [&](int64_t first, int64_t) { return run(data, first, none()); });
+}
+
+/// Of the variants that all sites take together, the one with the least error of the outputs after
+/// repair. They are compared on a part of the data, by the outputs for another part where there is
+/// one; the best is then repaired on all of it.
 Choice Search::bestGlobalVariant() {
   std::vector<std::string> variants;
   for (const Candidate &c : candidates)
     for (const Offer &o : c.offers)
       if (!llvm::is_contained(variants, o.option.variant))
         variants.push_back(o.option.variant);
+  int64_t usable = calib->usable(), batch = calib->batchSize();
+  int64_t part = std::max(usable / 4 / batch * batch, batch);
+  int64_t others = std::min(part + std::max(usable / 4, batch), usable);
+  if (others <= part) {
+    part = others = usable;
+  }
   std::optional<Choice> best;
   double least = 0;
   for (const std::string &variant : variants) {
@@ -90,17 +177,18 @@ Choice Search::bestGlobalVariant() {
           choice[i] = int(k);
     if (best && Interrupt::happened())
       break;
-    bool kept = repair(choice);
-    double error =
-        notes.contains("repair")
-            ? notes["repair"][kept ? "output_error_after" : "output_error_before"].get<double>()
-            : outputError(*model, choice, calib->usable());
+    if (variants.size() == 1) {
+      best = choice;
+      break;
+    }
+    double error = repair(choice, {0, part}, {others > part ? part : 0, others});
     notes["variants"].push_back({{"variant", variant}, {"output_error", error}});
     if (!best || error < least) {
       best = choice;
       least = error;
     }
   }
+  repair(*best, {0, usable}, {0, usable});
   return *best;
 }
 

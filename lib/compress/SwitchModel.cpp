@@ -73,6 +73,7 @@ OwningOpRef<ModuleOp> SwitchModel::build(ModuleOp module) {
   IRRewriter rewriter(ctx, &shapes);
   std::vector<SmallVector<Value>> sums(candidates.size());
   std::vector<Operation *> copies(candidates.size());
+  std::vector<std::pair<Operation *, Value>> ends(candidates.size()); // the sum and what it takes
   // From the end of the graph on: an option that replaces several operations finds those before its
   // site as they were.
   for (size_t i = candidates.size(); i-- > 0;) {
@@ -108,6 +109,8 @@ OwningOpRef<ModuleOp> SwitchModel::build(ModuleOp module) {
     }
     for (Operation *user : users)
       rewriter.modifyOpInPlace(user, [&] { user->replaceUsesOfWith(original, chosen); });
+    if (c.site.wantsGram && besideInSum(c.site.op->getResult(0)))
+      ends[i] = {users[0], chosen};
   }
   Operation *end = main.getBody().front().getTerminator();
   auto addResult = [&](Value v, const std::string &name) {
@@ -120,14 +123,18 @@ OwningOpRef<ModuleOp> SwitchModel::build(ModuleOp module) {
   visibleCount = main.getNumResults();
   llvm::DenseMap<Value, int> tapped;
   int taps = 0;
+  auto tap = [&](Value v) {
+    auto [it, isNew] = tapped.try_emplace(v, taps);
+    if (isNew)
+      addResult(v, "nnopt.tap/" + std::to_string(taps++));
+    return it->second;
+  };
   for (auto [i, c] : llvm::enumerate(candidates)) {
     if (!c.site.wantsGram)
       continue;
-    Value x = cast<nn::LinearOp>(copies[i]).getActivation();
-    auto [it, isNew] = tapped.try_emplace(x, taps);
-    sites[i].tap = it->second;
-    if (isNew)
-      addResult(x, "nnopt.tap/" + std::to_string(taps++));
+    sites[i].tap = tap(cast<nn::LinearOp>(copies[i]).getActivation());
+    if (auto [sum, chosen] = ends[i]; sum)
+      sites[i].besideTap = tap(sum->getOperand(sum->getOperand(0) == chosen ? 1 : 0));
   }
   for (auto [i, list] : llvm::enumerate(sums))
     for (auto [k, sum] : llvm::enumerate(list))
@@ -144,7 +151,7 @@ SwitchModel::SwitchModel(ModuleOp module, const std::vector<Candidate> &candidat
       bool weights = offer.technique->weights(c.site.op, offer.option).has_value();
       state.slots.push_back(weights ? -1 : state.switches++);
       if (weights && !state.layer) {
-        state.layer = LinearLayer::get(c.site.op);
+        state.layer = LinearLayer::get(c.site.op, nullptr, Groups::Taken);
         state.original = state.layer->weights();
       }
     }
@@ -202,6 +209,10 @@ std::vector<HostTensor> *SwitchModel::run(const Dataset &data, int64_t first, in
 }
 
 const HostTensor &SwitchModel::activation(size_t site) const { return taps[sites[site].tap]; }
+
+const HostTensor *SwitchModel::beside(size_t site) const {
+  return sites[site].besideTap < 0 ? nullptr : &taps[sites[site].besideTap];
+}
 
 double SwitchModel::siteError(size_t site, int offer) const {
   size_t at = 0;

@@ -50,6 +50,8 @@ public:
   bool changesWeights(size_t site, int offer) const { return sites[site].slots[offer] < 0; }
   /// What a site that wants moments read in the last run.
   const HostTensor &activation(size_t site) const;
+  /// What a sum added to the result of such a site (besideInSum) in the last run; null: none does.
+  const HostTensor *beside(size_t site) const;
   /// To be called when the option of an offer that changes weights has others now.
   void weightsChanged(size_t site, int offer) { sites[site].known.erase(offer); }
 
@@ -61,7 +63,7 @@ private:
     std::optional<LinearLayer> layer;  // weights are inputs
     LayerWeights original;             // of these
     std::map<int, LayerWeights> known; // of offers
-    int tap = -1;                      // place of the activation among the outputs
+    int tap = -1, besideTap = -1;      // places of activation and beside among the taps
   };
   mlir::OwningOpRef<mlir::ModuleOp> build(mlir::ModuleOp module);
   void appendWeights(std::vector<HostTensor> &inputs, size_t site, int offer);

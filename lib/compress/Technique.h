@@ -114,6 +114,9 @@ public:
   /// what the layer reads now with what it read in the float model. Sites must have asked for
   /// moments. Returns whether it did.
   virtual bool refit(mlir::Operation *op, Option &option, const Gram &gram) const { return false; }
+  /// Whether options make nothing cheaper and only repair: they are not offered, but taken for all
+  /// layers that no option takes, when layers are solved anew.
+  virtual bool onlyRepairs() const { return false; }
   /// Whether `op`, made by apply(), is work that layers around the site do on the way when they
   /// have the same option.
   virtual bool isMeetingPoint(mlir::Operation *op) const { return false; }
@@ -125,6 +128,10 @@ using Techniques = std::vector<std::unique_ptr<Technique>>;
 
 /// Convolutions and matrix products with 8-bit operands.
 std::unique_ptr<Technique> createQuantizeTechnique();
+/// Layers of which most weights are zero.
+std::unique_ptr<Technique> createPruneSparseTechnique();
+/// Layers that keep all weights and make up for the errors of others.
+std::unique_ptr<Technique> createRefitTechnique();
 
 /// Names for sites: those of the ONNX nodes of an operation, numbered where they occur again.
 class SiteNames {

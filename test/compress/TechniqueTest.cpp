@@ -248,4 +248,41 @@ func.func @main(%x: tensor<1x2x3x4xf32> {nn.name = "x"}) -> (tensor<1x1x2x2xf32>
   EXPECT_EQ(layer.rowsOf(x, 3).row(1), layer.rowsOf(x, 1).row(3));
 }
 
+/// Each group of a convolution is a matrix; the rows of its result and of what a sum adds to it
+/// belong to those of the activation.
+TEST_F(TechniqueTest, RowsOfGroupsAndSums) {
+  const char *text = R"(
+func.func @main(%x: tensor<2x4x3x3xf32> {nn.name = "x"}) -> (tensor<2x4x3x3xf32> {nn.name = "y"}) {
+  %w = nn.constant dense<[[[[1.0]], [[2.0]]], [[[3.0]], [[4.0]]], [[[5.0]], [[6.0]]], [[[7.0]], [[8.0]]]]> : tensor<4x2x1x1xf32>
+  %c = nn.conv %x, %w {strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>, group = 2 : i64}
+      : (tensor<2x4x3x3xf32>, tensor<4x2x1x1xf32>) -> tensor<2x4x3x3xf32>
+  %y = nn.add %c, %x : (tensor<2x4x3x3xf32>, tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  return %y : tensor<2x4x3x3xf32>
+})";
+  auto parsed = parseSourceString<ModuleOp>(text, &context);
+  auto main = parsed->lookupSymbol<func::FuncOp>("main");
+  nn::ConvOp conv = *main.getBody().front().getOps<nn::ConvOp>().begin();
+  EXPECT_FALSE(LinearLayer::get(conv));
+  LinearLayer layer = *LinearLayer::get(conv, nullptr, Groups::Taken);
+  EXPECT_EQ(layer.groups(), 2);
+  EXPECT_EQ(layer.columns(), 2);
+  EXPECT_EQ(besideInSum(conv->getResult(0)), main.getArgument(0));
+  EXPECT_FALSE(besideInSum((*main.getBody().front().getOps<nn::AddOp>().begin())->getResult(0)));
+  std::vector<HostTensor> inputs;
+  inputs.emplace_back("x", OnnxFloat, std::vector<int64_t>{2, 4, 3, 3});
+  HostTensor x("x", OnnxFloat, {2, 4, 3, 3});
+  for (int i = 0; i < 72; ++i)
+    reinterpret_cast<float *>(x.data())[i] = float(i * i % 11);
+  std::memcpy(inputs[0].data(), x.data(), x.bytes());
+  CompiledGraph graph(*parsed, {}, 1);
+  const HostTensor &y = graph.run(std::move(inputs))[0];
+  Matrix w = layer.weights().weights;
+  for (int64_t step : {1, 4}) {
+    Matrix sum = layer.resultRowsOf(x, step), expected = layer.resultRowsOf(y, step);
+    for (int64_t g = 0; g < 2; ++g)
+      sum.middleCols(2 * g, 2) += layer.rowsOf(x, step, g) * w.middleRows(2 * g, 2).transpose();
+    EXPECT_EQ(sum, expected);
+  }
+}
+
 } // namespace

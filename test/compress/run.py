@@ -84,6 +84,47 @@ def export(f):
     assert error < 0.03, f"error {error}"
 
 
+def sparse(f):
+    """--prune=sparse: exactly the share of zeros, in the exported model too; its recipe gives the same bytes."""
+    import onnx
+    calib = ("--calib=calib.npz", "--eval=eval.npz")
+    f.compile("--prune=sparse:70%", *calib, "-o", "s.so", "--recipe-out=s.json", says=["2 layers 70%", "top1 100.00 % (float top1 100.00 %"])
+    notes = json.load(open(f / "s.json"))
+    steps = [s for s in notes["steps"] if s["technique"] == "prune-sparse"]
+    sizes, zeros = [32 * 16 * 9, 64 * 32 * 9], []
+    f.compile("--recipe=s.json", "--emit=onnx", "-o", "s.onnx")
+    exported = [onnx.numpy_helper.to_array(i) for i in onnx.load(f / "s.onnx").graph.initializer]
+    for step, size in zip(steps, sizes):
+        weights = np.load(f / "s.json.npz")[step["tensors"]["weights"]]
+        assert weights.size == size and 0 <= step["parameters"]["error"] < 0.5, step["parameters"]
+        zeros.append(int((weights == 0).sum()))
+        assert any(e.size == size and (e.reshape(weights.shape) == weights).all() for e in exported), f"{step['site']}: not exported"
+    assert abs(sum(zeros) - 0.7 * sum(sizes)) <= 1, zeros
+    assert {v["variant"] for v in notes["variants"]} == {"uniform", "global", "between"}, notes["variants"]
+    # The layers around are solved anew, and keep all weights.
+    assert [s["site"] for s in notes["steps"] if s["technique"] == "refit"] == ["conv1+bn1", "linear"], notes["steps"]
+    reasons = {r["site"]: r["reason"] for r in notes["refused"]}
+    assert "first layer" in reasons["conv1+bn1"] and "last layer" in reasons["linear"], reasons
+    f.compile("--recipe=s.json", "-o", "again.so", "--recipe-out=again.json")
+    assert filecmp.cmp(f / "s.so", f / "again.so", shallow=False), "the recipe gives another artifact"
+    f.compile("--prune=sparse:2:4", *calib, "-o", "g.so", "--recipe-out=g.json", says=["2 layers 2:4"])
+    arrays = np.load(f / "g.json.npz")
+    for step in json.load(open(f / "g.json"))["steps"]:
+        if step["technique"] == "prune-sparse":
+            weights = arrays[step["tensors"]["weights"]]
+            assert ((weights.reshape(len(weights), -1, 4) != 0).sum(-1) <= 2).all(), step["site"]
+    broken = json.load(open(f / "s.json"))
+    for change, says in (({"pattern": "7"}, "it needs a 'pattern'"), ({"zeros": 2}, "a share of 'zeros'")):
+        broken["steps"][0]["parameters"] = {**steps[0]["parameters"], **change}
+        json.dump(broken, open(f / "s.json", "w"))
+        f.compile("--recipe=s.json", code=3, says=["recipe: prune-sparse of", says])
+    f.compile("--prune=70%", calib[0], code=2, says=["expected sparse:"])
+    for spec in ("", "70", "0%", "100%", "4:2", "70%,block=0x1", "70%,2:4"):
+        f.compile(f"--prune=sparse:{spec}", calib[0], code=2, says=["expected sparse:SHARE%"])
+    f.compile("--prune=sparse:70%", code=2, says=["needs calibration data"])
+    f.compile("--prune=sparse:70%", "--budget=drop=1%", calib[0], code=2, says=["exclude each other"])
+
+
 def budget(f):
     """A drop that can be met; and budgets that cannot: exit 1, no artifact, the best recipe, the layers in the way."""
     f.compile("--budget=drop=0%", "--calib=calib.npz", "--eval=eval.npz", "-o", "b.so", "--recipe-out=b.json",
@@ -206,7 +247,7 @@ def main():
     parser.add_argument("--only", help="one of the tests, by name")
     options = parser.parse_args()
     full = options.full
-    tests = [quantize, export, budget, memory, interrupted, metrics, command, wrong]
+    tests = [quantize, export, sparse, budget, memory, interrupted, metrics, command, wrong]
     if full and os.path.isdir(os.path.join(SHARED, "trained")):
         tests.append(resnet20)
     elif full:

@@ -97,7 +97,7 @@ static cl::opt<std::string> cacheDir("cache-dir",
                                      cl::value_desc("DIR"), cl::cat(category));
 static cl::opt<std::string> calib("calib",
                                   cl::desc("Calibration data: the model's inputs by name, sample "
-                                           "axis first. For --quantize and --budget"),
+                                           "axis first. For --quantize, --prune and --budget"),
                                   cl::value_desc("FILE.npz"), cl::cat(category));
 static cl::opt<std::string> evalData("eval",
                                      cl::desc("Evaluation data: inputs as in --calib, and labels"),
@@ -119,6 +119,11 @@ static cl::opt<std::string>
     quantize("quantize",
              cl::desc("Compute every eligible convolution and matrix product on 8-bit integers"),
              cl::value_desc("int8"), cl::cat(category));
+static cl::opt<std::string>
+    prune("prune",
+          cl::desc("Set weights to zero in all layers where that is possible: sparse:70% of all, "
+                   "sparse:70%,block=8x1 in blocks, sparse:2:4 in each four"),
+          cl::value_desc("SPEC"), cl::cat(category));
 static cl::opt<std::string> recipe("recipe",
                                    cl::desc("Do to the model what a recipe says; needs no data"),
                                    cl::value_desc("IN.json"), cl::cat(category));
@@ -194,20 +199,30 @@ int main(int argc, char **argv) {
   // Ways to change the model, of which there can be one.
   std::string technique, spec, flag;
   int ways = (budget.empty() ? 0 : 1) + (recipe.empty() ? 0 : 1);
-  for (TechniqueFlag f : {TechniqueFlag{quantize, "quantize"}}) {
+  for (TechniqueFlag f : {TechniqueFlag{quantize, "quantize"}, TechniqueFlag{prune, "prune"}}) {
     if (!f.option.getNumOccurrences())
       continue;
     ++ways;
     flag = "--" + f.option.ArgStr.str();
     technique = f.technique;
     spec = f.option;
+    // The ways to prune are techniques of their own.
+    if (&f.option == &prune) {
+      auto [kind, rest] = StringRef(spec).split(':');
+      if (kind != "sparse") {
+        errs() << flag << "=" << f.option << ": expected sparse:SPEC\n";
+        return ExitUsage;
+      }
+      technique += "-" + kind.str();
+      spec = rest.str();
+    }
     if (std::string wrong = compress::checkSpec(technique, spec); !wrong.empty()) {
       errs() << flag << "=" << f.option << ": " << wrong << "\n";
       return ExitUsage;
     }
   }
   if (ways > 1) {
-    errs() << "--budget, --quantize and --recipe exclude each other: give one of them\n";
+    errs() << "--budget, --quantize, --prune and --recipe exclude each other: give one of them\n";
     return ExitUsage;
   }
   bool searches = !budget.empty() || !technique.empty();
@@ -219,7 +234,8 @@ int main(int argc, char **argv) {
   if (!searches && !(calib.empty() && evalData.empty() && metric.empty() &&
                      (recipeOut.empty() || !recipe.empty()))) {
     errs()
-        << "--calib, --eval, --metric and --recipe-out do nothing without --budget or --quantize\n";
+        << "--calib, --eval, --metric and --recipe-out do nothing without --budget, --quantize or "
+           "--prune\n";
     return ExitUsage;
   }
   registerAllPasses();
