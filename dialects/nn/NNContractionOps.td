@@ -74,6 +74,27 @@ def NN_GroupedMatMulOp : NN_Op<"grouped_matmul"> {
   let arguments = (ins NN_Tensor:$x, NN_Tensor:$w, NN_ShapeTensor:$group);
   let results = (outs NN_Tensor:$result);
 }
+def NN_MoEOp : NN_Op<"moe", [IsolatedFromAbove, AttrSizedOperandSegments]> {
+  let summary = "A mixture of experts: of many small feed-forward networks, each row computes those with a score.";
+  let description = [{
+    result[i] = bias + sum over experts e with score[i, e] != 0 of
+    score[i, e] * w2[e] activation(w1[e] x[i] + bias1[e], w3[e] x[i] + bias3[e])
+
+    for x [..., in], w1 and w3 [experts, hidden, in], bias1 and bias3 [experts, hidden], w2 [experts, out, hidden],
+    bias [out], score [..., experts], where w3 and bias3 may be absent: the region then has one argument. An expert
+    without a score is not computed, whatever its values (Shazeer et al. 2017, equation 1). The scores say how
+    experts are chosen: by rank, by a threshold, or always (a score of 1 for each row is a shared expert).
+  }];
+  let arguments = (ins NN_Tensor:$x, NN_Tensor:$w1, Optional<NN_Tensor>:$bias1, Optional<NN_Tensor>:$w3,
+                       Optional<NN_Tensor>:$bias3, NN_Tensor:$w2, Optional<NN_Tensor>:$bias, NN_Tensor:$score);
+  let results = (outs NN_Tensor:$result);
+  let regions = (region SizedRegion<1>:$activation);
+  let assemblyFormat = [{
+    $x `score` $score `w1` $w1 (`bias1` $bias1^)? (`w3` $w3^)? (`bias3` $bias3^)? `w2` $w2 (`bias` $bias^)? attr-dict `:`
+    functional-type(operands, results) $activation
+  }];
+  let hasVerifier = 1;
+}
 def NN_InverseOp : NN_Op<"inverse"> {
   let summary = "Inverses of the square matrices in the last two dimensions.";
   let arguments = (ins NN_Tensor:$x);

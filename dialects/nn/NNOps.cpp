@@ -82,6 +82,22 @@ static LogicalResult verifyEpilogue(LinearOp op) {
   return verifyScalarYield(op, block, op->getResults());
 }
 
+LogicalResult MoEOp::verify() {
+  Type element = elementTypeOf(getX());
+  for (Value v : getOperands())
+    if (elementTypeOf(v) != element)
+      return emitOpError("operands must have one element type");
+  if (!isa<FloatType>(element) || elementTypeOf(getResult()) != element)
+    return emitOpError("computes floats of one type");
+  if (getBias3() && !getW3())
+    return emitOpError("bias3 without w3");
+  SmallVector<Value> arguments(getW3() ? 2 : 1, getX());
+  Block &block = getActivation().front();
+  if (failed(verifyScalarArguments(*this, block, 0, arguments)))
+    return failure();
+  return verifyScalarYield(*this, block, getX());
+}
+
 /// A zero point has the integer type of the operand that it belongs to.
 static LogicalResult verifyZeroPoint(Operation *op, Value zero, Value operand) {
   if (!zero)

@@ -326,6 +326,50 @@ LogicalResult GroupedMatMulOp::inferShapes(ShapeContext &ctx) {
   return success();
 }
 
+LogicalResult MoEOp::inferShapes(ShapeContext &ctx) {
+  ArrayRef<Dim> x = ctx.dims(getX()), score = ctx.dims(getScore());
+  if (x.empty() || x.size() != score.size())
+    return emitOpError("x of ") << shape::str(x) << " and score of " << shape::str(score)
+                                << " must have one rank of 1 or more";
+  if (failed(shape::checkRank(*this, ctx, getW1(), "w1", 3)) ||
+      failed(shape::checkRank(*this, ctx, getW2(), "w2", 3)))
+    return failure();
+  ArrayRef<Dim> w1 = ctx.dims(getW1()), w2 = ctx.dims(getW2());
+  Dims result(x.drop_back());
+  for (size_t i = 0; i < result.size(); ++i) {
+    if (failed(shape::checkSame(*this, x[i], score[i], "rows of x and score")))
+      return failure();
+    result[i] = shape::unify(x[i], score[i]);
+  }
+  result.push_back(w2[1]);
+  if (failed(shape::checkSame(*this, x.back(), w1[2], "last dimensions of x and w1")) ||
+      failed(shape::checkSame(*this, w1[0], w2[0], "experts of w1 and w2")) ||
+      failed(shape::checkSame(*this, w1[0], score.back(), "experts of w1 and score")) ||
+      failed(shape::checkSame(*this, w1[1], w2[2], "hidden sizes of w1 and w2")))
+    return failure();
+  if (getW3()) {
+    ArrayRef<Dim> w3 = ctx.dims(getW3());
+    if (failed(shape::checkRank(*this, ctx, getW3(), "w3", 3)))
+      return failure();
+    for (int i = 0; i < 3; ++i)
+      if (failed(shape::checkSame(*this, w1[i], w3[i], "dimensions of w1 and w3")))
+        return failure();
+  }
+  for (auto [bias, name] : {std::pair(getBias1(), "bias1"), std::pair(getBias3(), "bias3")}) {
+    if (!bias)
+      continue;
+    if (failed(shape::checkRank(*this, ctx, bias, name, 2)) ||
+        failed(shape::checkSame(*this, ctx.dims(bias)[0], w1[0], "experts of w1 and a bias")) ||
+        failed(shape::checkSame(*this, ctx.dims(bias)[1], w1[1], "hidden sizes of w1 and a bias")))
+      return failure();
+  }
+  if (getBias() && (failed(shape::checkRank(*this, ctx, getBias(), "bias", 1)) ||
+                    failed(shape::checkSame(*this, ctx.dims(getBias())[0], w2[1], "w2 and bias"))))
+    return failure();
+  ctx.set(getResult(), ctx.info(getX()).elementType, std::move(result));
+  return success();
+}
+
 LogicalResult RotaryOp::inferShapes(ShapeContext &ctx) {
   ArrayRef<Dim> x = ctx.dims(getX());
   if (x.empty())

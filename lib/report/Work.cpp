@@ -54,6 +54,12 @@ Dim multiplyAccumulates(Operation *op, nn::ShapeContext &shapes) {
         return elements(matmul.getResult()) * (matmul.getTransposeA() && a.size() > 1 ? a[a.size() - 2] : a.back());
       })
       .Case([&](nn::GroupedMatMulOp grouped) { return elements(grouped.getResult()) * shapes.dims(grouped.getW())[2]; })
+      .Case([&](nn::MoEOp moe) {
+        // As if every row had a score for every expert.
+        ArrayRef<Dim> w1 = shapes.dims(moe.getW1());
+        Dim first = w1[2] * (moe.getW3() ? 2 : 1), second = shapes.dims(moe.getW2())[1];
+        return elements(moe.getScore()) * w1[1] * (first + second);
+      })
       .Case([&](nn::EinsumOp op) { return einsum(op, shapes); })
       .Case([&](nn::AttentionOp attention) {
         ArrayRef<Dim> q = shapes.dims(attention.getQ()), k = shapes.dims(attention.getK()),

@@ -212,3 +212,25 @@ func.func @random_element(%key: tensor<2xi64>, %shape: tensor<1xi64>) -> tensor<
   %0 = nn.random %key, %shape {distribution = #nn.distribution<uniform>, element = f16} : (tensor<2xi64>, tensor<1xi64>) -> tensor<?xf16>
   return %0 : tensor<?xf16>
 }
+
+// -----
+
+func.func @moe_types(%x: tensor<3x8xf32>, %score: tensor<3x4xf64>, %w1: tensor<4x16x8xf32>, %w2: tensor<4x5x16xf32>) -> tensor<3x5xf32> {
+  // expected-error @+1 {{operands must have one element type}}
+  %0 = nn.moe %x score %score w1 %w1 w2 %w2 : (tensor<3x8xf32>, tensor<4x16x8xf32>, tensor<4x5x16xf32>, tensor<3x4xf64>) -> tensor<3x5xf32> {
+  ^bb0(%h: f32):
+    nn.yield %h : f32
+  }
+  return %0 : tensor<3x5xf32>
+}
+
+// -----
+
+func.func @moe_arguments(%x: tensor<3x8xf32>, %score: tensor<3x4xf32>, %w1: tensor<4x16x8xf32>, %w2: tensor<4x5x16xf32>) -> tensor<3x5xf32> {
+  // expected-error @+1 {{region has 2 arguments, expected 1}}
+  %0 = nn.moe %x score %score w1 %w1 w2 %w2 : (tensor<3x8xf32>, tensor<4x16x8xf32>, tensor<4x5x16xf32>, tensor<3x4xf32>) -> tensor<3x5xf32> {
+  ^bb0(%h: f32, %g: f32):
+    nn.yield %h : f32
+  }
+  return %0 : tensor<3x5xf32>
+}

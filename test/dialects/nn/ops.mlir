@@ -106,6 +106,24 @@ func.func @control_flow(%p: tensor<i1>, %n: tensor<i64>, %x: tensor<4xf32>) -> (
   return %1#0, %1#1 : tensor<4xf32>, tensor<?x4xf32>
 }
 
+// CHECK-LABEL: func @moe
+func.func @moe(%x: tensor<2x?x8xf32>, %score: tensor<2x?x4xf32>, %w1: tensor<4x16x8xf32>, %b1: tensor<4x16xf32>, %w2: tensor<4x5x16xf32>, %b: tensor<5xf32>) -> tensor<2x?x5xf32> {
+  // CHECK: nn.moe %{{.*}} score %{{.*}} w1 %{{.*}} bias1 %{{.*}} w3 %{{.*}} bias3 %{{.*}} w2 %{{.*}} bias %{{.*}} : (tensor<2x?x8xf32>
+  // CHECK: ^bb0(%{{.*}}: f32, %{{.*}}: f32):
+  %0 = nn.moe %x score %score w1 %w1 bias1 %b1 w3 %w1 bias3 %b1 w2 %w2 bias %b : (tensor<2x?x8xf32>, tensor<4x16x8xf32>, tensor<4x16xf32>, tensor<4x16x8xf32>, tensor<4x16xf32>, tensor<4x5x16xf32>, tensor<5xf32>, tensor<2x?x4xf32>) -> tensor<2x?x5xf32> {
+  ^bb0(%h: f32, %g: f32):
+    %u = arith.mulf %h, %g : f32
+    nn.yield %u : f32
+  }
+  // CHECK: nn.moe %{{.*}} score %{{.*}} w1 %{{.*}} w2 %{{.*}} : (tensor<2x?x8xf32>, tensor<4x16x8xf32>, tensor<4x5x16xf32>, tensor<2x?x4xf32>) -> tensor<2x?x5xf32>
+  %1 = nn.moe %x score %score w1 %w1 w2 %w2 : (tensor<2x?x8xf32>, tensor<4x16x8xf32>, tensor<4x5x16xf32>, tensor<2x?x4xf32>) -> tensor<2x?x5xf32> {
+  ^bb0(%h: f32):
+    nn.yield %h : f32
+  }
+  %2 = nn.add %0, %1 : (tensor<2x?x5xf32>, tensor<2x?x5xf32>) -> tensor<2x?x5xf32>
+  return %2 : tensor<2x?x5xf32>
+}
+
 {-#
   dialect_resources: {
     builtin: {

@@ -235,3 +235,14 @@ func.func @linear_attention(%q: tensor<?x?x24xf32> {nn.dims = ["b", "t", 24]}, %
   %0:2 = nn.linear_attention %q, %k, %v {heads = 4 : i64, key_heads = 2 : i64, scale = 1.0 : f64, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0>} : (tensor<?x?x24xf32>, tensor<?x?x12xf32>, tensor<?x?x10xf32>) -> (tensor<?x?x?xf32>, tensor<?x?x?x?xf32>)
   return
 }
+
+// -----
+
+func.func @moe(%x: tensor<?x?x8xf32> {nn.dims = ["b", "t", 8]}, %score: tensor<?x?x4xf32> {nn.dims = ["b", "t", 4]}, %w1: tensor<4x16x8xf32>, %w2: tensor<4x5x16xf32>) {
+  // expected-remark @+1 {{[b, t, 5]}}
+  %0 = nn.moe %x score %score w1 %w1 w2 %w2 : (tensor<?x?x8xf32>, tensor<4x16x8xf32>, tensor<4x5x16xf32>, tensor<?x?x4xf32>) -> tensor<?x?x?xf32> {
+  ^bb0(%h: f32):
+    nn.yield %h : f32
+  }
+  return
+}

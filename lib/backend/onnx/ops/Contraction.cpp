@@ -144,6 +144,36 @@ void exportEinsum(OpExport &e, nn::EinsumOp op) {
   e.finish("Einsum", e.allIn(), {stringAttr("equation", op.getEquation())});
 }
 
+/// All experts on all rows, with units of an expert multiplied by its score, as one hidden layer: ONNX has no mixtures.
+void exportMoE(OpExport &e, nn::MoEOp op) {
+  ArrayRef<int64_t> w1 = tensorType(op.getW1()).getShape(), w2 = tensorType(op.getW2()).getShape();
+  if (llvm::any_of(w1, ShapedType::isDynamic) || ShapedType::isDynamic(w2[1]))
+    e.unsupported("weights", "a mixture of experts needs weights of static shape");
+  int64_t experts = w1[0], hidden = w1[1], units = experts * hidden, rank = rankOf(op.getX());
+  Type type = elementTypeOf(op.getX());
+  auto layer = [&](Value w, Value bias) {
+    std::string flat = e.step("Reshape", {e.name(w), e.ints({units, w1[2]})});
+    std::string y = e.step("MatMul", {e.name(op.getX()), e.transpose(flat, {1, 0})});
+    return bias ? e.step("Add", {y, e.step("Reshape", {e.name(bias), e.ints({units})})}) : y;
+  };
+  Names args = {layer(op.getW1(), op.getBias1())};
+  if (op.getW3())
+    args.push_back(layer(op.getW3(), op.getBias3()));
+  SmallVector<Type> types(args.size(), type);
+  std::string h = exportScalarRegion(e, op.getActivation().front(), args, types, {type})[0];
+  // 0 stands for a dimension that stays.
+  Ints apart(rank - 1, 0), together(rank - 1, 0);
+  apart.append({experts, hidden});
+  together.push_back(units);
+  std::string score = e.withAxes("Unsqueeze", e.name(op.getScore()), {rank});
+  h = e.step("Mul", {e.step("Reshape", {h, e.ints(apart)}), score});
+  h = e.step("Reshape", {h, e.ints(together)});
+  std::string second = e.step("Reshape", {e.transpose(e.name(op.getW2()), {0, 2, 1}), e.ints({units, w2[1]})});
+  if (!op.getBias())
+    return e.finish("MatMul", {h, second});
+  e.finish("Add", {e.step("MatMul", {h, second}), e.name(op.getBias())});
+}
+
 } // namespace
 
 void addContractions(ExportRegistry &r) {
@@ -151,6 +181,7 @@ void addContractions(ExportRegistry &r) {
   r.add<nn::ConvTransposeOp>(exportConvTranspose);
   r.add<nn::MatMulOp>(exportMatMul);
   r.add<nn::EinsumOp>(exportEinsum);
+  r.add<nn::MoEOp>(exportMoE);
   r.add<nn::DetOp>("Det", 11);
 }
 
