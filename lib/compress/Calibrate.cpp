@@ -30,8 +30,20 @@ std::vector<HostTensor> &TappedModel::run(const Dataset &data, int64_t first, in
   return graph->run(data.inputs(first, count));
 }
 
+/// Appends every `step`-th row.
+static void appendRows(Matrix &rows, const HostTensor &t, int64_t step) {
+  int64_t width = t.shape.back(), count = t.count() / std::max<int64_t>(1, width);
+  Eigen::Map<const Matrix> all(reinterpret_cast<const float *>(t.data()), count, width);
+  int64_t first = rows.rows(), added = llvm::divideCeil(count, step);
+  rows.conservativeResize(first + added, width);
+  for (int64_t i = 0; i < added; ++i)
+    rows.row(first + i) = all.row(i * step);
+}
+
 void TappedModel::observe(const Dataset &data, ArrayRef<LinearLayer> layers,
-                          Observations &observations, llvm::function_ref<void(double)> progress) {
+                          Observations &observations, llvm::function_ref<void(double)> progress,
+                          ArrayRef<Value> sampled) {
+  llvm::DenseMap<Value, Matrix> rows;
   for (Value v : taps)
     observations[v];
   // Layers with the same rows share their moments.
@@ -54,6 +66,11 @@ void TappedModel::observe(const Dataset &data, ArrayRef<LinearLayer> layers,
       if (t.type == OnnxFloat)
         observations[v].add(reinterpret_cast<const float *>(t.data()), t.count());
     }
+    for (Value v : sampled) {
+      const HostTensor &t = outputs[firstTap + (llvm::find(taps, v) - taps.begin())];
+      int64_t expected = t.count() / t.shape.back() * data.usable() / data.countAt(first);
+      appendRows(rows[v], t, llvm::divideCeil(expected, kSampledRows));
+    }
     for (auto &[sum, members] : groups) {
       const LinearLayer &layer = members[0];
       const HostTensor &x =
@@ -64,6 +81,8 @@ void TappedModel::observe(const Dataset &data, ArrayRef<LinearLayer> layers,
     }
     progress(double(first + data.countAt(first)) / double(data.usable()));
   }
+  for (auto &[v, matrix] : rows)
+    observations.setRows(v, std::move(matrix));
   for (auto &[sum, members] : groups) {
     auto gram = std::make_shared<const Gram>(sum.take());
     for (LinearLayer &layer : members)
@@ -76,6 +95,18 @@ llvm::DenseMap<Value, std::vector<int64_t>> TappedModel::shapes(const Dataset &d
   std::vector<HostTensor> &outputs = run(data, 0, data.latencyBatch());
   for (auto [i, v] : llvm::enumerate(taps))
     result[v] = outputs[firstTap + i].shape;
+  return result;
+}
+
+Samples TappedModel::sample(const Dataset &data) {
+  Samples result;
+  std::vector<HostTensor> &outputs = run(data, 0, data.latencyBatch());
+  for (auto [i, v] : llvm::enumerate(taps)) {
+    const HostTensor &t = outputs[firstTap + i];
+    auto copy = std::make_shared<HostTensor>(t.name, t.type, t.shape);
+    std::copy_n(t.data(), t.bytes(), copy->data());
+    result[v] = std::move(copy);
+  }
   return result;
 }
 

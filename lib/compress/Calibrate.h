@@ -8,18 +8,25 @@
 
 namespace nnopt::compress {
 
+/// Rows that are kept of a value whose rows are wanted.
+constexpr int64_t kSampledRows = 12288;
+
 /// A compiled copy of a model with more outputs: the values to look at.
 class TappedModel {
 public:
   TappedModel(mlir::ModuleOp module, llvm::ArrayRef<mlir::Value> taps,
               const CompileSettings &settings);
 
-  /// Adds the values of all samples to the statistics, which keep their size, and sums up moments
-  /// for `layers`, whose activations are among the taps. Reports the share that is done.
+  /// Adds the values of all samples to the statistics, which keep their size, sums up moments for
+  /// `layers`, whose activations are among the taps, and keeps rows of `sampled`, which are among
+  /// them too. Reports the share that is done.
   void observe(const Dataset &data, llvm::ArrayRef<LinearLayer> layers, Observations &observations,
-               llvm::function_ref<void(double)> progress);
+               llvm::function_ref<void(double)> progress,
+               llvm::ArrayRef<mlir::Value> sampled = {});
   /// Shapes of the taps on one batch (of one sample, where the model leaves the batch open).
   llvm::DenseMap<mlir::Value, std::vector<int64_t>> shapes(const Dataset &data);
+  /// The taps themselves on that batch.
+  Samples sample(const Dataset &data);
 
 private:
   std::vector<HostTensor> &run(const Dataset &data, int64_t first, int64_t count);

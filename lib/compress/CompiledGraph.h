@@ -7,6 +7,9 @@
 
 namespace nnopt::compress {
 
+/// Values of a graph on one batch of data.
+using Samples = llvm::DenseMap<mlir::Value, std::shared_ptr<const HostTensor>>;
+
 struct CompileSettings {
   std::string target = "native";
   bool winograd = true;

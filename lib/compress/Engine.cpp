@@ -11,6 +11,7 @@ namespace nnopt::compress {
 
 Techniques allTechniques() {
   Techniques all;
+  all.push_back(createMoETechnique());
   all.push_back(createPruneSparseTechnique());
   all.push_back(createQuantizeTechnique());
   all.push_back(createRefitTechnique());

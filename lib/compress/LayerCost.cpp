@@ -77,6 +77,8 @@ LayerCosts::Measured LayerCosts::of(const Candidate &c, int offer,
     const nnopt_tensor_info *info = nnopt_model_input(graph.model(), i);
     inputs.emplace_back(info->name, info->onnx_type,
                         std::vector<int64_t>(info->dims, info->dims + info->rank));
+    if (samples && i < reads.size())
+      std::copy_n(samples->lookup(reads[i])->data(), inputs[i].bytes(), inputs[i].data());
   }
   Measured measured{graph.measure(std::move(inputs), 40), graph.weightBytes()};
   cache.store("layer", cacheKey, {measured.milliseconds, measured.weightBytes});

@@ -11,8 +11,10 @@ namespace nnopt::compress {
 /// Measures single layers with the kernels and shapes that the model has.
 class LayerCosts {
 public:
-  explicit LayerCosts(CompileSettings settings, Cache cache = Cache(""))
-      : settings(std::move(settings)), cache(std::move(cache)) {}
+  /// `samples`: what layers read, where their time may depend on it; else they read zeros.
+  explicit LayerCosts(CompileSettings settings, Cache cache = Cache(""),
+                      const Samples *samples = nullptr)
+      : settings(std::move(settings)), cache(std::move(cache)), samples(samples) {}
 
   struct Measured {
     double milliseconds;
@@ -28,6 +30,7 @@ public:
 private:
   CompileSettings settings;
   Cache cache;
+  const Samples *samples;
   std::map<std::string, Measured> known;
 };
 

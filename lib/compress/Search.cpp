@@ -14,7 +14,7 @@ namespace nnopt::compress {
 /// Finds sites, calibrates and asks for options.
 void Search::findCandidates() {
   auto main = module.lookupSymbol<func::FuncOp>("main");
-  llvm::SetVector<Value> taps;
+  llvm::SetVector<Value> taps, sampled;
   std::vector<LinearLayer> layers;
   std::vector<std::pair<Technique *, std::vector<Site>>> found;
   for (const std::unique_ptr<Technique> &technique : techniques) {
@@ -33,6 +33,8 @@ void Search::findCandidates() {
     return;
   for (Candidate &c : candidates) {
     taps.insert(c.site.observed.begin(), c.site.observed.end());
+    taps.insert(c.site.sampled.begin(), c.site.sampled.end());
+    sampled.insert(c.site.sampled.begin(), c.site.sampled.end());
     for (Value v : LayerCosts::inputsOf(c.site))
       taps.insert(v);
     if (c.site.wantsGram)
@@ -40,14 +42,16 @@ void Search::findCandidates() {
   }
   progress.stage("calibration");
   TappedModel tapped(module, taps.getArrayRef(), quick);
-  tapped.observe(*calib, layers, observations, [&](double f) { progress.fraction(f); });
+  tapped.observe(
+      *calib, layers, observations, [&](double f) { progress.fraction(f); }, sampled.getArrayRef());
   shapes = tapped.shapes(*calib);
+  samples = tapped.sample(*calib);
   for (auto &[technique, sites] : found) {
     technique->plan(sites, observations);
     for (Site &site : sites) {
       std::vector<Option> options = technique->options(site, observations);
       if (options.empty())
-        refused.push_back({site.name, "there is no option for the values that were seen"});
+        refused.push_back({site.name, technique->whyNothing(site, observations)});
       for (Option &option : options)
         candidateAt(candidates, site).offers.push_back({technique, site.name, std::move(option), site.inside});
     }

@@ -86,6 +86,7 @@ private:
   std::unique_ptr<CompiledGraph> plain; // the float model, on one thread
   std::unique_ptr<Metric> metric;
   llvm::DenseMap<mlir::Value, std::vector<int64_t>> shapes;
+  Samples samples; // of the same values
   std::vector<std::vector<double>> siteErrors; // relative, of each offer
   Problem problem;                             // option 0 of a site: leave it
   std::map<Choice, Evaluation> qualities;

@@ -33,7 +33,7 @@ void Search::measureSensitivity() {
 /// Latency and size of options, relative to leaving the site as it is.
 void Search::measureCosts() {
   progress.stage("costs of layers");
-  LayerCosts costs(settings, Cache(options.cacheDir.value_or(Cache::defaultDirectory())));
+  LayerCosts costs(settings, Cache(options.cacheDir.value_or(Cache::defaultDirectory())), &samples);
   for (auto [i, c] : llvm::enumerate(candidates)) {
     if (Interrupt::happened())
       throw Interrupted();

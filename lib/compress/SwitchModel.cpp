@@ -29,6 +29,9 @@ Candidate &candidateAt(std::vector<Candidate> &candidates, Site site) {
   for (Value v : site.observed)
     if (!llvm::is_contained(known.observed, v))
       known.observed.push_back(v);
+  for (Value v : site.sampled)
+    if (!llvm::is_contained(known.sampled, v))
+      known.sampled.push_back(v);
   for (Operation *op : site.inside)
     if (!llvm::is_contained(known.inside, op))
       known.inside.push_back(op);

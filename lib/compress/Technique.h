@@ -33,11 +33,15 @@ public:
   void setGram(mlir::Operation *op, std::shared_ptr<const Gram> gram) {
     grams[op] = std::move(gram);
   }
+  /// Rows of a value that a site wants samples of.
+  const Matrix &rows(mlir::Value v) const { return samples.find(v)->second; }
+  void setRows(mlir::Value v, Matrix rows) { samples[v] = std::move(rows); }
 
 private:
   llvm::DenseMap<mlir::Value, TensorStatistics> tensors;
   llvm::DenseMap<mlir::Operation *, std::shared_ptr<const Gram>>
       grams; // layers with the same rows share one
+  llvm::DenseMap<mlir::Value, Matrix> samples;
 };
 
 /// An operation with one result that a technique can replace.
@@ -54,6 +58,9 @@ struct Site {
   /// What an option replaces besides `op`, in graph order: operations that only `op` needs. Their
   /// costs count.
   llvm::SmallVector<mlir::Operation *> inside;
+  /// Values of which some rows (along the last dimension), evenly over the data, are kept as they
+  /// are.
+  llvm::SmallVector<mlir::Value> sampled;
 };
 
 /// Arrays that are too large for text: they go into the file beside the recipe.
@@ -88,6 +95,10 @@ public:
   virtual std::vector<Site> sites(mlir::func::FuncOp func, std::vector<Refusal> &refused) const = 0;
   /// Options besides leaving the site as it is. Empty: nothing to gain here.
   virtual std::vector<Option> options(const Site &site, const Observations &observations) const = 0;
+  /// Why options() offers nothing at a site.
+  virtual std::string whyNothing(const Site &site, const Observations &observations) const {
+    return "there is no option for the values that were seen";
+  }
   /// Called with all sites of a model before options() is: for what is decided for a model as a
   /// whole.
   virtual void plan(llvm::ArrayRef<Site> sites, const Observations &observations) {}
@@ -132,6 +143,8 @@ std::unique_ptr<Technique> createQuantizeTechnique();
 std::unique_ptr<Technique> createPruneSparseTechnique();
 /// Layers that keep all weights and make up for the errors of others.
 std::unique_ptr<Technique> createRefitTechnique();
+/// Feed-forward networks as mixtures of experts.
+std::unique_ptr<Technique> createMoETechnique();
 
 /// Names for sites: those of the ONNX nodes of an operation, numbered where they occur again.
 class SiteNames {

@@ -97,7 +97,7 @@ static cl::opt<std::string> cacheDir("cache-dir",
                                      cl::value_desc("DIR"), cl::cat(category));
 static cl::opt<std::string> calib("calib",
                                   cl::desc("Calibration data: the model's inputs by name, sample "
-                                           "axis first. For --quantize, --prune and --budget"),
+                                           "axis first. For --budget and single techniques"),
                                   cl::value_desc("FILE.npz"), cl::cat(category));
 static cl::opt<std::string> evalData("eval",
                                      cl::desc("Evaluation data: inputs as in --calib, and labels"),
@@ -124,6 +124,11 @@ static cl::opt<std::string>
           cl::desc("Set weights to zero in all layers where that is possible: sparse:70% of all, "
                    "sparse:70%,block=8x1 in blocks, sparse:2:4 in each four"),
           cl::value_desc("SPEC"), cl::cat(category));
+static cl::opt<std::string>
+    moe("moe",
+        cl::desc("Compute, of feed-forward networks with sparse activations, the share of neurons "
+                 "that a router picks for each row, as a mixture of experts"),
+        cl::value_desc("SHARE%"), cl::cat(category));
 static cl::opt<std::string> recipe("recipe",
                                    cl::desc("Do to the model what a recipe says; needs no data"),
                                    cl::value_desc("IN.json"), cl::cat(category));
@@ -199,7 +204,8 @@ int main(int argc, char **argv) {
   // Ways to change the model, of which there can be one.
   std::string technique, spec, flag;
   int ways = (budget.empty() ? 0 : 1) + (recipe.empty() ? 0 : 1);
-  for (TechniqueFlag f : {TechniqueFlag{quantize, "quantize"}, TechniqueFlag{prune, "prune"}}) {
+  for (TechniqueFlag f : {TechniqueFlag{quantize, "quantize"}, TechniqueFlag{prune, "prune"},
+                          TechniqueFlag{moe, "dense-to-moe"}}) {
     if (!f.option.getNumOccurrences())
       continue;
     ++ways;
@@ -222,7 +228,7 @@ int main(int argc, char **argv) {
     }
   }
   if (ways > 1) {
-    errs() << "--budget, --quantize, --prune and --recipe exclude each other: give one of them\n";
+    errs() << "--budget, --recipe, --quantize, --prune and --moe exclude each other: give one of them\n";
     return ExitUsage;
   }
   bool searches = !budget.empty() || !technique.empty();
@@ -234,8 +240,8 @@ int main(int argc, char **argv) {
   if (!searches && !(calib.empty() && evalData.empty() && metric.empty() &&
                      (recipeOut.empty() || !recipe.empty()))) {
     errs()
-        << "--calib, --eval, --metric and --recipe-out do nothing without --budget, --quantize or "
-           "--prune\n";
+        << "--calib, --eval, --metric and --recipe-out do nothing without --budget, --quantize, --prune or "
+           "--moe\n";
     return ExitUsage;
   }
   registerAllPasses();
