@@ -7,7 +7,7 @@
 // same row.
 //
 //===----------------------------------------------------------------------===//
-#include "lib/codegen/cpu/contraction/Microkernel.h"
+#include "lib/codegen/cpu/contraction/ExpertPanels.h"
 #include "lib/codegen/cpu/contraction/Reference.h"
 #include "lib/codegen/cpu/irregular/Helpers.h"
 
@@ -108,53 +108,10 @@ LogicalResult emitReference(Operation *operation, Lowering &lowering) {
 // Register tiles
 //===----------------------------------------------------------------------===//
 
-/// Matrices [experts, columns, depth], packed to panels.
-struct Panels {
-  Buffer buffer;
-  int64_t columns, depth, bytes;
-  Tile tile;
-
-  Panels(Kernel &k, Value w, int64_t bytes, Tile tile) : bytes(bytes), tile(tile) {
-    const nn::Dims &dims = k.lowering.dims(w);
-    columns = dims[1].value();
-    depth = dims[2].value();
-    PanelSource source;
-    source.groups = dims[0].value();
-    source.columns = columns;
-    source.channels = depth;
-    source.groupStride = columns * depth;
-    source.columnStride = depth;
-    source.channelStride = 1;
-    std::vector<char> packed = packPanels(source, k.lowering.constant(w)->bytes(), bytes, tile);
-    buffer = k.weights(packed, elementTypeOf(w), {int64_t(packed.size()) / bytes});
-  }
-  /// Columns with those that fill the last vector.
-  int64_t padded() const { return llvm::alignTo(columns, tile.lanes); }
-  /// The panel from `column` on of an expert's matrix.
-  Value panel(Kernel &k, Ix expert, Ix column) const {
-    return k.ptrAdd(buffer.ptr, (expert * padded() + column) * depth, buffer.valueType);
-  }
-  static Type elementTypeOf(Value v) {
-    return cast<RankedTensorType>(v.getType()).getElementType();
-  }
-};
-
-/// Calls `body` with the first column and the number of vectors of each panel.
-void forPanels(Kernel &k, const Panels &w, function_ref<void(Ix, int64_t)> body) {
-  int64_t whole = w.columns / w.tile.nr() * w.tile.nr();
-  k.loop(k.c(0), k.c(whole), w.tile.nr(), [&](Ix column) { body(column, w.tile.nv); });
-  if (whole < w.padded())
-    body(k.c(whole), (w.padded() - whole) / w.tile.lanes);
-}
-
 bool matchFast(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::MoEOp>(operation);
   Type type = lowering.shapes.info(op.getX()).elementType;
-  auto isKnown = [&](Value w) {
-    return !w || (lowering.constant(w) && llvm::all_of(lowering.dims(w), [](nn::Dim d) {
-                    return d.isConst() && d.value() > 0;
-                  }));
-  };
+  auto isKnown = [&](Value w) { return !w || ExpertPanels::fits(w, lowering); };
   return (type.isF32() || type.isF64()) && isKnown(op.getW1()) && isKnown(op.getW2()) &&
          isKnown(op.getW3());
 }
@@ -163,9 +120,9 @@ class FastMixture : Mixture {
 public:
   FastMixture(Kernel &k, nn::MoEOp op, Tile tile)
       : Mixture(k, op), tile(tile), element(x.valueType), bytes(nn::elementBytes(element)),
-        w1(k, op.getW1(), bytes, tile), w2(k, op.getW2(), bytes, tile) {
+        w1(k, op.getW1(), tile), w2(k, op.getW2(), tile) {
     if (op.getW3())
-      w3.emplace(k, op.getW3(), bytes, tile);
+      w3.emplace(k, op.getW3(), tile);
     middle = k.scratch(k.lowering.c(tile.mr * w1.padded() * bytes));
     if (w3)
       other = k.scratch(k.lowering.c(tile.mr * w1.padded() * bytes));
@@ -186,20 +143,14 @@ public:
   }
 
 private:
-  /// The mask for a vector from `column` on, null where all of it are columns of `w`.
-  Value maskOf(const Panels &w, Ix column, int64_t vector, int64_t vectors) {
-    int64_t rest = w.columns % tile.lanes;
-    bool isLast = column.constant() == w.padded() - vectors * tile.lanes && vector == vectors - 1;
-    return isLast && rest ? k.mask(k.c(rest), tile.lanes) : Value();
-  }
   Value load(const Buffer &buffer, Ix at, Value mask) {
     return mask ? k.loadMasked(buffer, at, tile.lanes, mask) : k.load(buffer, at, tile.lanes);
   }
 
   void startRow(Ix row) {
-    forPanels(k, w2, [&](Ix column, int64_t vectors) {
+    w2.forEach(k, [&](Ix column, int64_t vectors) {
       for (int64_t v = 0; v < vectors; ++v) {
-        Value mask = maskOf(w2, column, v, vectors);
+        Value mask = w2.mask(k, column, v, vectors);
         Ix at = column + v * tile.lanes;
         Value value = bias ? load(*bias, at, mask) : k.constant(k.vec(tile.lanes, element), 0);
         store(row * w2.columns + at, value, mask);
@@ -221,13 +172,7 @@ private:
       Value chosen = isChosen(k.load(score, row * all + expert));
       return SmallVector<Value>{count + k.selectIx(chosen, k.c(1), k.c(0))};
     })[0];
-    Ix count(&k, found), whole = count / tile.mr * tile.mr;
-    k.loop(k.c(0), whole, tile.mr, [&](Ix i) { addTile(expert, i, tile.mr); });
-    Ix rest = count - whole;
-    for (int64_t piece = llvm::bit_floor(uint64_t(tile.mr - 1)); piece >= 1; piece /= 2)
-      k.ifThen(k.c(0) < rest / piece % 2, [&] {
-        addTile(expert, whole + rest / (2 * piece) * (2 * piece), piece);
-      });
+    forPieces(k, Ix(&k, found), tile.mr, [&](Ix i, int64_t height) { addTile(expert, i, height); });
   }
 
   /// Adds an expert's results to `height` rows of the list.
@@ -240,28 +185,17 @@ private:
       middles.push_back(k.ptrAdd(middle, k.c(i * w1.padded()), element));
     }
     Buffer hidden = k.at(middle, element);
-    auto product = [&](const Panels &w, ArrayRef<Value> from, Ix column, int64_t vectors,
-                       ArrayRef<Value> start) {
-      Accumulate inner;
-      inner.element = element;
-      inner.nv = vectors;
-      inner.lanes = tile.lanes;
-      inner.rows.assign(from.begin(), from.end());
-      inner.depth = k.c(w.depth);
-      inner.panel = w.panel(k, expert, column);
-      return emitAccumulate(k, inner, start);
-    };
-    auto hiddenLayer = [&](const Panels &w, const std::optional<Buffer> &biases, bool isLast) {
-      forPanels(k, w, [&](Ix column, int64_t vectors) {
+    auto hiddenLayer = [&](const ExpertPanels &w, const std::optional<Buffer> &biases, bool isLast) {
+      w.forEach(k, [&](Ix column, int64_t vectors) {
         SmallVector<Value> start;
         for (int64_t v = 0; v < vectors; ++v)
           start.push_back(biases ? load(*biases, expert * w.columns + column + v * tile.lanes,
-                                        maskOf(w, column, v, vectors))
+                                        w.mask(k, column, v, vectors))
                                  : k.constant(k.vec(tile.lanes, element), 0));
         SmallVector<Value> tileStart;
         for (int64_t i = 0; i < height; ++i)
           tileStart.append(start);
-        SmallVector<Value> sums = product(w, inputs, column, vectors, tileStart);
+        SmallVector<Value> sums = w.accumulate(k, expert, column, vectors, inputs, tileStart);
         // The first of two layers waits in `hidden` for the second one. In a loop, since activations
         // may be long.
         Buffer second = isLast && w3 ? k.at(other, element) : hidden;
@@ -287,17 +221,17 @@ private:
     hiddenLayer(w1, bias1, !w3);
     if (w3)
       hiddenLayer(*w3, bias3, true);
-    forPanels(k, w2, [&](Ix column, int64_t vectors) {
+    w2.forEach(k, [&](Ix column, int64_t vectors) {
       SmallVector<Value> masks, sums;
       for (int64_t v = 0; v < vectors; ++v)
-        masks.push_back(maskOf(w2, column, v, vectors));
+        masks.push_back(w2.mask(k, column, v, vectors));
       auto at = [&](int64_t i, int64_t v) {
         return places[i] * w2.columns + column + v * tile.lanes;
       };
       for (int64_t i = 0; i < height; ++i)
         for (int64_t v = 0; v < vectors; ++v)
           sums.push_back(load(result, at(i, v), masks[v]));
-      sums = product(w2, middles, column, vectors, sums);
+      sums = w2.accumulate(k, expert, column, vectors, middles, sums);
       for (int64_t i = 0; i < height; ++i)
         for (int64_t v = 0; v < vectors; ++v)
           store(at(i, v), sums[i * vectors + v], masks[v]);
@@ -307,8 +241,8 @@ private:
   Tile tile;
   Type element;
   int64_t bytes;
-  Panels w1, w2;
-  std::optional<Panels> w3;
+  ExpertPanels w1, w2;
+  std::optional<ExpertPanels> w3;
   Value middle, other; // the hidden layer of a tile, and what w3 makes
   Buffer list;  // rows that chose an expert
 };
@@ -319,11 +253,8 @@ LogicalResult emitFast(Operation *operation, Lowering &lowering) {
   Kernel k(lowering, op,
            "moe_" + dimText(w1[0]) + "x" + dimText(w1[1]) + "x" + dimText(w1[2]) + "x" +
                dimText(lowering.dims(op.getResult()).back()));
-  // Two vectors wide: experts are narrow, and many rows use a panel in one go.
-  Tile tile;
-  tile.lanes = lowering.target.lanes(nn::elementBytes(lowering.shapes.info(op.getX()).elementType));
-  tile.nv = w1[1].value() > tile.lanes ? 2 : 1;
-  tile.mr = lowering.target.vectorRegisters >= 32 ? 8 : 4;
+  Type element = lowering.shapes.info(op.getX()).elementType;
+  Tile tile = expertTile(lowering.target, w1[1].value(), nn::elementBytes(element));
   FastMixture(k, op, tile).emit();
   return success();
 }
