@@ -138,7 +138,7 @@ std::vector<HostTensor> *Search::run(const Dataset &data, int64_t first, const C
 
 /// The relative squared error of the float outputs that `choice` brings in a model, on samples
 /// of the calibration data.
-double Search::outputError(SwitchModel &of, const Choice &choice, Samples samples) const {
+double Search::outputError(SwitchModel &of, const Choice &choice, SampleRange samples) const {
   double error = 0, energy = 0;
   Choice off(choice.size(), -1);
   for (int64_t first = samples.begin; first < samples.end; first += calib->batchSize()) {

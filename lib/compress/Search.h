@@ -16,7 +16,7 @@ namespace nnopt::compress {
 constexpr int64_t kProbeSamples = 64;
 
 /// Samples [begin, end) of a dataset; they begin with a batch.
-struct Samples {
+struct SampleRange {
   int64_t begin, end;
   int64_t count() const { return end - begin; }
 };
@@ -52,9 +52,9 @@ private:
   void keepBestVariants();
   void measureSiteErrors();
   Choice bestGlobalVariant();
-  double repair(Choice &choice, Samples samples, Samples judges);
+  double repair(Choice &choice, SampleRange samples, SampleRange judges);
   std::vector<Candidate> chosenCandidates(const Choice &choice) const;
-  double outputError(SwitchModel &of, const Choice &choice, Samples samples) const;
+  double outputError(SwitchModel &of, const Choice &choice, SampleRange samples) const;
   bool alone() const { return !ask.technique.empty(); }
   void measureSensitivity();
   void measureCosts();

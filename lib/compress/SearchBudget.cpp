@@ -13,7 +13,7 @@ namespace nnopt::compress {
 /// The error of the model's outputs when one site alone is changed.
 void Search::measureSensitivity() {
   progress.stage("sensitivity of layers");
-  Samples probe{0, std::min(kProbeSamples, calib->usable())};
+  SampleRange probe{0, std::min(kProbeSamples, calib->usable())};
   size_t runs = 0, done = 0;
   for (const Candidate &c : candidates)
     runs += c.offers.size();

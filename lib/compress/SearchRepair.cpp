@@ -34,7 +34,7 @@ std::vector<Candidate> Search::chosenCandidates(const Choice &choice) const {
 
 /// Moments of what the layer at a site reads when all options are on, beside the float model.
 static Gram momentsOf(SwitchModel &model, size_t sites, size_t site, const LinearLayer &layer,
-                      const Dataset &data, Samples samples, RowProduct &product) {
+                      const Dataset &data, SampleRange samples, RowProduct &product) {
   Choice all(sites, 0), off(sites, -1);
   std::vector<GramSum> sums(layer.groups());
   for (int64_t first = samples.begin; first < samples.end; first += data.batchSize()) {
@@ -73,7 +73,7 @@ static Gram momentsOf(SwitchModel &model, size_t sites, size_t site, const Linea
 /// layer in the order of the graph: each then sees what the changed layers before it give, and
 /// makes up for their errors. Kept when the outputs for the samples `judges` come closer to those
 /// of the float model. Returns their error then.
-double Search::repair(Choice &choice, Samples samples, Samples judges) {
+double Search::repair(Choice &choice, SampleRange samples, SampleRange judges) {
   std::vector<Candidate> chosen = chosenCandidates(choice);
   if (llvm::none_of(chosen, [](const Candidate &c) {
         return c.site.wantsGram && !c.offers[0].technique->onlyRepairs();
