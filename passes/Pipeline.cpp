@@ -53,6 +53,8 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
   // Behind branches, which may end in pooling; before chains, which would make one convolution of a product and a mean.
   func.addPass(createReorderResampling());
   func.addPass(createMergeSequentialLinear());
+  // Behind chains, which merge what is smaller merged.
+  func.addPass(createFactorizeLowRank());
   func.addPass(createRemoveReluUnits());
   func.addPass(createFoldLinearBias());
   func.addPass(createFoldPad());

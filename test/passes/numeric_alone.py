@@ -31,7 +31,7 @@ MODELS = {"fold-norm-affine": ["transformer", "stream"], "merge-sequential-linea
           "raise-patterns": ["rotary", "transformer", "cnn", "recurrent", "normalization"], "merge-parallel-convs": ["branches"],
           "fold-batch-norm": ["cnn", "branches", "preactivation", "recurrent norm"],
           "merge-shared-input": ["transformer"], "cleanup-transposes": ["transformer", "rotary", "cnn", "chains"],
-          "cleanup-slices": ["concats"], "hoist-slices": ["parts"], "reorder-resampling": ["resampling"], "remove-relu-units": ["units"],
+          "cleanup-slices": ["concats"], "hoist-slices": ["parts"], "reorder-resampling": ["resampling"], "remove-relu-units": ["units"], "factorize-low-rank": ["low rank"],
           "unroll-loops": ["control"], "fold-constants": ["weights", "cnn", "transformer"]}
 KINDS = {**{k: build for k, (build, _) in numeric.KINDS.items()}, **{k: build for k, (build, _) in numeric_patterns.KINDS.items()},
          **{k: build for k, (build, _) in numeric_cleanup.KINDS.items()}}

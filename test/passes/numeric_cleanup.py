@@ -5,7 +5,7 @@
 
 Kinds: parts of what transformers and convolutions compute (hoist-slices), parts put together and taken apart
 (cleanup-slices), convolutions whose results are put beside each other (written there), pointwise work beside pooling and resizing (reorder-resampling), hidden units that are dead, constant or
-multiples (remove-relu-units), loops and branches with known counts and conditions (unroll-loops, fold-shapes), casts and
+multiples (remove-relu-units), weights of low rank (factorize-low-rank), loops and branches with known counts and conditions (unroll-loops, fold-shapes), casts and
 transposes around elementwise operations (cleanup-transposes), weights that are built (fold-constants). Of some kinds
 operations of the optimized graph are counted. Ends with `N passed, N failed`.
 """
@@ -262,6 +262,29 @@ def build_units(g):
     return g.model([])
 
 
+# --------------------------------------------------------------------- weights of low rank
+def build_low_rank(g):
+    """A layer whose weights are the product of two smaller matrices, rounded; `g.widths` is what must be computed."""
+    rng = g.rng
+    out, width, kernel = rng.choice([64, 96, 150]), rng.choice([48, 80]), rng.choice([None, 1, 3])
+    columns = width * (kernel or 1) ** 2
+    most = out * columns // (2 * (out + columns))
+    rank = rng.choice([1, 5, most, most + 2])
+    w = (g.data.standard_normal((out, rank)) @ g.data.standard_normal((rank, columns)) / columns ** 0.5).astype(g.dtype)
+    pays = g.dtype == np.float32 and rank <= most and w.size >= 4096
+    g.widths = [rank, out] if pays else [out]
+    bias = [g.normal([out])] if rng.random() < 0.5 else []
+    if not kernel:
+        x = g.input((3, width), ["n" if rng.random() < 0.5 else None, None])
+        g.add("Gemm", [x, g.const(w), *bias], (3, out), transB=1)
+        return g.model([])
+    x = g.input((1, width, 5, 6), [None] * 4)
+    stride, pad = rng.choice([1, 2]), rng.choice([0, 1]) if kernel == 3 else 0
+    size = [(n + 2 * pad - kernel) // stride + 1 for n in (5, 6)]
+    g.add("Conv", [x, g.const(w.reshape(out, width, kernel, kernel)), *bias], (1, out, *size), strides=[stride] * 2, pads=[pad] * 4)
+    return g.model([])
+
+
 # --------------------------------------------------------------------- loops and branches
 def build_control(g):
     rng = g.rng
@@ -370,6 +393,11 @@ def units(graph, text):
     return None
 
 
+def factors(graph, text):
+    widths = [int(n) for n in re.findall(r"= nn\.(?:matmul|conv) .*-> tensor<(?:\d+|\?)x(?:\d+x\d+x)?(\d+)xf", text)]
+    return None if widths == graph.widths else f"layers of {widths} channels, expected {graph.widths}"
+
+
 def without(*names):
     def check(graph, text):
         found = [n for n in names if re.search(rf"nn\.{n}\b", text)]
@@ -379,12 +407,12 @@ def without(*names):
 
 KINDS = {"parts": (build_parts, None), "concats": (build_concats, None), "resampling": (build_resampling, None),
          "dense": (build_dense, None),
-         "units": (build_units, units), "control": (build_control, without("loop", "if")), "chains": (build_chains, None),
+         "units": (build_units, units), "low rank": (build_low_rank, factors), "control": (build_control, without("loop", "if")), "chains": (build_chains, None),
          "weights": (build_weights, without("reduce", "matmul", "conv_transpose", "sin", "mul", "div", "map"))}
 
 
 def main():
-    chosen = numeric.options(__doc__, 28, choices=KINDS)
+    chosen = numeric.options(__doc__, 32, choices=KINDS)
     graphs = {}
 
     def make(rng):
