@@ -30,25 +30,24 @@ std::vector<HostTensor> &TappedModel::run(const Dataset &data, int64_t first, in
   return graph->run(data.inputs(first, count));
 }
 
-/// Appends every `step`-th row.
-static void appendRows(Matrix &rows, const HostTensor &t, int64_t step) {
-  int64_t width = t.shape.back(), count = t.count() / std::max<int64_t>(1, width);
-  Eigen::Map<const Matrix> all(reinterpret_cast<const float *>(t.data()), count, width);
-  int64_t first = rows.rows(), added = llvm::divideCeil(count, step);
-  rows.conservativeResize(first + added, width);
-  for (int64_t i = 0; i < added; ++i)
-    rows.row(first + i) = all.row(i * step);
+/// Every `step`-th row of a tensor, as long as its last dimension.
+static Matrix rowsOf(const HostTensor &t, int64_t step) {
+  int64_t width = t.shape.back(), taken = llvm::divideCeil(t.count() / std::max<int64_t>(1, width), step);
+  Matrix result(taken, width);
+  for (int64_t r = 0; r < taken; ++r)
+    result.row(r) = Eigen::Map<const Eigen::RowVectorXf>(
+        reinterpret_cast<const float *>(t.data()) + r * step * width, width);
+  return result;
 }
 
-void TappedModel::observe(const Dataset &data, ArrayRef<LinearLayer> layers,
-                          Observations &observations, llvm::function_ref<void(double)> progress,
-                          ArrayRef<Value> sampled) {
+void TappedModel::observe(const Dataset &data, const Wanted &wanted, Observations &observations,
+                          llvm::function_ref<void(double)> progress) {
   llvm::DenseMap<Value, Matrix> rows;
   for (Value v : taps)
     observations[v];
   // Layers with the same rows share their moments.
   std::vector<std::pair<GramSum, std::vector<LinearLayer>>> groups;
-  for (const LinearLayer &layer : layers) {
+  for (const LinearLayer &layer : wanted.layers) {
     auto it = llvm::find_if(groups,
                             [&](const auto &group) { return group.second[0].sameColumns(layer); });
     if (it == groups.end())
@@ -56,9 +55,12 @@ void TappedModel::observe(const Dataset &data, ArrayRef<LinearLayer> layers,
     else
       it->second.push_back(layer);
   }
+  std::vector<GramSum> regressionSums(wanted.regressions.size());
   std::optional<RowProduct> product;
-  if (!groups.empty())
-    product.emplace(layers[0].op()->getContext(), settings);
+  if (!groups.empty() || !wanted.regressions.empty())
+    product.emplace(groups.empty() ? wanted.regressions[0].first->getContext()
+                                   : groups[0].second[0].op()->getContext(),
+                    settings);
   for (int64_t first = 0; first < data.usable(); first += data.batchSize()) {
     std::vector<HostTensor> &outputs = run(data, first, data.countAt(first));
     for (auto [i, v] : llvm::enumerate(taps)) {
@@ -66,15 +68,29 @@ void TappedModel::observe(const Dataset &data, ArrayRef<LinearLayer> layers,
       if (t.type == OnnxFloat)
         observations[v].add(reinterpret_cast<const float *>(t.data()), t.count());
     }
-    for (Value v : sampled) {
-      const HostTensor &t = outputs[firstTap + (llvm::find(taps, v) - taps.begin())];
-      int64_t expected = t.count() / t.shape.back() * data.usable() / data.countAt(first);
-      appendRows(rows[v], t, llvm::divideCeil(expected, kSampledRows));
+    auto tensorOf = [&](Value v) -> const HostTensor & {
+      return outputs[firstTap + (llvm::find(taps, v) - taps.begin())];
+    };
+    auto stepFor = [&](const HostTensor &t, int64_t most) {
+      return llvm::divideCeil(t.count() / t.shape.back() * data.usable() / data.countAt(first), most);
+    };
+    for (Value v : wanted.rows) {
+      const HostTensor &t = tensorOf(v);
+      Matrix more = rowsOf(t, stepFor(t, kSampledRows)), &all = rows[v];
+      all.conservativeResize(all.rows() + more.rows(), more.cols());
+      all.bottomRows(more.rows()) = more;
+    }
+    for (auto [sum, regression] : llvm::zip(regressionSums, wanted.regressions)) {
+      const HostTensor &x = tensorOf(regression.second),
+                       &y = tensorOf(regression.first->getResult(0));
+      int64_t width = x.shape.back();
+      int64_t step =
+          GramSum::stepFor(width, x.count() / width * data.usable() / data.countAt(first));
+      sum.add(*product, rowsOf(x, step), rowsOf(y, step));
     }
     for (auto &[sum, members] : groups) {
       const LinearLayer &layer = members[0];
-      const HostTensor &x =
-          outputs[firstTap + (llvm::find(taps, layer.activation()) - taps.begin())];
+      const HostTensor &x = tensorOf(layer.activation());
       sum.add(*product, layer.rowsOf(x, GramSum::stepFor(layer.columns(),
                                                          layer.rowCount(x.shape) * data.usable() /
                                                              data.countAt(first))));
@@ -83,6 +99,8 @@ void TappedModel::observe(const Dataset &data, ArrayRef<LinearLayer> layers,
   }
   for (auto &[v, matrix] : rows)
     observations.setRows(v, std::move(matrix));
+  for (auto [sum, regression] : llvm::zip(regressionSums, wanted.regressions))
+    observations.setGram(regression.first, std::make_shared<const Gram>(sum.take()));
   for (auto &[sum, members] : groups) {
     auto gram = std::make_shared<const Gram>(sum.take());
     for (LinearLayer &layer : members)

@@ -17,12 +17,17 @@ public:
   TappedModel(mlir::ModuleOp module, llvm::ArrayRef<mlir::Value> taps,
               const CompileSettings &settings);
 
-  /// Adds the values of all samples to the statistics, which keep their size, sums up moments for
-  /// `layers`, whose activations are among the taps, and keeps rows of `sampled`, which are among
-  /// them too. Reports the share that is done.
-  void observe(const Dataset &data, llvm::ArrayRef<LinearLayer> layers, Observations &observations,
-               llvm::function_ref<void(double)> progress,
-               llvm::ArrayRef<mlir::Value> sampled = {});
+  /// What to look at besides the statistics of all taps; what it reads are taps.
+  struct Wanted {
+    std::vector<LinearLayer> layers; // moments of their rows
+    /// Operations with the regressors of their results: moments of both.
+    std::vector<std::pair<mlir::Operation *, mlir::Value>> regressions;
+    llvm::SmallVector<mlir::Value> rows; // rows themselves, at most kSampledRows
+  };
+  /// Adds the values of all samples to the statistics, which keep their size. Reports the share that
+  /// is done.
+  void observe(const Dataset &data, const Wanted &wanted, Observations &observations,
+               llvm::function_ref<void(double)> progress);
   /// Shapes of the taps on one batch (of one sample, where the model leaves the batch open).
   llvm::DenseMap<mlir::Value, std::vector<int64_t>> shapes(const Dataset &data);
   /// The taps themselves on that batch.

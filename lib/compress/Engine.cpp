@@ -11,10 +11,13 @@ namespace nnopt::compress {
 
 Techniques allTechniques() {
   Techniques all;
+  all.push_back(createLowRankTechnique());
   all.push_back(createMoETechnique());
   all.push_back(createPruneSparseTechnique());
   all.push_back(createQuantizeTechnique());
   all.push_back(createRefitTechnique());
+  // Behind the others: their steps may be of layers inside of blocks that go.
+  all.push_back(createDropLayerTechnique());
   return all;
 }
 

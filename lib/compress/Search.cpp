@@ -15,7 +15,7 @@ namespace nnopt::compress {
 void Search::findCandidates() {
   auto main = module.lookupSymbol<func::FuncOp>("main");
   llvm::SetVector<Value> taps, sampled;
-  std::vector<LinearLayer> layers;
+  TappedModel::Wanted wanted;
   std::vector<std::pair<Technique *, std::vector<Site>>> found;
   for (const std::unique_ptr<Technique> &technique : techniques) {
     if (technique->onlyRepairs())
@@ -38,12 +38,14 @@ void Search::findCandidates() {
     for (Value v : LayerCosts::inputsOf(c.site))
       taps.insert(v);
     if (c.site.wantsGram)
-      layers.push_back(*LinearLayer::get(c.site.op));
+      wanted.layers.push_back(*LinearLayer::get(c.site.op));
+    if (c.site.regressor)
+      wanted.regressions.push_back({c.site.op, c.site.regressor});
   }
+  wanted.rows = sampled.takeVector();
   progress.stage("calibration");
   TappedModel tapped(module, taps.getArrayRef(), quick);
-  tapped.observe(
-      *calib, layers, observations, [&](double f) { progress.fraction(f); }, sampled.getArrayRef());
+  tapped.observe(*calib, wanted, observations, [&](double f) { progress.fraction(f); });
   shapes = tapped.shapes(*calib);
   samples = tapped.sample(*calib);
   for (auto &[technique, sites] : found) {
@@ -263,7 +265,7 @@ Recipe Search::search() {
   }
   measureSiteErrors();
   Choice choice = none();
-  bool global = alone() && candidates[0].offers[0].technique->variantsAreGlobal();
+  bool global = alone() && !budget && candidates[0].offers[0].technique->variantsAreGlobal();
   if (!global)
     keepBestVariants();
   if (metric) {

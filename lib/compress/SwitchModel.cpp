@@ -38,6 +38,8 @@ Candidate &candidateAt(std::vector<Candidate> &candidates, Site site) {
   llvm::sort(known.inside, before);
   if (!known.shared)
     known.shared = site.shared;
+  if (!known.regressor)
+    known.regressor = site.regressor;
   known.wantsGram |= site.wantsGram;
   return *it;
 }

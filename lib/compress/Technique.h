@@ -25,7 +25,8 @@ class Observations {
 public:
   TensorStatistics &operator[](mlir::Value v) { return tensors[v]; }
   const TensorStatistics &of(mlir::Value v) const { return tensors.find(v)->second; }
-  /// Moments of the rows that a site's operation multiplies; null unless the site wants them.
+  /// Moments of the rows that a site's operation multiplies, or of its regressor; null unless the
+  /// site wants them.
   const Gram *gram(mlir::Operation *op) const {
     auto it = grams.find(op);
     return it == grams.end() ? nullptr : it->second.get();
@@ -55,6 +56,10 @@ struct Site {
   mlir::Value shared;
   /// Whether options depend on the moments of the rows that `op`, a LinearLayer, multiplies.
   bool wantsGram = false;
+  /// A value that `op`'s result is a linear function of, nearly: moments of the rows of both (their
+  /// last dimensions) are summed up, `h` of this value, `cross` and `dense` of the result. Both
+  /// must be among `observed`.
+  mlir::Value regressor;
   /// What an option replaces besides `op`, in graph order: operations that only `op` needs. Their
   /// costs count.
   llvm::SmallVector<mlir::Operation *> inside;
@@ -145,6 +150,10 @@ std::unique_ptr<Technique> createPruneSparseTechnique();
 std::unique_ptr<Technique> createRefitTechnique();
 /// Feed-forward networks as mixtures of experts.
 std::unique_ptr<Technique> createMoETechnique();
+/// Matrix products and convolutions in stages of fewer parameters.
+std::unique_ptr<Technique> createLowRankTechnique();
+/// Residual blocks left out, or replaced by one matrix product.
+std::unique_ptr<Technique> createDropLayerTechnique();
 
 /// Names for sites: those of the ONNX nodes of an operation, numbered where they occur again.
 class SiteNames {

@@ -122,7 +122,79 @@ def sparse(f):
     for spec in ("", "70", "0%", "100%", "4:2", "70%,block=0x1", "70%,2:4"):
         f.compile(f"--prune=sparse:{spec}", calib[0], code=2, says=["expected sparse:SHARE%"])
     f.compile("--prune=sparse:70%", code=2, says=["needs calibration data"])
-    f.compile("--prune=sparse:70%", "--budget=drop=1%", calib[0], code=2, says=["exclude each other"])
+def low_rank(f):
+    """--low-rank: stages in place of layers, the same bytes from its recipe, standard ONNX, and a budget that refuses it."""
+    import onnxruntime as ort
+    common = ("--low-rank=50%", "--calib=calib.npz", "--eval=eval.npz")
+    f.compile(*common, "-o", "l.so", "--recipe-out=l.json", says=["(float top1 100.00 %", "2 not eligible"])
+    notes = json.load(open(f / "l.json"))
+    tensors = np.load(f / "l.json.npz")
+    assert [s["site"] for s in notes["steps"] if s["technique"] == "low-rank"] == ["conv2+bn2", "conv3+bn3"], notes["steps"]
+    assert all("multiple of 8" in r["reason"] for r in notes["refused"]), notes["refused"]
+    assert notes["repair"]["output_error_after"] < notes["repair"]["output_error_before"], notes["repair"]
+    stages = sum(tensors[name].size for s in notes["steps"] if "tensors" in s for name in s["tensors"].values() if "stage" in name)
+    assert 0.3 * (32 * 16 * 9 + 64 * 32 * 9) < stages <= 0.5 * (32 * 16 * 9 + 64 * 32 * 9), stages
+    f.compile("--recipe=l.json", "-o", "again.so", "--recipe-out=again.json", "--verify")
+    assert filecmp.cmp(f / "l.so", f / "again.so", shallow=False), "the recipe gives another artifact"
+    assert filecmp.cmp(f / "l.json", f / "again.json", shallow=False), "the recipe is written differently"
+    f.compile("--recipe=l.json", "--emit=onnx", "-o", "l.onnx")
+    with Session(f / "l.so") as session:
+        ours = session.run(None, {"image": f.image})[0]
+    theirs = ort.InferenceSession(f / "l.onnx", providers=["CPUExecutionProvider"]).run(None, {"image": f.image})[0]
+    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max(), "onnxruntime gives something else"
+    f.compile(*common[:2], "--metric=cosine", "--budget=drop=0.00001,size=0.8x", "-o", "no.so", code=1,
+              says=["the budget cannot be met", "cosine", "conv3+bn3"])
+    assert not os.path.exists(f / "no.so"), "an artifact was written"
+    for spec in ("50", "0%", "most"):
+        f.compile(f"--low-rank={spec}", "--calib=calib.npz", code=2, says=[f"--low-rank={spec}: expected the share"])
+    notes["steps"][0]["parameters"]["ranks"] = [3, 3]
+    with open(f / "l.json", "w") as file:
+        json.dump(notes, file)
+    f.compile("--recipe=l.json", code=3, says=["conv2+bn2", "do not fit"])
+
+
+def drop_layer(f):
+    """A recipe leaves residual blocks out, and names what is none; its --emit=onnx is what onnxruntime computes."""
+    import onnx
+    import onnxruntime as ort
+    from onnx import helper, numpy_helper
+    rng = np.random.default_rng(0)
+    nodes, weights, h = [], [], "x"
+    for i in range(3):
+        weights += [numpy_helper.from_array(rng.standard_normal((8, 8)).astype(np.float32), f"w{i}")]
+        nodes += [helper.make_node("MatMul", [h, f"w{i}"], [f"h{i}"], name=f"product{i}"), helper.make_node("Tanh", [f"h{i}"], [f"t{i}"]),
+                  helper.make_node("Add", [f"t{i}", h], [f"y{i}"], name=f"sum{i}")]
+        h = f"y{i}"
+    value = lambda name: helper.make_tensor_value_info(name, 1, ["n", 4, 8])
+    model = helper.make_model(helper.make_graph(nodes, "g", [value("x")], [value(h)], weights), opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, f / "blocks.onnx")
+    x = rng.standard_normal((64, 4, 8)).astype(np.float32)
+    np.savez(f / "x.npz", x=x)
+
+    def recipe(site):
+        steps = [{"technique": "drop-layer", "site": site, "option": "drop", "parameters": {}}]
+        with open(f / "d.json", "w") as file:
+            json.dump({"nnopt_recipe": 1, "steps": steps}, file)
+        return "--recipe=d.json"
+
+    f.compile(recipe("sum1"), "-o", "d.so", model="blocks.onnx")
+    f.compile(recipe("sum1"), "--emit=onnx", "-o", "d.onnx", model="blocks.onnx")
+    expected = x
+    for i in (0, 2):
+        expected = expected + np.tanh(expected @ numpy_helper.to_array(weights[i]))
+    with Session(f / "d.so") as session:
+        ours = session.run(None, {"x": x})[0]
+    theirs = ort.InferenceSession(f / "d.onnx", providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    for got in (ours, theirs):
+        assert np.abs(got - expected).max() < 1e-5 * np.abs(expected).max()
+    f.compile(recipe("product1"), "-o", "d.so", model="blocks.onnx", code=3, says=["product1", "no such layer"])
+    # In a budget it is an option among others, with its error and its time.
+    f.compile("--budget=drop=0.5", "--metric=cosine", "--calib=x.npz", "--recipe-out=d.json", "-o", "d.so", model="blocks.onnx")
+    layers = {layer["site"]: layer for layer in json.load(open(f / "d.json"))["layers"]}
+    options = {o["name"]: o for o in layers["sum0"]["options"]}
+    assert {"drop", "linear"} <= set(options), layers
+    assert 0 < options["linear"]["error"] < options["drop"]["error"], options
 
 
 def budget(f):
@@ -202,7 +274,7 @@ def wrong(f):
     calib = "--calib=calib.npz"
     f.compile("--quantize=int8", code=2, says=["needs calibration data"])
     f.compile("--quantize=int3", calib, code=2, says=["expected int8"])
-    f.compile("--quantize=int8", "--budget=drop=1%", calib, code=2, says=["exclude each other"])
+    f.compile("--quantize=int8", "--recipe=q.json", calib, code=2, says=["exclude each other"])
     f.compile(calib, code=2, says=["do nothing without"])
     for text in ("drop", "drop=1%,drop=2%", "size=big", "latency=-1x", "speed=2x"):
         f.compile(f"--budget={text}", calib, code=2, says=["--budget="])
@@ -247,7 +319,7 @@ def main():
     parser.add_argument("--only", help="one of the tests, by name")
     options = parser.parse_args()
     full = options.full
-    tests = [quantize, export, sparse, budget, memory, interrupted, metrics, command, wrong]
+    tests = [quantize, export, sparse, low_rank, drop_layer, budget, memory, interrupted, metrics, command, wrong]
     if full and os.path.isdir(os.path.join(SHARED, "trained")):
         tests.append(resnet20)
     elif full:

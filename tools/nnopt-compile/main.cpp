@@ -129,6 +129,11 @@ static cl::opt<std::string>
         cl::desc("Compute, of feed-forward networks with sparse activations, the share of neurons "
                  "that a router picks for each row, as a mixture of experts"),
         cl::value_desc("SHARE%"), cl::cat(category));
+static cl::opt<std::string>
+    lowRank("low-rank",
+            cl::desc("Compute convolutions and matrix products in stages that hold this share of their "
+                     "parameters, as 50%"),
+            cl::value_desc("SHARE%"), cl::cat(category));
 static cl::opt<std::string> recipe("recipe",
                                    cl::desc("Do to the model what a recipe says; needs no data"),
                                    cl::value_desc("IN.json"), cl::cat(category));
@@ -201,11 +206,11 @@ int main(int argc, char **argv) {
     errs() << "--precision=" << precision << ": expected f32 or bf16\n";
     return ExitUsage;
   }
-  // Ways to change the model, of which there can be one.
+  // One technique by itself, within a budget or without; or what a recipe says.
   std::string technique, spec, flag;
-  int ways = (budget.empty() ? 0 : 1) + (recipe.empty() ? 0 : 1);
+  int ways = recipe.empty() ? 0 : 1;
   for (TechniqueFlag f : {TechniqueFlag{quantize, "quantize"}, TechniqueFlag{prune, "prune"},
-                          TechniqueFlag{moe, "dense-to-moe"}}) {
+                          TechniqueFlag{moe, "dense-to-moe"}, TechniqueFlag{lowRank, "low-rank"}}) {
     if (!f.option.getNumOccurrences())
       continue;
     ++ways;
@@ -227,8 +232,9 @@ int main(int argc, char **argv) {
       return ExitUsage;
     }
   }
-  if (ways > 1) {
-    errs() << "--budget, --recipe, --quantize, --prune and --moe exclude each other: give one of them\n";
+  if (ways + (recipe.empty() || budget.empty() ? 0 : 1) > 1) {
+    errs() << "--quantize, --prune, --moe, --low-rank and --recipe exclude each other, and so do --budget "
+              "and --recipe: give one of them\n";
     return ExitUsage;
   }
   bool searches = !budget.empty() || !technique.empty();
@@ -240,8 +246,8 @@ int main(int argc, char **argv) {
   if (!searches && !(calib.empty() && evalData.empty() && metric.empty() &&
                      (recipeOut.empty() || !recipe.empty()))) {
     errs()
-        << "--calib, --eval, --metric and --recipe-out do nothing without --budget, --quantize, --prune or "
-           "--moe\n";
+        << "--calib, --eval, --metric and --recipe-out do nothing without --budget, --quantize, "
+           "--prune, --moe or --low-rank\n";
     return ExitUsage;
   }
   registerAllPasses();
