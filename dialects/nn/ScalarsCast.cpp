@@ -270,18 +270,34 @@ Value QuantizeOp::buildScalar(OpBuilder &b, Location loc, ValueRange args) {
   auto integer = dyn_cast<IntegerType>(to);
   if (!integer)
     return s.narrow(y, to, getSaturate());
-  y = s.make<math::RoundEvenOp>(y);
-  if (getZeroPoint())
-    y = s.add(y, wide(2));
   double span = std::ldexp(1.0, integer.getWidth()), low = integer.isUnsigned() ? 0 : -span / 2;
-  // NaN becomes the lowest number.
-  Value lowest = s.c(y, low);
+  if (integer.getWidth() > 16) {
+    y = s.make<math::RoundEvenOp>(y);
+    if (getZeroPoint())
+      y = s.add(y, wide(2));
+    y = s.select(s.cmp(FPred::OGT, y, s.c(y, low)), y, s.c(y, low)); // NaN becomes the lowest number.
+    return s.toInteger(s.atMost(y, s.c(y, low + span - 1)), integer);
+  }
+  // Clamped first, by whole numbers, which commutes with rounding; NaN becomes the lowest number. Then 1.5 * 2^23, whose
+  // last bit is worth 1, rounds halves to even and leaves the integer in the low bits of the sum.
+  Value lowest = s.c(y, low), highest = s.c(y, low + span - 1);
+  if (getZeroPoint()) {
+    Value zero = wide(2);
+    lowest = s.sub(lowest, zero);
+    highest = s.sub(highest, zero);
+  }
   y = s.select(s.cmp(FPred::OGT, y, lowest), y, lowest);
-  y = s.atMost(y, s.c(y, low + span - 1));
-  if (integer.getWidth() > 16)
-    return s.toInteger(y, integer);
-  // In range already.
-  Value word = s.make<arith::FPToSIOp>(withElement(y.getType(), b.getI32Type()), y);
+  y = s.add(s.atMost(y, highest), s.c(y, 12582912));
+  Type i32 = withElement(y.getType(), b.getI32Type());
+  Value word = s.make<arith::BitcastOp>(i32, y);
+  if (getZeroPoint()) {
+    Value zero = args[2];
+    if (s.isFloat(zero))
+      zero = s.make<arith::FPToSIOp>(i32, wide(2));
+    else if (s.element(zero).getIntOrFloatBitWidth() < 32)
+      zero = s.make<arith::ExtUIOp>(i32, zero);
+    word = s.add(word, zero);
+  }
   return s.make<arith::TruncIOp>(withElement(y.getType(), b.getIntegerType(integer.getWidth())), word);
 }
 

@@ -33,6 +33,15 @@ SmallVector<Value> emitScalar(OpBuilder &b, Operation *op, ValueRange args) {
   return {cast<nn::Elementwise>(op).buildScalar(b, op->getLoc(), args)};
 }
 
+bool isDequantizationByNumbers(Operation *op) {
+  auto dequantize = dyn_cast_or_null<nn::DequantizeOp>(op);
+  if (!dequantize || !dequantize.getTo().isF32())
+    return false;
+  auto type = dyn_cast<IntegerType>(elementTypeOf(dequantize.getX()));
+  Value zero = dequantize.getZeroPoint();
+  return type && type.getWidth() <= 8 && scalarOf(dequantize.getScale()) && (!zero || scalarOf(zero));
+}
+
 Value emitScalarConstant(OpBuilder &b, Location loc, Value constant) {
   Type type = scalarTypeOf(constant);
   auto data = nn::ConstantData::get(constant);

@@ -18,6 +18,10 @@ llvm::SmallVector<mlir::Value> emitScalar(mlir::OpBuilder &b, mlir::Operation *o
 llvm::SmallVector<mlir::Value> inlineRegion(mlir::OpBuilder &b, mlir::Region &region,
                                             mlir::ValueRange args);
 
+/// Whether `op` turns integers of up to 8 bits into 32-bit floats by one constant scale and zero point: cheaper to compute
+/// where the result is read than to keep in memory.
+bool isDequantizationByNumbers(mlir::Operation *op);
+
 /// arith.constant of a constant tensor of one element; null where its type has no such constant.
 mlir::Value emitScalarConstant(mlir::OpBuilder &b, mlir::Location loc, mlir::Value constant);
 

@@ -47,10 +47,10 @@ bool Fuser::canBeScalar(Value v) {
          isa<Float32Type, Float64Type, Float16Type, BFloat16Type, IntegerType>(elementTypeOf(v));
 }
 
-/// Cheap to compute again for each of several users: one instruction on one operand that is read
+/// Cheap to compute again for each of several users: a few instructions on one operand that is read
 /// instead of the result.
 bool Fuser::isCheap(Operation *op) {
-  return isa<nn::CastOp, nn::NegOp, nn::LogicalNotOp>(op) &&
+  return (isa<nn::CastOp, nn::NegOp, nn::LogicalNotOp>(op) || isDequantizationByNumbers(op)) &&
          nn::elementBytes(elementTypeOf(op->getOperand(0))) <=
              nn::elementBytes(elementTypeOf(op->getResult(0)));
 }

@@ -38,7 +38,7 @@ public:
   int64_t run(nn::LinearOp root);
 
 private:
-  std::string whyNotExtra(Cluster &cluster, Value v);
+  std::string whyNotExtra(Cluster &cluster, Value v, bool isDequantized);
   std::string whyNotAbsorb(Cluster &cluster, Operation *op);
   void grow(Cluster &cluster);
   std::string whyNotLeave(Cluster &cluster);
@@ -63,16 +63,21 @@ bool isNarrow(Operation *root) {
   return elementTypeOf(root->getOperand(0)).isBF16() && elementTypeOf(root->getResult(0)).isF32();
 }
 
+/// What is read to have `v` in an epilogue: integers, where they are dequantized by numbers, else `v` itself.
+Value readFor(Value v) {
+  return isDequantizationByNumbers(v.getDefiningOp()) ? v.getDefiningOp()->getOperand(0) : v;
+}
+
 /// Whether the last dimension of the contraction's result is its channels.
 bool channelsAreLast(nn::LinearOp root) {
   return root.getOutChannelAxis() == rankOf(root->getResult(0)) - 1;
 }
 
-std::string Fuser::whyNotExtra(Cluster &cluster, Value v) {
+std::string Fuser::whyNotExtra(Cluster &cluster, Value v, bool isDequantized) {
   Value result = cluster.root->getResult(0);
   Type type = elementTypeOf(v);
-  bool mayDiffer = isQuantized(cluster.root) &&
-                   isa<IntegerType, Float16Type, BFloat16Type, Float32Type, Float64Type>(type);
+  bool mayDiffer = isDequantized || (isQuantized(cluster.root) &&
+                                     isa<IntegerType, Float16Type, BFloat16Type, Float32Type, Float64Type>(type));
   if (type != elementTypeOf(result) && !mayDiffer)
     return "an operand has another element type";
   if (shapes.isOneElement(v))
@@ -96,19 +101,22 @@ std::string Fuser::whyNotAbsorb(Cluster &cluster, Operation *op) {
     return "the value leaves here too";
   if (!isElementwise(op) || op->getNumResults() != 1)
     return "it is not elementwise";
-  bool rounds = isNarrow(cluster.root) && isa<nn::CastOp>(op) && elementTypeOf(op->getResult(0)).isBF16();
-  if (elementTypeOf(op->getResult(0)) != elementTypeOf(result) && !isQuantized(cluster.root) && !rounds)
+  Type type = elementTypeOf(op->getResult(0));
+  bool rounds = isNarrow(cluster.root) && isa<nn::CastOp>(op) && type.isBF16();
+  bool quantizes = isa<nn::QuantizeOp>(op) && type.isInteger(8) && elementTypeOf(result).isF32();
+  if (type != elementTypeOf(result) && !isQuantized(cluster.root) && !rounds && !quantizes)
     return "it changes the element type";
   if (!shapes.sameDims(op->getResult(0), result))
     return "it changes the shape";
   SmallVector<Value> extras = cluster.extras;
   for (Value v : op->getOperands()) {
-    if (cluster.inside.contains(v))
+    if (cluster.inside.contains(v) || (quantizes && scalarOf(v)))
       continue;
-    if (std::string why = whyNotExtra(cluster, v); !why.empty())
+    Value read = readFor(v);
+    if (std::string why = whyNotExtra(cluster, read, read != v); !why.empty())
       return why;
-    if (!scalarOf(v) && !llvm::is_contained(extras, v))
-      extras.push_back(v);
+    if (!scalarOf(v) && !llvm::is_contained(extras, read))
+      extras.push_back(read);
   }
   if (extras.size() + cluster.root.getEpilogueArgs().size() > maxArgs)
     return "the epilogue has too many arguments";
@@ -145,8 +153,8 @@ SmallVector<Value> extrasOf(const Cluster &cluster) {
   DenseSet<Value> inside = {cluster.root->getResult(0)};
   for (Operation *op : cluster.ops) {
     for (Value v : op->getOperands())
-      if (!inside.contains(v) && !scalarOf(v) && !llvm::is_contained(extras, v))
-        extras.push_back(v);
+      if (!inside.contains(v) && !scalarOf(v) && !llvm::is_contained(extras, readFor(v)))
+        extras.push_back(readFor(v));
     inside.insert(op->getResult(0));
   }
   return extras;
@@ -181,6 +189,8 @@ std::string Fuser::whyNotLeave(Cluster &cluster) {
     return "";
   if (isQuantized(cluster.root))
     return "an integer contraction has one result";
+  if (elementTypeOf(cluster.inner) != elementTypeOf(cluster.root->getResult(0)))
+    return "an inner value of another element type is used outside";
   Operation *last = lastNeeded(cluster);
   for (Operation *user : cluster.inner.getUsers()) {
     Operation *inBlock = last->getBlock()->findAncestorOpInBlock(*user);
@@ -239,14 +249,22 @@ void Fuser::fuse(Cluster &cluster) {
   scalars[root->getResult(0)] = acc;
   for (auto [i, v] : llvm::enumerate(extras))
     scalars[v] = block->getArgument(1 + oldArgs + i);
+  auto scalarFor = [&](Value v) {
+    Value &scalar = scalars[v];
+    if (!scalar && readFor(v) != v) {
+      auto args = llvm::map_to_vector(v.getDefiningOp()->getOperands(), [&](Value operand) {
+        return operand == readFor(v) ? scalars.lookup(operand) : emitScalarConstant(rewriter, v.getLoc(), operand);
+      });
+      return scalars[v] = emitScalar(rewriter, v.getDefiningOp(), args).front();
+    }
+    if (!scalar)
+      scalar = emitScalarConstant(rewriter, v.getLoc(), v);
+    return scalar;
+  };
   for (Operation *op : cluster.ops) {
     SmallVector<Value> args;
-    for (Value v : op->getOperands()) {
-      Value scalar = scalars.lookup(v);
-      if (!scalar)
-        scalar = scalars[v] = emitScalarConstant(rewriter, op->getLoc(), v);
-      args.push_back(scalar);
-    }
+    for (Value v : op->getOperands())
+      args.push_back(scalarFor(v));
     scalars[op->getResult(0)] = emitScalar(rewriter, op, args).front();
   }
   SmallVector<Value> yielded;
@@ -254,7 +272,7 @@ void Fuser::fuse(Cluster &cluster) {
     yielded.push_back(scalars[cluster.inner]);
   yielded.push_back(scalars[last->getResult(0)]);
   nn::YieldOp::create(rewriter, loc, yielded);
-  if (isQuantized(root) || isNarrow(root)) { // The listener typed it before it had an epilogue.
+  if (last->getResult(0).getType() != root->getResult(0).getType()) { // The listener typed it before it had an epilogue.
     fused->getResults().back().setType(last->getResult(0).getType());
     (void)shapes.ctx.infer(fused);
   }

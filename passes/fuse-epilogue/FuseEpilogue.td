@@ -7,8 +7,9 @@ def FuseEpilogue : Pass<"fuse-epilogue", "::mlir::func::FuncOp"> {
     results, as for a residual sum that a skip reads as it is and that is normalized for the next layer
     (He et al. 2016, Identity Mappings, figure 4e). Further operands become arguments of the epilogue.
 
-    Conditions: f32 or f64 throughout, or a contraction of integers of up to 8 bits, whose i32
-    accumulators the cluster turns into any type (scales, rounding); every operation of the cluster has exactly the result's
+    Conditions: f32 or f64 throughout, but that a quantization to 8 bits may end it; or a contraction of integers of up to
+    8 bits, whose i32 accumulators the cluster turns into any type (scales, rounding). An operand that is dequantized by
+    constant numbers is read as integers. Every operation of the cluster has exactly the result's
     dimensions, and every further operand is (a) one element, (b) a vector along the last dimension,
     for matrix products and channels_last convolutions, or (c) exactly as large as the result. The
     fused operation stands where the last operation of the cluster stood, so all operands are known

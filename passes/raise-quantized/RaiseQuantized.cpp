@@ -1,6 +1,7 @@
 //===- RaiseQuantized.cpp - linear operations on integers -----------------===//
 #include "passes/Passes.h"
 #include "passes/common/Movement.h"
+#include "passes/raise-quantized/Quantizations.h"
 
 using namespace mlir;
 
@@ -17,13 +18,6 @@ constexpr StringLiteral kPass = "raise-quantized";
 //===----------------------------------------------------------------------===//
 // Parameters of a quantization
 //===----------------------------------------------------------------------===//
-
-/// A constant, through operations that only change its shape.
-static Value shapedConstant(Value v) {
-  while (isa_and_nonnull<nn::SqueezeOp, nn::UnsqueezeOp, nn::ReshapeOp, nn::FlattenOp>(v ? v.getDefiningOp() : nullptr))
-    v = v.getDefiningOp()->getOperand(0);
-  return isConstant(v) ? v : Value();
-}
 
 /// Scale and zero point of values: one each, or one for each position along `axis`.
 struct Parameters {
@@ -91,10 +85,12 @@ static std::string readDequantized(Value v, Dequantized &d) {
 // Linear operations
 //===----------------------------------------------------------------------===//
 
-/// What follows the result: relu and clips with constant bounds, each read by the next one only, and a quantization by
-/// one scale.
+/// What follows the result: relu, clips with constant bounds and sums with dequantized values, each read by the next one
+/// only, and a quantization by one scale.
 struct Requantization {
   SmallVector<nn::ClipOp> clips;
+  /// The dequantized operands of sums.
+  SmallVector<OpOperand *> addends;
   nn::QuantizeOp quantize;
   double scale = 1;
 };
@@ -102,12 +98,11 @@ struct Requantization {
 static std::optional<Requantization> findRequantization(Value v) {
   Requantization r;
   while (v.hasOneUse()) {
-    Operation *user = *v.user_begin();
+    OpOperand &use = *v.use_begin();
+    Operation *user = use.getOwner();
     if (auto quantize = dyn_cast<nn::QuantizeOp>(user)) {
-      auto scale = shapedConstant(quantize.getScale()) ? scalarOf(shapedConstant(quantize.getScale())) : std::nullopt;
-      if (quantize.getX() != v || !scale || !(*scale > 0) || std::isinf(*scale) || !isa<IntegerType>(quantize.getTo()) ||
-          !elementTypeOf(quantize.getScale()).isF32() || quantize.getPrecision().value_or(Float32Type::get(v.getContext())) !=
-                                                             Float32Type::get(v.getContext()))
+      std::optional<double> scale = quantizationScale(quantize);
+      if (quantize.getX() != v || !scale)
         return std::nullopt;
       r.quantize = quantize;
       r.scale = *scale;
@@ -117,6 +112,12 @@ static std::optional<Requantization> findRequantization(Value v) {
       if (clip.getX() != v || !scalarOf(clip.getLo()) || !scalarOf(clip.getHi()))
         return std::nullopt;
       r.clips.push_back(clip);
+    } else if (isa<nn::AddOp>(user)) {
+      OpOperand &other = user->getOpOperand(1 - use.getOperandNumber());
+      auto addend = other.get().getDefiningOp<nn::DequantizeOp>();
+      if (!addend || !addend.getTo().isF32() || !scalarOf(addend.getScale()) || !elementTypeOf(addend.getScale()).isF32())
+        return std::nullopt;
+      r.addends.push_back(&other);
     } else if (!isa<nn::ReluOp>(user)) {
       return std::nullopt;
     }
@@ -242,6 +243,14 @@ std::string Raiser::raise(nn::LinearOp op) {
         rewriter.modifyOpInPlace(clip, [&] { bound->set(scaled); });
       }
     }
+    for (OpOperand *addend : requantization->addends) {
+      auto dequantize = addend->get().getDefiningOp<nn::DequantizeOp>();
+      rewriter.setInsertionPoint(addend->getOwner());
+      Value scaled = nn::DequantizeOp::create(rewriter, dequantize.getLoc(), untyped(rewriter.getF32Type()), dequantize.getX(),
+                                              numbers({*scalarOf(dequantize.getScale()) / unit}, 0, 0, dequantize.getLoc(), "scale"),
+                                              dequantize.getZeroPoint(), dequantize.getToAttr());
+      rewriter.modifyOpInPlace(addend->getOwner(), [&] { addend->set(scaled); });
+    }
     nn::QuantizeOp quantize = requantization->quantize;
     rewriter.setInsertionPoint(quantize);
     Value one = numbers({1}, 0, 0, quantize.getLoc(), "one");
@@ -330,6 +339,10 @@ struct RaiseQuantizedPass : impl::RaiseQuantizedBase<RaiseQuantizedPass> {
         passedRemark(loc, kPass, "moved") << remark::add("moves integers");
       }
     }
+    getOperation().walk([&](nn::QuantizeOp quantize) {
+      dropRepeatedClamps(quantize, rewriter);
+      multiplyByInverse(quantize, rewriter);
+    });
     eraseDeadOps(getOperation(), rewriter);
   }
 };

@@ -9,8 +9,10 @@ def RaiseQuantized : Pass<"raise-quantized", "::mlir::func::FuncOp"> {
     so that a convolution or matrix product of two such operands becomes one of integers, which accumulates in i32, and
     a multiplication of its result (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference", section 2.2). A bias that is quantized with the scale sx sw is added to the
-    accumulator. Where a quantization by one scale sy follows, directly or behind relu and clip with constant bounds,
-    1/sy is part of the multiplication.
+    accumulator. Where a quantization by one scale sy follows, directly or behind relu, clip with constant bounds and sums
+    with dequantized values, 1/sy is part of the multiplication (and of the scales of those values): a residual connection
+    stays in bytes. What else is quantized for integers is multiplied by 1/sy. Relu and clips that the quantization, which
+    clamps, repeats are removed.
 
     Reshapes, transposes, slices, concatenations and max pooling between `dequantize` and `quantize` of the same
     parameters move the integers themselves; the two with nothing between them disappear, since `round((s (q - z)) / s)

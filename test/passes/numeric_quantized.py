@@ -63,8 +63,8 @@ class Network:
         extra = {"axis": axis} if per_axis else {}
         return self.node("DequantizeLinear", [q, self.const(self.w_scale), self.const(zeros)], **extra)
 
-    def bias(self, n):
-        if self.rng.random() < 0.5:
+    def bias(self, n, isFloat=False):
+        if isFloat or self.rng.random() < 0.5:
             return self.const(self.data.integers(-64, 64, n).astype(np.float32) / 16)
         q = self.const(self.data.integers(-2000, 2000, n).astype(np.int32))
         scale = np.broadcast_to(self.x_scale * self.w_scale, (n,)).astype(np.float32)
@@ -85,12 +85,18 @@ class Network:
             if kind in ("conv", "depthwise"):
                 k = rng.choice([1, 3])
                 out = c if kind == "depthwise" else rng.choice([4, 8, 17, 32])
-                w = self.weights((out, 1 if kind == "depthwise" else c, k, k), 0)
-                inputs = [x, w] + ([self.bias(out)] if rng.random() < 0.7 else [])
+                shape = (out, 1 if kind == "depthwise" else c, k, k)
+                # Now and then a layer of floats among those of integers; 1x1, which no Winograd algorithm rounds.
+                isFloat = k == 1 and rng.random() < 0.3
+                w = self.const(self.data.integers(-3, 4, shape).astype(np.float32)) if isFloat else self.weights(shape, 0)
+                inputs = [x, w] + ([self.bias(out, isFloat)] if rng.random() < 0.7 else [])
                 y = self.node("Conv", inputs, pads=[k // 2] * 4, group=c if kind == "depthwise" else 1)
                 if out != c:
                     skip = None
                 c = out
+                if skip and rng.random() < 0.5:
+                    y = self.node("Add", [skip, y] if rng.random() < 0.5 else [y, skip])
+                    kind += " add"
                 activation = rng.choice(["none", "relu", "clip"])
                 if activation == "relu":
                     y = self.node("Relu", [y])

@@ -58,7 +58,7 @@ func.func @requantize(%x: tensor<4x4xui8>, %w: tensor<4x4xi8>, %s: tensor<4xf32>
   // CHECK-NEXT: ^bb0(%[[ACC:.*]]: i32, %[[S:.*]]: f32, %{{.*}}: i8):
   // CHECK-NEXT: %[[F:.*]] = arith.sitofp %[[ACC]] : i32 to f32
   // CHECK-NEXT: arith.mulf %[[F]], %[[S]]
-  // CHECK: math.roundeven
+  // CHECK: arith.trunci %{{.*}} : i32 to i8
   // CHECK: nn.yield %{{.*}} : i8
   // CHECK: return %[[Y]]
   %one = nn.constant dense<1.0> : tensor<f32>
@@ -86,4 +86,24 @@ func.func @second_result(%x: tensor<4x4xf32>, %w: tensor<4x4xf32>, %skip: tensor
   %2 = nn.mul %1, %scale : (tensor<4x4xf32>, tensor<4xf32>) -> tensor<4x4xf32>
   %3 = nn.relu %2 : (tensor<4x4xf32>) -> tensor<4x4xf32>
   return %1, %3 : tensor<4x4xf32>, tensor<4x4xf32>
+}
+
+// -----
+
+// A quantized residual is read as bytes, and dequantized in registers; so may a product of floats end in bytes.
+// CHECK-LABEL: func @quantized_residual
+func.func @quantized_residual(%x: tensor<4x4xf32>, %w: tensor<4x4xf32>, %skip: tensor<4x4xui8>) -> tensor<4x4xui8> {
+  // CHECK: %[[Y:.*]] = nn.matmul %arg0, %arg1 epilogue(%arg2) : (tensor<4x4xf32>, tensor<4x4xf32>, tensor<4x4xui8>) -> tensor<4x4xui8> {
+  // CHECK-NEXT: ^bb0(%[[ACC:.*]]: f32, %[[Q:.*]]: i8):
+  // CHECK: arith.extui %[[Q]] : i8 to i32
+  // CHECK: arith.addf %[[ACC]]
+  // CHECK: nn.yield %{{.*}} : i8
+  // CHECK: return %[[Y]]
+  %scale = nn.constant dense<0.5> : tensor<f32>
+  %zero = nn.constant dense<7> : tensor<ui8>
+  %s = nn.dequantize %skip, %scale, %zero {to = f32} : (tensor<4x4xui8>, tensor<f32>, tensor<ui8>) -> tensor<4x4xf32>
+  %0 = nn.matmul %x, %w : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+  %1 = nn.add %0, %s : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+  %2 = nn.quantize %1, %scale, %zero {to = ui8} : (tensor<4x4xf32>, tensor<f32>, tensor<ui8>) -> tensor<4x4xui8>
+  return %2 : tensor<4x4xui8>
 }

@@ -1,14 +1,15 @@
 // Convolutions and matrix products of dequantized operands compute on integers.
 // RUN: nnopt-opt --raise-quantized --split-input-file %s | FileCheck %s
 
-// The scale of the result is part of the multiplication; the bias, quantized with the scales of both, joins the sum.
+// The scale of the result is part of the multiplication; the bias, quantized with the scales of both, joins the sum; the
+// quantization clamps as relu does.
 // CHECK-LABEL: func.func @conv
 func.func @conv(%q: tensor<1x2x8x8xui8>) -> tensor<1x3x8x8xui8> {
   // CHECK: %[[SUM:.*]] = nn.conv %arg0, %{{.*}} bias %{{.*}} x_zero %{{.*}} {{.*}}pads = array<i64: 1, 1, 1, 1>{{.*}} : (tensor<1x2x8x8xui8>, tensor<3x2x3x3xi8>, tensor<3xi32>, tensor<ui8>) -> tensor<1x3x8x8xi32>
   // CHECK: %[[FLOAT:.*]] = nn.cast %[[SUM]] {to = f32}
   // CHECK: %[[SCALED:.*]] = nn.mul %[[FLOAT]], %{{.*}} : (tensor<1x3x8x8xf32>, tensor<3x1x1xf32>)
-  // CHECK: %[[RELU:.*]] = nn.relu %[[SCALED]]
-  // CHECK: nn.quantize %[[RELU]], %[[ONE:.*]], %{{.*}} {to = ui8}
+  // CHECK-NEXT: %[[ONE:.*]] = nn.constant dense<1.000000e+00>
+  // CHECK-NEXT: nn.quantize %[[SCALED]], %[[ONE]], %{{.*}} {to = ui8}
   %sx = nn.constant dense<0.5> : tensor<f32>
   %zx = nn.constant dense<7> : tensor<ui8>
   %w = nn.constant dense<3> : tensor<3x2x3x3xi8>
@@ -59,4 +60,55 @@ func.func @movement(%q: tensor<2x4x4x8xui8>) -> (tensor<2x8x4x4xui8>, tensor<2x4
   %a = nn.quantize %t, %s, %z {to = ui8} : (tensor<2x8x4x4xf32>, tensor<f32>, tensor<ui8>) -> tensor<2x8x4x4xui8>
   %b = nn.quantize %x, %s, %z {to = ui8} : (tensor<2x4x4x8xf32>, tensor<f32>, tensor<ui8>) -> tensor<2x4x4x8xui8>
   return %a, %b : tensor<2x8x4x4xui8>, tensor<2x4x4x8xui8>
+}
+
+// -----
+
+// A sum with another quantized value: its scale is in units of the result too. The clip stays: 1 is less than the largest
+// number that the result holds.
+// CHECK-LABEL: func.func @sum
+func.func @sum(%q: tensor<4x4xui8>, %skip: tensor<4x3xui8>) -> tensor<4x3xui8> {
+  // CHECK: %[[SUM:.*]] = nn.matmul %arg0
+  // CHECK: %[[SCALE:.*]] = nn.constant dense<6.250000e-02> : tensor<f32>
+  // CHECK: %[[SCALED:.*]] = nn.mul %{{.*}}, %[[SCALE]]
+  // CHECK: %[[UNIT:.*]] = nn.constant dense<5.000000e-01> : tensor<f32>
+  // CHECK: %[[SKIP:.*]] = nn.dequantize %arg1, %[[UNIT]], %{{.*}}
+  // CHECK: %[[TOTAL:.*]] = nn.add %[[SKIP]], %[[SCALED]]
+  // CHECK: %[[CLIP:.*]] = nn.clip %[[TOTAL]]
+  // CHECK: nn.quantize %[[CLIP]]
+  %sx = nn.constant dense<0.5> : tensor<f32>
+  %z = nn.constant dense<7> : tensor<ui8>
+  %w = nn.constant dense<3> : tensor<4x3xi8>
+  %sw = nn.constant dense<0.25> : tensor<f32>
+  %ss = nn.constant dense<1.0> : tensor<f32>
+  %sy = nn.constant dense<2.0> : tensor<f32>
+  %lo = nn.constant dense<0.0> : tensor<f32>
+  %hi = nn.constant dense<1.0> : tensor<f32>
+  %x = nn.dequantize %q, %sx {to = f32} : (tensor<4x4xui8>, tensor<f32>) -> tensor<4x4xf32>
+  %v = nn.dequantize %w, %sw {to = f32} : (tensor<4x3xi8>, tensor<f32>) -> tensor<4x3xf32>
+  %y = nn.matmul %x, %v : (tensor<4x4xf32>, tensor<4x3xf32>) -> tensor<4x3xf32>
+  %r = nn.dequantize %skip, %ss, %z {to = f32} : (tensor<4x3xui8>, tensor<f32>, tensor<ui8>) -> tensor<4x3xf32>
+  %t = nn.add %r, %y : (tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xf32>
+  %c = nn.clip %t, %lo, %hi : (tensor<4x3xf32>, tensor<f32>, tensor<f32>) -> tensor<4x3xf32>
+  %o = nn.quantize %c, %sy {to = ui8} : (tensor<4x3xf32>, tensor<f32>) -> tensor<4x3xui8>
+  return %o : tensor<4x3xui8>
+}
+
+// -----
+
+// What integers are computed from is multiplied, not divided.
+// CHECK-LABEL: func.func @inverse
+func.func @inverse(%f: tensor<4x4xf32>) -> tensor<4x3xf32> {
+  // CHECK: %[[INVERSE:.*]] = nn.constant dense<2.000000e+00> : tensor<f32>
+  // CHECK: %[[X:.*]] = nn.mul %arg0, %[[INVERSE]]
+  // CHECK: nn.quantize %[[X]]
+  %sx = nn.constant dense<0.5> : tensor<f32>
+  %z = nn.constant dense<7> : tensor<ui8>
+  %w = nn.constant dense<3> : tensor<4x3xi8>
+  %sw = nn.constant dense<0.25> : tensor<f32>
+  %q = nn.quantize %f, %sx, %z {to = ui8} : (tensor<4x4xf32>, tensor<f32>, tensor<ui8>) -> tensor<4x4xui8>
+  %x = nn.dequantize %q, %sx, %z {to = f32} : (tensor<4x4xui8>, tensor<f32>, tensor<ui8>) -> tensor<4x4xf32>
+  %v = nn.dequantize %w, %sw {to = f32} : (tensor<4x3xi8>, tensor<f32>) -> tensor<4x3xf32>
+  %y = nn.matmul %x, %v : (tensor<4x4xf32>, tensor<4x3xf32>) -> tensor<4x3xf32>
+  return %y : tensor<4x3xf32>
 }

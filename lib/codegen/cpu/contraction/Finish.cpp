@@ -7,7 +7,7 @@ using namespace mlir;
 namespace nnopt::cpu {
 
 /// Operations of an epilogue up to which it is repeated for every vector of a tile.
-static constexpr int64_t maxInlineOps = 8;
+static constexpr int64_t maxInlineOps = 10;
 /// Vectors of the largest tile.
 static constexpr int64_t maxTileVectors = 32;
 
@@ -30,7 +30,10 @@ static bool isLong(Region &epilogue) {
     return false;
   int64_t ops = 0;
   for (Operation &op : epilogue.front().without_terminator()) {
-    if (isa<arith::ConstantOp>(op))
+    // Comparisons belong to selections, products to the sums that they go into.
+    auto isSum = [](Operation *user) { return isa<arith::AddFOp>(user); };
+    if (isa<arith::ConstantOp, arith::CmpFOp, arith::BitcastOp>(op) ||
+        (isa<arith::MulFOp>(op) && op.hasOneUse() && isSum(*op.user_begin())))
       continue;
     // Polynomials and libm calls.
     bool cheapMath = isa<math::AbsFOp, math::FmaOp, math::SqrtOp, math::FloorOp, math::CeilOp, math::RoundEvenOp>(op);
