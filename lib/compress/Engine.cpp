@@ -3,6 +3,7 @@
 #include "lib/compress/Engine.h"
 #include "lib/compress/Search.h"
 #include "mlir/Pass/PassManager.h"
+#include "passes/Passes.h"
 #include "passes/Pipeline.h"
 
 using namespace mlir;
@@ -35,6 +36,7 @@ std::shared_ptr<const Recipe> compressModule(ModuleOp module, const DriverOption
   // recipes.
   PassManager pm(module.getContext(), ModuleOp::getOperationName(), PassManager::Nesting::Implicit);
   buildOptimizationPipeline(pm, 2, PipelineEnd::Graph);
+  pm.addNestedPass<func::FuncOp>(createEqualizeChannels());
   if (failed(pm.run(module)))
     throw ToolError(1, options.model + ": error: optimization failed");
   if (!ask.recipe && ask.recipeIn.empty())
