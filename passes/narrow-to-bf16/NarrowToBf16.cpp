@@ -1,4 +1,5 @@
 //===- NarrowToBf16.cpp - linear operations with bf16 operands ------------===//
+#include "dialects/nn/Precision.h"
 #include "passes/Passes.h"
 #include "passes/common/Rewrite.h"
 
@@ -64,6 +65,10 @@ struct NarrowToBf16Pass : impl::NarrowToBf16Base<NarrowToBf16Pass> {
     IRRewriter rewriter(&getContext(), &shapes);
     SmallVector<nn::LinearOp> linears;
     getOperation().walk([&](nn::LinearOp op) { linears.push_back(op); });
+    getOperation().walk([&](nn::AttentionOp op) {
+      if (elementTypeOf(op.getQ()).isF32())
+        op->setAttr(nn::kBf16Products, rewriter.getUnitAttr());
+    });
     for (nn::LinearOp op : linears) {
       Location loc = op.getLoc();
       if (std::string why = whyNot(op); !why.empty()) {

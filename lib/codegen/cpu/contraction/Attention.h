@@ -2,6 +2,7 @@
 #ifndef NNOPT_LIB_CODEGEN_CPU_CONTRACTION_ATTENTION_H
 #define NNOPT_LIB_CODEGEN_CPU_CONTRACTION_ATTENTION_H
 
+#include "dialects/nn/Precision.h"
 #include "lib/codegen/cpu/contraction/Microkernel.h"
 #include "lib/codegen/cpu/contraction/Reference.h"
 
@@ -45,6 +46,12 @@ struct Attention {
 
   bool emptyRowsAreZero() { return op.getEmptyRows() == nn::EmptyRows::zero; }
   bool isNarrow() const { return operandType.getIntOrFloatBitWidth() < 32; }
+  /// Whether products are of bf16 (sums and softmax are not), as narrow-to-bf16 says by an attribute.
+  bool productsAreNarrow() const { return op->hasAttr(nn::kBf16Products) && operandType.isF32(); }
+  /// A scalar as a product takes it.
+  mlir::Value asFactor(mlir::Value v) {
+    return productsAreNarrow() ? k.toFloat(k.fromFloat(v, k.b.getBF16Type())) : v;
+  }
   /// A scalar rounded to the type of the operands, where that is narrower than the one of the computation.
   mlir::Value rounded(mlir::Value v) { return k.rounded(v, operandType); }
   double scale() { return op.getScale().convertToDouble(); }
@@ -129,6 +136,11 @@ struct Attention {
   /// The product of a row of q and one of k. Narrow operands are scaled and rounded before.
   mlir::Value score(Ix qRow, Ix keyRow) {
     Ix depth = k.dim(width);
+    if (productsAreNarrow())
+      return k.loop(k.c(0), depth, 1, {number(0, 0)}, [&](Ix i, mlir::ValueRange in) {
+        mlir::Value a = asFactor(k.load(q, qRow + i)), b = asFactor(k.load(keyBuffer, keyRow + i));
+        return llvm::SmallVector<mlir::Value>{multiplyAdd(k, a, b, in[0])};
+      })[0];
     if (!isNarrow())
       return dotProduct(k, q, qRow, k.c(1), keyBuffer, keyRow, k.c(1), depth, number(0, 0));
     auto scaled = [&](const Buffer &buffer, Ix at, double factor) {

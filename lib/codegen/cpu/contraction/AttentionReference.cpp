@@ -39,7 +39,7 @@ static LogicalResult emitRows(Operation *operation, Lowering &lowering) {
     Value total = k.loop(k.c(0), visible, 1, {a.number(0, 0)}, [&](Ix j, ValueRange in) {
       Value shifted = step(arith::SubFOp::create(k.b, k.loc, k.load(scores, j), shift));
       Value e = step(math::ExpOp::create(k.b, k.loc, shifted));
-      k.store(scores, j, e);
+      k.store(scores, j, a.asFactor(e));
       return SmallVector<Value>{arith::AddFOp::create(k.b, k.loc, in[0], e)};
     })[0];
     Value divisor = a.divisorOf(step(total));
@@ -47,7 +47,7 @@ static LogicalResult emitRows(Operation *operation, Lowering &lowering) {
     k.loop(k.c(0), visible, 1, [&](Ix j) {
       Value p = a.rounded(arith::DivFOp::create(k.b, k.loc, k.load(scores, j), divisor));
       k.loop(k.c(0), valueWidth, 1, [&](Ix d) {
-        Value x = loadAs(k, a.value, valueMatrix + j * valueWidth + d, type);
+        Value x = a.asFactor(loadAs(k, a.value, valueMatrix + j * valueWidth + d, type));
         k.store(sums, d, multiplyAdd(k, p, x, k.load(sums, d)));
       });
     });

@@ -6,10 +6,14 @@
 // and splits that make heads of the columns of a matrix, and a transpose that puts heads back is written
 // through.
 //
+// Products of bf16 (`bf16_products`): keys, values, queries and probabilities are rounded while they are packed or
+// computed; scores, softmax and sums stay f32.
+//
 //===----------------------------------------------------------------------===//
 
 #include "lib/codegen/cpu/StridedView.h"
 #include "lib/codegen/cpu/contraction/Attention.h"
+#include "lib/codegen/cpu/contraction/Pairs.h"
 #include "lib/codegen/cpu/memory/Space.h"
 
 using namespace mlir;
@@ -37,6 +41,7 @@ struct TiledAttention : Attention {
   Tile tile;
   Value packed, scores; // keys as panels; a tile's scores
   Value copied;         // values with rows one after another, or null
+  Value narrowQueries;  // a tile's queries in bf16, or null
   Ix pitch;             // of scores
   int64_t headWidth, valueWidthConst, bytes;
   Heads queryHeads, keyHeadsAt, valueHeads, outHeads;
@@ -84,8 +89,10 @@ struct TiledAttention : Attention {
   };
   void storeScores(ValueRange acc, const Rows &rows, int64_t vectors, Ix column, ArrayRef<bool> checked);
   void scorePanel(const Rows &rows, Ix panel, int64_t vectors);
-  Value softmaxRow(Ix row, Ix width);
-  Accumulate valueSums(Ix depth, Value values, Ix rowPitch, int64_t d, SmallVectorImpl<Value> &masks);
+  /// Whether tiles multiply bf16.
+  bool canNarrow() const;
+  Value softmaxRow(Ix row, Ix width, bool narrow);
+  Accumulate valueSums(Ix depth, Value values, Ix rowPitch, int64_t d, SmallVectorImpl<Value> &masks, bool narrow);
   void packKeys(Value keysAt, nn::Dim paddedKeys);
   Value copyValues(Value values);
   void run(Ix image, Ix head, Ix firstRow, int64_t mr, bool exact, Value values, Ix rowPitch);
@@ -104,6 +111,12 @@ Heads TiledAttention::write() {
   for (auto [i, p] : llvm::enumerate(transpose.getPerm()))
     strides[p] = own[i];
   return Heads(k, k.write(transpose.getResult()).ptr, k.lowering.c(0), strides, type);
+}
+
+bool TiledAttention::canNarrow() const {
+  // Whole vectors of neighbours.
+  return productsAreNarrow() && k.target().bf16 && headWidth % tile.lanes == 0 && valueWidthConst % tile.lanes == 0 &&
+         queryHeads.column.constant() == 1 && valueHeads.column.constant() == 1;
 }
 
 /// Mask elements of `lanes` keys from `column`; `inside`: keys that exist (null: all).
@@ -160,8 +173,8 @@ void TiledAttention::scorePanel(const Rows &rows, Ix panel, int64_t vectors) {
 }
 
 /// Turns `width` scores of a row, a multiple of the vector width, into e^(s - max) = 2^((s - max) log2 e);
-/// returns their sum.
-Value TiledAttention::softmaxRow(Ix row, Ix width) {
+/// returns their sum. `narrow`: they become bf16, from the row's begin on.
+Value TiledAttention::softmaxRow(Ix row, Ix width, bool narrow) {
   Value start = k.ptrAdd(scores, pitch * row, type);
   Value largest = k.loop(k.c(0), width, lanes(), {number(-infinity, lanes())}, [&](Ix j, ValueRange in) {
     Value s = k.loadAt(start, j, vector());
@@ -173,7 +186,7 @@ Value TiledAttention::softmaxRow(Ix row, Ix width) {
     Value s = arith::SubFOp::create(k.b, k.loc, k.loadAt(start, j, vector()), shift);
     Value factor = number((scaleLater ? scale() : 1) * llvm::numbers::log2e, lanes());
     Value e = math::Exp2Op::create(k.b, k.loc, arith::MulFOp::create(k.b, k.loc, s, factor));
-    k.storeAt(start, j, e);
+    k.storeAt(start, j, narrow ? k.fromFloat(e, k.vec(lanes(), k.b.getBF16Type())) : e);
     return SmallVector<Value>{arith::AddFOp::create(k.b, k.loc, in[0], e)};
   })[0];
   return vector::ReductionOp::create(k.b, k.loc, vector::CombiningKind::ADD, sums, number(0, 0),
@@ -181,12 +194,14 @@ Value TiledAttention::softmaxRow(Ix row, Ix width) {
 }
 
 /// The sums over `depth` keys of probabilities times columns [d, d + nr) of the values.
-Accumulate TiledAttention::valueSums(Ix depth, Value values, Ix rowPitch, int64_t d, SmallVectorImpl<Value> &masks) {
+Accumulate TiledAttention::valueSums(Ix depth, Value values, Ix rowPitch, int64_t d, SmallVectorImpl<Value> &masks,
+                                     bool narrow) {
   Accumulate sums;
-  sums.element = type;
+  sums.element = narrow ? Type(k.b.getI32Type()) : type;
+  sums.perStep = narrow ? 2 : 1;
   sums.lanes = lanes();
   sums.nv = std::min<int64_t>(tile.nv, llvm::divideCeil(valueWidthConst - d, lanes()));
-  sums.depth = depth;
+  sums.depth = narrow ? (depth + 1) / 2 * 2 : depth; // of a last single pair the second half is zeros
   sums.panel = k.ptrAdd(values, k.c(d), type);
   sums.pitch = rowPitch;
   sums.aligned = false;
@@ -209,7 +224,15 @@ void TiledAttention::run(Ix image, Ix head, Ix firstRow, int64_t mr, bool exact,
     if (mask)
       rows.masks.push_back(maskRow(image, head, row));
   }
-  rows.product.element = type;
+  if (narrowQueries) {
+    for (auto [i, row] : llvm::enumerate(rows.product.rows)) {
+      Value to = k.ptrAdd(narrowQueries, k.c(int64_t(i) * headWidth), k.b.getBF16Type());
+      narrowRow(k, row, to, k.c(headWidth), lanes());
+      row = to;
+    }
+    rows.product.perStep = 2;
+  }
+  rows.product.element = narrowQueries ? Type(k.b.getI32Type()) : type;
   rows.product.rowStep = queryHeads.column;
   rows.product.lanes = lanes();
   rows.product.depth = k.c(headWidth);
@@ -226,13 +249,13 @@ void TiledAttention::run(Ix image, Ix head, Ix firstRow, int64_t mr, bool exact,
   Ix padded = vectors * lanes();
   Value sums = k.ptrAdd(scores, pitch * tile.mr, type);
   k.loop(k.c(0), k.c(mr), 1, [&](Ix i) {
-    Value inverse = arith::DivFOp::create(k.b, k.loc, number(1, 0), divisorOf(softmaxRow(i, padded)));
+    Value inverse = arith::DivFOp::create(k.b, k.loc, number(1, 0), divisorOf(softmaxRow(i, padded, bool(narrowQueries))));
     k.storeAt(sums, i, inverse);
   });
 
   for (int64_t d = 0; d < valueWidthConst; d += tile.nr()) {
     SmallVector<Value> masks;
-    Accumulate inner = valueSums(most, values, rowPitch, d, masks);
+    Accumulate inner = valueSums(most, values, rowPitch, d, masks, bool(narrowQueries));
     for (int64_t i = 0; i < mr; ++i)
       inner.rows.push_back(k.ptrAdd(scores, pitch * i, type));
     SmallVector<Value> acc(mr * inner.nv, number(0, lanes()));
@@ -267,10 +290,10 @@ void TiledAttention::runFew(Ix image, Ix head, Ix row, Value keysAt, Value value
   });
   Ix padded = (limit + (lanes() - 1)) / lanes() * lanes();
   k.loop(limit, padded, 1, [&](Ix j) { k.storeAt(scores, j, number(-infinity, 0)); });
-  Value inverse = arith::DivFOp::create(k.b, k.loc, number(1, 0), divisorOf(softmaxRow(k.c(0), padded)));
+  Value inverse = arith::DivFOp::create(k.b, k.loc, number(1, 0), divisorOf(softmaxRow(k.c(0), padded, /*narrow=*/false)));
   for (int64_t d = 0; d < valueWidthConst; d += tile.nr()) {
     SmallVector<Value> masks;
-    Accumulate inner = valueSums(limit, values, valueHeads.row, d, masks);
+    Accumulate inner = valueSums(limit, values, valueHeads.row, d, masks, /*narrow=*/false);
     inner.rows = {scores};
     SmallVector<Value> acc(inner.nv, number(0, lanes()));
     acc = emitAccumulate(k, inner, acc);
@@ -292,13 +315,20 @@ void TiledAttention::packKeys(Value keysAt, nn::Dim paddedKeys) {
     if (paddedKeys != keys)
       for (int64_t j = 0; j < at.nv; ++j)
         at.masks[j] = k.mask(columns ? k.dim(keys) - at.column - j * lanes() : k.c(1), lanes());
-    packPanel(k, keysAt, k.c(headWidth), k.dim(keys), columns ? keyHeadsAt.column : keyHeadsAt.row, !columns,
-              k.ptrAdd(packed, panel * (headWidth * tile.nr()), type), at, lanes(), type);
+    Value to = k.ptrAdd(packed, panel * (headWidth * tile.nr()), type);
+    packPanel(k, keysAt, k.c(headWidth), k.dim(keys), columns ? keyHeadsAt.column : keyHeadsAt.row, !columns, to, at,
+              lanes(), type);
+    if (narrowQueries)
+      pairRows(k, to, k.c(tile.nr()), k.c(headWidth), tile.nr(), to, lanes());
   });
 }
 
 /// Copies the values of a head so that every tile of queries finds them in one piece.
 Value TiledAttention::copyValues(Value values) {
+  if (narrowQueries) {
+    pairRows(k, values, valueHeads.row, k.dim(keys), valueWidthConst, copied, lanes());
+    return copied;
+  }
   int64_t whole = valueWidthConst / lanes() * lanes();
   k.loop(k.c(0), k.dim(keys), 1, [&](Ix row) {
     Value from = k.ptrAdd(values, row * valueHeads.row, type), to = k.ptrAdd(copied, row * valueWidthConst, type);
@@ -349,10 +379,13 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   a.packed = k.scratch(paddedKeys * (a.headWidth * a.bytes));
   a.scores = k.scratch((pitch * tile.mr + tile.lanes) * a.bytes);
   // A copy of values that are rows of a wider matrix pays from a few tiles of queries on.
-  bool copies = a.valueHeads.row.constant() != a.valueWidthConst &&
-                !(a.queries.isConst() && a.queries.value() < 3 * tile.mr);
+  bool narrow = a.canNarrow();
+  bool copies = narrow || (a.valueHeads.row.constant() != a.valueWidthConst &&
+                           !(a.queries.isConst() && a.queries.value() < 3 * tile.mr));
   if (copies)
-    a.copied = k.scratch(a.keys * (a.valueWidthConst * a.bytes));
+    a.copied = k.scratch((a.keys + 1) * (a.valueWidthConst * a.bytes));
+  if (narrow)
+    a.narrowQueries = k.scratch(lowering.c(tile.mr * a.headWidth * 2));
   a.pitch = k.dim(pitch);
 
   // Task: (image, key head, query head of the group, tile of rows).

@@ -29,6 +29,7 @@ MatMulShape::MatMulShape(nn::MatMulOp op, Lowering &lowering) {
   size_t ra = aDims.size(), rb = bDims.size();
   m = aDims[ra - (transposeA ? 1 : 2)];
   depth = aDims[ra - (transposeA ? 2 : 1)];
+  transposeA &= !m.isConst(1); // a single row and a single column are the same in memory
   // Either may know the contracted size better.
   if (nn::Dim other = bDims[rb - (transposeB ? 1 : 2)]; other.isConst())
     depth = other;

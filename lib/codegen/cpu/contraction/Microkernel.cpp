@@ -205,8 +205,9 @@ SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc
   int64_t mr = a.rows.size();
   int64_t bytes = a.element.getIntOrFloatBitWidth() / 8;
   VectorType type = k.vec(a.lanes, a.element);
-  int64_t rowRest = a.perStep > 1 ? *a.depth.constant() % a.perStep : 0;
-  Ix depthSteps = a.perStep > 1 ? k.c(*a.depth.constant() / a.perStep) : a.depth;
+  std::optional<int64_t> knownDepth = a.depth.constant();
+  int64_t rowRest = knownDepth ? *knownDepth % a.perStep : 0;
+  Ix depthSteps = knownDepth ? k.c(*knownDepth / a.perStep) : a.perStep > 1 ? a.depth / a.perStep : a.depth;
   auto step = [&](Ix index, ValueRange in, int64_t rowBytes = 4) {
     Ix b = Value(a.pitch) ? index * a.pitch : index * (a.nv * a.lanes);
     SmallVector<Value> panel, next(in.size());

@@ -1,0 +1,15 @@
+//===- Precision.h - attributes that allow narrower products ----*- C++ -*-===//
+#ifndef NNOPT_DIALECTS_NN_PRECISION_H
+#define NNOPT_DIALECTS_NN_PRECISION_H
+
+#include "llvm/ADT/StringRef.h"
+
+namespace nnopt::nn {
+
+/// On nn.attention of f32: its products round queries, keys, values and exponentials to bf16, where the target has
+/// instructions for that; scores, softmax and sums are f32.
+constexpr llvm::StringLiteral kBf16Products = "bf16_products";
+
+} // namespace nnopt::nn
+
+#endif
