@@ -1,5 +1,6 @@
 //===- QuantizeTechnique.cpp - 8-bit operands as an option of each layer ----===//
 
+#include "dialects/nn/Precision.h"
 #include "lib/compress/Technique.h"
 #include "passes/quantize/Quantize.h"
 
@@ -17,19 +18,27 @@ public:
   std::vector<Site> sites(func::FuncOp func, std::vector<Refusal> &refused) const override {
     std::vector<Site> result;
     SiteNames names;
-    for (nn::LinearOp op : func.getBody().front().getOps<nn::LinearOp>()) {
-      std::string name = names.of(op);
-      if (std::string why = quantize::whyNot(op); !why.empty()) {
-        refused.push_back({name, why});
-        continue;
+    for (Operation &op : func.getBody().front()) {
+      if (auto linear = dyn_cast<nn::LinearOp>(op)) {
+        std::string name = names.of(&op);
+        if (std::string why = quantize::whyNot(linear); !why.empty())
+          refused.push_back({name, why});
+        else
+          result.push_back({&op, name, {linear.getActivation()}, linear.getActivation(), false, {}});
+      } else if (auto sum = dyn_cast<nn::AddOp>(op)) {
+        if (OpOperand *addend = quantize::addendInMemory(sum))
+          result.push_back({&op, names.of(&op), {addend->get()}, addend->get(), false, {}});
+      } else if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
+        if (elementTypeOf(attention.getQ()).isF32())
+          result.push_back({&op, names.of(&op), {}, Value(), false, {}});
       }
-      result.push_back(
-          {op, name, {op.getActivation()}, op.getActivation(), /*wantsGram=*/false, {}});
     }
     return result;
   }
 
   std::vector<Option> options(const Site &site, const Observations &observations) const override {
+    if (isa<nn::AttentionOp>(site.op))
+      return {{"bf16", "", nlohmann::json::object(), {}}};
     const TensorStatistics &s = observations.of(site.observed[0]);
     if (!s.count() || s.notFinite())
       return {};
@@ -38,6 +47,8 @@ public:
       quantize::ActivationParameters p = quantize::parametersOf(lo, hi);
       result.push_back(
           {"int8", variant.str(), {{"scale", p.scale}, {"zero_point", p.zeroPoint}}, {}});
+      if (isa<nn::AddOp>(site.op))
+        result.back().parameters["operand"] = site.op->getOperand(0) == site.observed[0] ? 0 : 1;
     };
     double low = s.min(), high = s.max(), lo, hi;
     add("max", low, high);
@@ -59,9 +70,15 @@ public:
   }
 
   std::string check(Operation *op, const Option &option) const override {
+    if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
+      if (option.name != "bf16")
+        return "there is no option '" + option.name + "'";
+      return elementTypeOf(attention.getQ()).isF32() ? "" : "it is not of 32-bit floats";
+    }
     auto linear = dyn_cast<nn::LinearOp>(op);
-    if (!linear)
-      return "it is no convolution or matrix product";
+    auto sum = dyn_cast<nn::AddOp>(op);
+    if (!linear && !sum)
+      return "it is no convolution, matrix product, sum or attention";
     if (option.name != "int8")
       return "there is no option '" + option.name + "'";
     const nlohmann::json &p = option.parameters;
@@ -71,12 +88,26 @@ public:
         !(scale->get<float>() > 0) || std::isinf(scale->get<float>()) || zero->get<int64_t>() < 0 ||
         zero->get<int64_t>() > 255)
       return "int8 needs a positive 'scale' and a 'zero_point' from 0 to 255";
-    return quantize::whyNot(linear);
+    if (linear)
+      return quantize::whyNot(linear);
+    auto operand = p.find("operand");
+    if (operand == p.end() || !operand->is_number_integer() || (*operand != 0 && *operand != 1))
+      return "int8 of a sum needs an 'operand', 0 or 1";
+    return elementTypeOf(sum.getResult()).isF32() ? "" : "it is not of 32-bit floats";
   }
 
   Value apply(RewriterBase &rewriter, Operation *op, const Option &option) const override {
+    if (isa<nn::AttentionOp>(op)) {
+      OpBuilder::InsertionGuard guard(rewriter);
+      rewriter.setInsertionPoint(op);
+      Operation *copy = rewriter.clone(*op);
+      copy->setAttr(nn::kBf16Products, rewriter.getUnitAttr());
+      return copy->getResult(0);
+    }
     quantize::ActivationParameters p{option.parameters["scale"].get<float>(),
                                      option.parameters["zero_point"].get<int>()};
+    if (auto sum = dyn_cast<nn::AddOp>(op))
+      return quantize::withQuantizedAddend(rewriter, sum, option.parameters["operand"].get<unsigned>(), p).getResult();
     return quantize::withQuantizedOperands(rewriter, cast<nn::LinearOp>(op), p)->getResult(0);
   }
 

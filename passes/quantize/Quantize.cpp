@@ -37,8 +37,11 @@ std::string whyNot(nn::LinearOp op) {
   std::optional<nn::ConstantData> weights = nn::ConstantData::get(op.getWeight());
   if (!isConstant(op.getWeight()) || !weights)
     return "its weights are not constant";
-  if (conv && conv.getGroup() > 1 && op.getInChannels() == conv.getGroup())
-    return "depthwise convolutions compute in floats anyway";
+  if (conv && conv.getGroup() > 1 && op.getInChannels() == conv.getGroup()) {
+    int64_t taps = ShapedType::getNumElements(shapeOf(op.getWeight()).drop_front(2));
+    if (taps > 257)
+      return "sums of a depthwise convolution are 32-bit floats, which are exact for up to 257 taps";
+  }
   if (matmul && (rankOf(op.getWeight()) < 2 || matmul.getTransposeA()))
     return "integer kernels take matrices as weights and rows as activations";
   if (llvm::any_of(weights->asFloats(), [](float w) { return !std::isfinite(w); }))
@@ -90,17 +93,57 @@ static Value throughIntegers(RewriterBase &rewriter, Location loc, Value x, Valu
                                   TypeAttr::get(rewriter.getF32Type()));
 }
 
+static Value throughIntegers(RewriterBase &rewriter, Location loc, Value x, ActivationParameters parameters) {
+  Value scale = makeNumbersOp(rewriter, loc, rewriter.getF32Type(), {}, {parameters.scale}, "scale");
+  return throughIntegers(rewriter, loc, x, scale, zeroPointOf(rewriter, loc, parameters.zeroPoint));
+}
+
 nn::LinearOp withQuantizedOperands(RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters) {
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPoint(op);
   Location loc = op.getLoc();
-  Value scale = makeNumbersOp(rewriter, loc, rewriter.getF32Type(), {}, {parameters.scale}, "scale");
-  Value zero = zeroPointOf(rewriter, loc, parameters.zeroPoint);
-  Value x = throughIntegers(rewriter, loc, op.getActivation(), scale, zero);
+  Value x = throughIntegers(rewriter, loc, op.getActivation(), parameters);
   Value w = quantizeWeights(rewriter, op);
   nn::LinearOp copy = op.cloneWith(rewriter, loc, x, w, op.getBias());
   copy->removeAttr("quantize");
   return copy;
+}
+
+/// The linear operation whose epilogue can compute `v`, through relu and clips that nobody else reads; or null.
+static nn::LinearOp linearBehind(Value v) {
+  while (v.hasOneUse() && isa_and_nonnull<nn::ReluOp, nn::ClipOp>(v.getDefiningOp()))
+    v = v.getDefiningOp()->getOperand(0);
+  auto linear = v.getDefiningOp<nn::LinearOp>();
+  return linear && v.hasOneUse() && isa<nn::ConvOp>(linear.getOperation()) ? linear : nn::LinearOp();
+}
+
+OpOperand *addendInMemory(nn::AddOp sum) {
+  if (sum.getLhs().getType() != sum.getRhs().getType() || !elementTypeOf(sum.getResult()).isF32())
+    return nullptr;
+  // The convolution that ends last adds.
+  nn::LinearOp lhs = linearBehind(sum.getLhs()), rhs = linearBehind(sum.getRhs());
+  bool addsLhs = lhs && (!rhs || rhs->isBeforeInBlock(lhs));
+  if (!(lhs || rhs) || !whyNot(addsLhs ? lhs : rhs).empty())
+    return nullptr;
+  OpOperand &addend = sum->getOpOperand(addsLhs ? 1 : 0);
+  // The result of another convolution, or a value that convolutions and sums alone read.
+  bool isConvolved = lhs && rhs;
+  for (Operation *user : addend.get().getUsers()) {
+    bool isConv = isa<nn::ConvOp>(user) && whyNot(cast<nn::LinearOp>(user)).empty();
+    isConvolved |= isConv;
+    if (!isConv && !isa<nn::AddOp>(user))
+      return nullptr;
+  }
+  return isConvolved && !isConstant(addend.get()) ? &addend : nullptr;
+}
+
+nn::AddOp withQuantizedAddend(RewriterBase &rewriter, nn::AddOp sum, unsigned number, ActivationParameters parameters) {
+  OpBuilder::InsertionGuard guard(rewriter);
+  rewriter.setInsertionPoint(sum);
+  IRMapping mapping;
+  Value addend = sum->getOperand(number);
+  mapping.map(addend, throughIntegers(rewriter, sum.getLoc(), addend, parameters));
+  return cast<nn::AddOp>(rewriter.clone(*sum, mapping));
 }
 
 void quantizeAheadOfMovement(func::FuncOp func, RewriterBase &rewriter) {

@@ -21,6 +21,12 @@ std::string whyNot(nn::LinearOp op);
 /// A copy of `op`, beside it, with quantized and dequantized operands. `op` stays as it is.
 nn::LinearOp withQuantizedOperands(mlir::RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters);
 
+/// The operand of a sum (a residual connection) that has to be in memory when the convolution that computes the other one
+/// adds to it; null where no convolution can do that or nothing else would have the operand in 8 bits.
+mlir::OpOperand *addendInMemory(nn::AddOp sum);
+/// A copy of the sum, beside it, that reads operand `number` through integers.
+nn::AddOp withQuantizedAddend(mlir::RewriterBase &rewriter, nn::AddOp sum, unsigned number, ActivationParameters parameters);
+
 /// Moves quantizations of activations ahead of the movement and max pooling they come from.
 void quantizeAheadOfMovement(mlir::func::FuncOp func, mlir::RewriterBase &rewriter);
 

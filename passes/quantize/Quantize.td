@@ -15,8 +15,8 @@ def Quantize : Pass<"quantize", "::mlir::func::FuncOp"> {
     This is the only pass here that is not exact, and it is in no pipeline: `--quantize`, `--budget` and `--recipe` of
     nnopt-compile choose the parameters from data and apply it.
 
-    Conditions: 32-bit floats, finite constant weights, no epilogue yet, and not a depthwise convolution, which has
-    nothing to gain: its kernel computes in floats.
+    Conditions: 32-bit floats, finite constant weights, no epilogue yet, and at most 257 taps in a depthwise convolution,
+    whose kernel reads and writes bytes and computes in floats.
 
     Doctest: test/passes/quantize/doctest.mlir
   }];

@@ -1,11 +1,11 @@
 // What cannot get 8-bit operands, and why.
 // RUN: nnopt-opt --quantize --split-input-file --verify-diagnostics --remark-format=emitRemark --remarks-filter='.*' %s
 
-func.func @depthwise(%x: tensor<1x2x8x8xf32>) -> tensor<1x2x8x8xf32> {
-  %w = nn.constant dense<1.0> : tensor<2x1x1x1xf32>
-  // expected-remark@below {{depthwise convolutions compute in floats anyway}}
-  %y = nn.conv %x, %w {strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>, group = 2 : i64, quantize = {scale = 0.25 : f32, zero_point = 7 : i32}} : (tensor<1x2x8x8xf32>, tensor<2x1x1x1xf32>) -> tensor<1x2x8x8xf32>
-  return %y : tensor<1x2x8x8xf32>
+func.func @depthwise(%x: tensor<1x2x32x32xf32>) -> tensor<1x2x16x16xf32> {
+  %w = nn.constant dense<1.0> : tensor<2x1x17x17xf32>
+  // expected-remark@below {{sums of a depthwise convolution are 32-bit floats, which are exact for up to 257 taps}}
+  %y = nn.conv %x, %w {strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>, group = 2 : i64, quantize = {scale = 0.25 : f32, zero_point = 7 : i32}} : (tensor<1x2x32x32xf32>, tensor<2x1x17x17xf32>) -> tensor<1x2x16x16xf32>
+  return %y : tensor<1x2x16x16xf32>
 }
 
 // -----
