@@ -2,7 +2,7 @@
 """Latency of nnopt beside onnxruntime and openvino.
 
     compare.py [--models=resnet50,bert_base] [--threads=1,2] [--peers=onnxruntime,openvino] [--rounds=N]
-               [--seconds=S] [--dynamic] [--json=FILE] [--write-docs]
+               [--seconds=S] [--dynamic] [--precision=f32|bf16|int8] [--cpu-time] [--json=FILE] [--write-docs]
 
 Every side runs in a process of its own and is driven by the same Python loop: one call with preallocated inputs
 and outputs (nnopt: nnopt_session_run through ctypes; onnxruntime: an IO binding; openvino: an inference
@@ -11,6 +11,11 @@ machine hit all of them. Printed are minimum and median in milliseconds, the rat
 1 the peer is faster), and memory: the peak of the process, loading included, above what it held before it loaded
 runtime and model. For nnopt also what compiling took. Dimensions are pinned to those of the example inputs unless
 --dynamic is given. Peers that are not installed are left out. --write-docs writes docs/performance.md.
+
+--precision=int8 quantizes the model with the same calibration data for all sides: ours by --quantize=int8, onnxruntime's by
+quantize_static (QDQ), openvino's by nncf. --precision=bf16 compares with openvino's bf16. Then *error* is that of the first
+output against the f32 model of onnxruntime: |a - b| / |b|. --cpu-time measures the processor time of the process, which
+other work on the machine disturbs less; for one thread only.
 """
 import argparse
 import datetime
@@ -22,6 +27,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -29,6 +35,7 @@ sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "m
 import numpy as np
 
 import corpus
+import quantized
 from nnopt import ROOT, Session, compile, tool
 
 DEFAULT = ("resnet50,repvgg_a0,mobileone_s0,densenet121,squeezenet1_1,mobilenet_v2,efficientnet_b0,convnext_tiny,deit_tiny,"
@@ -40,13 +47,13 @@ PAGE = os.path.join(ROOT, "docs", "performance.md")
 
 
 # --------------------------------------------------------------------- the sides
-def start_nnopt(model, artifact, feeds, threads):
+def start_nnopt(model, artifact, feeds, threads, precision):
     session = Session(artifact, threads)
     session.prepare(feeds)
     return session.step, lambda: session.results
 
 
-def start_onnxruntime(model, artifact, feeds, threads):
+def start_onnxruntime(model, artifact, feeds, threads, precision):
     import onnxruntime as ort
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -64,13 +71,14 @@ def start_onnxruntime(model, artifact, feeds, threads):
     return lambda: session.run_with_iobinding(binding), lambda: [o.numpy() for o in outputs]
 
 
-def start_openvino(model, artifact, feeds, threads):
+def start_openvino(model, artifact, feeds, threads, precision):
     import openvino as ov
     core = ov.Core()
     graph = core.read_model(model)
     graph.reshape({name: list(v.shape) for name, v in feeds.items()})
     compiled = core.compile_model(graph, "CPU", {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1,
-                                                 "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+                                                 "PERFORMANCE_HINT": "LATENCY",
+                                                 "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"})
     request = compiled.create_infer_request()
     for name, value in feeds.items():
         request.set_tensor(name, ov.Tensor(value))
@@ -86,13 +94,14 @@ def memory(field):
         return next(int(line.split()[1]) * 1024 for line in f if line.startswith(field + ":"))
 
 
-def serve(pipe, side, model, artifact, feeds, threads):
+def serve(pipe, side, cpu_time, *arguments):
     """The process of one side: times calls for as many seconds as it is told."""
     try:
         before = memory("VmRSS")
         with open("/proc/self/clear_refs", "w") as f:
             f.write("5")  # the peak begins anew
-        step, results = STARTERS[side](model, artifact, feeds, threads)
+        clock = time.process_time if cpu_time else time.perf_counter
+        step, results = STARTERS[side](*arguments)
         for _ in range(3):
             step()
         pipe.send((memory("VmHWM") - before, [np.asarray(r) for r in results()]))
@@ -103,9 +112,9 @@ def serve(pipe, side, model, artifact, feeds, threads):
             times = []
             end = time.perf_counter() + seconds
             while len(times) < RUNS or time.perf_counter() < end:
-                start = time.perf_counter()
+                start = clock()
                 step()
-                times.append(time.perf_counter() - start)
+                times.append(clock() - start)
             pipe.send(times)
     except Exception as e:
         pipe.send(f"{type(e).__name__}: {e}")
@@ -157,19 +166,42 @@ def difference(a, b):
     return np.max(np.abs(a - b), initial=0) / max(np.max(np.abs(b), initial=0), 1e-30) if a.shape == b.shape else np.inf
 
 
-def measure(model, peers, threads, options):
+def error(outputs, reference):
+    """|a - b| / |b| of the first output."""
+    a, b = outputs[0].astype(np.float64), reference[0].astype(np.float64)
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def measure(model, peers, threads, options, folder):
     artifact = os.path.join(corpus.CACHE, f"{model.name}.bench.so")
-    seconds, compiler_bytes = compile(model.path, artifact, [] if options.dynamic else pins(model))
+    flags = [] if options.dynamic else pins(model)
+    paths = dict.fromkeys(["nnopt", *peers], model.path)
+    if options.precision == "bf16":
+        flags.append("--precision=bf16")
+    if options.precision == "int8":
+        quantized.calibration(model, os.path.join(folder, "calib.npz"))
+        flags += ["--quantize=int8", f"--calib={folder}/calib.npz"]
+        for peer, make in (("onnxruntime", quantized.quantize_onnxruntime), ("openvino", quantized.quantize_openvino)):
+            try:
+                if peer in peers:
+                    paths[peer] = make(model, folder)
+            except Exception as e:
+                print(f"{model.name}: {peer}: {type(e).__name__}: {str(e).splitlines()[0]}", file=sys.stderr)
+                del paths[peer]
+    seconds, compiler_bytes = compile(model.path, artifact, flags, timeout=3600)
+    reference = None
+    if options.precision != "f32":
+        reference = start_onnxruntime(model.path, artifact, model.example, threads, "f32")[1]()
     sides, rows = [], []
     try:
-        for side in ["nnopt", *peers]:
+        for side, path in paths.items():
             try:
-                sides.append(Side(side, model.path, artifact, model.example, threads))
+                sides.append(Side(side, options.cpu_time, path, artifact, model.example, threads, options.precision))
             except RuntimeError as e:
                 if side == "nnopt":
                     raise
                 print(f"{model.name}: {str(e).splitlines()[0]}", file=sys.stderr)
-        for side in sides[1:]:
+        for side in sides[1:] if options.precision == "f32" else []:
             worst = max(difference(a, b) for a, b in zip(sides[0].outputs, side.outputs))
             if not worst < TOLERANCE:
                 raise RuntimeError(f"outputs of nnopt and {side.side} differ by {worst:.1e} of their scale")
@@ -181,6 +213,8 @@ def measure(model, peers, threads, options):
             rows.append({"model": model.name, "threads": threads, "side": side.side,
                          "min_ms": 1e3 * min(side.times), "median_ms": 1e3 * statistics.median(side.times),
                          "runs": len(side.times), "ratio_to_nnopt": min(side.times) / ours, "peak_bytes": side.peak_bytes})
+            if reference:
+                rows[-1]["error"] = error(side.outputs, reference)
         rows[0] |= {"compile_s": seconds, "compile_bytes": compiler_bytes, "artifact_bytes": os.path.getsize(artifact)}
     finally:
         for side in sides:
@@ -265,9 +299,15 @@ def main():
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--dynamic", action="store_true")
+    parser.add_argument("--precision", choices=["f32", "bf16", "int8"], default="f32")
+    parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--json")
     parser.add_argument("--write-docs", action="store_true")
     options = parser.parse_args()
+    if options.cpu_time and options.threads != "1":
+        parser.error("--cpu-time is that of one thread: it needs --threads=1")
+    if options.write_docs and (options.precision != "f32" or options.cpu_time):
+        parser.error("--write-docs is for latencies in f32")
 
     versions = {p: version(p) for p in options.peers.split(",") if p}
     for peer in [p for p, v in versions.items() if v is None]:
@@ -279,7 +319,8 @@ def main():
               "nnopt": subprocess.run([tool("nnopt-compile"), "--version"], capture_output=True, text=True).stdout.split("\n")[0],
               **versions}
     print(", ".join(f"{k} {v}" for k, v in header.items()))
-    print(f"{'model':24} {'threads':>7} {'side':12} {'min ms':>9} {'median ms':>10} {'ratio':>6} {'MB':>6}")
+    print(f"{'model':24} {'threads':>7} {'side':12} {'min ms':>9} {'median ms':>10} {'ratio':>6} {'MB':>6}"
+          + ("" if options.precision == "f32" else f" {'error':>8}"))
 
     names = options.models.split(",")
     known = {m.name: m for m in corpus.models("full")}
@@ -292,14 +333,16 @@ def main():
         model.prepare()
         for threads in map(int, options.threads.split(",")):
             try:
-                rows = measure(model, list(versions), threads, options)
+                with tempfile.TemporaryDirectory() as folder:
+                    rows = measure(model, list(versions), threads, options, folder)
             except Exception as e:
                 print(f"{name}: {e}", file=sys.stderr)
                 status = 1
                 continue
             for r in rows:
                 print(f"{r['model']:24} {r['threads']:7} {r['side']:12} {r['min_ms']:9.3f} {r['median_ms']:10.3f} "
-                      f"{r['ratio_to_nnopt']:6.2f} {r['peak_bytes'] / 1e6:6.0f}", flush=True)
+                      f"{r['ratio_to_nnopt']:6.2f} {r['peak_bytes'] / 1e6:6.0f}"
+                      + (f" {r['error']:8.4f}" if "error" in r else ""), flush=True)
             results += rows
         model.discard()
     if options.json:

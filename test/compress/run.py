@@ -10,6 +10,7 @@ import argparse
 import filecmp
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,6 +72,22 @@ def quantize(f):
                            capture_output=True, text=True).stdout
     products = [line for line in graph.splitlines() if "nn.conv" in line or "nn.matmul" in line]
     assert len(products) == 4 and all("xui8>" in line for line in products), graph
+
+
+def residuals(f):
+    """Quantized networks keep all between their convolutions in bytes: no map but at the image and the mean at the end."""
+    if not os.path.isdir(os.path.join(SHARED, "trained")):
+        return
+    for name, convolutions in (("resnet20", 21), ("mobilenetv2", 25)):
+        recipe = os.path.join(HERE, "recipes", f"{name}-int8.json")
+        graph = subprocess.run([os.path.join(BUILD, "bin", "nnopt-compile"), os.path.join(SHARED, "trained", name + ".onnx"),
+                                f"--recipe={recipe}", "--emit=nn"], capture_output=True, text=True, check=True).stdout.splitlines()
+        convs = [line for line in graph if " nn.conv " in line]
+        assert len(convs) == convolutions, (name, len(convs))
+        # The last one gives floats, which are averaged.
+        assert all("xui8>" in line.split("->")[-1] for line in convs[:-1]), (name, convs)
+        others = sorted(op for line in graph for op in re.findall(r" = nn\.(\w+)", line) if op not in ("conv", "constant"))
+        assert others == ["map", "map", "matmul", "reduce", "reshape", "reshape"], (name, others)
 
 
 def export(f):
@@ -319,7 +336,7 @@ def main():
     parser.add_argument("--only", help="one of the tests, by name")
     options = parser.parse_args()
     full = options.full
-    tests = [quantize, export, sparse, low_rank, drop_layer, budget, memory, interrupted, metrics, command, wrong]
+    tests = [quantize, residuals, export, sparse, low_rank, drop_layer, budget, memory, interrupted, metrics, command, wrong]
     if full and os.path.isdir(os.path.join(SHARED, "trained")):
         tests.append(resnet20)
     elif full:
