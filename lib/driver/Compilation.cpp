@@ -112,6 +112,7 @@ int Compilation::optimize(ModuleOp module, const DriverOptions &options, report:
 int Compilation::codegenOptions(ModuleOp module, CodegenOptions &codegen) {
   codegen.lowering.optLevel = options.optLevel;
   codegen.lowering.winograd = options.winograd;
+  codegen.lowering.sparse = options.sparse;
   codegen.properties = {{"producer", "nnopt " NNOPT_VERSION},
                         {"opt", std::to_string(options.optLevel)},
                         {"model", llvm::sys::path::filename(options.model).str()}};

@@ -32,6 +32,7 @@ struct DriverOptions {
   std::vector<std::string> dims; // NAME=VALUE, NAME=LO..HI, NAME=VALUE,...,*
   int optLevel = 2;
   bool winograd = true;
+  cpu::SparseUse sparse = cpu::SparseUse::Auto;
   bool bf16 = false; // convolutions and matrix products multiply bf16
   std::optional<double> tuneSeconds; // choose kernels by running them, for so long
   std::optional<std::string> cacheDir; // of measurements; absent: Cache::defaultDirectory(), empty: none

@@ -198,6 +198,10 @@ json::Object Report::totals() {
   return totals;
 }
 
+static StringRef sparseText(cpu::SparseUse use) {
+  return use == cpu::SparseUse::Off ? "off" : use == cpu::SparseUse::On ? "on" : "auto";
+}
+
 json::Object Report::json(ArrayRef<std::pair<std::string, double>> stages) {
   json::Object object{{"format", formatVersion},
                       {"model", json::Object(model)},
@@ -205,7 +209,8 @@ json::Object Report::json(ArrayRef<std::pair<std::string, double>> stages) {
                       {"options", json::Object{{"target", options.target},
                                                {"opt", options.optLevel},
                                                {"dims", json::Array(options.dims)},
-                                               {"exact_conv", !options.winograd}}},
+                                               {"exact_conv", !options.winograd},
+                                               {"sparse", sparseText(options.sparse)}}},
                       {"sizes", sizesJson(sizes)},
                       {"totals", totals()},
                       {"remarks", remarks.json()}};

@@ -84,7 +84,7 @@ def fields_are_there():
     equal(sorted(data), ["format", "graphs", "layers", "model", "nnopt", "options", "passes", "remarks", "sizes",
                          "stages", "target", "totals"], "keys")
     equal(data["model"]["file"], "fashion.onnx", "model.file")
-    equal(data["options"], {"target": "native", "opt": 2, "dims": [], "exact_conv": False}, "options")
+    equal(data["options"], {"target": "native", "opt": 2, "dims": [], "exact_conv": False, "sparse": "auto"}, "options")
     equal(data["sizes"], {"batch": 1}, "sizes")
     for layer in data["layers"]:
         for key in ("id", "op", "kernel", "emitter", "nodes", "flops", "bytes"):

@@ -95,6 +95,12 @@ static cl::opt<std::string> cacheDir("cache-dir",
                                      cl::desc("Where measurements of --tune and --budget are kept; empty: "
                                               "nowhere. Default: $XDG_CACHE_HOME/nnopt or ~/.cache/nnopt"),
                                      cl::value_desc("DIR"), cl::cat(category));
+static cl::opt<cpu::SparseUse>
+    sparse("sparse", cl::desc("Skip weights that are zero:"), cl::init(cpu::SparseUse::Auto),
+           cl::values(clEnumValN(cpu::SparseUse::Auto, "auto", "where that is estimated to be faster (default)"),
+                      clEnumValN(cpu::SparseUse::Off, "off", "nowhere"),
+                      clEnumValN(cpu::SparseUse::On, "on", "wherever a kernel can")),
+           cl::cat(category));
 static cl::opt<std::string> calib("calib",
                                   cl::desc("Calibration data: the model's inputs by name, sample "
                                            "axis first. For --budget and single techniques"),
@@ -265,6 +271,7 @@ int main(int argc, char **argv) {
   options.dims.assign(dims.begin(), dims.end());
   options.optLevel = optLevel;
   options.winograd = !exactConv;
+  options.sparse = sparse;
   options.bf16 = precision == "bf16";
   if (tuneTime.getNumOccurrences()) {
     double seconds = 120;

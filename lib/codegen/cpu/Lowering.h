@@ -29,10 +29,14 @@ public:
 
 struct Tile;
 
+/// Whether contractions skip weights that are zero: where that is estimated to be faster, or wherever it is possible.
+enum class SparseUse { Off, Auto, On };
+
 struct LoweringOptions {
   /// 0: every operation by its reference emitter (plain loops).
   int optLevel = 2;
   bool winograd = true;
+  SparseUse sparse = SparseUse::Auto;
   /// Lower for this device; what it has no kernel for is a reference kernel, run by it if it can.
   Device *device = nullptr;
   /// In front of the names of CPU kernels.

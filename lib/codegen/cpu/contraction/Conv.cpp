@@ -63,16 +63,6 @@ struct ConvBuilder {
   SmallVector<Position> positions(const TileAt &t, Ix outer);
   /// First channel of the input that a product reads.
   Ix firstChannel(const PanelAt &at) const { return shape.phases > 1 ? k.c(0) : at.outer * shape.inPerGroup; }
-  /// A tile whose positions are the input's positions: one tap, no step, nothing outside.
-  bool isPlain() const {
-    for (const ConvDim &d : shape.dims) {
-      if (d.taps != 1 || d.inStep != 1 || d.checked || d.first != 0)
-        return false;
-      if (d.in != d.count)
-        return false;
-    }
-    return true;
-  }
 
   SmallVector<Value> plain(const PanelAt &at, const TileAt &t, Accumulate inner, ValueRange acc);
   SmallVector<Value> byTaps(const PanelAt &at, ArrayRef<Position> positions, Accumulate inner, ValueRange acc);
@@ -380,7 +370,7 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
 
   if (parts == 1)
     finish.allowInPlace();
-  bool plain = builder.isPlain();
+  bool plain = shape.isPlain();
   builder.runs = runs;
   builder.parts = parts;
   bool checked = llvm::any_of(shape.dims, [](const ConvDim &d) { return d.checked; });

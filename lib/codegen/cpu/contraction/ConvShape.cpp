@@ -109,6 +109,12 @@ std::optional<ConvShape> ConvShape::ofAllPhases(nn::ConvTransposeOp op, Lowering
   return shape.phases > 1 ? std::optional(shape) : std::nullopt;
 }
 
+bool ConvShape::isPlain() const {
+  return llvm::all_of(dims, [](const ConvDim &d) {
+    return d.taps == 1 && d.inStep == 1 && !d.checked && d.first == 0 && d.in == d.count;
+  });
+}
+
 nn::Dim ConvShape::positions(Lowering &lowering) const {
   nn::Dim n = batch;
   for (const ConvDim &d : dims)

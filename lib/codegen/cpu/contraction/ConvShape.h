@@ -43,6 +43,8 @@ struct ConvShape {
   int64_t inChannels() const { return groups * inPerGroup; }
   int64_t outChannels() const { return groups * outPerGroup; }
   int64_t taps() const { return tapIndex.size(); }
+  /// Whether result positions are the input's positions: one tap, no step, nothing outside.
+  bool isPlain() const;
   /// Result positions (batch included).
   nn::Dim positions(Lowering &lowering) const;
   nn::Dim flops(Lowering &lowering) const;

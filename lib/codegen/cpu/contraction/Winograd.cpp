@@ -284,28 +284,38 @@ int64_t sizeOf(const ConvDim &d) { return constantDim(d.out).value_or(56); }
 double directCycles(double positions, double in, double out, double bandwidth) {
   return std::max(positions * 9 * in * out / 32 / 0.88, 9 * in * out * 4 / bandwidth);
 }
+double transformCycles(const Algorithm &f, double tiles, double in, double out) {
+  return tiles * f.products() * (in / 16 * 3 + out / 16 * 2.8);
+}
 double winogradCycles(const Algorithm &f, double tiles, double in, double out, double bandwidth) {
   double products = f.products();
   double multiply = std::max(tiles * products * in * out / 32 / 0.85, products * in * out * 4 / bandwidth);
-  return multiply + tiles * products * (in / 16 * 3 + out / 16 * 2.8);
+  return multiply + transformCycles(f, tiles, in, out);
+}
+
+double positionsOf(const ConvShape &shape) {
+  double positions = constantDim(shape.batch).value_or(1);
+  for (const ConvDim &d : shape.dims)
+    positions *= sizeOf(d);
+  return positions;
+}
+double tilesOf(const Algorithm &f, const ConvShape &shape) {
+  double tiles = constantDim(shape.batch).value_or(1);
+  for (const ConvDim &d : shape.dims)
+    tiles *= llvm::divideCeil(sizeOf(d), f.outTile);
+  return tiles;
 }
 
 /// The algorithm that is expected to be faster than direct convolution, or null.
 const Algorithm *choose(const ConvShape &shape, Lowering &lowering) {
   int64_t lanes = lowering.target.lanes(4);
-  double bandwidth = lowering.weightBytesPerCycle();
-  double positions = constantDim(shape.batch).value_or(1);
-  for (const ConvDim &d : shape.dims)
-    positions *= sizeOf(d);
+  double bandwidth = lowering.weightBytesPerCycle(), positions = positionsOf(shape);
   // Vectors of results are computed whole.
   double in = shape.inPerGroup, out = llvm::alignTo(shape.outPerGroup, lanes);
   double best = 0.85 * directCycles(positions, in, out, bandwidth);
   const Algorithm *chosen = nullptr;
   for (const Algorithm *f : {&f43, &f23}) {
-    double tiles = constantDim(shape.batch).value_or(1);
-    for (const ConvDim &d : shape.dims)
-      tiles *= llvm::divideCeil(sizeOf(d), f->outTile);
-    double cycles = winogradCycles(*f, tiles, in, out, bandwidth);
+    double cycles = winogradCycles(*f, tilesOf(*f, shape), in, out, bandwidth);
     if (cycles < best) {
       best = cycles;
       chosen = f;
@@ -430,5 +440,16 @@ LogicalResult emit(Operation *operation, Lowering &lowering) {
 RegisterEmitter winogradEmitter({"nn.conv", "conv-winograd", 30, match, emit});
 
 } // namespace
+
+double winogradRatio(nn::ConvOp op, Lowering &lowering) {
+  if (!match(op, lowering))
+    return 1;
+  ConvShape shape(op, lowering);
+  const Algorithm &f = *algorithmOf(op, shape, lowering);
+  double in = shape.inPerGroup, out = llvm::alignTo(shape.outPerGroup, lowering.target.lanes(4));
+  double tiles = tilesOf(f, shape);
+  double multiply = tiles * f.products() * in * out / 32 / 0.85, direct = positionsOf(shape) * 9 * in * out / 32 / 0.88;
+  return std::min(1.0, (multiply + transformCycles(f, tiles, in, out)) / direct);
+}
 
 } // namespace nnopt::cpu
