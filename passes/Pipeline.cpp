@@ -9,7 +9,7 @@ using namespace mlir;
 
 namespace nnopt {
 
-void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end, Precision precision) {
+void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end, Precision precision, bool widen) {
   OpPassManager &func = pm.nest<func::FuncOp>();
   if (optLevel == 0) {
     func.addPass(createInferShapes());
@@ -30,12 +30,13 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
   func.addPass(createCleanupTransposes());
   // Weights stay integers until the operations that read them have had their chance; in a graph for other tools
   // they stay what they are.
-  FoldConstantsOptions keepsQuantized;
+  FoldConstantsOptions keepsQuantized, folds;
   keepsQuantized.keepDequantize = true;
+  keepsQuantized.widen = folds.widen = widen;
   func.addPass(createFoldConstants(keepsQuantized));
   if (end != PipelineEnd::Graph) {
     func.addPass(createRaiseQuantized());
-    func.addPass(createFoldConstants());
+    func.addPass(createFoldConstants(folds));
   }
   func.addPass(createRaisePatterns());
   // Behind patterns, which know how exporters take rows apart; before maps of channels meet convolutions.
@@ -81,7 +82,7 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
     func.addPass(createNarrowToBf16());
     func.addPass(createCSEPass());
   }
-  func.addPass(createFoldConstants());
+  func.addPass(createFoldConstants(folds));
   func.addPass(createFuseEpilogue());
   func.addPass(createFuseElementwise());
   func.addPass(createCanonicalizerPass());

@@ -13,8 +13,10 @@ enum class PipelineEnd { Graph, Target };
 enum class Precision { F32, BF16 };
 
 /// The passes of `--opt=LEVEL`: 0 only refines shapes, 2 is everything exact but for the precision that is asked for.
+/// `widen`: weights that are stored in fewer bits than the product has become constants as wide as it, for kernels that
+/// read no others.
 void buildOptimizationPipeline(mlir::OpPassManager &pm, int optLevel, PipelineEnd end = PipelineEnd::Target,
-                               Precision precision = Precision::F32);
+                               Precision precision = Precision::F32, bool widen = false);
 /// Registers the pipelines by name for nnopt-opt (`--nnopt-default`).
 void registerPipelines();
 

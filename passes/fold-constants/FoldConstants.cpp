@@ -1,4 +1,5 @@
 //===- FoldConstants.cpp - operations on constants ------------------------===//
+#include "dialects/nn/NarrowWeights.h"
 #include "lib/codegen/Evaluate.h"
 #include "lib/codegen/cpu/Compile.h"
 #include "passes/Passes.h"
@@ -23,13 +24,14 @@ int64_t bytesOf(Value v) {
 
 class ConstantFolder {
 public:
-  ConstantFolder(func::FuncOp func, int64_t maxGrowth, bool keepDequantize)
-      : func(func), maxGrowth(maxGrowth), keepDequantize(keepDequantize), rewriter(func.getContext()) {}
+  ConstantFolder(func::FuncOp func, int64_t maxGrowth, bool keepDequantize, bool widen)
+      : func(func), maxGrowth(maxGrowth), keepDequantize(keepDequantize), widen(widen), rewriter(func.getContext()) {}
 
   void fold(bool compile);
   int64_t direct = 0, evaluated = 0, kept = 0;
 
 private:
+  bool isKeptNarrow(Operation *op);
   bool isFoldable(Operation *op, bool quiet);
   SmallVector<Operation *> findFoldable(bool quiet);
   SmallVector<Operation *> sliceOf(Value v, const DenseSet<Operation *> &foldable);
@@ -41,7 +43,7 @@ private:
 
   func::FuncOp func;
   int64_t maxGrowth;
-  bool keepDequantize;
+  bool keepDequantize, widen;
   IRRewriter rewriter;
   /// Bytes of the constants a value is computed from, for constants and foldable operations.
   DenseMap<Value, int64_t> leafBytes;
@@ -50,11 +52,15 @@ private:
   DenseMap<Value, Unrounded> unrounded;
 };
 
+/// Whether `op` stays, as kernels read what it widens, or passes that come later do.
+bool ConstantFolder::isKeptNarrow(Operation *op) {
+  return (keepDequantize && isa<nn::DequantizeOp>(op)) || (!widen && nn::NarrowWeights::isWidening(op));
+}
+
 /// Whether `op` can be computed at compile time; notes what it is computed from.
 bool ConstantFolder::isFoldable(Operation *op, bool quiet) {
   if (!isa<nn::ShapeFunction>(op) || isa<nn::IfOp, nn::LoopOp, nn::CustomOp>(op) || op->getNumOperands() == 0 ||
-      op->use_empty() || isa<nn::HostCall>(op) || nn::touchesHostValues(op) ||
-      (keepDequantize && isa<nn::DequantizeOp>(op)))
+      op->use_empty() || isa<nn::HostCall>(op) || nn::touchesHostValues(op) || isKeptNarrow(op))
     return false;
   int64_t leaves = 0;
   for (Value v : op->getOperands()) {
@@ -131,7 +137,7 @@ void ConstantFolder::keepWeightsWhole() {
 void ConstantFolder::foldDirectly() {
   func.walk([&](Operation *op) {
     if (op->getNumResults() != 1 || op->getNumOperands() == 0 || !isa<nn::ShapeFunction>(op) ||
-        isa<nn::ConstantOp>(op) || later.contains(op) || nn::touchesHostValues(op) || (keepDequantize && isa<nn::DequantizeOp>(op)))
+        isa<nn::ConstantOp>(op) || later.contains(op) || nn::touchesHostValues(op) || isKeptNarrow(op))
       return;
     SmallVector<ElementsAttr> values;
     SmallVector<const Unrounded *> exact;
@@ -235,7 +241,7 @@ struct FoldConstantsPass : impl::FoldConstantsBase<FoldConstantsPass> {
   void runOnOperation() override {
     if (getOperation().isExternal())
       return;
-    ConstantFolder folder(getOperation(), maxGrowthBytes, keepDequantize);
+    ConstantFolder folder(getOperation(), maxGrowthBytes, keepDequantize, widen);
     folder.fold(compile);
     numDirect += folder.direct;
     numEvaluated += folder.evaluated;

@@ -1,6 +1,7 @@
 //===- StridedView.cpp - operands that are read where they are ------------===//
 
 #include "lib/codegen/cpu/StridedView.h"
+#include "lib/codegen/cpu/contraction/NarrowWeights.h"
 #include "lib/codegen/cpu/memory/Space.h"
 
 using namespace mlir;
@@ -201,6 +202,9 @@ StridedView readView(Lowering &l, OpOperand &operand) {
     bool contiguous = view.strides[3].isConst(1), keysAreColumns = number == 1 && view.strides[2].isConst(1);
     return number == 0 || contiguous || keysAreColumns ? view : whole;
   }
+  if (auto matmul = dyn_cast<nn::MatMulOp>(op); matmul && number == 1)
+    if (std::optional<nn::NarrowWeights> weights = narrowWeights(l, matmul))
+      return {weights->values, l.c(0), rowMajor(l.dimContext(), l.dims(weights->values))};
   if (isa<nn::RotaryOp>(op)) {
     StridedView view = stridedView(l, v);
     return number == 0 && view.strides.back().isConst(1) ? view : whole;

@@ -1,0 +1,164 @@
+//===- NarrowWeights.cpp - weights in fewer bits than the product -----------===//
+#include "dialects/nn/NarrowWeights.h"
+
+#include "dialects/nn/Constants.h"
+#include <numeric>
+
+using namespace mlir;
+
+namespace nnopt::nn {
+
+/// Groups are whole words of eight 4-bit weights.
+static constexpr int64_t kGroupUnit = 8;
+
+static ArrayRef<int64_t> shapeOf(Value v) { return cast<RankedTensorType>(v.getType()).getShape(); }
+static bool isStatic(Value v) { return cast<RankedTensorType>(v.getType()).hasStaticShape(); }
+
+/// The operand whose elements `op` keeps in their order; a slice: whose first rows or columns it keeps.
+static Value keptOperand(Operation *op) {
+  if (isa_and_nonnull<ReshapeOp, FlattenOp, SqueezeOp, UnsqueezeOp>(op))
+    return op->getOperand(0);
+  auto slice = dyn_cast_or_null<SliceOp>(op);
+  if (!slice || !isStatic(slice.getX()) || cast<RankedTensorType>(slice.getX().getType()).getRank() != 2)
+    return {};
+  auto all = [](Value v, int64_t expected) {
+    std::optional<ConstantData> data = v ? ConstantData::get(v) : std::nullopt;
+    if (!data)
+      return false;
+    for (int64_t i = 0; i < data->size(); ++i)
+      if (data->asInt(i) != expected)
+        return false;
+    return true;
+  };
+  bool fromStart = all(slice.getStarts(), 0) && (!slice.getSteps() || all(slice.getSteps(), 1));
+  return fromStart ? slice.getX() : Value();
+}
+
+static bool isWideningKind(Operation *op) {
+  if (auto cast = dyn_cast_or_null<CastOp>(op)) {
+    Type from = elementTypeOf(cast.getX().getType());
+    return cast.getTo().isF32() && (from.isF16() || from.isBF16());
+  }
+  auto dequantize = dyn_cast_or_null<DequantizeOp>(op);
+  if (!dequantize || !dequantize.getTo().isF32())
+    return false;
+  auto integer = dyn_cast<IntegerType>(elementTypeOf(dequantize.getX().getType()));
+  return integer && integer.getWidth() <= 8 && integer.getWidth() > 1;
+}
+
+/// `shape`, in row-major order, is a matrix of `rows` rows: where in a parameter, which broadcasts to `shape`, the elements
+/// of the rows (or of the columns) are. Rows and columns must be whole dimensions.
+std::optional<NarrowWeights::Places> NarrowWeights::placesOf(Value parameter, ArrayRef<int64_t> shape, ArrayRef<int64_t> matrix,
+                                                             bool transposed) {
+  ArrayRef<int64_t> own = shapeOf(parameter);
+  if (own.size() > shape.size())
+    return std::nullopt;
+  // What a step along each dimension adds.
+  SmallVector<int64_t> steps(shape.size(), 0);
+  int64_t stride = 1;
+  for (size_t i = own.size(); i-- > 0;) {
+    size_t d = shape.size() - own.size() + i;
+    if (own[i] != 1 && own[i] != shape[d])
+      return std::nullopt;
+    steps[d] = own[i] == 1 ? 0 : stride;
+    stride *= own[i];
+  }
+  size_t split = shape.size();
+  int64_t inner = 1;
+  while (split > 0 && inner < matrix[1])
+    inner *= shape[--split];
+  if (inner != matrix[1])
+    return std::nullopt;
+  auto along = [&](size_t begin, size_t end) {
+    std::vector<int64_t> places = {0};
+    for (size_t d = begin; d < end; ++d) {
+      std::vector<int64_t> next;
+      next.reserve(places.size() * shape[d]);
+      for (int64_t place : places)
+        for (int64_t i = 0; i < shape[d]; ++i)
+          next.push_back(place + i * steps[d]);
+      places = std::move(next);
+    }
+    return places;
+  };
+  Places result{along(0, split), along(split, shape.size())};
+  if (transposed)
+    std::swap(result.depth, result.columns);
+  return result;
+}
+
+std::optional<NarrowWeights> NarrowWeights::get(MatMulOp op) {
+  Value b = op.getB();
+  auto isF32 = [](Value v) { return elementTypeOf(v.getType()).isF32(); };
+  if (!isF32(op.getA()) || !isF32(b) || !isStatic(b) || shapeOf(b).size() != 2 || op.getTransposeA() || op.getAZero() ||
+      op.getBZero() || (op.getBias() && !isa<FloatType>(elementTypeOf(op.getBias().getType()))))
+    return std::nullopt;
+  NarrowWeights w;
+  ArrayRef<int64_t> matrix = shapeOf(b);
+  bool transposed = op.getTransposeB();
+  w.depth = matrix[transposed ? 1 : 0];
+  w.columns = matrix[transposed ? 0 : 1];
+  if (w.columns < 2 || w.depth < 1)
+    return std::nullopt;
+  Operation *def = b.getDefiningOp();
+  while (Value kept = keptOperand(def)) {
+    if (isa<SliceOp>(def)) {
+      // It must be the last to change the matrix.
+      if (matrix != shapeOf(b) || shapeOf(def->getResult(0)) != matrix)
+        return std::nullopt;
+      matrix = shapeOf(kept);
+    }
+    def = kept.getDefiningOp();
+  }
+  if (!isWideningKind(def) || matrix.size() != 2)
+    return std::nullopt;
+  w.values = def->getOperand(0);
+  // Sizes that do not fit each other come from parameters that broadcast against the values.
+  if (!isStatic(w.values) || cast<RankedTensorType>(w.values.getType()).getNumElements() != matrix[0] * matrix[1])
+    return std::nullopt;
+  w.depthStride = transposed ? 1 : matrix[1];
+  w.columnStride = transposed ? matrix[1] : 1;
+  w.group = w.depth;
+  auto dequantize = dyn_cast<DequantizeOp>(def);
+  if (!dequantize)
+    return w;
+  w.scale = dequantize.getScale();
+  w.zero = dequantize.getZeroPoint();
+  for (auto [parameter, places] : {std::pair(w.scale, &w.scaleOf), std::pair(w.zero, &w.zeroOf)}) {
+    if (!parameter)
+      continue;
+    std::optional<Places> found =
+        isStatic(parameter) ? placesOf(parameter, shapeOf(w.values), matrix, transposed) : std::nullopt;
+    if (!found)
+      return std::nullopt;
+    for (int64_t k = 1; k < w.depth; ++k)
+      if (found->depth[k] != found->depth[k - 1])
+        w.group = std::gcd(w.group == w.depth ? k : w.group, k);
+    *places = std::move(*found);
+  }
+  if (w.group != w.depth && w.group % kGroupUnit != 0)
+    return std::nullopt;
+  return w;
+}
+
+bool NarrowWeights::isWidening(Operation *op) {
+  if (!isWideningKind(op) || op->use_empty())
+    return false;
+  SmallVector<Value> work = {op->getResult(0)};
+  while (!work.empty()) {
+    Value v = work.pop_back_val();
+    for (OpOperand &use : v.getUses()) {
+      Operation *user = use.getOwner();
+      if (keptOperand(user) && use.getOperandNumber() == 0 && !user->use_empty()) {
+        work.push_back(user->getResult(0));
+        continue;
+      }
+      auto matmul = dyn_cast<MatMulOp>(user);
+      if (!matmul || &use != &matmul.getBMutable() || !get(matmul))
+        return false;
+    }
+  }
+  return true;
+}
+
+} // namespace nnopt::nn
