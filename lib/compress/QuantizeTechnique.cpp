@@ -1,7 +1,8 @@
-//===- QuantizeTechnique.cpp - 8-bit operands as an option of each layer ----===//
+//===- QuantizeTechnique.cpp - fewer bits as options of each layer ----------===//
 
 #include "dialects/nn/Precision.h"
 #include "lib/compress/Technique.h"
+#include "lib/compress/WeightOnly.h"
 #include "passes/quantize/Quantize.h"
 
 using namespace mlir;
@@ -13,22 +14,29 @@ namespace {
 class QuantizeTechnique : public Technique {
 public:
   StringRef name() const override { return "quantize"; }
-  std::string configure(StringRef spec) override { return spec == "int8" ? "" : "expected int8"; }
+  std::string configure(StringRef spec) override {
+    std::string wrong;
+    offersWeightOnly = weightOnly.configure(spec, wrong);
+    offersInt8 = spec == "int8";
+    return offersInt8 || offersWeightOnly ? wrong : "expected int8, w8, w4, w4,group=64, bf16 or f16";
+  }
 
   std::vector<Site> sites(func::FuncOp func, std::vector<Refusal> &refused) const override {
     std::vector<Site> result;
     SiteNames names;
     for (Operation &op : func.getBody().front()) {
       if (auto linear = dyn_cast<nn::LinearOp>(op)) {
-        std::string name = names.of(&op);
-        if (std::string why = quantize::whyNot(linear); !why.empty())
-          refused.push_back({name, why});
+        std::string name = names.of(&op), why = quantize::whyNot(linear);
+        std::string whyNotWeights = offersWeightOnly ? WeightOnly::whyNot(linear) : "it was not asked for";
+        if ((!offersInt8 || !why.empty()) && !whyNotWeights.empty())
+          refused.push_back({name, offersInt8 ? why : whyNotWeights});
         else
-          result.push_back({&op, name, {linear.getActivation()}, linear.getActivation(), false, {}});
-      } else if (auto sum = dyn_cast<nn::AddOp>(op)) {
+          result.push_back({&op, name, {linear.getActivation()}, linear.getActivation(),
+                            /*wantsGram=*/whyNotWeights.empty(), {}});
+      } else if (auto sum = dyn_cast<nn::AddOp>(op); sum && offersInt8) {
         if (OpOperand *addend = quantize::addendInMemory(sum))
           result.push_back({&op, names.of(&op), {addend->get()}, addend->get(), false, {}});
-      } else if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
+      } else if (auto attention = dyn_cast<nn::AttentionOp>(op); attention && offersInt8) {
         if (elementTypeOf(attention.getQ()).isF32())
           result.push_back({&op, names.of(&op), {}, Value(), false, {}});
       }
@@ -43,6 +51,11 @@ public:
     if (!s.count() || s.notFinite())
       return {};
     std::vector<Option> result;
+    if (site.wantsGram)
+      result = weightOnly.options(site.op, observations.gram(site.op));
+    auto linear = dyn_cast<nn::LinearOp>(site.op);
+    if (!offersInt8 || (linear && !quantize::whyNot(linear).empty()))
+      return result;
     auto add = [&](StringRef variant, double lo, double hi) {
       quantize::ActivationParameters p = quantize::parametersOf(lo, hi);
       result.push_back(
@@ -79,6 +92,8 @@ public:
     auto sum = dyn_cast<nn::AddOp>(op);
     if (!linear && !sum)
       return "it is no convolution, matrix product, sum or attention";
+    if (isWeightOnly(op, option))
+      return WeightOnly::check(op, option);
     if (option.name != "int8")
       return "there is no option '" + option.name + "'";
     const nlohmann::json &p = option.parameters;
@@ -96,6 +111,20 @@ public:
     return elementTypeOf(sum.getResult()).isF32() ? "" : "it is not of 32-bit floats";
   }
 
+  std::string costKey(const Option &option) const override {
+    return WeightOnly::isOption(option.name) ? WeightOnly::costKey(option) : Technique::costKey(option);
+  }
+
+  std::optional<LayerWeights> weights(Operation *op, const Option &option) const override {
+    if (!isWeightOnly(op, option))
+      return std::nullopt;
+    return WeightOnly::weights(op, option);
+  }
+
+  bool refit(Operation *op, Option &option, const Gram &gram) const override {
+    return isWeightOnly(op, option) && WeightOnly::refit(op, option, gram);
+  }
+
   Value apply(RewriterBase &rewriter, Operation *op, const Option &option) const override {
     if (isa<nn::AttentionOp>(op)) {
       OpBuilder::InsertionGuard guard(rewriter);
@@ -104,6 +133,8 @@ public:
       copy->setAttr(nn::kBf16Products, rewriter.getUnitAttr());
       return copy->getResult(0);
     }
+    if (isWeightOnly(op, option))
+      return WeightOnly::apply(rewriter, op, option);
     quantize::ActivationParameters p{option.parameters["scale"].get<float>(),
                                      option.parameters["zero_point"].get<int>()};
     if (auto sum = dyn_cast<nn::AddOp>(op))
@@ -117,6 +148,14 @@ public:
   void finish(func::FuncOp func, RewriterBase &rewriter) const override {
     quantize::quantizeAheadOfMovement(func, rewriter);
   }
+
+private:
+  static bool isWeightOnly(Operation *op, const Option &option) {
+    return isa<nn::LinearOp>(op) && WeightOnly::isOption(option.name);
+  }
+
+  WeightOnly weightOnly;
+  bool offersInt8 = true, offersWeightOnly = true;
 };
 
 } // namespace

@@ -142,7 +142,7 @@ public:
 
 using Techniques = std::vector<std::unique_ptr<Technique>>;
 
-/// Convolutions and matrix products with 8-bit operands.
+/// Convolutions and matrix products with 8-bit operands, or with weights alone in fewer bits.
 std::unique_ptr<Technique> createQuantizeTechnique();
 /// Layers of which most weights are zero.
 std::unique_ptr<Technique> createPruneSparseTechnique();

@@ -123,8 +123,10 @@ static cl::opt<std::string> budget(
     cl::value_desc("LIMIT,..."), cl::cat(category));
 static cl::opt<std::string>
     quantize("quantize",
-             cl::desc("Compute every eligible convolution and matrix product on 8-bit integers"),
-             cl::value_desc("int8"), cl::cat(category));
+             cl::desc("Compute every eligible convolution and matrix product on 8-bit integers; or "
+                      "keep the weights of every eligible matrix product in 8 (w8) or 4 bits (w4, "
+                      "w4,group=64), or as 16-bit floats (bf16, f16)"),
+             cl::value_desc("int8|w8|w4|bf16|f16"), cl::cat(category));
 static cl::opt<std::string>
     prune("prune",
           cl::desc("Set weights to zero in all layers where that is possible: sparse:70% of all, "

@@ -10,6 +10,7 @@
 #include "lib/codegen/cpu/contraction/MatMulShape.h"
 #include "lib/codegen/cpu/contraction/NarrowWeights.h"
 #include "lib/codegen/cpu/contraction/Reference.h"
+#include <cmath>
 
 using namespace mlir;
 
@@ -57,6 +58,7 @@ LogicalResult emit(Operation *operation, Lowering &lowering) {
 
   std::optional<int64_t> tiles = constantDim(loop.rowTiles());
   bool inRegisters = !tiles || *tiles < kScratchTiles, inScratch = !tiles || !inRegisters;
+  int64_t prefetchShift = choosePrefetchShift(tile, query.rows);
   Value scratch = inScratch ? k.scratch(lowering.c(partDepth * tile.nr() * 4)) : Value();
   auto partAt = [&](const PanelAt &at) {
     Ix first = at.depthBlock * partDepth;
@@ -90,6 +92,14 @@ LogicalResult emit(Operation *operation, Lowering &lowering) {
           inner.depth = part.depth;
           inner.nv = at.nv;
           inner.lanes = tile.lanes;
+          if (!at.tail && t.mr == tile.mr) {
+            // The tiles of a panel bring the next one to L2, a line in some steps.
+            inner.prefetchShift = prefetchShift;
+            Ix steps = part.depth / (int64_t(1) << prefetchShift);
+            Value line = k.ptrAdd(panels.nextPanel(at, part), t.index * steps * 64, k.b.getI8Type());
+            int64_t tilesThatPrefetch = int64_t(std::ceil(panels.linesPerStep() * double(int64_t(1) << prefetchShift)));
+            inner.prefetch = k.select(t.index < tilesThatPrefetch, line, scratch);
+          }
           return emitAccumulate(k, inner, acc);
         };
         if (inScratch && inRegisters)

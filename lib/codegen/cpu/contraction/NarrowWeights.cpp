@@ -127,6 +127,10 @@ Value NarrowPanels::panelAt(const PanelAt &at, Ix position) {
   return k.ptrAdd(panels.ptr, at.column * rows + position / perRow * (at.nv * tile.lanes), stored);
 }
 
+Value NarrowPanels::nextPanel(const PanelAt &at, const Part &part) {
+  return k.ptrAdd(panelAt(at, part.firstDepth), k.c(tile.nr() * llvm::divideCeil(depth, perRow)), stored);
+}
+
 Value NarrowPanels::loadRow(const PanelAt &at, Value panel, Ix index, int64_t j) {
   int64_t bytes = stored.getIntOrFloatBitWidth() / 8;
   return k.loadAt(panel, index * (at.nv * tile.lanes) + j * tile.lanes, k.vec(tile.lanes, stored), tile.lanes * bytes);

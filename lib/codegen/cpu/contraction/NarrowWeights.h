@@ -37,6 +37,9 @@ public:
   /// acc[i * nv + j] += the sum over the part of rows[i] (pointers to its first position) times the weights of a panel.
   llvm::SmallVector<mlir::Value> accumulate(const PanelAt &at, const Part &part, llvm::ArrayRef<mlir::Value> rows,
                                             mlir::ValueRange acc);
+  /// Where the panel behind one of full width has the part in memory, and lines of 64 bytes of a step.
+  mlir::Value nextPanel(const PanelAt &at, const Part &part);
+  double linesPerStep() const { return tile.nr() * stored.getIntOrFloatBitWidth() / 8.0 / double(perRow) / 64; }
   /// Writes the weights of the part as floats, [depth][nv vectors], to `scratch`.
   void widen(const PanelAt &at, const Part &part, mlir::Value scratch);
 

@@ -1,0 +1,41 @@
+//===- WeightOnly.h - weights alone in fewer bits ---------------*- C++ -*-===//
+//
+// Options of the quantize technique for matrix products that stay in 32-bit floats and read their weights in fewer bits:
+//
+//   w8           8-bit integers, symmetric, a scale for each out channel
+//   w4           4-bit integers, a scale for each group of 32 neighbours in a column; with zero points (`asymmetric`) or not
+//   bf16, f16    rounded
+//
+//===----------------------------------------------------------------------===//
+#ifndef NNOPT_LIB_COMPRESS_WEIGHTONLY_H
+#define NNOPT_LIB_COMPRESS_WEIGHTONLY_H
+
+#include "lib/compress/Technique.h"
+
+namespace nnopt::compress {
+
+class WeightOnly {
+public:
+  /// Reads "w8", "w4", "w4,group=64", "bf16", "f16"; whether it is one of these. `wrong` says what is wrong with the rest.
+  bool configure(llvm::StringRef spec, std::string &wrong);
+  static bool isOption(llvm::StringRef name);
+
+  /// Why weights of `op` cannot be stored so; empty when they can.
+  static std::string whyNot(mlir::Operation *op);
+  /// All options, or the one that was configured.
+  std::vector<Option> options(mlir::Operation *op, const Gram *gram) const;
+
+  static std::string check(mlir::Operation *op, const Option &option);
+  static LayerWeights weights(mlir::Operation *op, const Option &option);
+  static mlir::Value apply(mlir::RewriterBase &rewriter, mlir::Operation *op, const Option &option);
+  static bool refit(mlir::Operation *op, Option &option, const Gram &gram);
+  static std::string costKey(const Option &option);
+
+private:
+  std::string only; // empty: all
+  int64_t group = 32;
+};
+
+} // namespace nnopt::compress
+
+#endif
