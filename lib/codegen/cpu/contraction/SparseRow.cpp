@@ -16,8 +16,9 @@ namespace {
 
 /// Elements that are prefetched ahead.
 constexpr int64_t ahead = 12;
-/// Below this depth listing costs more than it saves.
-constexpr int64_t leastDepth = 128;
+/// Below this depth listing costs more than it saves. Weights beyond the caches, in multiples of L2, are read faster as
+/// one stream than with gaps (measured: 1.3 times slower at 9 MB, of which half is skipped).
+constexpr int64_t leastDepth = 128, mostCaches = 4;
 
 bool isZeroConstant(Value v) {
   auto constant = v.getDefiningOp<arith::ConstantOp>();
@@ -59,9 +60,12 @@ bool match(Operation *operation, Lowering &lowering) {
   MatMulShape shape(op, lowering);
   Type element = lowering.shapes.info(op.getA()).elementType;
   auto typeIs = [&](Value v) { return !v || lowering.shapes.info(v).elementType == element; };
-  if (!(element.isF32() || element.isF64()) || !typeIs(op.getB()) || !typeIs(op.getBias()) || shape.transposeA || !shape.bShared ||
-      !shape.m.isConst(1) || !shape.depth.isConst() || !shape.n.isConst() || shape.depth.value() < leastDepth ||
-      !isOftenZero(op.getA()))
+  if (!(element.isF32() || element.isF64()) || !typeIs(op.getB()) || !typeIs(op.getBias()) || shape.transposeA ||
+      !shape.bShared || !shape.m.isConst(1) || !shape.depth.isConst() || !shape.n.isConst())
+    return false;
+  if (shape.depth.value() < leastDepth || !isOftenZero(op.getA()))
+    return false;
+  if (shape.depth.value() * shape.n.value() * nn::elementBytes(element) > mostCaches * lowering.target.l2Bytes)
     return false;
   std::optional<nn::ConstantData> weights = lowering.constant(op.getB());
   // A zero times an infinite weight is NaN.
@@ -76,7 +80,9 @@ LogicalResult emit(Operation *operation, Lowering &lowering) {
   Kernel k(lowering, op, "matmul_sparse_row_" + dimText(shape.n) + "x" + dimText(shape.depth));
   PanelLoop loop;
   loop.tile.lanes = lowering.target.lanes(bytes);
-  loop.tile.nv = std::min<int64_t>(4, llvm::divideCeil(columns, loop.tile.lanes));
+  // Wide panels: the part of a row of weights that is read at once is long enough for memory to be fast.
+  int64_t vectors = llvm::divideCeil(columns, loop.tile.lanes), widest = lowering.target.vectorRegisters / 2;
+  loop.tile.nv = llvm::divideCeil(vectors, llvm::alignTo(llvm::divideCeil(vectors, widest), 2));
   loop.rows = shape.m;
   loop.columns = shape.n;
   loop.outer = lowering.c(1);
