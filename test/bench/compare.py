@@ -191,7 +191,8 @@ def measure(model, peers, threads, options, folder):
     seconds, compiler_bytes = compile(model.path, artifact, flags, timeout=3600)
     reference = None
     if options.precision != "f32":
-        reference = start_onnxruntime(model.path, artifact, model.example, threads, "f32")[1]()
+        _, results = start_onnxruntime(model.path, artifact, model.example, threads, "f32")
+        reference = [r.copy() for r in results()]  # these are views of the session's memory
     sides, rows = [], []
     try:
         for side, path in paths.items():
