@@ -57,6 +57,8 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
   // Behind chains, which merge what is smaller merged.
   func.addPass(createFactorizeLowRank());
   func.addPass(createRemoveReluUnits());
+  // Each round makes tensors smaller.
+  func.addPass(createRemoveDeadChannels());
   func.addPass(createFoldLinearBias());
   func.addPass(createFoldPad());
   FoldNormAffineOptions normAffine;

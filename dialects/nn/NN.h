@@ -2,6 +2,7 @@
 #ifndef NNOPT_DIALECTS_NN_NN_H
 #define NNOPT_DIALECTS_NN_NN_H
 
+#include "dialects/nn/AxisDependency.h"
 #include "dialects/nn/Dim.h"
 #include "dialects/nn/ShapeInference.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"

@@ -106,6 +106,12 @@ class NN_Op<string mnemonic, list<Trait> traits = []>
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
+/// An operation whose axes can be narrowed; one of NN_NarrowedOp has attributes or operands to adapt.
+class NN_TiedOp<string mnemonic, list<Trait> traits = []>
+    : NN_Op<mnemonic, !listconcat([DeclareOpInterfaceMethods<NN_AxisDependency>], traits)>;
+class NN_NarrowedOp<string mnemonic, list<Trait> traits = []>
+    : NN_Op<mnemonic, !listconcat([DeclareOpInterfaceMethods<NN_AxisDependency, ["narrow"]>], traits)>;
+
 /// An operation of the host library (runtime/ops): called by its mnemonic with its attributes. Numbers among the
 /// operands and results are tensors as everywhere.
 class NN_HostOp<string mnemonic, list<Trait> traits = []>
@@ -116,19 +122,20 @@ class NN_HostOp<string mnemonic, list<Trait> traits = []>
 /// `inferElementwise` (ShapeFunctions.cpp).
 class NN_ElementwiseOp<string mnemonic, list<Trait> traits = []>
     : Op<NN_Dialect, mnemonic,
-         !listconcat([Pure, NN_ShapeFunction, DeclareOpInterfaceMethods<NN_Elementwise>], traits)> {
+         !listconcat([Pure, NN_ShapeFunction, NN_AxisDependency, DeclareOpInterfaceMethods<NN_Elementwise>], traits)> {
   let results = (outs NN_Tensor:$result);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
   let extraClassDeclaration = [{
     ::mlir::LogicalResult inferShapes(::nnopt::nn::ShapeContext &ctx) {
       return ::nnopt::nn::inferElementwise(*this, ctx);
     }
+    void tieAxes(::nnopt::nn::AxisTies &ties) { ::nnopt::nn::tieElementwise(*this, ties); }
   }];
 }
 
 /// A contraction with weight, bias and epilogue.
 class NN_LinearOpBase<string mnemonic>
-    : NN_Op<mnemonic, [IsolatedFromAbove, AttrSizedOperandSegments,
+    : NN_NarrowedOp<mnemonic, [IsolatedFromAbove, AttrSizedOperandSegments,
                        DeclareOpInterfaceMethods<NN_LinearOp, ["getGroups", "areGroupsAlongWeightOut"]>]> {
   let extraClassDeclaration = [{
     /// The type of the first result.

@@ -64,7 +64,7 @@ def NN_MatMulOp : NN_LinearOpBase<"matmul"> {
   }];
   let hasVerifier = 1;
 }
-def NN_GroupedMatMulOp : NN_Op<"grouped_matmul"> {
+def NN_GroupedMatMulOp : NN_TiedOp<"grouped_matmul"> {
   let summary = "Each row times the matrices that are chosen for it: the experts of a mixture.";
   let description = [{
     result[i, j] = w[group[i, j]] x[i] for x [rows, k], or w[group[i, j]] x[i, j] for x [rows, choices, k], with
@@ -100,7 +100,7 @@ def NN_InverseOp : NN_Op<"inverse"> {
   let arguments = (ins NN_Tensor:$x);
   let results = (outs NN_Tensor:$result);
 }
-def NN_EinsumOp : NN_Op<"einsum"> {
+def NN_EinsumOp : NN_TiedOp<"einsum"> {
   let summary = "Einstein summation; `equation` is explicit (has `->`) and without spaces.";
   let arguments = (ins Variadic<NN_Tensor>:$inputs, StrAttr:$equation);
   let results = (outs NN_Tensor:$result);
@@ -110,7 +110,7 @@ def NN_DetOp : NN_Op<"det"> {
   let arguments = (ins NN_Tensor:$x);
   let results = (outs NN_Tensor:$result);
 }
-def NN_AttentionOp : NN_Op<"attention"> {
+def NN_AttentionOp : NN_TiedOp<"attention"> {
   let summary = "softmax(scale * q k^T + mask) v for [batch, heads, sequence, head] operands.";
   let description = [{
     The heads of q are a multiple of those of k and v (grouped-query attention). The mask is bool
@@ -130,7 +130,7 @@ def NN_AttentionOp : NN_Op<"attention"> {
                        DefaultValuedAttr<NN_EmptyRowsAttr, "::nnopt::nn::EmptyRows::nan">:$empty_rows, UnitAttr:$wide_softmax);
   let results = (outs NN_Tensor:$result);
 }
-def NN_RotaryOp : NN_Op<"rotary"> {
+def NN_RotaryOp : NN_TiedOp<"rotary"> {
   let summary = "Rotary position embedding: pairs of elements turned by angles.";
   let description = [{
     Pair i of the last dimension, of even size d, is elements (i, i + d / 2), or (2 i, 2 i + 1) when `interleaved`
@@ -160,7 +160,7 @@ def NN_LinearAttentionOp : NN_Op<"linear_attention", [AttrSizedOperandSegments]>
 // Recurrent cells: operand and result layout as ONNX (layout 0); absent operands are omitted
 //===----------------------------------------------------------------------===//
 
-class NN_RecurrentOp<string mnemonic> : NN_Op<mnemonic, [AttrSizedOperandSegments]> {
+class NN_RecurrentOp<string mnemonic> : NN_TiedOp<mnemonic, [AttrSizedOperandSegments]> {
   let description = [{
     x [sequence, batch, input], w [directions, gates * hidden, input], r [directions, gates *
     hidden, hidden], bias [directions, 2 * gates * hidden]; y [sequence, directions, batch, hidden],

@@ -22,7 +22,7 @@ def NN_ConstantOp : NN_Op<"constant", [ConstantLike, AllTypesMatch<["value", "re
     build($_builder, $_state, ::llvm::cast<::mlir::RankedTensorType>(value.getType()), value);
   }]>];
 }
-def NN_ShapeOp : NN_Op<"shape"> {
+def NN_ShapeOp : NN_TiedOp<"shape"> {
   let summary = "The dimensions start..end of x as an i64 tensor.";
   let arguments = (ins NN_Tensor:$x, DefaultValuedAttr<I64Attr, "0">:$start, OptionalAttr<I64Attr>:$end);
   let results = (outs NN_Tensor:$result);
@@ -36,32 +36,32 @@ def NN_SizeOp : NN_Op<"size"> {
 }
 
 /// Operations whose result is the operand under another shape: never a copy after planning.
-def NN_ReshapeOp : NN_Op<"reshape"> {
+def NN_ReshapeOp : NN_NarrowedOp<"reshape"> {
   let summary = "x with dimensions from `shape`: -1 is inferred, 0 copies the dimension of x unless allow_zero is set.";
   let arguments = (ins NN_Tensor:$x, NN_ShapeTensor:$shape, UnitAttr:$allow_zero);
   let results = (outs NN_Tensor:$result);
   let hasFolder = 1;
 }
-def NN_FlattenOp : NN_Op<"flatten"> {
+def NN_FlattenOp : NN_TiedOp<"flatten"> {
   let summary = "x as a matrix: dimensions before `axis` (0 <= axis <= rank) by the rest.";
   let arguments = (ins NN_Tensor:$x, I64Attr:$axis);
   let results = (outs NN_Tensor:$result);
   let hasFolder = 1;
 }
-def NN_BitCastOp : NN_Op<"bit_cast"> {
+def NN_BitCastOp : NN_TiedOp<"bit_cast"> {
   let summary = "The bits of x as elements of type `to`, which has the same width and is not bool unless x is.";
   let arguments = (ins NN_Tensor:$x, TypeAttr:$to);
   let results = (outs NN_Tensor:$result);
   let hasVerifier = 1;
 }
-def NN_SqueezeOp : NN_Op<"squeeze"> {
+def NN_SqueezeOp : NN_TiedOp<"squeeze"> {
   let summary = "x without the dimensions `axes` (non-negative, of x), which are 1.";
   let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$axes);
   let results = (outs NN_Tensor:$result);
   let hasFolder = 1;
   let hasVerifier = 1;
 }
-def NN_UnsqueezeOp : NN_Op<"unsqueeze"> {
+def NN_UnsqueezeOp : NN_TiedOp<"unsqueeze"> {
   let summary = "x with dimensions of 1 at `axes` (non-negative, of the result).";
   let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$axes);
   let results = (outs NN_Tensor:$result);
@@ -73,31 +73,31 @@ def NN_UnsqueezeOp : NN_Op<"unsqueeze"> {
 // Data movement
 //===----------------------------------------------------------------------===//
 
-def NN_TransposeOp : NN_Op<"transpose"> {
+def NN_TransposeOp : NN_TiedOp<"transpose"> {
   let summary = "Permuted dimensions: result dimension i is dimension perm[i] of x.";
   let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$perm);
   let results = (outs NN_Tensor:$result);
   let hasFolder = 1;
   let hasVerifier = 1;
 }
-def NN_ExpandOp : NN_Op<"expand"> {
+def NN_ExpandOp : NN_NarrowedOp<"expand"> {
   let summary = "x broadcast with `shape` (both ways, as in numpy).";
   let arguments = (ins NN_Tensor:$x, NN_ShapeTensor:$shape);
   let results = (outs NN_Tensor:$result);
   let hasFolder = 1;
 }
-def NN_ConcatOp : NN_Op<"concat"> {
+def NN_ConcatOp : NN_TiedOp<"concat"> {
   let summary = "The inputs one after another along `axis` (non-negative).";
   let arguments = (ins Variadic<NN_Tensor>:$inputs, I64Attr:$axis);
   let results = (outs NN_Tensor:$result);
   let hasFolder = 1;
 }
-def NN_SplitOp : NN_Op<"split"> {
+def NN_SplitOp : NN_NarrowedOp<"split"> {
   let summary = "Consecutive parts along `axis`; equal parts (the last may be shorter) without `sizes`.";
   let arguments = (ins NN_Tensor:$x, Optional<NN_ShapeTensor>:$sizes, I64Attr:$axis);
   let results = (outs Variadic<NN_Tensor>:$results);
 }
-def NN_SliceOp : NN_Op<"slice", [AttrSizedOperandSegments]> {
+def NN_SliceOp : NN_NarrowedOp<"slice", [AttrSizedOperandSegments]> {
   let summary = "Part of x by starts, ends, axes and steps as in ONNX Slice.";
   let description = [{
     Negative positions count from the end, positions out of range are clamped, steps may be
@@ -111,18 +111,18 @@ def NN_SliceOp : NN_Op<"slice", [AttrSizedOperandSegments]> {
     functional-type(operands, results)
   }];
 }
-def NN_PadOp : NN_Op<"pad", [AttrSizedOperandSegments]> {
+def NN_PadOp : NN_TiedOp<"pad", [AttrSizedOperandSegments]> {
   let summary = "x with pads[i] elements before and pads[n + i] after axis i (negative: removed).";
   let arguments = (ins NN_Tensor:$x, NN_ShapeTensor:$pads, Optional<NN_Tensor>:$value,
                        Optional<NN_ShapeTensor>:$axes, NN_PadModeAttr:$mode);
   let results = (outs NN_Tensor:$result);
 }
-def NN_TileOp : NN_Op<"tile"> {
+def NN_TileOp : NN_TiedOp<"tile"> {
   let summary = "x repeated repeats[i] times along dimension i.";
   let arguments = (ins NN_Tensor:$x, NN_ShapeTensor:$repeats);
   let results = (outs NN_Tensor:$result);
 }
-def NN_GatherOp : NN_Op<"gather"> {
+def NN_GatherOp : NN_NarrowedOp<"gather"> {
   let summary = "Slices of x along `axis` at `indices` (negative indices count from the end).";
   let arguments = (ins NN_Tensor:$x, NN_Tensor:$indices, I64Attr:$axis);
   let results = (outs NN_Tensor:$result);
@@ -143,7 +143,7 @@ def NN_ScatterElementsOp : NN_Op<"scatter_elements"> {
                        NN_ScatterReductionAttr:$reduction);
   let results = (outs NN_Tensor:$result);
 }
-def NN_TensorScatterOp : NN_Op<"tensor_scatter"> {
+def NN_TensorScatterOp : NN_TiedOp<"tensor_scatter"> {
   let summary = "Copy of x where the slices from write_indices[batch] on along `axis` are those of `update` (KV cache update).";
   let description = [{
     x and update agree in all dimensions but `axis`, which is not 0 (the batch). Without write_indices
@@ -154,7 +154,7 @@ def NN_TensorScatterOp : NN_Op<"tensor_scatter"> {
                        UnitAttr:$circular);
   let results = (outs NN_Tensor:$result);
 }
-def NN_ReverseSequenceOp : NN_Op<"reverse_sequence"> {
+def NN_ReverseSequenceOp : NN_TiedOp<"reverse_sequence"> {
   let summary = "The first lengths[b] slices along time_axis of each batch element b in reverse order, the rest unchanged.";
   let arguments = (ins NN_Tensor:$x, NN_Tensor:$lengths, I64Attr:$batch_axis, I64Attr:$time_axis);
   let results = (outs NN_Tensor:$result);
@@ -209,12 +209,12 @@ def NN_NonMaxSuppressionOp : NN_Op<"non_max_suppression", [AttrSizedOperandSegme
                        UnitAttr:$center_point_box);
   let results = (outs NN_Tensor:$result);
 }
-def NN_TriluOp : NN_Op<"trilu"> {
+def NN_TriluOp : NN_TiedOp<"trilu"> {
   let summary = "The upper (lower) triangle of the last two dimensions above (below) diagonal k, zero elsewhere.";
   let arguments = (ins NN_Tensor:$x, Optional<NN_Tensor>:$k, UnitAttr:$upper);
   let results = (outs NN_Tensor:$result);
 }
-def NN_ResizeOp : NN_Op<"resize", [AttrSizedOperandSegments]> {
+def NN_ResizeOp : NN_NarrowedOp<"resize", [AttrSizedOperandSegments]> {
   let summary = "Interpolation by the rules of ONNX Resize.";
   let description = [{
     `scales`, `sizes` and `roi` (starts, then ends) have one entry (two) per dimension of x; the importer expands
@@ -228,12 +228,12 @@ def NN_ResizeOp : NN_Op<"resize", [AttrSizedOperandSegments]> {
                        DefaultValuedAttr<F64Attr, "0.0">:$extrapolation_value, UnitAttr:$antialias);
   let results = (outs NN_Tensor:$result);
 }
-def NN_DepthToSpaceOp : NN_Op<"depth_to_space"> {
+def NN_DepthToSpaceOp : NN_TiedOp<"depth_to_space"> {
   let summary = "Channels moved into blocksize x blocksize squares; `crd` selects the column-row-depth order.";
   let arguments = (ins NN_Tensor:$x, I64Attr:$blocksize, UnitAttr:$crd);
   let results = (outs NN_Tensor:$result);
 }
-def NN_SpaceToDepthOp : NN_Op<"space_to_depth"> {
+def NN_SpaceToDepthOp : NN_TiedOp<"space_to_depth"> {
   let summary = "Squares of blocksize x blocksize moved into channels; `crd` selects the column-row-depth order.";
   let arguments = (ins NN_Tensor:$x, I64Attr:$blocksize, UnitAttr:$crd);
   let results = (outs NN_Tensor:$result);

@@ -157,7 +157,7 @@ def NN_DequantizeOp : NN_ElementwiseOp<"dequantize"> {
   let arguments = (ins NN_Tensor:$x, NN_Tensor:$scale, Optional<NN_Tensor>:$zero_point, TypeAttr:$to);
 }
 
-def NN_MapOp : NN_Op<"map", [SingleBlock, IsolatedFromAbove, AttrSizedOperandSegments]> {
+def NN_MapOp : NN_TiedOp<"map", [SingleBlock, IsolatedFromAbove, AttrSizedOperandSegments]> {
   let summary = "Elementwise operations fused into one scalar region.";
   let description = [{
     The region's arguments are one element of each input (in the input's element type, integers

@@ -102,6 +102,19 @@ def NN_LinearOp : OpInterface<"LinearOp"> {
   ];
 }
 
+/// How an operation ties indices along the dimensions of its operands and results: which ones must be removed together so
+/// that what is left computes the rest. An operation without it is a barrier: all its axes stay.
+def NN_AxisDependency : OpInterface<"AxisDependency"> {
+  let cppNamespace = "::nnopt::nn";
+  let methods = [
+    InterfaceMethod<"Tells `ties` about all axes that can be narrowed. Axes that it does not mention are fixed.",
+      "void", "tieAxes", (ins "::nnopt::nn::AxisTies &":$ties)>,
+    InterfaceMethod<"Adapts attributes, and operands that hold sizes or positions, to axes of which only `kept(axis)` is "
+                    "left. Operands that are tied get narrowed afterwards by the caller, types are inferred anew.",
+      "void", "narrow", (ins "::mlir::OpBuilder &":$builder, "::nnopt::nn::KeptIndices":$kept), "", "return;">
+  ];
+}
+
 /// An operation that the runtime calls in its library of host operations, by the operation's mnemonic.
 def NN_HostCall : OpInterface<"HostCall"> {
   let cppNamespace = "::nnopt::nn";

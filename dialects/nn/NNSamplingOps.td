@@ -8,7 +8,7 @@ include "dialects/nn/NNBase.td"
 // Sampling images, signals
 //===----------------------------------------------------------------------===//
 
-def NN_GridSampleOp : NN_Op<"grid_sample"> {
+def NN_GridSampleOp : NN_TiedOp<"grid_sample"> {
   let summary = "x [N, C, spatial...] interpolated at the positions of grid [N, result spatial..., spatial rank].";
   let description = [{
     The last dimension of the grid names spatial dimensions from the last to the first; -1 and 1 are the centers
@@ -19,7 +19,7 @@ def NN_GridSampleOp : NN_Op<"grid_sample"> {
   let results = (outs NN_Tensor:$result);
   let hasVerifier = 1;
 }
-def NN_DeformSampleOp : NN_Op<"deform_sample"> {
+def NN_DeformSampleOp : NN_TiedOp<"deform_sample"> {
   let summary = "What a deformable convolution multiplies with its weights: [N, C * kernel size, result positions].";
   let description = [{
     For each channel, element of the kernel and position of the result, the linear interpolation of x [N, C,
@@ -33,7 +33,7 @@ def NN_DeformSampleOp : NN_Op<"deform_sample"> {
   let results = (outs NN_Tensor:$result);
   let hasVerifier = 1;
 }
-def NN_RoiAlignOp : NN_Op<"roi_align"> {
+def NN_RoiAlignOp : NN_TiedOp<"roi_align"> {
   let summary = "Mean (or maximum) of samples in the bins of regions of x [N, C, H, W]: [regions, C, height, width].";
   let description = [{
     rois is [regions, 4] (x1, y1, x2, y2), multiplied with spatial_scale; region r lies in image batch_indices[r].
@@ -46,7 +46,7 @@ def NN_RoiAlignOp : NN_Op<"roi_align"> {
   let results = (outs NN_Tensor:$result);
   let hasVerifier = 1;
 }
-def NN_MaxRoiPoolOp : NN_Op<"max_roi_pool"> {
+def NN_MaxRoiPoolOp : NN_TiedOp<"max_roi_pool"> {
   let summary = "Maximum over the bins of regions of x [N, C, H, W]: [regions, C, height, width]; 0 for empty bins.";
   let description = [{
     rois is [regions, 5] (image, x1, y1, x2, y2); the corners are multiplied with spatial_scale and rounded. See
@@ -56,7 +56,7 @@ def NN_MaxRoiPoolOp : NN_Op<"max_roi_pool"> {
   let results = (outs NN_Tensor:$result);
   let hasVerifier = 1;
 }
-def NN_Col2ImOp : NN_Op<"col2im"> {
+def NN_Col2ImOp : NN_TiedOp<"col2im"> {
   let summary = "Blocks x [N, C * block size, blocks] added up at their places in images [N, C, image_shape...].";
   let arguments = (ins NN_Tensor:$x, NN_ShapeTensor:$image_shape, NN_ShapeTensor:$block_shape,
                        DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads, DenseI64ArrayAttr:$dilations);

@@ -32,6 +32,7 @@ MODELS = {"fold-norm-affine": ["transformer", "stream"], "merge-sequential-linea
           "fold-batch-norm": ["cnn", "branches", "preactivation", "recurrent norm"],
           "merge-shared-input": ["transformer"], "cleanup-transposes": ["transformer", "rotary", "cnn", "chains"],
           "cleanup-slices": ["concats"], "hoist-slices": ["parts"], "reorder-resampling": ["resampling"], "remove-relu-units": ["units"], "factorize-low-rank": ["low rank"],
+          "remove-dead-channels": ["units"],
           "unroll-loops": ["control"], "fold-constants": ["weights", "cnn", "transformer"]}
 KINDS = {**{k: build for k, (build, _) in numeric.KINDS.items()}, **{k: build for k, (build, _) in numeric_patterns.KINDS.items()},
          **{k: build for k, (build, _) in numeric_cleanup.KINDS.items()}}
