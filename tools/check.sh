@@ -177,7 +177,8 @@ full_step "more differential" script_counts "test/fuzz/differential.py --kind=op
   "test/fuzz/differential.py --kind=graphs --cases=20000 --seed=2 --jobs=$jobs"
 full_step "big model" script_counts test/full/big_model.py
 full_step "random shapes" script_counts test/full/random_shapes.py
-full_step "all of compression" script_counts "test/compress/run.py --full" test/compress/accuracy.py "test/compress/moe.py --trained"
+full_step "all of compression" script_counts "test/compress/run.py --full" test/compress/accuracy.py "test/compress/moe.py --trained" \
+  "test/compress/sparsity.py --only=mobilenetv2,resnet20 --shares=80"
 full_step "report page" script_counts test/report/page.py
 full_step "AArch64" script_counts test/aarch64/run.py
 full_step "wheel" test/full/wheel.sh

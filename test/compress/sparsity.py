@@ -5,7 +5,7 @@
 
 Each model is compiled with --prune=sparse:SHARE% on its calibration data; nothing is trained. Quality is that of all
 evaluation data, by the compiled artifact; the share of zeros is counted in the weights of the recipe. --write-docs writes
-docs/sparsity.md. Ends with `N passed, N failed`: a row passes when its share is exact and its quality at least the anchor's,
+docs/sparse-accuracy.md. Ends with `N passed, N failed`: a row passes when its share is exact and its quality at least the anchor's,
 less 0.3 points (perplexity: 2 %).
 """
 import argparse
@@ -80,7 +80,7 @@ def holds(r):
 
 
 def write_docs(results, path):
-    lines = ["# Sparsity", "",
+    lines = ["# Accuracy with sparse weights", "",
              f"Written by `test/compress/sparsity.py --write-docs` ({datetime.date.today()}, {platform.machine()}): `--prune=sparse:SHARE%` of trained",
              "models, no fine-tuning, calibrated with 512 images (lm: 64 sequences of 128 tokens). Top-1 accuracy in % on 2,000 images of",
              "Fashion-MNIST, perplexity for lm (lower is better). One image is 0.05 points; the standard error of a difference is about",
@@ -89,16 +89,16 @@ def write_docs(results, path):
              "The anchors were measured with torch 2.15 on the same models and data: **magnitude**, one threshold for the whole model;",
              "**SparseGPT**, equal shares, for CNNs with batch normalization estimated anew; **OBS + refit**, the best on the evaluation data of",
              "several variants of OBS masks with the kept weights of each row solved anew against the dense model.", "",
-             "| model | float | zeros | ours | magnitude | SparseGPT | OBS + refit | layers | shares | time |", "|---|---|---|---|---|---|---|---|---|---|"]
+             "| model | float | zeros | ours | magnitude | SparseGPT | OBS + refit | layers | shares |", "|---|---|---|---|---|---|---|---|---|"]
     text = lambda v: "" if v is None else f"{v:.2f}"
     for r in results:
         if "failure" in r:
-            lines.append(f"| {r['model']} | | {r['share']} % | {r['failure'].splitlines()[0]} | | | | | | |")
+            lines.append(f"| {r['model']} | | {r['share']} % | {r['failure'].splitlines()[0]} | | | | | |")
             continue
         magnitude, gpt, obs = ANCHORS.get(r["model"], {}).get(r["share"], (None,) * 3)
         best = min(r["variants"], key=lambda v: v["output_error"])["variant"] if r["variants"] else ""
         lines.append(f"| {r['model']} | {r['float']:.2f} | {100 * r['zeros'] / r['weights']:.2f} % | {r['sparse']:.2f} | {text(magnitude)} | {text(gpt)} | "
-                     f"{text(obs)} | {r['layers']} | {best} | {r['seconds']} s |")
+                     f"{text(obs)} | {r['layers']} | {best} |")
     with open(path, "w") as f:
         f.write("\n".join(lines) + "\n")
 
@@ -132,7 +132,7 @@ def main():
                     with open(options.json, "w") as f:
                         json.dump(results, f, indent=1)
     if options.write_docs:
-        write_docs(results, os.path.join(ROOT, "docs", "sparsity.md"))
+        write_docs(results, os.path.join(ROOT, "docs", "sparse-accuracy.md"))
     failed = sum(not holds(r) for r in results)
     print(f"{len(results) - failed} passed, {failed} failed")
     return 1 if failed else 0
