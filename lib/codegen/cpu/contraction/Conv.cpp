@@ -303,13 +303,44 @@ bool readsRuns(const ConvShape &shape) {
 
 } // namespace
 
+/// Packs weights that are known at run time only as packPanels() packs constant ones: a launch of its own, a task for each
+/// group.
+static TempTensor packAtRunTime(nn::LinearOp op, Lowering &lowering, const PanelSource &source, const Tile &tile, Type element) {
+  int64_t taps = source.tapOffsets.size(), depth = taps * source.channels;
+  int64_t groupElements = llvm::alignTo(source.columns, tile.lanes) * depth;
+  TempTensor panels = lowering.temp(element, {lowering.c(source.groups * groupElements)});
+  Kernel k(lowering, op, "conv_pack_weights");
+  Value weights = k.read(op.getWeight()).ptr, packed = k.write(panels).ptr;
+  Value zero = arith::ConstantOp::create(k.b, k.loc, k.b.getZeroAttr(element));
+  k.loop(k.begin, k.end, 1, [&](Ix group) {
+    // All columns of a panel that has `width` of them, of which `valid` are there.
+    auto pack = [&](Ix first, int64_t valid, int64_t width) {
+      Value to = k.ptrAdd(packed, group * groupElements + first * depth, element);
+      Value from = k.ptrAdd(weights, group * source.groupStride + first * source.columnStride, element);
+      for (auto [t, tap] : llvm::enumerate(source.tapOffsets))
+        k.loop(k.c(0), k.c(source.channels), 1, [&, t = int64_t(t), tap = tap](Ix c) {
+          Ix row = (c + t * source.channels) * width;
+          k.loop(k.c(0), k.c(valid), 1, [&](Ix n) {
+            k.storeAt(to, row + n, k.loadAt(from, n * source.columnStride + c * source.channelStride + tap, element));
+          });
+          k.loop(k.c(valid), k.c(width), 1, [&](Ix n) { k.storeAt(to, row + n, zero); });
+        });
+    };
+    int64_t nr = tile.nr(), full = source.columns / nr, rest = source.columns % nr;
+    k.loop(k.c(0), k.c(full), 1, [&](Ix panel) { pack(panel * nr, nr, nr); });
+    if (rest)
+      pack(k.c(full * nr), rest, llvm::alignTo(rest, tile.lanes));
+  });
+  k.bytes = lowering.c(2 * source.groups * groupElements * int64_t(element.getIntOrFloatBitWidth() / 8));
+  lowering.launch(k, lowering.c(source.groups));
+  return panels;
+}
+
 LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape &shape, int64_t groupStride,
                             int64_t columnStride, int64_t channelStride, StringRef name) {
   Type element = lowering.shapes.info(op.getActivation()).elementType;
   int64_t bytes = element.getIntOrFloatBitWidth() / 8;
   std::optional<nn::ConstantData> weights = lowering.constant(op.getWeight());
-  if (!weights)
-    return op->emitError("tiled convolution needs constant weights");
 
   nn::Dim rows = shape.positions(lowering);
   // Bytes and bf16: four or two of a run (the channels of a tap, or of a row of taps) are one 32-bit element of a panel.
@@ -338,10 +369,6 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
     query.depth = depth / parts;
   Tile tile = chooseTile(lowering, op, query);
 
-  Kernel k(lowering, op, name.str() + "_" + shape.text());
-  Buffer x = k.read(op.getActivation());
-  ConvBuilder builder(k, shape, element, tile, isNarrow ? asBits(k, x) : x);
-
   PanelSource source;
   source.groups = shape.groups * shape.phases;
   source.columns = shape.outPerGroup;
@@ -350,6 +377,13 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
   source.columnStride = columnStride;
   source.channelStride = channelStride;
   source.tapOffsets = shape.tapIndex;
+  TempTensor packedAtRunTime;
+  if (!weights)
+    packedAtRunTime = packAtRunTime(op, lowering, source, tile, element);
+
+  Kernel k(lowering, op, name.str() + "_" + shape.text());
+  Buffer x = k.read(op.getActivation());
+  ConvBuilder builder(k, shape, element, tile, isNarrow ? asBits(k, x) : x);
   std::optional<NarrowProduct> narrow;
   Buffer panels;
   int64_t packedBytes;
@@ -358,6 +392,9 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
     builder.narrow = &*narrow;
     panels = narrow->panels;
     packedBytes = narrow->packedBytes;
+  } else if (!weights) {
+    packedBytes = packedAtRunTime.dims[0].value() * bytes;
+    panels = k.read(packedAtRunTime);
   } else {
     std::vector<char> packed = packPanels(source, weights->bytes(), bytes, tile);
     if (packed.empty())
@@ -474,6 +511,16 @@ bool isFastConv(Operation *op, Lowering &lowering, Value x, Value w, Value bias,
   return lowering.shapes.info(w).elementType == element && lowering.constant(w).has_value();
 }
 
+/// The same for weights of known shape that are no constant. Each run packs them.
+static bool canPackAtRunTime(nn::ConvOp op, Lowering &lowering) {
+  Type element = lowering.shapes.info(op.getX()).elementType;
+  return op.getChannelsLast() && element.isF32() && lowering.dims(op.getX()).size() >= 3 &&
+         !lowering.constant(op.getW()) && lowering.shapes.info(op.getW()).elementType == element &&
+         (!op.getBias() || lowering.shapes.info(op.getBias()).elementType == element) && op.getGroup() == 1 &&
+         llvm::all_of(lowering.dims(op.getW()), [](nn::Dim d) { return d.isConst(); }) &&
+         ConvShape(op, lowering).taps() <= 64;
+}
+
 static bool matchConv(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ConvOp>(operation);
   // Few columns would leave most lanes of a tile empty.
@@ -481,7 +528,8 @@ static bool matchConv(Operation *operation, Lowering &lowering) {
   if (op.getChannelsLast() && lowering.dims(op.getX()).size() >= 3 && isWide &&
       NarrowProduct::matches(lowering, narrowOperands(op), op.getBias(), op.getResult(), op.getEpilogue()))
     return true;
-  return isFastConv(op, lowering, op.getX(), op.getW(), op.getBias(), op.getChannelsLast());
+  return isFastConv(op, lowering, op.getX(), op.getW(), op.getBias(), op.getChannelsLast()) ||
+         canPackAtRunTime(op, lowering);
 }
 
 static LogicalResult emitConv(Operation *operation, Lowering &lowering) {
