@@ -158,6 +158,7 @@ SwitchModel::SwitchModel(ModuleOp module, const std::vector<Candidate> &candidat
       if (weights && !state.layer) {
         state.layer = LinearLayer::get(c.site.op, nullptr, Groups::Taken);
         state.original = state.layer->weights();
+        state.weightShape = shapeOf(state.layer->op().getWeight()).vec();
       }
     }
   }
@@ -178,7 +179,7 @@ void SwitchModel::appendWeights(std::vector<HostTensor> &inputs, size_t site, in
     w = &it->second;
   }
   std::vector<float> ordered = state.layer->inOrder(w->weights);
-  inputs.emplace_back("", OnnxFloat, shapeOf(state.layer->op().getWeight()).vec());
+  inputs.emplace_back("", OnnxFloat, state.weightShape);
   std::memcpy(inputs.back().data(), ordered.data(), inputs.back().bytes());
   inputs.emplace_back("", OnnxFloat, std::vector<int64_t>{w->bias.size()});
   std::memcpy(inputs.back().data(), w->bias.data(), inputs.back().bytes());

@@ -61,7 +61,8 @@ private:
         slots; // of each offer: its place among the switches of the site, or -1: it changes weights
     int switches = 0;
     std::optional<LinearLayer> layer;  // weights are inputs
-    LayerWeights original;             // of these
+    std::vector<int64_t> weightShape;  // of these, when the graph itself has changed, too
+    LayerWeights original;
     std::map<int, LayerWeights> known; // of offers
     int tap = -1, besideTap = -1;      // places of activation and beside among the taps
   };

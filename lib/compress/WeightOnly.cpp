@@ -1,6 +1,7 @@
 //===- WeightOnly.cpp - weights alone in fewer bits -------------------------===//
 
 #include "lib/compress/WeightOnly.h"
+#include "lib/compress/LeastSquares.h"
 #include "lib/compress/WeightRounding.h"
 #include "llvm/ADT/StringExtras.h"
 #include <cstring>
@@ -250,7 +251,8 @@ bool WeightOnly::refit(Operation *op, Option &option, const Gram &gram) {
   if (option.name != "w4" || !gram.compares())
     return false;
   LinearLayer layer = *LinearLayer::get(op);
-  Matrix target = leastSquares(layer.weights().weights, gram.h, gram.cross);
+  // The weights that give the float model's outputs from what the layer reads now, then their rounding.
+  Matrix target = LeastSquares(gram, layer.weights(), dampingFor(gram), /*moveBias=*/false).solve();
   if (!target.allFinite())
     return false;
   setTensors(option, roundWithFeedback(target, {4, option.parameters["group"].get<int64_t>(), isSymmetric(option)}, gram.h));

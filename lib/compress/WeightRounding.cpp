@@ -10,7 +10,7 @@
 namespace nnopt::compress {
 
 /// Share of the mean of the diagonal that is added to moments before they are inverted.
-constexpr float kFeedbackDamping = 0.01f, kSolveDamping = 0.003f;
+constexpr float kDamping = 0.01f;
 
 Matrix RoundedWeights::values() const {
   Matrix result(codes.rows(), codes.cols());
@@ -107,13 +107,6 @@ GroupParameters parametersAt(const RoundedWeights &r, int64_t row, int64_t g) {
   return {r.scales(row, g), r.zeros.size() ? r.zeros(row, g) : 0};
 }
 
-Matrix damped(const Matrix &h, float share) {
-  Matrix result = h;
-  float mean = h.diagonal().mean();
-  result.diagonal().array() += std::max(share * mean, 1e-20f);
-  return result;
-}
-
 } // namespace
 
 RoundedWeights roundToNearest(const Matrix &w, const RoundingGrid &grid, const Vector &importance) {
@@ -135,7 +128,8 @@ RoundedWeights roundWithFeedback(const Matrix &w, const RoundingGrid &grid, cons
   // The upper factor U of the inverse, H^-1 = U' U. H = P P' with P upper triangular, which is Cholesky's factorization
   // from the last column on, and U = P^-1.
   Matrix reversed(columns, columns);
-  Matrix hd = damped(h, kFeedbackDamping);
+  Matrix hd = h;
+  hd.diagonal().array() += std::max(kDamping * h.diagonal().mean(), 1e-20f);
   for (int64_t i = 0; i < columns; ++i)
     for (int64_t j = 0; j < columns; ++j)
       reversed(i, j) = hd(order[columns - 1 - i], order[columns - 1 - j]);
@@ -169,16 +163,6 @@ RoundedWeights roundWithFeedback(const Matrix &w, const RoundingGrid &grid, cons
       left.bottomRows(columns - end).noalias() -= u.block(begin, end, end - begin, columns - end).transpose() * errors;
   }
   return r;
-}
-
-Matrix leastSquares(const Matrix &w, const Matrix &h, const Matrix &cross) {
-  Matrix hd = damped(h, kSolveDamping);
-  float added = hd(0, 0) - h(0, 0);
-  Eigen::LLT<Matrix> factor(hd);
-  if (factor.info() != Eigen::Success)
-    return w;
-  Matrix target = w * cross + added * w; // V H = W C, and the same towards W
-  return factor.solve(target.transpose()).transpose();
 }
 
 } // namespace nnopt::compress

@@ -41,9 +41,6 @@ RoundedWeights roundToNearest(const Matrix &weights, const RoundingGrid &grid, c
 /// those that come later (Frantar et al. 2022, "GPTQ", section 3). Columns that matter most come first.
 RoundedWeights roundWithFeedback(const Matrix &weights, const RoundingGrid &grid, const Matrix &h);
 
-/// Weights V with the least E|W d - V x|^2, h being E[x x'] and cross E[d x']; damped towards W.
-Matrix leastSquares(const Matrix &weights, const Matrix &h, const Matrix &cross);
-
 } // namespace nnopt::compress
 
 #endif

@@ -11,6 +11,7 @@ import filecmp
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
 import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 from corpus import SHARED
 from nnopt import BUILD, ROOT, Session
 
@@ -139,6 +141,8 @@ def sparse(f):
     for spec in ("", "70", "0%", "100%", "4:2", "70%,block=0x1", "70%,2:4"):
         f.compile(f"--prune=sparse:{spec}", calib[0], code=2, says=["expected sparse:SHARE%"])
     f.compile("--prune=sparse:70%", code=2, says=["needs calibration data"])
+
+
 def low_rank(f):
     """--low-rank: stages in place of layers, the same bytes from its recipe, standard ONNX, and a budget that refuses it."""
     import onnxruntime as ort
@@ -212,6 +216,79 @@ def drop_layer(f):
     options = {o["name"]: o for o in layers["sum0"]["options"]}
     assert {"drop", "linear"} <= set(options), layers
     assert 0 < options["linear"]["error"] < options["drop"]["error"], options
+
+
+def mlp(path, sizes):
+    """A model of matrix products with random weights, relu between them; its input is x [n, sizes[0]]."""
+    rng = np.random.default_rng(0)
+    constants, nodes, value = [], [], "x"
+    for i, (depth, columns) in enumerate(zip(sizes, sizes[1:])):
+        w = (rng.standard_normal((depth, columns)) * rng.uniform(0.5, 2, columns) / np.sqrt(depth)).astype(np.float32)
+        constants += [numpy_helper.from_array(w, f"w{i}"), numpy_helper.from_array(w[0].copy(), f"b{i}")]
+        nodes.append(helper.make_node("Gemm", [value, f"w{i}", f"b{i}"], [f"y{i}"], name=f"linear{i}"))
+        value = f"y{i}"
+        if i + 2 < len(sizes):
+            nodes.append(helper.make_node("Relu", [value], [f"r{i}"], name=f"relu{i}"))
+            value = f"r{i}"
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", 1, ["n", sizes[0]])],
+                              [helper.make_tensor_value_info(value, 1, ["n", sizes[-1]])], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+
+
+def weight_only(f):
+    """--quantize=w8, w4, bf16, f16: sizes as promised, small errors, recipes that replay, models that onnxruntime runs."""
+    import onnxruntime as ort
+    mlp(f / "mlp.onnx", [96, 256, 256, 20])
+    x = np.random.default_rng(1).standard_normal((256, 96)).astype(np.float32) @ \
+        np.random.default_rng(2).standard_normal((96, 96)).astype(np.float32) / 8
+    np.savez(f / "mlp.npz", x=x[:192])
+
+    def run(artifact):
+        with Session(f / artifact) as session:
+            y = session.run(None, {"x": x[192:]})[0]
+            return y, session.memory().weights
+
+    compile = lambda *flags, **more: f.compile(*flags, model=f / "mlp.onnx", **more)
+    compile("-o", "mlp.so")
+    want, wide = run("mlp.so")
+    data = "--calib=mlp.npz"
+    # The relative error of outputs, and the share of the weights' bytes that is left: bits, scales and biases.
+    for spec, error, share in (("w8", 0.02, 0.28), ("w4", 0.16, 0.20), ("w4,group=64", 0.18, 0.18), ("bf16", 0.01, 0.52),
+                               ("f16", 0.001, 0.52)):
+        # f16 weights that are not normal numbers there would be coarse; these are not.
+        compile(f"--quantize={spec}", data, "-o", "w.so", "--recipe-out=w.json", says=[f"3 layers {spec.split(',')[0]}"])
+        got, bytes = run("w.so")
+        distance = np.linalg.norm(got - want) / np.linalg.norm(want)
+        assert distance < error, f"{spec}: error {distance}"
+        assert bytes < share * wide, f"{spec}: {bytes} of {wide} bytes of weights"
+        compile("--recipe=w.json", "-o", "again.so", "--recipe-out=again.json")
+        assert filecmp.cmp(f / "w.so", f / "again.so", shallow=False), f"{spec}: the recipe gives another artifact"
+        assert filecmp.cmp(f / "w.json", f / "again.json", shallow=False), f"{spec}: the recipe is written differently"
+        compile("--recipe=w.json", "--emit=onnx", "-o", "w.onnx")
+        # As the graph says: onnxruntime's own optimizations would quantize activations too.
+        settings = ort.SessionOptions()
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        theirs = ort.InferenceSession(f / "w.onnx", settings, providers=["CPUExecutionProvider"]).run(None, {"x": x[192:]})[0]
+        assert np.abs(theirs - got).max() <= 2e-5 * np.abs(got).max(), f"{spec}: onnxruntime differs by {np.abs(theirs - got).max()}"
+        # What was written is read as the same: no weights become floats on the way.
+        f.compile("-o", "read.so", model=f / "w.onnx")
+        again, read = run("read.so")
+        assert np.abs(again - got).max() <= 2e-5 * np.abs(got).max() and read < share * wide, f"{spec}: {read} bytes when read again"
+        if spec == "w4":
+            assert json.load(open(f / "w.json"))["repair"]["kept"], "rounding with feedback did not help"
+            shutil.copy(f / "w.json", f / "w4.json")
+            shutil.copy(f / "w.json.npz", f / "w4.json.npz")
+    # A size decides among them, layer by layer.
+    compile("--budget=size=0.45x", data, "-o", "b.so", "--recipe-out=b.json")
+    assert os.path.getsize(f / "b.so") <= 0.45 * os.path.getsize(f / "mlp.so")
+    # Arrays of another layer, and of wrong numbers.
+    steps = json.load(open(f / "w4.json"))
+    steps["steps"][0]["site"], steps["steps"][2]["site"] = steps["steps"][2]["site"], steps["steps"][0]["site"]
+    json.dump(steps, open(f / "w4.json", "w"))
+    compile("--recipe=w4.json", code=3, says=["their shapes do not fit"])
+    for spec, says in (("w3", "expected int8, w8"), ("w4,group=12", "multiples of 8"), ("w8,group=32", "only w4 has more to say"),
+                       ("w4,64", "only w4 has more to say")):
+        compile(f"--quantize={spec}", data, code=2, says=[says])
 
 
 def budget(f):
@@ -336,7 +413,7 @@ def main():
     parser.add_argument("--only", help="one of the tests, by name")
     options = parser.parse_args()
     full = options.full
-    tests = [quantize, residuals, export, sparse, low_rank, drop_layer, budget, memory, interrupted, metrics, command, wrong]
+    tests = [quantize, residuals, export, sparse, weight_only, low_rank, drop_layer, budget, memory, interrupted, metrics, command, wrong]
     if full and os.path.isdir(os.path.join(SHARED, "trained")):
         tests.append(resnet20)
     elif full:
