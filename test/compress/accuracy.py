@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Quality of quantized trained models, beside onnxruntime's static quantizer on the same calibration data.
+"""Quality of quantized trained models, beside onnxruntime's quantizers on the same calibration data.
 
     accuracy.py [--only=a,b] [--budget=drop=0.5%] [--write-docs] [--json=FILE] [--from=FILE,...]
 
 Ours: --quantize=int8, all eligible layers; and --budget, which leaves layers alone. onnxruntime: quant_pre_process, then
 quantize_static in QDQ form, per-channel i8 weights, u8 activations, calibrated by MinMax. Quality is that of all evaluation
 data; artifacts and onnxruntime's models are evaluated by the same code. --write-docs writes docs/quantization.md.
-Ends with `N passed, N failed`: a model passes when int8 or the budget loses no more than 0.5 points.
+The language model: perplexity of int8 and of weights alone in 8 and 4 bits, beside onnxruntime's dynamic quantization and its
+MatMulNBitsQuantizer. --write-docs keeps the section of what did not run.
+Ends with `N passed, N failed`: a model passes when int8 or the budget loses no more than 0.5 points; the language model when
+each perplexity is within the share that LANGUAGE says of the float model's.
 """
 import argparse
 import datetime
@@ -22,12 +25,15 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
 import numpy as np
+import onnx
 import onnxruntime
 from corpus import SHARED
 from nnopt import BUILD, ROOT, Session, reference_session
 
 MODELS = ["resnet20", "repvgg", "mobilenetv2", "mobilenetv3", "vit"]
 BATCH = 64
+# What --quantize says, and how much the perplexity may grow.
+LANGUAGE = {"int8": 0.005, "w8": 0.002, "w4": 0.01}
 
 
 def top1(session, name, data):
@@ -63,6 +69,45 @@ def compile(model, folder, *flags):
     return artifact, json.load(open(recipe))
 
 
+def perplexity(session, data, batch=32):
+    """exp of the mean negative log-likelihood of the labels."""
+    ids, labels, total = data["ids"], data["labels"], 0.0
+    for i in range(0, len(ids), batch):
+        logits = session.run(None, {"ids": ids[i:i + batch]})[0].astype(np.float64)
+        logits -= logits.max(-1, keepdims=True)
+        logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
+        total -= np.take_along_axis(logits, labels[i:i + batch, :, None].astype(np.int64), -1).sum()
+    return float(np.exp(total / labels.size))
+
+
+def run_language(model_name):
+    """Perplexities and bytes of weights; of onnxruntime: bytes of the model's file."""
+    from onnxruntime.quantization import QuantType, matmul_nbits_quantizer, quantize_dynamic
+    folder_in = os.path.join(SHARED, "trained")
+    model = os.path.join(folder_in, model_name + ".onnx")
+    result = {"model": model_name, "language": True, "rows": []}
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "to_npz.py", model, folder], cwd=folder_in, check=True, capture_output=True)
+        data = dict(np.load(os.path.join(folder, "eval.npz")))
+        reference = reference_session(model)
+        result["float"] = perplexity(reference, data)
+        for spec in LANGUAGE:
+            artifact, _ = compile(model, folder, f"--quantize={spec}", f"--calib={folder}/calib.npz")
+            with Session(artifact, 1) as session:
+                value = perplexity(session, data)
+                result["rows"].append([f"--quantize={spec}", value, session.memory().weights])
+        theirs = os.path.join(folder, "theirs.onnx")
+        quantize_dynamic(model, theirs, per_channel=True, weight_type=QuantType.QInt8)
+        result["rows"].append(["onnxruntime, dynamic int8", perplexity(reference_session(theirs), data), os.path.getsize(theirs)])
+        for bits in (8, 4):
+            quantizer = matmul_nbits_quantizer.MatMulNBitsQuantizer(onnx.load(model), block_size=32, is_symmetric=True, bits=bits)
+            quantizer.process()
+            onnx.save(quantizer.model.model, theirs)
+            result["rows"].append([f"onnxruntime, MatMulNBits of {bits} bits", perplexity(reference_session(theirs), data),
+                                   os.path.getsize(theirs)])
+    return result
+
+
 def run_model(model_name, budget):
     folder_in = os.path.join(SHARED, "trained")
     model = os.path.join(folder_in, model_name + ".onnx")
@@ -87,10 +132,37 @@ def run_model(model_name, budget):
 
 
 def holds(r):
+    if r.get("language"):
+        ours = {name: value for name, value, _ in r["rows"]}
+        return all(ours[f"--quantize={spec}"] <= r["float"] * (1 + share) for spec, share in LANGUAGE.items())
     return "failure" not in r and max(r["int8"], r.get("budget", 0)) >= r["float"] - 0.5
 
 
+def language_lines(r):
+    lines = ["## Language model", "",
+             f"Written by `test/compress/accuracy.py --only={r['model']} --write-docs` ({datetime.date.today()}, {platform.machine()},",
+             f"onnxruntime {onnxruntime.__version__}): perplexity on 256 sequences of 128 tokens, calibrated with 64 others. int8: all matrix",
+             "products on integers, weights and activations; w8, w4: weights alone, of 4 bits in groups of 32. onnxruntime's 4-bit weights",
+             "are rounded to the nearest, its embedding stays in floats in all rows, as ours does. Its bytes are those of the model's file,",
+             "ours those of the artifact's weights.", "", "| | perplexity | bytes |", "|---|---|---|", f"| float | {r['float']:.2f} | |"]
+    return lines + [f"| `{name}` | {value:.2f} | {size:,} |" if name[0] == "-" else f"| {name} | {value:.2f} | {size:,} |"
+                    for name, value, size in r["rows"]]
+
+
 def write_docs(results, budget, path):
+    """The images' part and the language model's, which begins with its heading; what did not run stays."""
+    images, mark, language = open(path).read().partition("## Language model") if os.path.exists(path) else ("", "", "")
+    for r in results:
+        if r.get("language"):
+            mark, language = "", "\n".join(language_lines(r)) + "\n"
+    pictures = [r for r in results if not r.get("language")]
+    if pictures:
+        images = "\n".join(image_lines(pictures, budget)) + "\n"
+    with open(path, "w") as f:
+        f.write(images.rstrip() + "\n\n" + mark + language)
+
+
+def image_lines(results, budget):
     lines = ["# Quantization", "",
              f"Written by `test/compress/accuracy.py --write-docs` ({datetime.date.today()}, {platform.machine()}, onnxruntime",
              f"{onnxruntime.__version__}): top-1 accuracy in % on 2,000 images of Fashion-MNIST, of trained models calibrated with 512 others.",
@@ -108,13 +180,12 @@ def write_docs(results, budget, path):
         held = f"{r['budget']:.2f} | {r['budget_layers']} of {r['layers'][1]}" if "budget" in r else " | "
         lines.append(f"| {r['model']} | {r['float']:.2f} | {r['int8']:.2f} | {r['layers'][0]} of {r['layers'][1]} | {held} | "
                      f"{r['onnxruntime']:.2f} |")
-    with open(path, "w") as f:
-        f.write("\n".join(lines) + "\n")
+    return lines
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(MODELS))
+    parser.add_argument("--only", default=",".join(MODELS + ["lm"]))
     parser.add_argument("--budget", default="drop=0.5%", help="empty: only --quantize=int8")
     parser.add_argument("--json")
     parser.add_argument("--write-docs", action="store_true")
@@ -131,7 +202,7 @@ def main():
     for name in [] if options.earlier else options.only.split(","):
         start = time.time()
         try:
-            r = run_model(name, options.budget)
+            r = run_language(name) if name == "lm" else run_model(name, options.budget)
             ok = holds(r)
             print(f"{'ok   ' if ok else 'FAIL '} {r} ({time.time() - start:.0f} s)", flush=True)
         except Exception as e:
