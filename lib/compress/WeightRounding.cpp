@@ -123,7 +123,9 @@ RoundedWeights roundWithFeedback(const Matrix &w, const RoundingGrid &grid, cons
   RoundedWeights r = parametersOf(w, grid, importance);
   std::vector<int64_t> order(columns);
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return importance[a] > importance[b]; });
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return importance[a] != importance[b] ? importance[a] > importance[b] : a < b;
+  });
 
   // The upper factor U of the inverse, H^-1 = U' U. H = P P' with P upper triangular, which is Cholesky's factorization
   // from the last column on, and U = P^-1.
