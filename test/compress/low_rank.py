@@ -98,7 +98,7 @@ def table(results, share):
             lines.append(f"| {r['model']} | {r['failure'].splitlines()[0]} | | | | | |")
             continue
         kinds = ", ".join(f"{n} {s}" for s, n in r["structures"].items())
-        anchor = f"{r['whitened']:.2f}" if r["anchor"] else ""
+        anchor = f"{r['anchor']:.2f}" if r["anchor"] else ""
         kept = "refused: no choice is within a perplexity increase of 5 % and a size of 0.8x" if "refusal" in r else \
             f"{r['budget_layers']} layers: {r['budget']:.2f}"
         lines.append(f"| {r['model']} | {r['float']:.2f} | {anchor} | {r['quality']:.2f} | {kinds} | {100 * r['share']:.0f} % | {kept} |")
