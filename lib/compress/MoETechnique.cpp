@@ -26,8 +26,10 @@ struct Network {
   std::optional<LinearLayer> gate;
   Operation *activation = nullptr, *product = nullptr;
 
-  /// Nothing where `op` does not end such a network.
-  static std::optional<Network> get(Operation *op);
+  /// Nothing where `op` does not end such a network. Values inside have no other readers; in a model that computes
+  /// several options at once, `Beside`, they may have those of other options.
+  enum class Readers { None, Beside };
+  static std::optional<Network> get(Operation *op, Readers readers = Readers::None);
   Value input() const { return up.activation(); }
   int64_t hidden() const { return up.outChannels(); }
   SmallVector<Operation *> inside() const {
@@ -46,7 +48,7 @@ struct Network {
   FeedForward weights() const;
 };
 
-std::optional<Network> Network::get(Operation *op) {
+std::optional<Network> Network::get(Operation *op, Readers readers) {
   auto matrix = [](Operation *def) {
     return isa_and_nonnull<nn::MatMulOp>(def) ? LinearLayer::get(def) : std::nullopt;
   };
@@ -55,7 +57,7 @@ std::optional<Network> Network::get(Operation *op) {
     return std::nullopt;
   Network network;
   network.down = *down;
-  auto isOnly = [](Operation *def) { return def && def->hasOneUse(); };
+  auto isOnly = [&](Operation *def) { return def && (readers == Readers::Beside || def->hasOneUse()); };
   Operation *hidden = down->activation().getDefiningOp();
   if (!isOnly(hidden))
     return std::nullopt;
@@ -258,7 +260,7 @@ public:
   }
 
   Value apply(RewriterBase &rewriter, Operation *op, const Option &option) const override {
-    Network network = *Network::get(op);
+    Network network = *Network::get(op, Network::Readers::Beside);
     std::string why;
     Mixture mixture = *mixtureOf(network, option, why);
     FeedForward weights = network.weights();

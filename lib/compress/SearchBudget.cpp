@@ -104,6 +104,36 @@ std::optional<Choice> Search::repairMore(const std::vector<int> &start, double m
   return best;
 }
 
+/// The choice of a solution, repaired where that holds the metric, as the compiled recipe gives it; else a more careful one.
+Choice Search::settle(std::vector<int> solution, double maxDrop) {
+  auto holds = [&](const Choice &choice) {
+    return metric->drop(floatQuality.value, qualityOfRecipe(choice).value) <= maxDrop + 1e-9;
+  };
+  for (int attempt = 0; attempt < 6; ++attempt) {
+    Choice choice = choiceOf(solution);
+    if (canRepair(choice)) {
+      std::vector<Candidate> before = candidates;
+      repair(choice);
+      if (holds(choice))
+        return choice;
+      candidates = std::move(before);
+      repairs.erase(choice);
+      for (size_t i = 0; i < candidates.size(); ++i)
+        if (choice[i] >= 0)
+          model->weightsChanged(i, choice[i]);
+    }
+    if (Interrupt::happened() || holds(choice))
+      return choice;
+    problem.limits[Distortion] = total(problem, solution).distortion / 2;
+    std::optional<std::vector<int>> milder = solve(problem);
+    problem.limits[Distortion] = {};
+    if (!milder)
+      break;
+    solution = *milder;
+  }
+  return none();
+}
+
 Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop) {
   measureSensitivity();
   measureCosts();
@@ -169,11 +199,8 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
     return metric->drop(floatQuality.value, quality(choiceOf(s)).value) <= *maxDrop + 1e-9;
   };
   std::vector<int> worst = *solution;
-  if (holds(worst)) {
-    Choice choice = choiceOf(worst);
-    repair(choice);
-    return choice;
-  }
+  if (holds(worst))
+    return settle(worst, *maxDrop);
   double high = total(problem, worst).distortion, low = high * 1e-9;
   std::optional<std::vector<int>> best;
   int steps = 2 + int(std::ceil(std::log2(double(candidates.size() + 1)))) * 2;
@@ -217,9 +244,7 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
   }
   if (std::optional<Choice> more = repairMore(*best, *maxDrop))
     return *more;
-  Choice choice = choiceOf(*best);
-  repair(choice);
-  return choice;
+  return settle(*best, *maxDrop);
 }
 
 } // namespace nnopt::compress
