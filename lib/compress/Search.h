@@ -47,6 +47,7 @@ private:
   }
   bool canRepair(const Choice &choice) const;
   Evaluation qualityOfRecipe(const Choice &choice);
+  void restore(std::vector<Candidate> before);
   Choice settle(std::vector<int> solution, double maxDrop);
   std::optional<Choice> repairMore(const std::vector<int> &start, double maxDrop);
   void findCandidates();

@@ -77,10 +77,19 @@ Choice Search::choiceOf(const std::vector<int> &solution) const {
   return choice;
 }
 
+/// Takes back what was solved anew since.
+void Search::restore(std::vector<Candidate> before) {
+  candidates = std::move(before);
+  for (auto [i, c] : llvm::enumerate(candidates))
+    for (size_t k = 0; k < c.offers.size(); ++k)
+      model->weightsChanged(i, int(k));
+}
+
 /// Weights that are solved anew allow for more than the search without it found: choices with larger errors, repaired, as
 /// long as the metric allows. `start` is the solution that holds without.
 std::optional<Choice> Search::repairMore(const std::vector<int> &start, double maxDrop) {
   std::optional<Choice> best;
+  std::vector<Candidate> kept = candidates; // with what was solved for the best
   double limit = std::max(total(problem, start).distortion, 1e-6);
   std::optional<double> asked = problem.limits[Distortion];
   std::vector<int> last = start;
@@ -99,7 +108,9 @@ std::optional<Choice> Search::repairMore(const std::vector<int> &start, double m
     if (metric->drop(floatQuality.value, qualityOfRecipe(choice).value) > maxDrop + 1e-9)
       break;
     best = choice;
+    kept = candidates;
   }
+  restore(std::move(kept));
   problem.limits[Distortion] = asked;
   return best;
 }
@@ -116,11 +127,8 @@ Choice Search::settle(std::vector<int> solution, double maxDrop) {
       repair(choice);
       if (holds(choice))
         return choice;
-      candidates = std::move(before);
+      restore(std::move(before));
       repairs.erase(choice);
-      for (size_t i = 0; i < candidates.size(); ++i)
-        if (choice[i] >= 0)
-          model->weightsChanged(i, choice[i]);
     }
     if (Interrupt::happened() || holds(choice))
       return choice;
