@@ -131,7 +131,7 @@ def wrong(f):
     for spec in ("50", "0%", "101%", "half", "", "50%%", "-5%"):
         f.compile("net.onnx", f"--moe={spec}", "--calib=calib.npz", code=2, says=["--moe=", "expected the share"])
     f.compile("net.onnx", "--moe=50%", code=2, says=["--moe needs calibration data"])
-    f.compile("net.onnx", "--moe=50%", "--budget=drop=1%", "--calib=calib.npz", code=2, says=["exclude each other"])
+    f.compile("net.onnx", "--moe=50%", "--quantize=int8", "--calib=calib.npz", code=2, says=["exclude each other"])
     f.compile("net.onnx", "--moe=50%", "--calib=calib.npz", "-o", "net.so", "--recipe-out=net.json")
     network(f / "wide.onnx", groups=12)
     f.compile("wide.onnx", "--recipe=net.json", code=3, says=["recipe: dense-to-moe of", "'order' must be a permutation of its 192 neurons"])
