@@ -272,7 +272,7 @@ void Fuser::fuse(Cluster &cluster) {
     yielded.push_back(scalars[cluster.inner]);
   yielded.push_back(scalars[last->getResult(0)]);
   nn::YieldOp::create(rewriter, loc, yielded);
-  if (last->getResult(0).getType() != root->getResult(0).getType()) { // The listener typed it before it had an epilogue.
+  if (last->getResult(0).getType() != fused->getResults().back().getType()) { // The listener typed it before it had an epilogue.
     fused->getResults().back().setType(last->getResult(0).getType());
     (void)shapes.ctx.infer(fused);
   }
