@@ -171,6 +171,9 @@ struct FactorizeLowRankPass : impl::FactorizeLowRankBase<FactorizeLowRankPass> {
       std::optional<compress::LinearLayer> layer = compress::LinearLayer::get(op, &why);
       if (layer && layer->outChannels() * layer->columns() < 4096)
         why = "its weights are few";
+      // Eigenvectors take cubic time: a second for 1,024 rows, minutes for 4,096.
+      if (layer && std::min(layer->outChannels(), layer->columns()) > 1024)
+        why = "it has more than 1,024 rows and columns";
       if (why.empty())
         why = factorize(rewriter, *layer);
       if (!why.empty())

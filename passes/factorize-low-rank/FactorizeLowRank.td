@@ -8,7 +8,8 @@ def FactorizeLowRank : Pass<"factorize-low-rank", "::mlir::func::FuncOp"> {
     The rank is numerical: the product, of factors rounded to f32, differs from no weight by more than `max-error` of the
     largest one. Almost all weights have full rank, which is seen cheaply: a part of W, as many of its rows and columns as
     the rank may be and some more, is already of a higher rank (Businger and Golub 1965: QR with column pivoting). What
-    passes is decomposed (the leading eigenvectors of W W'). Ranks above 128 are not looked for.
+    passes is decomposed (the leading eigenvectors of W W'). Ranks above 128 are not looked for,
+    nor those of matrices with more than 1,024 rows and columns.
 
     `merge-sequential-linear` does not undo it: the merged operation would take more multiply-adds.
 
