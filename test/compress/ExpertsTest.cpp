@@ -1,25 +1,16 @@
 //===- ExpertsTest.cpp - networks as mixtures -------------------------------===//
 
 #include "lib/compress/Experts.h"
+#include "test/compress/Random.h"
 #include "gtest/gtest.h"
 #include <algorithm>
 #include <cmath>
-#include <random>
 
 using namespace nnopt::compress;
 
 namespace {
 
 Matrix times(const Matrix &x, const Matrix &y) { return x.transpose() * y; }
-
-Matrix gaussian(int64_t rows, int64_t columns, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  Matrix m(rows, columns);
-  for (float &v : m.reshaped())
-    v = normal(random);
-  return m;
-}
 
 /// Neurons of `groups` kinds, shuffled: those of a kind respond to nearly the same direction, and
 /// to inputs beyond `threshold` along it.

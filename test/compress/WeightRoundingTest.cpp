@@ -1,26 +1,17 @@
 //===- WeightRoundingTest.cpp - weights in few bits -------------------------===//
 
 #include "lib/compress/WeightRounding.h"
+#include "test/compress/Random.h"
 #include "gtest/gtest.h"
 #include <cmath>
-#include <random>
 
 using namespace nnopt::compress;
 
 namespace {
 
-Matrix randomMatrix(int64_t rows, int64_t columns, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  Matrix m(rows, columns);
-  for (float &v : m.reshaped())
-    v = normal(random);
-  return m;
-}
-
 /// Moments of columns that depend on each other and differ in size.
 Matrix correlated(int64_t columns, unsigned seed) {
-  Matrix x = randomMatrix(4 * columns, columns, seed) * randomMatrix(columns, columns, seed + 1);
+  Matrix x = gaussian(4 * columns, columns, seed) * gaussian(columns, columns, seed + 1);
   for (int64_t c = 0; c < columns; ++c)
     x.col(c) *= std::exp2(float(c % 5));
   return x.transpose() * x / float(x.rows());
@@ -49,7 +40,7 @@ TEST(WeightRounding, IntegersThatFitAreExact) {
 }
 
 TEST(WeightRounding, ErrorsAreHalfAStepWithoutClipping) {
-  Matrix w = randomMatrix(5, 40, 1);
+  Matrix w = gaussian(5, 40, 1);
   RoundedWeights r = roundToNearest(w, {8, 40, true}, {});
   for (int64_t row = 0; row < w.rows(); ++row) {
     EXPECT_NEAR(r.scales(row, 0), w.row(row).cwiseAbs().maxCoeff() / 127, 1e-3 * r.scales(row, 0));
@@ -59,7 +50,7 @@ TEST(WeightRounding, ErrorsAreHalfAStepWithoutClipping) {
 
 TEST(WeightRounding, ShrinkingARangeHelpsAndImportanceCounts) {
   // An outlier alone in a group of small weights that do not matter, or do.
-  Matrix w = 0.1f * randomMatrix(1, 32, 2);
+  Matrix w = 0.1f * gaussian(1, 32, 2);
   w(0, 5) = 2;
   Vector importance = Vector::Ones(32), small = Vector::Ones(32);
   small[5] = 1e-4f;
@@ -83,7 +74,7 @@ TEST(WeightRounding, ZerosAndTinyWeightsStayFinite) {
 }
 
 TEST(WeightRounding, ZeroPointsHelpWhereWeightsAreOfOneSign) {
-  Matrix w = randomMatrix(4, 64, 3).cwiseAbs();
+  Matrix w = gaussian(4, 64, 3).cwiseAbs();
   auto error = [&](bool symmetric) { return (roundToNearest(w, {4, 32, symmetric}, {}).values() - w).squaredNorm(); };
   EXPECT_LT(error(false), 0.5 * error(true));
 }
@@ -91,7 +82,7 @@ TEST(WeightRounding, ZeroPointsHelpWhereWeightsAreOfOneSign) {
 TEST(WeightRounding, FeedbackMakesOutputErrorsSmaller) {
   for (bool symmetric : {true, false}) {
     RoundingGrid grid{4, 32, symmetric};
-    Matrix w = randomMatrix(48, 192, 4), h = correlated(192, 5);
+    Matrix w = gaussian(48, 192, 4), h = correlated(192, 5);
     double nearest = outputError(w, roundToNearest(w, grid, h.diagonal()).values(), h);
     RoundedWeights r = roundWithFeedback(w, grid, h);
     EXPECT_LT(outputError(w, r.values(), h), 0.5 * nearest);
@@ -102,15 +93,15 @@ TEST(WeightRounding, FeedbackMakesOutputErrorsSmaller) {
 
 TEST(WeightRounding, FeedbackIsNearestWithoutCorrelation) {
   // Nothing to be made up for: columns that are independent.
-  Matrix w = randomMatrix(6, 96, 6), h = Matrix::Identity(96, 96);
+  Matrix w = gaussian(6, 96, 6), h = Matrix::Identity(96, 96);
   EXPECT_EQ(roundWithFeedback(w, {4, 32, true}, h).codes, roundToNearest(w, {4, 32, true}, h.diagonal()).codes);
 }
 
 TEST(WeightRounding, MomentsOfFewRowsAreNoObstacle) {
   // Columns that were never seen, and fewer rows than columns.
-  Matrix x = randomMatrix(10, 64, 7);
+  Matrix x = gaussian(10, 64, 7);
   x.col(3).setZero();
-  Matrix h = x.transpose() * x / 10, w = randomMatrix(8, 64, 8);
+  Matrix h = x.transpose() * x / 10, w = gaussian(8, 64, 8);
   RoundedWeights r = roundWithFeedback(w, {4, 32, true}, h);
   EXPECT_TRUE(r.values().allFinite());
   EXPECT_LT(outputError(w, r.values(), h), outputError(w, roundToNearest(w, {4, 32, true}, h.diagonal()).values(), h));
