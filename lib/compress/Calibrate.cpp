@@ -30,16 +30,6 @@ std::vector<HostTensor> &TappedModel::run(const Dataset &data, int64_t first, in
   return graph->run(data.inputs(first, count));
 }
 
-/// Every `step`-th row of a tensor, as long as its last dimension.
-static Matrix rowsOf(const HostTensor &t, int64_t step) {
-  int64_t width = t.shape.back(), taken = llvm::divideCeil(t.count() / std::max<int64_t>(1, width), step);
-  Matrix result(taken, width);
-  for (int64_t r = 0; r < taken; ++r)
-    result.row(r) = Eigen::Map<const Eigen::RowVectorXf>(
-        reinterpret_cast<const float *>(t.data()) + r * step * width, width);
-  return result;
-}
-
 void TappedModel::observe(const Dataset &data, const Wanted &wanted, Observations &observations,
                           llvm::function_ref<void(double)> progress) {
   llvm::DenseMap<Value, Matrix> rows;
@@ -76,7 +66,7 @@ void TappedModel::observe(const Dataset &data, const Wanted &wanted, Observation
     };
     for (Value v : wanted.rows) {
       const HostTensor &t = tensorOf(v);
-      Matrix more = rowsOf(t, stepFor(t, kSampledRows)), &all = rows[v];
+      Matrix more = everyRow(t, stepFor(t, kSampledRows)), &all = rows[v];
       all.conservativeResize(all.rows() + more.rows(), more.cols());
       all.bottomRows(more.rows()) = more;
     }
@@ -86,7 +76,7 @@ void TappedModel::observe(const Dataset &data, const Wanted &wanted, Observation
       int64_t width = x.shape.back();
       int64_t step =
           GramSum::stepFor(width, x.count() / width * data.usable() / data.countAt(first));
-      sum.add(*product, rowsOf(x, step), rowsOf(y, step));
+      sum.add(*product, everyRow(x, step), everyRow(y, step));
     }
     for (auto &[sum, members] : groups) {
       const LinearLayer &layer = members[0];

@@ -163,16 +163,23 @@ int64_t LinearLayer::rowCount(const std::vector<int64_t> &shape) const {
   return std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<>()) / in;
 }
 
+Matrix everyRow(const HostTensor &tensor, int64_t step) {
+  int64_t width = tensor.shape.back(), rows = tensor.count() / std::max<int64_t>(1, width);
+  int64_t taken = (rows + step - 1) / step;
+  const float *x = reinterpret_cast<const float *>(tensor.data());
+  Matrix result(taken, width);
+  for (int64_t r = 0; r < taken; ++r)
+    result.row(r) = Eigen::Map<const Eigen::RowVectorXf>(x + r * step * width, width);
+  return result;
+}
+
 Matrix LinearLayer::rowsOf(const HostTensor &activation, int64_t step, int64_t group) const {
+  auto conv = dyn_cast<nn::ConvOp>(operation);
+  if (!conv)
+    return everyRow(activation, step);
   const float *x = reinterpret_cast<const float *>(activation.data());
   int64_t rows = rowCount(activation.shape), taken = (rows + step - 1) / step;
   Matrix result(taken, columns());
-  auto conv = dyn_cast<nn::ConvOp>(operation);
-  if (!conv) {
-    for (int64_t r = 0; r < taken; ++r)
-      result.row(r) = Eigen::Map<const Eigen::RowVectorXf>(x + r * step * in, in);
-    return result;
-  }
   Patches p(conv, activation.shape);
   int64_t spatial = int64_t(p.sizes.size());
   SmallVector<int64_t> first(spatial);

@@ -28,6 +28,9 @@ enum class Groups { Refused, Taken };
 /// Null otherwise.
 mlir::Value besideInSum(mlir::Value result);
 
+/// Every `step`-th row of a tensor of floats; a row is as long as its last dimension.
+Matrix everyRow(const HostTensor &tensor, int64_t step);
+
 class LinearLayer {
 public:
   /// Nothing, with the reason, for what is no matrix: grouped and transposed convolutions, batches

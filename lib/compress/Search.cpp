@@ -69,12 +69,11 @@ void Search::measureSiteErrors() {
   std::vector<double> energy(candidates.size());
   bool switches = false;
   for (auto [i, c] : llvm::enumerate(candidates))
-    for (auto [k, offer] : llvm::enumerate(c.offers)) {
+    for (size_t k = 0; k < c.offers.size(); ++k) {
       siteErrors[i].push_back(0);
       switches |= !model->changesWeights(i, int(k));
       if (const Gram *gram = observations.gram(c.site.op); gram && model->changesWeights(i, int(k)))
-        siteErrors[i][k] = gram->relativeError(LinearLayer::get(c.site.op)->weights(),
-                                               *offer.technique->weights(c.site.op, offer.option));
+        siteErrors[i][k] = gram->relativeError(model->originalWeights(i), model->weights(i, int(k)));
     }
   for (int64_t first = 0; switches && first < std::min(kProbeSamples, calib->usable());
        first += calib->batchSize()) {

@@ -152,9 +152,11 @@ SwitchModel::SwitchModel(ModuleOp module, const std::vector<Candidate> &candidat
     : candidates(candidates), sites(candidates.size()) {
   for (auto [i, c] : llvm::enumerate(candidates)) {
     SiteState &state = sites[i];
-    for (const Offer &offer : c.offers) {
-      bool weights = offer.technique->weights(c.site.op, offer.option).has_value();
+    for (auto [k, offer] : llvm::enumerate(c.offers)) {
+      std::optional<LayerWeights> weights = offer.technique->weights(c.site.op, offer.option);
       state.slots.push_back(weights ? -1 : state.switches++);
+      if (weights)
+        state.known.emplace(int(k), std::move(*weights));
       if (weights && !state.layer) {
         state.layer = LinearLayer::get(c.site.op, nullptr, Groups::Taken);
         state.original = state.layer->weights();
@@ -166,23 +168,24 @@ SwitchModel::SwitchModel(ModuleOp module, const std::vector<Candidate> &candidat
   graph = std::make_unique<CompiledGraph>(*built, settings, /*threads=*/0);
 }
 
+const LayerWeights &SwitchModel::weights(size_t site, int offer) {
+  std::map<int, LayerWeights> &known = sites[site].known;
+  auto it = known.find(offer);
+  if (it == known.end()) {
+    const Offer &o = candidates[site].offers[offer];
+    it = known.emplace(offer, *o.technique->weights(candidates[site].site.op, o.option)).first;
+  }
+  return it->second;
+}
+
 void SwitchModel::appendWeights(std::vector<HostTensor> &inputs, size_t site, int offer) {
   SiteState &state = sites[site];
-  const LayerWeights *w = &state.original;
-  if (offer >= 0 && state.slots[offer] < 0) {
-    auto it = state.known.find(offer);
-    if (it == state.known.end()) {
-      const Offer &o = candidates[site].offers[offer];
-      it = state.known.emplace(offer, *o.technique->weights(candidates[site].site.op, o.option))
-               .first;
-    }
-    w = &it->second;
-  }
-  std::vector<float> ordered = state.layer->inOrder(w->weights);
+  const LayerWeights &w = offer >= 0 && changesWeights(site, offer) ? weights(site, offer) : state.original;
+  std::vector<float> ordered = state.layer->inOrder(w.weights);
   inputs.emplace_back("", OnnxFloat, state.weightShape);
   std::memcpy(inputs.back().data(), ordered.data(), inputs.back().bytes());
-  inputs.emplace_back("", OnnxFloat, std::vector<int64_t>{w->bias.size()});
-  std::memcpy(inputs.back().data(), w->bias.data(), inputs.back().bytes());
+  inputs.emplace_back("", OnnxFloat, std::vector<int64_t>{w.bias.size()});
+  std::memcpy(inputs.back().data(), w.bias.data(), inputs.back().bytes());
 }
 
 std::vector<HostTensor> *SwitchModel::run(const Dataset &data, int64_t first, int64_t count,

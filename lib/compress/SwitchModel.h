@@ -52,6 +52,9 @@ public:
   const HostTensor &activation(size_t site) const;
   /// What a sum added to the result of such a site (besideInSum) in the last run; null: none does.
   const HostTensor *beside(size_t site) const;
+  /// The weights of an offer that changes them, and of the layer as it was.
+  const LayerWeights &weights(size_t site, int offer);
+  const LayerWeights &originalWeights(size_t site) const { return sites[site].original; }
   /// To be called when the option of an offer that changes weights has others now.
   void weightsChanged(size_t site, int offer) { sites[site].known.erase(offer); }
 
