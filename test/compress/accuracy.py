@@ -11,7 +11,6 @@ MatMulNBitsQuantizer. --write-docs keeps the section of what did not run.
 Ends with `N passed, N failed`: a model passes when int8 or the budget loses no more than 0.5 points; the language model when
 each perplexity is within the share that LANGUAGE says of the float model's.
 """
-import argparse
 import datetime
 import json
 import os
@@ -19,12 +18,11 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
 import numpy as np
+import tables
 import onnx
 import onnxruntime
 from corpus import SHARED
@@ -184,39 +182,11 @@ def image_lines(results, budget):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(MODELS + ["lm"]))
-    parser.add_argument("--budget", default="drop=0.5%", help="empty: only --quantize=int8")
-    parser.add_argument("--json")
-    parser.add_argument("--write-docs", action="store_true")
-    parser.add_argument("--from", dest="earlier", help="what earlier runs wrote by --json, in place of running")
-    options = parser.parse_args()
-    if not os.path.isdir(os.path.join(SHARED, "trained")):
-        print("skipped: the model corpus is not there (see NNOPT_SHARED)")
-        print("0 passed, 0 failed")
-        return 0
-    results, failed = [], 0
-    if options.earlier:
-        results = [r for path in options.earlier.split(",") for r in json.load(open(path))]
-        failed = sum(not holds(r) for r in results)
-    for name in [] if options.earlier else options.only.split(","):
-        start = time.time()
-        try:
-            r = run_language(name) if name == "lm" else run_model(name, options.budget)
-            ok = holds(r)
-            print(f"{'ok   ' if ok else 'FAIL '} {r} ({time.time() - start:.0f} s)", flush=True)
-        except Exception as e:
-            r, ok = {"model": name, "failure": str(e)}, False
-            print(f"FAIL  {name}: {traceback.format_exc()}", flush=True)
-        failed += not ok
-        results.append(r)
-        if options.json:
-            with open(options.json, "w") as f:
-                json.dump(results, f, indent=1)
-    if options.write_docs:
-        write_docs(results, options.budget, os.path.join(ROOT, "docs", "quantization.md"))
-    print(f"{len(results) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    return tables.main(__doc__, MODELS + ["lm"],
+                       lambda parser: parser.add_argument("--budget", default="drop=0.5%", help="empty: only --quantize=int8"),
+                       lambda options: [{"model": m, "budget": options.budget} for m in options.only.split(",")],
+                       lambda model, budget: run_language(model) if model == "lm" else run_model(model, budget), holds,
+                       lambda results, options: write_docs(results, options.budget, os.path.join(ROOT, "docs", "quantization.md")))
 
 
 if __name__ == "__main__":

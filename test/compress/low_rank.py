@@ -9,19 +9,17 @@ of the parameters, the better of plain and whitened, with batch normalizations e
 docs/compression.md. Ends with `N passed, N failed`: a model passes when it is better than that, and the language model when a
 budget refuses it.
 """
-import argparse
 import json
 import os
 import platform
 import subprocess
 import sys
 import tempfile
-import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
 import numpy as np
+import tables
 from corpus import SHARED
 from nnopt import BUILD, ROOT
 
@@ -105,39 +103,17 @@ def table(results, share):
     return "\n".join([*lines, "", END])
 
 
+def write_docs(results, options):
+    path = os.path.join(ROOT, "docs", "compression.md")
+    text = open(path).read()
+    with open(path, "w") as f:
+        f.write(text[:text.index(BEGIN)] + table(results, options.share) + text[text.index(END) + len(END):])
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(ANCHORS))
-    parser.add_argument("--share", default="50%")
-    parser.add_argument("--json")
-    parser.add_argument("--write-docs", action="store_true")
-    parser.add_argument("--from", dest="earlier", help="what earlier runs wrote by --json, in place of running")
-    options = parser.parse_args()
-    if not os.path.isdir(os.path.join(SHARED, "trained")):
-        print("skipped: the model corpus is not there (see NNOPT_SHARED)")
-        print("0 passed, 0 failed")
-        return 0
-    results = [r for path in (options.earlier or "").split(",") if path for r in json.load(open(path))]
-    for name in [] if options.earlier else options.only.split(","):
-        start = time.time()
-        try:
-            r = run_model(name, options.share)
-            print(f"{'ok   ' if holds(r) else 'FAIL '} {r} ({time.time() - start:.0f} s)", flush=True)
-        except Exception as e:
-            r = {"model": name, "failure": str(e)}
-            print(f"FAIL  {name}: {traceback.format_exc()}", flush=True)
-        results.append(r)
-        if options.json:
-            with open(options.json, "w") as f:
-                json.dump(results, f, indent=1)
-    if options.write_docs:
-        path = os.path.join(ROOT, "docs", "compression.md")
-        text = open(path).read()
-        with open(path, "w") as f:
-            f.write(text[:text.index(BEGIN)] + table(results, options.share) + text[text.index(END) + len(END):])
-    failed = sum(not holds(r) for r in results)
-    print(f"{len(results) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    return tables.main(__doc__, ANCHORS, lambda parser: parser.add_argument("--share", default="50%"),
+                       lambda options: [{"model": m, "share": options.share} for m in options.only.split(",")],
+                       lambda model, share: run_model(model, share), holds, write_docs)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ evaluation data, by the compiled artifact; the share of zeros is counted in the 
 docs/sparse-accuracy.md. Ends with `N passed, N failed`: a row passes when its share is exact and its quality at least the anchor's,
 less 0.3 points (perplexity: 2 %).
 """
-import argparse
 import datetime
 import json
 import os
@@ -17,11 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
 import numpy as np
+import tables
 from corpus import SHARED
 from nnopt import BUILD, ROOT
 
@@ -104,38 +103,10 @@ def write_docs(results, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(MODELS))
-    parser.add_argument("--shares", default="70,80")
-    parser.add_argument("--json")
-    parser.add_argument("--write-docs", action="store_true")
-    parser.add_argument("--from", dest="earlier", help="what earlier runs wrote by --json, in place of running")
-    options = parser.parse_args()
-    if not os.path.isdir(os.path.join(SHARED, "trained")):
-        print("skipped: the model corpus is not there (see NNOPT_SHARED)")
-        print("0 passed, 0 failed")
-        return 0
-    results = []
-    if options.earlier:
-        results = [r for path in options.earlier.split(",") for r in json.load(open(path))]
-    else:
-        for model in options.only.split(","):
-            for share in options.shares.split(","):
-                try:
-                    r = run_model(model, int(share))
-                except Exception as e:
-                    r = {"model": model, "share": int(share), "failure": str(e)}
-                    print(traceback.format_exc(), flush=True)
-                print("ok   " if holds(r) else "FAIL ", r, flush=True)
-                results.append(r)
-                if options.json:
-                    with open(options.json, "w") as f:
-                        json.dump(results, f, indent=1)
-    if options.write_docs:
-        write_docs(results, os.path.join(ROOT, "docs", "sparse-accuracy.md"))
-    failed = sum(not holds(r) for r in results)
-    print(f"{len(results) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    return tables.main(__doc__, MODELS, lambda parser: parser.add_argument("--shares", default="70,80"),
+                       lambda options: [{"model": m, "share": int(s)} for m in options.only.split(",") for s in options.shares.split(",")],
+                       run_model, holds,
+                       lambda results, _: write_docs(results, os.path.join(ROOT, "docs", "sparse-accuracy.md")))
 
 
 if __name__ == "__main__":
