@@ -341,7 +341,7 @@ Recipe Search::search() {
                             base, double(compressed.fileBytes()) / 1e6,
                             double(plain->fileBytes()) / 1e6)
                   .str();
-      if (maxDrop && drop > *maxDrop + 1e-9)
+      if (maxDrop && !holds(value, *maxDrop))
         refuseBudget("the compiled model loses " + metric->formatDrop(drop) + ": " + line, choice);
       if (budget->latency && ms > budget->latency->of(base))
         refuseBudget("the compiled model is slower than its layers promised: " + line, choice);

@@ -47,6 +47,10 @@ private:
   }
   bool canRepair(const Choice &choice) const;
   Evaluation qualityOfRecipe(const Choice &choice);
+  /// Whether an evaluation loses no more than `maxDrop`.
+  bool holds(const Evaluation &value, double maxDrop) const {
+    return metric->drop(floatQuality.value, value.value) <= maxDrop + 1e-9;
+  }
   void restore(std::vector<Candidate> before);
   Choice settle(std::vector<int> solution, double maxDrop);
   std::optional<Choice> repairMore(const std::vector<int> &start, double maxDrop);

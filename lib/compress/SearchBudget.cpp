@@ -105,7 +105,7 @@ std::optional<Choice> Search::repairMore(const std::vector<int> &start, double m
     if (!canRepair(choice))
       break;
     repair(choice);
-    if (metric->drop(floatQuality.value, qualityOfRecipe(choice).value) > maxDrop + 1e-9)
+    if (!holds(qualityOfRecipe(choice), maxDrop))
       break;
     best = choice;
     kept = candidates;
@@ -117,20 +117,17 @@ std::optional<Choice> Search::repairMore(const std::vector<int> &start, double m
 
 /// The choice of a solution, repaired where that holds the metric, as the compiled recipe gives it; else a more careful one.
 Choice Search::settle(std::vector<int> solution, double maxDrop) {
-  auto holds = [&](const Choice &choice) {
-    return metric->drop(floatQuality.value, qualityOfRecipe(choice).value) <= maxDrop + 1e-9;
-  };
   for (int attempt = 0; attempt < 6; ++attempt) {
     Choice choice = choiceOf(solution);
     if (canRepair(choice)) {
       std::vector<Candidate> before = candidates;
       repair(choice);
-      if (holds(choice))
+      if (holds(qualityOfRecipe(choice), maxDrop))
         return choice;
       restore(std::move(before));
       repairs.erase(choice);
     }
-    if (Interrupt::happened() || holds(choice))
+    if (Interrupt::happened() || holds(qualityOfRecipe(choice), maxDrop))
       return choice;
     problem.limits[Distortion] = total(problem, solution).distortion / 2;
     std::optional<std::vector<int>> milder = solve(problem);
@@ -203,11 +200,9 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
   // Quality falls with distortion, nearly: bisection over the logarithm of what distortion may be.
   // Each step costs one evaluation, or none where the solution is known.
   progress.stage("search");
-  auto holds = [&](const std::vector<int> &s) {
-    return metric->drop(floatQuality.value, quality(choiceOf(s)).value) <= *maxDrop + 1e-9;
-  };
+  auto keeps = [&](const std::vector<int> &s) { return holds(quality(choiceOf(s)), *maxDrop); };
   std::vector<int> worst = *solution;
-  if (holds(worst))
+  if (keeps(worst))
     return settle(worst, *maxDrop);
   double high = total(problem, worst).distortion, low = high * 1e-9;
   std::optional<std::vector<int>> best;
@@ -216,7 +211,7 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
     double middle = std::sqrt(low * high);
     problem.limits[Distortion] = middle;
     std::optional<std::vector<int>> s = solve(problem);
-    if (s && holds(*s)) {
+    if (s && keeps(*s)) {
       low = middle;
       best = s;
     } else if (s) {
@@ -231,7 +226,7 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
     std::vector<int> left(candidates.size(), 0);
     bool possible = (!problem.limits[Latency] || *problem.limits[Latency] >= 0) &&
                     (!problem.limits[Size] || *problem.limits[Size] >= 0);
-    if (possible && holds(left))
+    if (possible && keeps(left))
       return none();
     problem.minimize = Distortion;
     std::vector<int> mildest = *solve(problem);
