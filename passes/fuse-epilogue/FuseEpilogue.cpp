@@ -272,10 +272,11 @@ void Fuser::fuse(Cluster &cluster) {
     yielded.push_back(scalars[cluster.inner]);
   yielded.push_back(scalars[last->getResult(0)]);
   nn::YieldOp::create(rewriter, loc, yielded);
-  if (last->getResult(0).getType() != fused->getResults().back().getType()) { // The listener typed it before it had an epilogue.
-    fused->getResults().back().setType(last->getResult(0).getType());
-    (void)shapes.ctx.infer(fused);
-  }
+  // The listener typed the results before there was an epilogue; their types are those of the values it yields.
+  fused->getResults().back().setType(last->getResult(0).getType());
+  if (cluster.inner)
+    fused->getResult(0).setType(cluster.inner.getType());
+  (void)shapes.ctx.infer(fused);
 
   if (cluster.inner)
     rewriter.replaceAllUsesWith(cluster.inner, fused->getResult(0));
