@@ -2,15 +2,16 @@
 """Latency of nnopt beside onnxruntime and openvino.
 
     compare.py [--models=resnet50,bert_base] [--threads=1,2] [--peers=onnxruntime,openvino] [--rounds=N]
-               [--seconds=S] [--dynamic] [--precision=f32|bf16|int8] [--cpu-time] [--json=FILE] [--write-docs]
+               [--seconds=S] [--dynamic] [--precision=f32|bf16|int8] [--cpu-time] [--json=FILE]
 
 Every side runs in a process of its own and is driven by the same Python loop: one call with preallocated inputs
 and outputs (nnopt: nnopt_session_run through ctypes; onnxruntime: an IO binding; openvino: an inference
 request). The sides take turns for --rounds rounds of --seconds seconds each, so that slow phases of a shared
 machine hit all of them. Printed are minimum and median in milliseconds, the ratio of the minima to ours (below
 1 the peer is faster), and memory: the peak of the process, loading included, above what it held before it loaded
-runtime and model. For nnopt also what compiling took. Dimensions are pinned to those of the example inputs unless
---dynamic is given. Peers that are not installed are left out. --write-docs writes docs/performance.md.
+runtime and model. For nnopt also what compiling took, and how close it is to the bounds of the machine (nnopt-run
+--profile). Dimensions are pinned to those of the example inputs unless --dynamic is given. Peers that are not installed
+are left out. performance_page.py makes docs/performance.md of the files that --json writes.
 
 --precision=int8 quantizes the model with the same calibration data for all sides: ours by --quantize=int8, onnxruntime's by
 quantize_static (QDQ), openvino's by nncf. --precision=bf16 compares with openvino's bf16. Then *error* is that of the first
@@ -43,7 +44,6 @@ DEFAULT = ("resnet50,repvgg_a0,mobileone_s0,densenet121,squeezenet1_1,mobilenet_
            "lstm_tagger,ch_PP-OCRv4_det_infer,ch_PP-OCRv4_rec_infer,silero_vad_v5")
 RUNS = 5  # of a side in its turn, at least
 TOLERANCE = 5e-3  # between the sides; test/models/run.py is the test of how right ours is
-PAGE = os.path.join(ROOT, "docs", "performance.md")
 
 
 # --------------------------------------------------------------------- the sides
@@ -146,7 +146,7 @@ class Side:
     def stop(self):
         if self.process.is_alive():
             self.pipe.send(None)
-        self.process.join()
+            self.process.join()
 
 
 # --------------------------------------------------------------------- measuring
@@ -217,6 +217,9 @@ def measure(model, peers, threads, options, folder):
             if reference:
                 rows[-1]["error"] = error(side.outputs, reference)
         rows[0] |= {"compile_s": seconds, "compile_bytes": compiler_bytes, "artifact_bytes": os.path.getsize(artifact)}
+        for side in sides:
+            side.stop()
+        rows[0]["roofline"] = roofline(artifact, model.example, threads, 1e3 * ours, folder)
     finally:
         for side in sides:
             side.stop()
@@ -224,51 +227,19 @@ def measure(model, peers, threads, options, folder):
     return rows
 
 
-def write_page(header, results, options):
-    """docs/performance.md: a row for each model and number of threads."""
-    peers = [p for p in STARTERS if p != "nnopt" and p in header]
-    cases = {}
-    for r in results:
-        cases.setdefault((r["model"], r["threads"]), {})[r["side"]] = r
-    lines = ["# Performance", "", f"Written by `test/bench/compare.py --rounds={options.rounds} --seconds={options.seconds:g} "
-             "--write-docs`, which prints the table for any machine.", "",
-             f"{header['cores']} cores of an {header['cpu']} ({header['flags']}; a virtual machine shared with others), "
-             f"{header['date']}, commit {header['commit']}, " + ", ".join(f"{p} {header[p]}" for p in peers) +
-             ". Batch 1, 32-bit float, dimensions pinned to those of the example inputs of the model corpus; weights are "
-             "random but for PP-OCR and silero. Every side runs in a process of its own through the same Python loop, in turns.", "",
-             "Milliseconds, minimum / median; *ratio* is the peer's minimum over ours: above 1 nnopt is faster. *MB* is the "
-             "peak of the process, loading included, above a Python process with the inputs. A peer without figures refuses "
-             "the model.", "",
-             "| model | threads | nnopt | MB | " + " | ".join(f"{p} | MB | ratio" for p in peers) + " |",
-             "|---" * (4 + 3 * len(peers)) + "|"]
-    best = {}
-    for (model, threads), sides in cases.items():
-        ours = sides["nnopt"]
-        cells = [model, str(threads), times(ours), f"{ours['peak_bytes'] / 1e6:.0f}"]
-        for peer in peers:
-            row = sides.get(peer)
-            cells += [times(row), f"{row['peak_bytes'] / 1e6:.0f}", f"{row['ratio_to_nnopt']:.2f}"] if row else ["", "", ""]
-        lines.append("| " + " | ".join(cells) + " |")
-        ratios = [sides[p]["ratio_to_nnopt"] for p in peers if p in sides]
-        if ratios:
-            best.setdefault(threads, []).append(min(ratios))
-    lines += ["", "The best peer's time over ours, as geometric mean over the models: " +
-              ", ".join(f"{statistics.geometric_mean(r):.2f} ({t} thread{'s' if t > 1 else ''}; lowest {min(r):.2f})"
-                        for t, r in sorted(best.items())) + ".", "", "## Compiling", "",
-              "The same run: seconds and peak memory of `nnopt-compile` on all cores, and the size of the artifact.", "",
-              "| model | seconds | memory, MB | artifact, MB |", "|---|---|---|---|"]
-    seen = set()
-    for (model, _), sides in cases.items():
-        ours = sides["nnopt"]
-        if model not in seen:
-            lines.append(f"| {model} | {ours['compile_s']:.1f} | {ours['compile_bytes'] / 1e6:.0f} | {ours['artifact_bytes'] / 1e6:.1f} |")
-        seen.add(model)
-    with open(PAGE, "w") as f:
-        f.write("\n".join(lines) + "\n")
-
-
-def times(row):
-    return f"{row['min_ms']:.3g} / {row['median_ms']:.3g}"
+def roofline(artifact, feeds, threads, ours_ms, folder):
+    """What `nnopt-run --profile` measures: the bounds of the machine, the model's and those of its slowest kernels as
+    shares of the time that they take."""
+    np.savez(os.path.join(folder, "example.npz"), **feeds)
+    subprocess.run([tool("nnopt-run"), artifact, f"--inputs={folder}/example.npz", "--profile", f"--threads={threads}",
+                    f"--repeat={max(3, min(200, int(1000 / ours_ms)))}", "--warmup=3", f"--json={folder}/profile.json", "--quiet"],
+                   check=True)
+    with open(os.path.join(folder, "profile.json")) as f:
+        profile = json.load(f)
+    total = sum(k["ms"] for k in profile["kernels"])
+    return {**profile["roofline"], "share": sum(k["bound_ms"] for k in profile["kernels"]) / ours_ms,
+            "kernels": [{"kernel": k["kernel"], "calls": k["calls"], "of_time": k["ms"] / total, "of_bound": k["bound_ms"] / k["ms"]}
+                        for k in profile["kernels"][:3]]}
 
 
 def cpu_name():
@@ -303,12 +274,9 @@ def main():
     parser.add_argument("--precision", choices=["f32", "bf16", "int8"], default="f32")
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--json")
-    parser.add_argument("--write-docs", action="store_true")
     options = parser.parse_args()
     if options.cpu_time and options.threads != "1":
         parser.error("--cpu-time is that of one thread: it needs --threads=1")
-    if options.write_docs and (options.precision != "f32" or options.cpu_time):
-        parser.error("--write-docs is for latencies in f32")
 
     versions = {p: version(p) for p in options.peers.split(",") if p}
     for peer in [p for p, v in versions.items() if v is None]:
@@ -348,9 +316,8 @@ def main():
         model.discard()
     if options.json:
         with open(options.json, "w") as f:
-            json.dump({**header, "results": results}, f, indent=1)
-    if options.write_docs and not status:
-        write_page(header, results, options)
+            json.dump({**header, "precision": options.precision, "rounds": options.rounds, "seconds": options.seconds,
+                       "results": results}, f, indent=1)
     return status
 
 

@@ -245,7 +245,7 @@ def cases():
     yield Case(run_ok + " --inputs={m}/in.npz --outputs=out.npz", DONE, makes=["out.npz"])
     yield Case(run_ok + " --inputs {m}/deflated.npz --outputs out.npz --threads 2 --repeat 3 --warmup 1", DONE, makes=["out.npz"])
     yield Case(run_ok + " --json=run.json", DONE, makes=["run.json"])
-    yield Case(run_ok + " --profile", DONE)
+    yield Case(run_ok + " --profile", DONE, out=r"of bound[^$]*\nbound of \d+ threads?, measured: [1-9]\d* GFLOP/s")
     yield Case(run_ok + " --profile=trace.json", DONE, makes=["trace.json"])
     yield Case(run_ok + " --threads=-1", USAGE, r"threads")
     yield Case(run_ok + " --threads=two", USAGE, r"threads")

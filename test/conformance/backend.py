@@ -50,6 +50,8 @@ TIMEOUT = 600  # seconds, for networks on a busy machine
 NOT_FOLDED = {"image_decode", "loop", "lookup", "non_max_suppression", "number_to_string", "random", "random_key",
               "regex_full_match", "string_concat", "string_equal", "string_lookup", "string_normalize", "string_pool",
               "string_split", "string_take", "string_to_number"}
+# What a constant sequence or optional is: tensors are constants, these are made of them.
+CONSTANT = {"constant", "sequence_construct", "optional_construct"}
 KINDS = ["node", "simple", "pytorch-converted", "pytorch-operator", "real"]
 MODES = ["given", "dynamic", "constants", "fresh"]
 tests, jobs, options = [], [], None
@@ -259,7 +261,7 @@ def status_of(code, output, path):
 
 def remaining(graph):
     """Operations of a printed module that compute something."""
-    return set(re.findall(r"^\s*%\S+ = \"?nn\.(\w+)", graph, re.M)) - {"constant"}
+    return set(re.findall(r"^\s*%\S+ = \"?nn\.(\w+)", graph, re.M)) - CONSTANT
 
 
 def compile_and_run(test, mode, level, folder):

@@ -51,15 +51,26 @@ static std::string rate(int64_t work, int64_t ns) {
   return text;
 }
 
-std::string Profile::table(double runMs, int runs) const {
+/// Least time over the time that was taken, and which bound that is; "-" if unknown.
+static std::string shareOfBound(const Roofline &roofline, int64_t flops, int64_t bytes, int64_t ns) {
+  double least = roofline.leastNs(flops, bytes);
+  if (least <= 0 || ns <= 0)
+    return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.0f%% %s", 100 * least / static_cast<double>(ns),
+                roofline.computes(flops, bytes) ? "FMA" : "DRAM");
+  return text;
+}
+
+std::string Profile::table(double runMs, int runs, const Roofline &roofline) const {
   std::string out;
   char line[512];
   std::vector<Kernel> list = kernels();
   size_t width = 6;
   for (const Kernel &k : list)
     width = std::max(width, std::min<size_t>(k.name.size(), 48));
-  std::snprintf(line, sizeof line, "%6s %6s %10s %4s %9s %7s  %-*s  %s\n", "share", "calls", "ms",
-                "thr", "GFLOP/s", "GB/s", static_cast<int>(width), "kernel", "ONNX nodes");
+  std::snprintf(line, sizeof line, "%6s %6s %10s %4s %9s %7s %9s  %-*s  %s\n", "share", "calls", "ms",
+                "thr", "GFLOP/s", "GB/s", "of bound", static_cast<int>(width), "kernel", "ONNX nodes");
   out += line;
   double kernelMs = 0;
   for (const Kernel &k : list) {
@@ -68,18 +79,28 @@ std::string Profile::table(double runMs, int runs) const {
     std::string nodes = k.nodes;
     if (nodes.size() > 120)
       nodes = nodes.substr(0, 117) + "...";
-    std::snprintf(line, sizeof line, "%5.1f%% %6lld %10.4f %4d %9s %7s  %-*s  %s\n",
+    std::snprintf(line, sizeof line, "%5.1f%% %6lld %10.4f %4d %9s %7s %9s  %-*s  %s\n",
                   runMs > 0 ? 100 * ms / runMs : 0, static_cast<long long>(k.calls / runs),
                   ms / runs, k.threads, rate(k.flops, k.ns).c_str(), rate(k.bytes, k.ns).c_str(),
-                  static_cast<int>(width), k.name.c_str(), nodes.c_str());
+                  shareOfBound(roofline, k.flops, k.bytes, k.ns).c_str(), static_cast<int>(width), k.name.c_str(), nodes.c_str());
     out += line;
   }
-  std::snprintf(line, sizeof line, "%5.1f%% %6s %10.4f %4s %9s %7s  %s\n",
-                runMs > 0 ? 100 * (runMs - kernelMs) / runMs : 0, "", (runMs - kernelMs) / runs, "",
-                "", "", "(outside of kernels)");
-  out += line;
-  std::snprintf(line, sizeof line, "100.0%% %6s %10.4f %4s %9s %7s  %s\n", "", runMs / runs, "", "",
-                "", "one run, measured with profiling on");
+  double leastMs = 0;
+  for (const Kernel &k : list)
+    leastMs += roofline.leastNs(k.flops, k.bytes) / 1e6;
+  auto last = [&](double share, double ms, const std::string &bound, const char *what) {
+    std::snprintf(line, sizeof line, "%5.1f%% %6s %10.4f %4s %9s %7s %9s  %s\n", share, "", ms, "", "", "", bound.c_str(), what);
+    out += line;
+  };
+  last(runMs > 0 ? 100 * (runMs - kernelMs) / runMs : 0, (runMs - kernelMs) / runs, "", "(outside of kernels)");
+  char bound[16] = "";
+  if (runMs > 0 && leastMs > 0)
+    std::snprintf(bound, sizeof bound, "%.0f%%", 100 * leastMs / runMs);
+  last(100, runMs / runs, bound, "one run, measured with profiling on");
+  std::snprintf(line, sizeof line,
+                "bound of %d thread%s, measured: %.0f GFLOP/s of f32 FMA, %.1f GB/s from main memory. Smaller elements and data "
+                "in caches can exceed it.\n",
+                roofline.threads, roofline.threads == 1 ? "" : "s", roofline.gflops, roofline.gbytes);
   return out + line;
 }
 
@@ -109,7 +130,7 @@ std::string Profile::chromeTrace() const {
   return trace.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
-nlohmann::json Profile::json(int runs) const {
+nlohmann::json Profile::json(int runs, const Roofline &roofline) const {
   nlohmann::json list = nlohmann::json::array();
   for (const Kernel &k : kernels())
     list.push_back({{"kernel", k.name},
@@ -118,7 +139,8 @@ nlohmann::json Profile::json(int runs) const {
                     {"calls", k.calls / runs},
                     {"ms", static_cast<double>(k.ns) / 1e6 / runs},
                     {"flops", k.flops / runs},
-                    {"bytes", k.bytes / runs}});
+                    {"bytes", k.bytes / runs},
+                    {"bound_ms", roofline.leastNs(k.flops, k.bytes) / 1e6 / runs}});
   return list;
 }
 

@@ -3,6 +3,7 @@
 #define NNOPT_TOOLS_NNOPT_RUN_PROFILE_H
 
 #include "nnopt/runtime.h"
+#include "tools/nnopt-run/Roofline.h"
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -17,11 +18,11 @@ public:
   void attach(nnopt_session *session);
   void detach(nnopt_session *session) { nnopt_session_set_profiler(session, nullptr, nullptr); }
   /// A table with one line a kernel, slowest first; `runMs` is the time of all `runs` together.
-  std::string table(double runMs, int runs) const;
+  std::string table(double runMs, int runs, const Roofline &roofline) const;
   /// For chrome://tracing and Perfetto.
   std::string chromeTrace() const;
   /// The table's figures.
-  nlohmann::json json(int runs) const;
+  nlohmann::json json(int runs, const Roofline &roofline) const;
 
 private:
   struct Kernel {

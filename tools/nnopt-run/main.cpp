@@ -132,6 +132,9 @@ static int measure(Runner &runner, const std::string &model, const Settings &set
     writeOutputs(settings.outputs, outputs);
   if (!settings.trace.empty())
     writeText(settings.trace, profile.chromeTrace());
+  Roofline roofline;
+  if (settings.profile && (!settings.quiet || !settings.json.empty()))
+    roofline = Roofline::measure(nnopt_session_threads(runner.session));
   if (!settings.json.empty()) {
     nlohmann::json json = runner.memoryJson();
     json["model"] = model;
@@ -139,8 +142,10 @@ static int measure(Runner &runner, const std::string &model, const Settings &set
     json["runs"] = settings.repeat;
     json["inputs"] = describe(runner.inputs);
     json["outputs"] = describe(outputs);
-    if (settings.profile)
-      json["kernels"] = profile.json(settings.repeat);
+    if (settings.profile) {
+      json["kernels"] = profile.json(settings.repeat, roofline);
+      json["roofline"] = roofline.json();
+    }
     writeText(settings.json,
               json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   }
@@ -149,7 +154,7 @@ static int measure(Runner &runner, const std::string &model, const Settings &set
   for (const HostTensor &output : outputs)
     printOutput(output);
   if (settings.profile)
-    std::fputs(profile.table(total, settings.repeat).c_str(), stdout);
+    std::fputs(profile.table(total, settings.repeat, roofline).c_str(), stdout);
   int threads = nnopt_session_threads(runner.session);
   std::printf("latency: median %.3f ms, min %.3f, mean %.3f (%d run%s, %d thread%s)\n", latency.p50,
               latency.min, latency.mean, settings.repeat, settings.repeat == 1 ? "" : "s", threads,
@@ -167,7 +172,7 @@ static int mainBody(int argc, char **argv) {
   args.number("--repeat", "N", "measured runs (default 1)", s.repeat, 1);
   args.number("--warmup", "N", "runs before them (default: 1 when repeating)", s.warmup, 0);
   args.text("--json", "FILE", "latency, memory and shapes as JSON (- for stdout)", s.json);
-  args.optionalText("--profile", "FILE.json", "time per kernel; with a value also a Chrome trace",
+  args.optionalText("--profile", "FILE.json", "time and share of the roofline per kernel; with a value also a Chrome trace",
                     s.profile, s.trace);
   args.text("--device", "cpu|cuda", "where to run (default cpu)", s.device);
   args.dim(s.dims);
