@@ -91,6 +91,9 @@ struct ScalarBuilder {
   /// An f32 or f64 value as float type `to`; 8-bit floats clamp to their range if `saturate` is
   /// set and become infinity or NaN beyond it otherwise. `mode` is that of f8E8M0FNU.
   Value narrow(Value x, mlir::Type to, bool saturate = true, RoundMode mode = RoundMode::up);
+  /// f16 and bf16 to f32 and back by operations on their bits, for targets without instructions for that.
+  Value widenByBits(Value x);
+  Value narrowByBits(Value x, mlir::Type to);
   /// An f32 or f64 value as an integer, truncated: NaN and values out of range give what x86 code
   /// of onnxruntime and numpy gives for 8 to 32 bits (the low bits of a wider conversion) and are
   /// clamped for 64; never poison.

@@ -9,14 +9,15 @@ using FPred = arith::CmpFPredicate;
 using IPred = arith::CmpIPredicate;
 
 //===----------------------------------------------------------------------===//
-// Floats of 8 bits and less, for which no target has instructions: by their bits
+// Narrow floats by their bits: those of 8 bits and less, for which no target has instructions, and the others for
+// targets that have none
 //===----------------------------------------------------------------------===//
 
 namespace {
 /// Layout of a narrow float type with a sign and a mantissa.
 struct NarrowFloat {
   int width, mantissaBits, bias;
-  bool hasInfinity; ///< IEEE-like top exponent (f8E5M2).
+  bool hasInfinity; ///< IEEE-like top exponent (f8E5M2, f16, bf16).
   bool isFNUZ;      ///< One NaN in the place of -0, no infinity.
   /// Magnitude code of the largest finite number.
   int maxCode;
@@ -33,6 +34,10 @@ struct NarrowFloat {
     if (isa<Float4E2M1FNType>(t))
       return NarrowFloat{4, 1, 1, false, false, 0x7};
     return std::nullopt;
+  }
+  /// f16 and bf16, which targets with instructions for them convert without this.
+  static NarrowFloat getHalf(Type t) {
+    return t.isF16() ? NarrowFloat{16, 10, 15, true, false, 0x7bff} : NarrowFloat{16, 7, 127, true, false, 0x7f7f};
   }
   int signBit() const { return 1 << (width - 1); }
   /// f4E2M1FN has neither infinity nor NaN: the whole range of codes is finite.
@@ -181,6 +186,17 @@ Value ScalarBuilder::narrow(Value x, Type to, bool saturate, RoundMode mode) {
   if (isa<Float8E8M0FNUType>(to))
     return encodeExponent(*this, x, to, saturate, mode);
   return make<arith::TruncFOp>(withElement(x.getType(), to), x);
+}
+
+Value ScalarBuilder::widenByBits(Value x) {
+  if (element(x).isF16())
+    return decode(*this, x, NarrowFloat::getHalf(element(x)));
+  Value code = codeOf(*this, x); // the upper half of an f32
+  return make<arith::BitcastOp>(withElement(x.getType(), b.getF32Type()), make<arith::ShLIOp>(code, i(code, 16)));
+}
+
+Value ScalarBuilder::narrowByBits(Value x, Type to) {
+  return encode(*this, x, to, NarrowFloat::getHalf(to), /*saturate=*/false);
 }
 
 Value ScalarBuilder::toFloat(Value x, Type to, bool isUnsigned) {

@@ -26,6 +26,7 @@ CompiledGraph::CompiledGraph(ModuleOp module, const CompileSettings &settings, i
     throw ToolError(2, "--target=" + settings.target + ": " + error);
   CodegenOptions options;
   options.lowering.winograd = settings.winograd;
+  options.lowering.sparse = settings.sparse;
   options.compile.optLevel = settings.quickly ? 0 : 2;
   CompiledModel compiled;
   if (failed(pm.run(*copy)) || failed(generateCode(*copy, target, options, compiled)))

@@ -13,6 +13,7 @@ using Samples = llvm::DenseMap<mlir::Value, std::shared_ptr<const HostTensor>>;
 struct CompileSettings {
   std::string target = "native";
   bool winograd = true;
+  cpu::SparseUse sparse = cpu::SparseUse::Auto;
   /// Looked at only, never timed: LLVM optimizes less, so that it is ready sooner.
   bool quickly = false;
   /// The graph has been optimized: no passes run.

@@ -42,7 +42,8 @@ LayerCosts::Measured LayerCosts::of(const Candidate &c, int offer,
   std::string key = keyOf(c, offer, shapes);
   if (auto it = known.find(key); it != known.end())
     return it->second;
-  std::string cacheKey = settings.target + (settings.winograd ? " winograd " : " ") + key;
+  std::string cacheKey =
+      settings.target + (settings.winograd ? " winograd" : "") + " sparse " + std::to_string(int(settings.sparse)) + " " + key;
   if (auto found = cache.find("layer", cacheKey); found && found->is_array() && found->size() == 2)
     return known[key] = {(*found)[0].get<double>(), (*found)[1].get<int64_t>()};
 

@@ -146,6 +146,7 @@ private:
     compress::CompileSettings settings;
     settings.target = target.name;
     settings.winograd = lowering.winograd;
+    settings.sparse = lowering.sparse;
     settings.asItIs = true;
     try {
       return std::make_unique<compress::CompiledGraph>(*alone.module, settings, /*threads=*/1);
@@ -188,7 +189,8 @@ TuneResult tune(ModuleOp module, const cpu::Target &target, const cpu::LoweringO
       ++result.unknownSizes;
       return;
     }
-    std::string text = target.name + (lowering.winograd ? " winograd\n" : "\n");
+    std::string text =
+        target.name + (lowering.winograd ? " winograd" : "") + " sparse " + std::to_string(int(lowering.sparse)) + "\n";
     llvm::raw_string_ostream os(text);
     Isolated alone = isolate(op);
     alone.module->print(os, OpPrintingFlags().elideLargeElementsAttrs(16).elideLargeResourceString(0));

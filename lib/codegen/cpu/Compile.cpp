@@ -1,6 +1,7 @@
 //===- Compile.cpp - kernels to an object file ------------------------------===//
 
 #include "lib/codegen/cpu/Compile.h"
+#include "dialects/nn/ScalarBuilder.h"
 #include "lib/codegen/cpu/VectorMath.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
@@ -69,6 +70,52 @@ struct ExpandVectorMath : PassWrapper<ExpandVectorMath, OperationPass<func::Func
   }
 };
 
+/// Makes integers of f16 and bf16 values where the target has no instructions for them, from memory to conversions: LLVM
+/// would call functions that no library has to have, also for comparisons that it makes of ours.
+struct ExpandHalfFloats : PassWrapper<ExpandHalfFloats, OperationPass<func::FuncOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ExpandHalfFloats)
+  explicit ExpandHalfFloats(const Target &target) : target(target) {}
+  const Target &target;
+  StringRef getArgument() const override { return "expand-half-floats"; }
+  bool isForeign(Type type) const {
+    Type element = getElementTypeOrSelf(type);
+    return (element.isF16() && !target.f16) || (element.isBF16() && !target.bf16);
+  }
+
+  void runOnOperation() override {
+    IRRewriter rewriter(&getContext());
+    Type f32 = rewriter.getF32Type(), i16 = rewriter.getI16Type();
+    getOperation()->walk([&](Operation *op) {
+      rewriter.setInsertionPoint(op);
+      nn::ScalarBuilder s{rewriter, op->getLoc()};
+      auto bitsOf = [&](Value v) { return s.make<arith::BitcastOp>(nn::withElement(v.getType(), i16), v); };
+      auto replace = [&](Value bits) {
+        rewriter.replaceOp(op, s.make<arith::BitcastOp>(op->getResult(0).getType(), bits));
+      };
+      bool isForeignResult = op->getNumResults() == 1 && isForeign(op->getResult(0).getType());
+      if (auto ext = dyn_cast<arith::ExtFOp>(op); ext && isForeign(ext.getIn().getType())) {
+        Value wide = s.widenByBits(ext.getIn());
+        rewriter.replaceOp(op, s.element(ext).isF64() ? s.make<arith::ExtFOp>(ext.getType(), wide) : wide);
+      } else if (auto trunc = dyn_cast<arith::TruncFOp>(op); trunc && isForeignResult) {
+        Value x = trunc.getIn();
+        Value wide = s.element(x).isF64() ? s.make<arith::TruncFOp>(nn::withElement(x.getType(), f32), x) : x;
+        rewriter.replaceOp(op, s.narrowByBits(wide, s.element(trunc)));
+      } else if (auto select = dyn_cast<arith::SelectOp>(op); select && isForeignResult) {
+        replace(s.select(select.getCondition(), bitsOf(select.getTrueValue()), bitsOf(select.getFalseValue())));
+      } else if (auto load = dyn_cast<LLVM::LoadOp>(op); load && isForeignResult) {
+        replace(s.make<LLVM::LoadOp>(nn::withElement(load.getType(), i16), load.getAddr(), load.getAlignment().value_or(0)));
+      } else if (auto load = dyn_cast<LLVM::MaskedLoadOp>(op); load && isForeignResult) {
+        auto bits = cast<VectorType>(nn::withElement(load.getType(), i16));
+        replace(s.make<LLVM::MaskedLoadOp>(bits, load.getData(), load.getMask(), bitsOf(load.getPassThru()), load.getAlignment()));
+      } else if (auto store = dyn_cast<LLVM::StoreOp>(op); store && isForeign(store.getValue().getType())) {
+        store.getValueMutable().assign(bitsOf(store.getValue()));
+      } else if (auto store = dyn_cast<LLVM::MaskedStoreOp>(op); store && isForeign(store.getValue().getType())) {
+        store.getValueMutable().assign(bitsOf(store.getValue()));
+      }
+    });
+  }
+};
+
 } // namespace
 
 void registerCodegenDialects(DialectRegistry &registry) {
@@ -90,6 +137,8 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module, const Target &target) {
   functions.addPass(createCSEPass());
   functions.addPass(createLoopInvariantCodeMotionPass());
   functions.addPass(std::make_unique<ExpandVectorMath>(target));
+  if (!target.f16 || !target.bf16)
+    functions.addPass(std::make_unique<ExpandHalfFloats>(target));
   functions.addPass(createCSEPass());
   functions.addPass(createSCFToControlFlowPass());
   // Functions that only libm has are taken apart into scalars, by vector operations.

@@ -60,6 +60,7 @@ static void chooseX86Features(function_ref<bool(StringRef)> has, Target &t) {
   t.vnni = t.required & NNOPT_CPU_AVX512_VNNI;
   t.avxVnni = t.required & NNOPT_CPU_AVX_VNNI;
   t.bf16 = t.required & NNOPT_CPU_AVX512_BF16;
+  t.f16 = t.avx2; // F16C is part of x86-64-v3
   t.vectorBits = t.avx512 ? 512 : t.avx2 ? 256 : 128;
   t.vectorRegisters = t.avx512 ? 32 : 16;
 }
@@ -116,7 +117,7 @@ bool Target::get(StringRef spec, Target &t, std::string &error) {
   } else if (t.isAArch64) {
     t.required = NNOPT_CPU_AARCH64;
     t.vectorRegisters = 32;
-    t.fma = true;
+    t.fma = t.f16 = true;
   }
   if (cpu == "native") {
     t.l1Bytes = cacheBytes(_SC_LEVEL1_DCACHE_SIZE, t.l1Bytes);

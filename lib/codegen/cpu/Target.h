@@ -20,7 +20,8 @@ struct Target {
   /// Width of the widest vector registers that are worth using, and how many there are.
   int64_t vectorBits = 128;
   int64_t vectorRegisters = 16;
-  bool fma = false, avx2 = false, avx512 = false, vnni = false, avxVnni = false, bf16 = false;
+  bool fma = false, avx2 = false, avx512 = false, vnni = false, avxVnni = false;
+  bool f16 = false, bf16 = false; // instructions that convert them; with bf16 also ones that multiply
   bool isX86 = false, isAArch64 = false;
   int64_t l1Bytes = 32 << 10, l2Bytes = 1 << 20, l3Bytes = 16 << 20;
 
