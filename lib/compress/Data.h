@@ -10,6 +10,12 @@
 
 namespace nnopt::compress {
 
+/// Samples [begin, end) of a dataset; they begin with a batch.
+struct SampleRange {
+  int64_t begin, end;
+  int64_t count() const { return end - begin; }
+};
+
 /// An .npz file with the model's inputs, sample axis first, and perhaps labels.
 class Dataset {
 public:

@@ -2,6 +2,8 @@
 
 #include "lib/compress/Engine.h"
 #include "lib/compress/Search.h"
+#include "lib/compress/prune/PruneRecipe.h"
+#include "lib/compress/prune/PruneSpec.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Passes.h"
 #include "passes/Pipeline.h"
@@ -23,6 +25,8 @@ Techniques allTechniques() {
 }
 
 std::string checkSpec(StringRef technique, StringRef spec) {
+  if (technique == kPruneStructured)
+    return PruneSpec().parse(spec);
   for (std::unique_ptr<Technique> &t : allTechniques())
     if (t->name() == technique)
       return t->configure(spec);

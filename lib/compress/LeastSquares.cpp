@@ -69,4 +69,21 @@ double LeastSquares::error(const Matrix &weights) const {
   return energy > 0 ? std::max(loss, 0.0) / energy : std::max(loss, 0.0);
 }
 
+std::optional<LayerWeights> solveLayer(const LinearLayer &layer, const Gram &gram, bool moveBias) {
+  LayerWeights original = layer.weights(), solved = original;
+  int64_t count = layer.groups(), channels = layer.outChannels() / count;
+  for (int64_t g = 0; g < count; ++g) {
+    LayerWeights part{original.weights.middleRows(g * channels, channels),
+                      original.bias.segment(g * channels, channels)};
+    const Gram &moments = count == 1 ? gram : gram.groups[g];
+    LeastSquares problem(moments, part, dampingFor(moments), moveBias);
+    part.weights = problem.solve();
+    solved.weights.middleRows(g * channels, channels) = part.weights;
+    solved.bias.segment(g * channels, channels) = problem.bias(part.weights);
+  }
+  if (!solved.weights.allFinite() || !solved.bias.allFinite())
+    return std::nullopt;
+  return solved;
+}
+
 } // namespace nnopt::compress

@@ -9,6 +9,7 @@
 
 #include "lib/compress/Gram.h"
 #include "lib/compress/SparsePattern.h"
+#include <optional>
 
 namespace nnopt::compress {
 
@@ -48,6 +49,10 @@ private:
   Vector fixedBias;
   bool moveBias;
 };
+
+/// The weights of a layer with the least loss, each of its groups by itself, and the bias with `moveBias`; nothing where
+/// the moments are no numbers.
+std::optional<LayerWeights> solveLayer(const LinearLayer &layer, const Gram &gram, bool moveBias);
 
 } // namespace nnopt::compress
 

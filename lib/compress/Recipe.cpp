@@ -1,6 +1,7 @@
 //===- Recipe.cpp - what was done to a model, to do it again ----------------===//
 
 #include "lib/compress/Recipe.h"
+#include "lib/compress/prune/PruneRecipe.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 #include "tools/common/runner.h"
@@ -113,6 +114,7 @@ Recipe Recipe::parse(const std::string &text, const std::string &from, const Ten
 }
 
 void applyRecipe(ModuleOp module, const Recipe &recipe, const Techniques &techniques) {
+  applyStructuredPruning(module, recipe.steps);
   auto main = module.lookupSymbol<func::FuncOp>("main");
   FuncShapes shapes(main);
   if (failed(shapes.infer()))
@@ -145,7 +147,8 @@ void applyRecipe(ModuleOp module, const Recipe &recipe, const Techniques &techni
     used.push_back(technique.get());
   }
   for (const Step &step : recipe.steps)
-    if (llvm::none_of(used, [&](const Technique *t) { return t->name() == step.technique; }))
+    if (step.technique != kPruneStructured &&
+        llvm::none_of(used, [&](const Technique *t) { return t->name() == step.technique; }))
       throw ToolError(3, "recipe: there is no technique '" + step.technique + "'");
   eraseDeadOps(main, rewriter);
   // Values that several sites read are prepared once.

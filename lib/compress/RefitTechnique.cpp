@@ -60,21 +60,10 @@ public:
 
   bool refit(Operation *op, Option &option, const Gram &gram) const override {
     LinearLayer layer = layerOf(op);
-    LayerWeights original = layer.weights(), solved = original;
-    bool moveBias = bool(layer.op().getBias());
-    int64_t count = layer.groups(), channels = layer.outChannels() / count;
-    for (int64_t g = 0; g < count; ++g) {
-      LayerWeights part{original.weights.middleRows(g * channels, channels),
-                        original.bias.segment(g * channels, channels)};
-      const Gram &moments = count == 1 ? gram : gram.groups[g];
-      LeastSquares problem(moments, part, dampingFor(moments), moveBias);
-      part.weights = problem.solve();
-      solved.weights.middleRows(g * channels, channels) = part.weights;
-      solved.bias.segment(g * channels, channels) = problem.bias(part.weights);
-    }
-    if (!solved.weights.allFinite() || !solved.bias.allFinite())
+    std::optional<LayerWeights> solved = solveLayer(layer, gram, /*moveBias=*/bool(layer.op().getBias()));
+    if (!solved)
       return false;
-    setWeights(option, solved);
+    setWeights(option, *solved);
     return true;
   }
 

@@ -3,6 +3,9 @@
 #include "lib/compress/Search.h"
 #include "lib/compress/Calibrate.h"
 #include "lib/compress/LayerCost.h"
+#include "lib/compress/Repair.h"
+#include "lib/compress/prune/PruneRecipe.h"
+#include "lib/compress/prune/StructuredPruning.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -137,23 +140,9 @@ std::vector<HostTensor> *Search::run(const Dataset &data, int64_t first, const C
   return model->run(data, first, data.countAt(first), choice);
 }
 
-/// The relative squared error of the float outputs that `choice` brings in a model, on samples
-/// of the calibration data.
-double Search::outputError(SwitchModel &of, const Choice &choice, SampleRange samples) const {
-  double error = 0, energy = 0;
-  Choice off(choice.size(), -1);
-  for (int64_t first = samples.begin; first < samples.end; first += calib->batchSize()) {
-    std::vector<HostTensor> reference =
-        std::move(*of.run(*calib, first, calib->countAt(first), off));
-    std::vector<HostTensor> &outputs = *of.run(*calib, first, calib->countAt(first), choice);
-    for (size_t o = 0; o < outputs.size(); ++o)
-      for (int64_t e = 0; e < (outputs[o].type == OnnxFloat ? outputs[o].count() : 0); ++e) {
-        double r = reference[o].at(e), d = outputs[o].at(e) - r;
-        error += std::isfinite(d) ? d * d : 0;
-        energy += std::isfinite(r) ? r * r : 0;
-      }
-  }
-  return energy > 0 ? error / energy : error;
+/// The outputs of the float model: as it was before channels went.
+std::vector<HostTensor> *Search::floatOutputs(const Dataset &data, int64_t first, int64_t count) {
+  return pruned.empty() ? run(data, first, none()) : &plain->run(data.inputs(first, count));
 }
 
 /// The metric of a choice on the evaluation data.
@@ -161,13 +150,12 @@ const Evaluation &Search::quality(const Choice &choice) {
   if (auto it = qualities.find(choice); it != qualities.end())
     return it->second;
   const Dataset &data = eval ? *eval : *calib;
-  auto runner = [&](const Choice &c) {
-    return [&, c](int64_t first, int64_t) { return run(data, first, c); };
-  };
-  Evaluation value = metric->evaluate(runner(choice), runner(none()));
+  Evaluation value = metric->evaluate(
+      [&](int64_t first, int64_t) { return run(data, first, choice); },
+      [&](int64_t first, int64_t count) { return floatOutputs(data, first, count); });
   // For the report: what was tried, with what its layers promise.
   if (!problem.sites.empty() && plain) {
-    double ms = notes["float"]["latency_ms"], bytes = double(plain->fileBytes());
+    double ms = start.latency, bytes = start.size;
     for (auto [i, k] : llvm::enumerate(choice)) {
       ms += problem.sites[i][k + 1].latency;
       bytes += problem.sites[i][k + 1].size;
@@ -177,15 +165,23 @@ const Evaluation &Search::quality(const Choice &choice) {
   return qualities[choice] = std::move(value);
 }
 
-Recipe Search::recipeOf(const Choice &choice) const {
-  Recipe recipe;
-  recipe.notes = notes;
+/// What a choice does to the module.
+std::vector<Step> Search::stepsOf(const Choice &choice) const {
+  std::vector<Step> steps;
   for (auto [i, c] : llvm::enumerate(candidates))
     if (choice[i] >= 0)
-      recipe.steps.push_back({c.offers[choice[i]].technique->name().str(), c.offers[choice[i]].site,
+      steps.push_back({c.offers[choice[i]].technique->name().str(), c.offers[choice[i]].site,
                               c.offers[choice[i]].option});
   if (auto it = repairs.find(choice); it != repairs.end())
-    recipe.steps.insert(recipe.steps.end(), it->second.begin(), it->second.end());
+    steps.insert(steps.end(), it->second.begin(), it->second.end());
+  return steps;
+}
+
+/// The same with what was done to the model before.
+Recipe Search::recipeOf(const Choice &choice) const {
+  Recipe recipe{pruned, notes};
+  std::vector<Step> steps = stepsOf(choice);
+  recipe.steps.insert(recipe.steps.end(), steps.begin(), steps.end());
   return recipe;
 }
 
@@ -223,9 +219,41 @@ Recipe Search::run() {
   try {
     return search();
   } catch (const Interrupted &) {
-    say(options.model + ": warning: interrupted before anything was chosen: the model stays as it is");
-    return {};
+    say(options.model + ": warning: interrupted before anything was chosen: the model stays as it " +
+        (pruned.empty() ? "is" : "is after the removal of channels"));
+    return recipeOf(none());
   }
+}
+
+static std::vector<std::string> outputNames(func::FuncOp main) {
+  std::vector<std::string> names;
+  for (unsigned i = 0; i < main.getNumResults(); ++i) {
+    auto name = main.getResultAttrOfType<StringAttr>(i, "nn.name");
+    names.push_back(name ? name.str() : "");
+  }
+  return names;
+}
+
+/// Does what --prune=structured says.
+void Search::removeChannels() {
+  auto parameters = [&] {
+    int64_t count = 0;
+    module.walk([&](nn::ConstantOp op) {
+      count += isa<FloatType>(op.getType().getElementType()) ? op.getType().getNumElements() : 0;
+    });
+    return count;
+  };
+  plain = std::make_unique<CompiledGraph>(module, settings, /*threads=*/1);
+  PruneSpec spec;
+  spec.parse(ask.structured);
+  LayerCosts costs(settings, Cache(options.cacheDir.value_or(Cache::defaultDirectory())));
+  StructuredPruning pruning(module, spec, *calib, quick, costs, progress);
+  pruned = pruning.run();
+  json &note = notes["structured"] = pruning.report();
+  note["parameters"] = {{"float", parameters()}};
+  applyStructuredPruning(module, pruned);
+  note["parameters"]["compressed"] = parameters();
+  say(options.model + ": " + pruning.summary());
 }
 
 Recipe Search::search() {
@@ -238,14 +266,8 @@ Recipe Search::search() {
   if (!ask.eval.empty())
     eval.emplace(ask.eval, main);
   const Dataset &data = eval ? *eval : *calib;
-  if (eval || budget || !ask.metric.empty()) {
-    std::vector<std::string> outputs;
-    for (unsigned i = 0; i < main.getNumResults(); ++i)
-      outputs.push_back(main.getResultAttrOfType<StringAttr>(i, "nn.name")
-                            ? main.getResultAttrOfType<StringAttr>(i, "nn.name").str()
-                            : "");
-    metric = std::make_unique<Metric>(ask.metric, data, outputs);
-  }
+  if (eval || budget || !ask.metric.empty())
+    metric = std::make_unique<Metric>(ask.metric, data, outputNames(main));
   std::optional<double> maxDrop;
   if (budget && !budget->drop.empty()) {
     maxDrop = metric->parseDrop(budget->drop);
@@ -253,22 +275,29 @@ Recipe Search::search() {
       throw ToolError(2,
                       "--budget=drop with psnr needs 'labels' in --eval; without them, use cosine");
   }
-  findCandidates();
-  if (candidates.empty()) {
+  if (!ask.structured.empty())
+    removeChannels();
+  bool more = alone() || budget;
+  if (more)
+    findCandidates();
+  if (candidates.empty() && more) {
     std::string why = refused.empty() ? "it has no layer for any technique"
                                       : "'" + refused[0].name + "': " + refused[0].reason;
-    if (budget && (budget->latency || budget->size || budget->memory))
+    if (budget && (budget->latency || budget->size || budget->memory) && pruned.empty())
       refuseBudget("no layer can be compressed: " + why, {});
     say(options.model + ": warning: no layer can be compressed: " + why);
-    return {};
+    if (pruned.empty())
+      return {};
   }
-  measureSiteErrors();
+  if (more)
+    measureSiteErrors();
   Choice choice = none();
-  bool global = alone() && !budget && candidates[0].offers[0].technique->variantsAreGlobal();
-  if (!global)
+  bool global = alone() && !budget && !candidates.empty() && candidates[0].offers[0].technique->variantsAreGlobal();
+  if (!global && more)
     keepBestVariants();
   if (metric) {
-    floatQuality = quality(none());
+    auto reference = [&](int64_t first, int64_t count) { return floatOutputs(data, first, count); };
+    floatQuality = pruned.empty() ? quality(none()) : metric->evaluate(reference, reference);
     notes["metric"] = metric->name();
     notes["float"]["quality"] = floatQuality.value;
     if (!eval)
@@ -312,53 +341,14 @@ Recipe Search::search() {
     notes["refused"].push_back({{"site", r.name}, {"reason", r.reason}});
 
   // What comes out is compiled and measured as it will run.
-  Recipe recipe = recipeOf(choice);
-  applyRecipe(module, recipe, techniques);
-  if (metric) {
+  applyRecipe(module, {stepsOf(choice)}, techniques);
+  if (metric || plain) {
     progress.stage("validation");
-    CompiledGraph compressed(module, settings, /*threads=*/1);
-    Evaluation value = metric->evaluate(
-        [&](int64_t first, int64_t count) { return &compressed.run(data.inputs(first, count)); },
-        [&](int64_t first, int64_t) { return run(data, first, none()); });
-    double drop = metric->drop(floatQuality.value, value.value);
-    notes["compressed"]["quality"] = value.value;
-    std::string line = metric->format(value.value) + " (float " + metric->format(floatQuality.value);
-    if (std::optional<double> half = metric->interval(floatQuality, value)) {
-      notes["compressed"]["drop"] = drop;
-      notes["compressed"]["drop_interval"] = {drop - *half, drop + *half};
-      line += "; drop " + metric->formatDrop(drop) + ", within " + metric->formatDrop(*half) + " at 95 %";
-    }
-    line += ")";
-    if (budget) {
-      std::vector<HostTensor> inputs = calib->inputs(0, calib->latencyBatch());
-      double ms = compressed.measure(std::move(inputs), 20),
-             base = plain->measure(calib->inputs(0, calib->latencyBatch()), 20);
-      notes["points"].push_back({{"quality", floatQuality.value}, {"ms", base}, {"bytes", plain->fileBytes()}, {"float", true}});
-      notes["points"].push_back({{"quality", value.value}, {"ms", ms}, {"bytes", compressed.fileBytes()}, {"taken", true}});
-      notes["compressed"]["latency_ms"] = ms;
-      notes["compressed"]["bytes"] = compressed.fileBytes();
-      line += llvm::formatv(", {0:f3} ms (float {1:f3}; one thread), {2:f3} MB (float {3:f3})", ms,
-                            base, double(compressed.fileBytes()) / 1e6,
-                            double(plain->fileBytes()) / 1e6)
-                  .str();
-      if (maxDrop && !holds(value, *maxDrop))
-        refuseBudget("the compiled model loses " + metric->formatDrop(drop) + ": " + line, choice);
-      if (budget->latency && ms > budget->latency->of(base))
-        refuseBudget("the compiled model is slower than its layers promised: " + line, choice);
-      if (budget->memory &&
-          double(compressed.memoryBytes()) > budget->memory->of(double(plain->memoryBytes())))
-        refuseBudget(llvm::formatv("the compiled model takes {0:f3} MB of memory (float {1:f3}): {2}",
-                                   double(compressed.memoryBytes()) / 1e6, double(plain->memoryBytes()) / 1e6, line)
-                         .str(),
-                     choice);
-      if (budget->size &&
-          double(compressed.fileBytes()) > budget->size->of(double(plain->fileBytes())))
-        refuseBudget("the compiled model is larger than its layers promised: " + line, choice);
-    }
-    say(options.model + ": " + line);
+    validate(choice, budget, maxDrop);
   }
-  printSummary(choice);
-  recipe.notes = notes;
+  if (more)
+    printSummary(choice);
+  Recipe recipe = recipeOf(choice);
   if (!ask.recipeOut.empty())
     recipe.write(ask.recipeOut);
   return recipe;

@@ -12,16 +12,9 @@
 
 namespace nnopt::compress {
 
-/// Samples that errors and sensitivities are measured on.
-constexpr int64_t kProbeSamples = 64;
-
-/// Samples [begin, end) of a dataset; they begin with a batch.
-struct SampleRange {
-  int64_t begin, end;
-  int64_t count() const { return end - begin; }
-};
-
 /// One search:
+/// 0. with --prune=structured: channels go; all else is about the smaller model, but quality and costs are compared with
+///    the model as it was
 /// 1. calibrate; offers of all techniques, their errors at their sites; one variant of each option
 /// 2. with a budget: sensitivity (one site at a time) and costs; solve; validate, back off
 /// 3. solve weights anew, layer by layer
@@ -39,6 +32,7 @@ public:
 
 private:
   Recipe search();
+  void removeChannels();
   void dropReplaced(Choice &choice) const;
   Choice choiceOf(const std::vector<int> &solution) const;
   void repair(Choice &choice) {
@@ -60,7 +54,6 @@ private:
   Choice bestGlobalVariant();
   double repair(Choice &choice, SampleRange samples, SampleRange judges);
   std::vector<Candidate> chosenCandidates(const Choice &choice) const;
-  double outputError(SwitchModel &of, const Choice &choice, SampleRange samples) const;
   bool alone() const { return !ask.technique.empty(); }
   void measureSensitivity();
   void measureCosts();
@@ -68,7 +61,10 @@ private:
   [[noreturn]] void refuseBudget(const std::string &why, const Choice &best);
   const Evaluation &quality(const Choice &choice);
   std::vector<HostTensor> *run(const Dataset &data, int64_t first, const Choice &choice);
+  std::vector<HostTensor> *floatOutputs(const Dataset &data, int64_t first, int64_t count);
+  std::vector<Step> stepsOf(const Choice &choice) const;
   Recipe recipeOf(const Choice &choice) const;
+  void validate(const Choice &choice, const std::optional<Budget> &budget, std::optional<double> maxDrop);
   void printSummary(const Choice &choice) const;
   Choice none() const { return Choice(candidates.size(), -1); }
   void say(const std::string &line) const {
@@ -90,6 +86,8 @@ private:
   std::optional<Dataset> calib, eval;
   std::unique_ptr<SwitchModel> model;   // of all variants
   std::unique_ptr<CompiledGraph> plain; // the float model, on one thread
+  std::vector<Step> pruned;             // what removed channels: the module is what they left
+  Cost start;                           // of the module before any option is taken
   std::unique_ptr<Metric> metric;
   llvm::DenseMap<mlir::Value, std::vector<int64_t>> shapes;
   Samples samples; // of the same values

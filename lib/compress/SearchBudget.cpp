@@ -1,6 +1,7 @@
 //===- SearchBudget.cpp - the best choice within a budget -------------------===//
 
 #include "lib/compress/LayerCost.h"
+#include "lib/compress/Repair.h"
 #include "lib/compress/Search.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
@@ -24,7 +25,7 @@ void Search::measureSensitivity() {
         throw Interrupted();
       Choice choice = none();
       choice[i] = int(k);
-      problem.sites.back().push_back(Cost{outputError(*model, choice, probe), 0, 0});
+      problem.sites.back().push_back(Cost{outputError(*model, choice, *calib, probe), 0, 0});
       progress.fraction(double(done) / double(runs));
     }
   }
@@ -143,20 +144,25 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
   measureSensitivity();
   measureCosts();
 
-  // What the model costs as it is.
-  plain = std::make_unique<CompiledGraph>(module, settings, /*threads=*/1);
-  CompiledGraph &base = *plain;
-  double baseLatency = base.measure(calib->inputs(0, calib->latencyBatch()), 20);
-  notes["float"]["latency_ms"] = baseLatency;
-  notes["float"]["bytes"] = base.fileBytes();
+  // What the float model costs, and what is left of it where channels went: limits are about the former.
+  std::unique_ptr<CompiledGraph> narrowed;
+  (pruned.empty() ? plain : narrowed) = std::make_unique<CompiledGraph>(module, settings, /*threads=*/1);
+  auto costOf = [&](CompiledGraph &graph) {
+    return Cost{0, graph.measure(calib->inputs(0, calib->latencyBatch()), 20), double(graph.fileBytes())};
+  };
+  Cost full = costOf(*plain);
+  start = narrowed ? costOf(*narrowed) : full;
+  notes["float"]["latency_ms"] = full.latency;
+  notes["float"]["bytes"] = plain->fileBytes();
   if (budget.latency)
-    problem.limits[Latency] = budget.latency->of(baseLatency) - baseLatency;
+    problem.limits[Latency] = budget.latency->of(full.latency) - start.latency;
   if (budget.size)
-    problem.limits[Size] = budget.size->of(double(base.fileBytes())) - double(base.fileBytes());
+    problem.limits[Size] = budget.size->of(full.size) - start.size;
   // What options save of the file they save of the memory: it is weights. What they save of the arena is known when the
   // whole is compiled; until then the least that weights can be has to do.
   if (budget.memory) {
-    double limit = budget.memory->of(double(base.memoryBytes())) - double(base.memoryBytes());
+    double limit = budget.memory->of(double(plain->memoryBytes())) -
+                   double((narrowed ? narrowed : plain)->memoryBytes());
     Problem smallest = problem;
     smallest.limits = {};
     smallest.minimize = Size;
@@ -184,9 +190,8 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
     refuseBudget(llvm::formatv("the least that all options together give is {0:f3} ms and {1:f3} "
                                "MB, of {2:f3} ms and {3:f3} MB; "
                                "most is in {4}",
-                               baseLatency + cost.latency,
-                               (double(base.fileBytes()) + cost.size) / 1e6, baseLatency,
-                               double(base.fileBytes()) / 1e6,
+                               start.latency + cost.latency, (start.size + cost.size) / 1e6,
+                               full.latency, full.size / 1e6,
                                joinNames(heavy, budget.latency ? "{0:f3} ms" : "{0:f0} bytes", 5))
                      .str(),
                  choiceOf(least));

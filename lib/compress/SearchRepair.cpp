@@ -1,5 +1,6 @@
 //===- SearchRepair.cpp - weights that make up for what was lost ------------===//
 
+#include "lib/compress/Repair.h"
 #include "lib/compress/Search.h"
 #include "llvm/ADT/Sequence.h"
 
@@ -32,87 +33,22 @@ std::vector<Candidate> Search::chosenCandidates(const Choice &choice) const {
   return chosen;
 }
 
-/// Moments of what the layer at a site reads when all options are on, beside the float model.
-static Gram momentsOf(SwitchModel &model, size_t sites, size_t site, const LinearLayer &layer,
-                      const Dataset &data, SampleRange samples, RowProduct &product) {
-  Choice all(sites, 0), off(sites, -1);
-  std::vector<GramSum> sums(layer.groups());
-  for (int64_t first = samples.begin; first < samples.end; first += data.batchSize()) {
-    int64_t count = data.countAt(first);
-    model.run(data, first, count, off);
-    int64_t rows = layer.rowCount(model.activation(site).shape) * samples.count() / count;
-    int64_t step = GramSum::stepFor(layer.columns(), rows);
-    std::vector<Matrix> dense;
-    for (int64_t g = 0; g < layer.groups(); ++g)
-      dense.push_back(layer.rowsOf(model.activation(site), step, g));
-    Matrix missing;
-    const HostTensor *beside = model.beside(site);
-    bool inSum =
-        beside && layer.groups() == 1 &&
-        beside->count() == layer.rowCount(model.activation(site).shape) * layer.outChannels();
-    if (inSum)
-      missing = layer.resultRowsOf(*beside, step);
-    model.run(data, first, count, all);
-    for (int64_t g = 0; g < layer.groups(); ++g) {
-      Matrix x = layer.rowsOf(model.activation(site), step, g);
-      sums[g].add(product, x, dense[g]);
-      if (inSum)
-        sums[g].addMissing(product, missing - layer.resultRowsOf(*model.beside(site), step), x,
-                           dense[g]);
-    }
-  }
-  if (layer.groups() == 1)
-    return sums[0].take();
-  Gram gram;
-  for (GramSum &sum : sums)
-    gram.groups.push_back(sum.take());
-  return gram;
-}
-
-/// Solves the weights of chosen options anew on `samples` of the calibration data, layer after
-/// layer in the order of the graph: each then sees what the changed layers before it give, and
-/// makes up for their errors. Kept when the outputs for the samples `judges` come closer to those
-/// of the float model. Returns their error then.
+/// Solves the weights of chosen options anew on `samples` of the calibration data. Kept when the
+/// outputs for the samples `judges` come closer to those of the float model. Returns their error
+/// then.
 double Search::repair(Choice &choice, SampleRange samples, SampleRange judges) {
   std::vector<Candidate> chosen = chosenCandidates(choice);
   if (llvm::none_of(chosen, [](const Candidate &c) {
         return c.site.wantsGram && !c.offers[0].technique->onlyRepairs();
       }))
-    return outputError(*model, choice, judges);
+    return outputError(*model, choice, *calib, judges);
   progress.stage("repair of layers");
   SwitchModel changed(module, chosen, quick);
   Choice all(chosen.size(), 0);
-  double before = outputError(changed, all, judges);
+  double before = outputError(changed, all, *calib, judges);
   RowProduct product(module.getContext(), quick);
-  bool any = false;
-  std::vector<bool> done(chosen.size());
-  auto layerAt = [&](size_t i) {
-    return *LinearLayer::get(chosen[i].site.op, nullptr, Groups::Taken);
-  };
-  auto inSum = [&](size_t i) { return bool(besideInSum(chosen[i].site.op->getResult(0))); };
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    progress.fraction(double(i) / double(chosen.size()));
-    if (done[i] || !chosen[i].site.wantsGram)
-      continue;
-    if (Interrupt::happened())
-      break;
-    Gram gram = momentsOf(changed, chosen.size(), i, layerAt(i), *calib, samples, product);
-    // Layers that read the same do not change what each other reads.
-    for (size_t k = i; k < chosen.size(); ++k) {
-      bool alike = k == i || (!done[k] && chosen[k].site.wantsGram && !inSum(i) && !inSum(k) &&
-                              layerAt(k).sameColumns(layerAt(i)));
-      if (!alike)
-        continue;
-      done[k] = true;
-      Offer &offer = chosen[k].offers[0];
-      if (!offer.technique->refit(chosen[k].site.op, offer.option, gram))
-        continue;
-      any = true;
-      if (changed.changesWeights(k, 0))
-        changed.weightsChanged(k, 0);
-    }
-  }
-  double after = any ? outputError(changed, all, judges) : before;
+  bool any = repairLayers(changed, chosen, 0, *calib, samples, product, [&](double f) { progress.fraction(f); });
+  double after = any ? outputError(changed, all, *calib, judges) : before;
   notes["repair"] = {{"output_error_before", before},
                      {"output_error_after", after},
                      {"kept", any && after < before}};
@@ -144,12 +80,12 @@ bool Search::canRepair(const Choice &choice) const {
 /// The metric of the model that the recipe of a choice makes, with all that was repaired.
 Evaluation Search::qualityOfRecipe(const Choice &choice) {
   OwningOpRef<ModuleOp> copy = module.clone();
-  applyRecipe(*copy, recipeOf(choice), techniques);
+  applyRecipe(*copy, {stepsOf(choice)}, techniques);
   CompiledGraph graph(*copy, quick, /*threads=*/0);
   const Dataset &data = eval ? *eval : *calib;
   return metric->evaluate(
       [&](int64_t first, int64_t count) { return &graph.run(data.inputs(first, count)); },
-      [&](int64_t first, int64_t) { return run(data, first, none()); });
+      [&](int64_t first, int64_t count) { return floatOutputs(data, first, count); });
 }
 
 /// Of the variants that all sites take together, the one with the least error of the outputs after

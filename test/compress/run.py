@@ -143,6 +143,55 @@ def sparse(f):
     f.compile("--prune=sparse:70%", code=2, says=["needs calibration data"])
 
 
+def prune(f):
+    """--prune=structured: fewer multiply-adds and parameters, the recipe gives the same bytes, what stays is listed; a budget on top."""
+    import onnxruntime as ort
+    data = ("--calib=calib.npz", "--eval=eval.npz")
+    f.compile("--prune=structured:30%", *data, "-o", "p.so", "--recipe-out=p.json",
+              says=["(float top1 100.00 %", "of the multiply-adds", "groups of channels smaller"])
+    recipe = json.load(open(f / "p.json"))
+    notes = recipe["structured"]
+    assert notes["multiply_adds"]["compressed"] <= 0.7 * notes["multiply_adds"]["float"], notes["multiply_adds"]
+    assert notes["parameters"]["compressed"] < notes["parameters"]["float"], notes["parameters"]
+    assert notes["output_error"] < 0.3, notes["output_error"]
+    # The last layer gives the outputs.
+    assert {r["site"]: r["reason"] for r in notes["refused"]} == {"linear": "an output of the model needs all of its channels"}, notes
+    keeps = [s for s in recipe["steps"] if s["option"] == "keep"]
+    assert keeps and all(s["technique"] == "prune-structured" and s["parameters"]["keep"] for s in keeps), keeps
+    f.compile("--recipe=p.json", "-o", "again.so", "--recipe-out=again.json", "--verify")
+    assert filecmp.cmp(f / "p.so", f / "again.so", shallow=False), "the recipe gives another artifact"
+    assert filecmp.cmp(f / "p.json", f / "again.json", shallow=False), "the recipe is written differently"
+    f.compile("--recipe=p.json", "--emit=onnx", "-o", "p.onnx")
+    with Session(f / "p.so") as session:
+        ours = session.run(None, {"image": f.image})[0]
+    theirs = ort.InferenceSession(f / "p.onnx", providers=["CPUExecutionProvider"]).run(None, {"image": f.image})[0]
+    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max(), "onnxruntime gives something else"
+    # Channels go first; what a budget does comes on top, in one recipe. Its limits are those of the model as it was.
+    mlp(f / "mlp.onnx", [96, 256, 256, 20])
+    np.savez(f / "mlp.npz", x=np.random.default_rng(1).standard_normal((256, 96)).astype(np.float32))
+    f.compile("--prune=structured:30%", "--budget=size=0.6x", "--calib=mlp.npz", "-o", "both.so", "--recipe-out=both.json",
+              model="mlp.onnx", says=["of the multiply-adds"])
+    assert {s["technique"] for s in json.load(open(f / "both.json"))["steps"]} > {"prune-structured"}
+    f.compile("-o", "mlp.so", model="mlp.onnx")
+    assert os.path.getsize(f / "both.so") <= 0.6 * os.path.getsize(f / "mlp.so")
+    f.compile("--recipe=both.json", "-o", "again.so", model="mlp.onnx")
+    assert filecmp.cmp(f / "both.so", f / "again.so", shallow=False), "the recipe gives another artifact"
+    f.compile("--prune=structured:99.9%", "--calib=mlp.npz", "-o", "no.so", model="mlp.onnx", code=1, says=["of the multiply-adds can go"])
+    assert not os.path.exists(f / "no.so"), "an artifact was written"
+    # Recipes that do not fit.
+    for change, says in (({"site": "none"}, "no such group of channels"), ({"parameters": {"keep": [0, 0]}}, "different units"),
+                         ({"parameters": {"keep": []}}, "different units"), ({"parameters": {"keep": [10 ** 6]}}, "different units"),
+                         ({"parameters": 1}, "different units"), ({"option": "shrink"}, "no option 'shrink'"),
+                         ({"option": "weights", "site": "none"}, "no such layer"), ({"option": "weights", "site": "linear"}, "'weights'")):
+        with open(f / "w.json", "w") as file:
+            json.dump({"nnopt_recipe": 1, "steps": [{**keeps[0], **change}]}, file)
+        f.compile("--recipe=w.json", code=3, says=["prune-structured", says])
+    for spec in ("", "25", "0%", "100%", "x%", "25%,criterion=best", "25%,steps=0", "25%,fast"):
+        f.compile(f"--prune=structured:{spec}", data[0], code=2, says=[f"--prune=structured:{spec}: "])
+    f.compile("--prune=structured:25%", code=2, says=["--prune needs calibration data"])
+    f.compile("--prune=structured:25%", "--recipe=p.json", data[0], code=2, says=["give one of them"])
+
+
 def low_rank(f):
     """--low-rank: stages in place of layers, the same bytes from its recipe, standard ONNX, and a budget that refuses it."""
     import onnxruntime as ort
@@ -413,7 +462,7 @@ def main():
     parser.add_argument("--only", help="one of the tests, by name")
     options = parser.parse_args()
     full = options.full
-    tests = [quantize, residuals, export, sparse, weight_only, low_rank, drop_layer, budget, memory, interrupted, metrics, command, wrong]
+    tests = [quantize, residuals, export, sparse, prune, weight_only, low_rank, drop_layer, budget, memory, interrupted, metrics, command, wrong]
     if full and os.path.isdir(os.path.join(SHARED, "trained")):
         tests.append(resnet20)
     elif full:

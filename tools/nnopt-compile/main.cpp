@@ -130,7 +130,9 @@ static cl::opt<std::string>
 static cl::opt<std::string>
     prune("prune",
           cl::desc("Set weights to zero in all layers where that is possible: sparse:70% of all, "
-                   "sparse:70%,block=8x1 in blocks, sparse:2:4 in each four"),
+                   "sparse:70%,block=8x1 in blocks, sparse:2:4 in each four. Or remove channels, heads and "
+                   "neurons: structured:25% of the multiply-adds, perhaps with criterion=NAME or steps=N; "
+                   "goes ahead of --budget or another technique"),
           cl::value_desc("SPEC"), cl::cat(category));
 static cl::opt<std::string>
     moe("moe",
@@ -214,38 +216,43 @@ int main(int argc, char **argv) {
     errs() << "--precision=" << precision << ": expected f32 or bf16\n";
     return ExitUsage;
   }
-  // One technique by itself, within a budget or without; or what a recipe says.
-  std::string technique, spec, flag;
+  // One technique by itself, within a budget or without; or what a recipe says. Channels can go ahead of a technique.
+  std::string technique, spec, structured, flag;
   int ways = recipe.empty() ? 0 : 1;
   for (TechniqueFlag f : {TechniqueFlag{quantize, "quantize"}, TechniqueFlag{prune, "prune"},
                           TechniqueFlag{moe, "dense-to-moe"}, TechniqueFlag{lowRank, "low-rank"}}) {
     if (!f.option.getNumOccurrences())
       continue;
-    ++ways;
     flag = "--" + f.option.ArgStr.str();
-    technique = f.technique;
-    spec = f.option;
+    std::string name = f.technique, text = f.option;
     // The ways to prune are techniques of their own.
     if (&f.option == &prune) {
-      auto [kind, rest] = StringRef(spec).split(':');
-      if (kind != "sparse") {
-        errs() << flag << "=" << f.option << ": expected sparse:SPEC\n";
+      auto [kind, rest] = StringRef(f.option).split(':');
+      if (kind != "sparse" && kind != "structured") {
+        errs() << flag << "=" << f.option << ": expected sparse:SPEC or structured:SPEC\n";
         return ExitUsage;
       }
-      technique += "-" + kind.str();
-      spec = rest.str();
+      name += "-" + kind.str();
+      text = rest.str();
     }
-    if (std::string wrong = compress::checkSpec(technique, spec); !wrong.empty()) {
+    if (std::string wrong = compress::checkSpec(name, text); !wrong.empty()) {
       errs() << flag << "=" << f.option << ": " << wrong << "\n";
       return ExitUsage;
     }
+    if (name == "prune-structured") {
+      structured = text;
+      continue;
+    }
+    ++ways;
+    technique = name;
+    spec = text;
   }
-  if (ways + (recipe.empty() || budget.empty() ? 0 : 1) > 1) {
-    errs() << "--quantize, --prune, --moe, --low-rank and --recipe exclude each other, and so do --budget "
-              "and --recipe: give one of them\n";
+  if (ways + (recipe.empty() || (budget.empty() && structured.empty()) ? 0 : 1) > 1) {
+    errs() << "--quantize, --prune=sparse, --moe, --low-rank and --recipe exclude each other, and so do --budget, "
+              "--prune=structured and --recipe: give one of them\n";
     return ExitUsage;
   }
-  bool searches = !budget.empty() || !technique.empty();
+  bool searches = !budget.empty() || !technique.empty() || !structured.empty();
   if (searches && calib.empty()) {
     errs() << (budget.empty() ? flag : "--budget")
            << " needs calibration data: give it with --calib=FILE.npz\n";
@@ -306,6 +313,7 @@ int main(int argc, char **argv) {
   options.compression.budget = budget;
   options.compression.technique = technique;
   options.compression.spec = spec;
+  options.compression.structured = structured;
   options.compression.recipeIn = recipe;
   options.compression.recipeOut = recipeOut;
   options.timing = timing;

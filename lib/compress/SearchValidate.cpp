@@ -1,0 +1,67 @@
+//===- SearchValidate.cpp - what a search comes to --------------------------===//
+
+#include "lib/compress/Search.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+
+namespace nnopt::compress {
+
+/// Measures the compressed module as it will run. A budget that it exceeds is refused.
+void Search::validate(const Choice &choice, const std::optional<Budget> &budget, std::optional<double> maxDrop) {
+  const Dataset &data = eval ? *eval : *calib;
+  CompiledGraph compressed(module, settings, /*threads=*/1);
+  std::string line;
+  Evaluation value;
+  if (metric) {
+    value = metric->evaluate(
+        [&](int64_t first, int64_t count) { return &compressed.run(data.inputs(first, count)); },
+        [&](int64_t first, int64_t count) { return floatOutputs(data, first, count); });
+    double drop = metric->drop(floatQuality.value, value.value);
+    notes["compressed"]["quality"] = value.value;
+    line = metric->format(value.value) + " (float " + metric->format(floatQuality.value);
+    if (std::optional<double> half = metric->interval(floatQuality, value)) {
+      notes["compressed"]["drop"] = drop;
+      notes["compressed"]["drop_interval"] = {drop - *half, drop + *half};
+      line += "; drop " + metric->formatDrop(drop) + ", within " + metric->formatDrop(*half) + " at 95 %";
+    }
+    line += ")";
+  }
+  if (plain) {
+    // Turn by turn: other work on the machine then disturbs both alike.
+    double ms = INFINITY, base = INFINITY;
+    for (int turn = 0; turn < 3; ++turn) {
+      base = std::min(base, plain->measure(calib->inputs(0, calib->latencyBatch()), 20));
+      ms = std::min(ms, compressed.measure(calib->inputs(0, calib->latencyBatch()), 20));
+    }
+    if (metric) {
+      notes["points"].push_back({{"quality", floatQuality.value}, {"ms", base}, {"bytes", plain->fileBytes()}, {"float", true}});
+      notes["points"].push_back({{"quality", value.value}, {"ms", ms}, {"bytes", compressed.fileBytes()}, {"taken", true}});
+    }
+    notes["float"]["latency_ms"] = base;
+    notes["float"]["bytes"] = plain->fileBytes();
+    notes["compressed"]["latency_ms"] = ms;
+    notes["compressed"]["bytes"] = compressed.fileBytes();
+    line += llvm::formatv("{0}{1:f3} ms (float {2:f3}; one thread), {3:f3} MB (float {4:f3})", line.empty() ? "" : ", ",
+                          ms, base, double(compressed.fileBytes()) / 1e6, double(plain->fileBytes()) / 1e6)
+                .str();
+    if (maxDrop && !holds(value, *maxDrop))
+      refuseBudget("the compiled model loses " +
+                       metric->formatDrop(metric->drop(floatQuality.value, value.value)) + ": " + line,
+                   choice);
+    if (budget && budget->latency && ms > budget->latency->of(base))
+      refuseBudget("the compiled model is slower than its layers promised: " + line, choice);
+    if (budget && budget->memory &&
+        double(compressed.memoryBytes()) > budget->memory->of(double(plain->memoryBytes())))
+      refuseBudget(llvm::formatv("the compiled model takes {0:f3} MB of memory (float {1:f3}): {2}",
+                                 double(compressed.memoryBytes()) / 1e6, double(plain->memoryBytes()) / 1e6, line)
+                       .str(),
+                   choice);
+    if (budget && budget->size &&
+        double(compressed.fileBytes()) > budget->size->of(double(plain->fileBytes())))
+      refuseBudget("the compiled model is larger than its layers promised: " + line, choice);
+  }
+  say(options.model + ": " + line);
+}
+
+} // namespace nnopt::compress
