@@ -24,7 +24,15 @@ public:
   Search(mlir::ModuleOp module, const DriverOptions &options, Progress &progress)
       : module(module), options(options), ask(options.compression), progress(progress),
         techniques(allTechniques()) {
-    settings.winograd = quick.winograd = options.winograd;
+    settings.winograd = options.winograd;
+    settings.sparse = options.sparse;
+    settings.target = llvm::StringRef(options.target).split(',').first.str();
+    std::string error;
+    cpu::Target target;
+    runsTarget = cpu::Target::get(settings.target, target, error) && cpu::runsOnHost(target);
+    if (!runsTarget)
+      settings.target = "native";
+    quick = settings;
     quick.quickly = true;
   }
   /// Changes the module and returns the recipe.
@@ -79,6 +87,7 @@ private:
   Progress &progress;
   Techniques techniques;
   CompileSettings settings, quick;
+  bool runsTarget; // whether this machine runs what the model is compiled for
 
   std::vector<Candidate> candidates;
   std::vector<Refusal> refused;

@@ -10,6 +10,7 @@ import argparse
 import filecmp
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -141,6 +142,17 @@ def sparse(f):
     for spec in ("", "70", "0%", "100%", "4:2", "70%,block=0x1", "70%,2:4"):
         f.compile(f"--prune=sparse:{spec}", calib[0], code=2, says=["expected sparse:SHARE%"])
     f.compile("--prune=sparse:70%", code=2, says=["needs calibration data"])
+
+
+def targets(f):
+    """A budget measures the kernels of the target, and says so where this machine cannot run them."""
+    data = ("--calib=calib.npz", "--eval=eval.npz", "--budget=drop=5%", "--emit=obj", "--cache-dir=targets", "--recipe-out=t.json")
+    warning = f.compile("--target=x86-64-v2", *data, "-o", "t.o") if platform.machine() == "x86_64" else ""
+    assert "cannot run" not in warning, warning
+    assert platform.machine() != "x86_64" or json.load(open(f / "t.json"))["measured"] == "x86-64-v2"
+    other = "x86_64-linux-gnu:x86-64" if platform.machine() != "x86_64" else "aarch64-linux-gnu:neoverse-n1"
+    f.compile(f"--target={other}", *data, "-o", "t.o", says=[f"cannot run code for {other}"])
+    assert json.load(open(f / "t.json"))["measured"] == "native"
 
 
 def prune(f):
@@ -462,7 +474,7 @@ def main():
     parser.add_argument("--only", help="one of the tests, by name")
     options = parser.parse_args()
     full = options.full
-    tests = [quantize, residuals, export, sparse, prune, weight_only, low_rank, drop_layer, budget, memory, interrupted, metrics, command, wrong]
+    tests = [quantize, residuals, export, sparse, prune, weight_only, low_rank, drop_layer, budget, targets, memory, interrupted, metrics, command, wrong]
     if full and os.path.isdir(os.path.join(SHARED, "trained")):
         tests.append(resnet20)
     elif full:
