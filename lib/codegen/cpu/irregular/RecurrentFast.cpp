@@ -212,7 +212,7 @@ private:
       // Rows of the projected input and of y.
       Ix from = (direction * steps + position) * batch + first;
       Ix to = (position * int64_t(info.directions) + direction) * batch + first;
-      step(k, cell, direction, from, to, count);
+      step(k, cell, direction, from, to, t % 2 == 1, count);
     });
     for (int64_t row = 0; row < count; ++row)
       units(k, [&](Ix j, Value mask) {
@@ -222,10 +222,12 @@ private:
       });
   }
 
-  /// Sums of gates [low, high): projected input (Rb where `bias` is set) + a R, where a is h, or r * h.
-  void sums(Kernel &k, Ix direction, Ix from, int64_t count, int64_t low, int64_t high, bool reset, bool bias) {
+  /// Sums of gates [low, high): projected input (Rb where `bias` is set) + a R, where a is h, or r * h. Every other step goes
+  /// through the panels from the last to the first (`backwards`): where R exceeds L2, it begins with those that are there.
+  void sums(Kernel &k, Ix direction, Ix from, Value backwards, int64_t count, int64_t low, int64_t high, bool reset, bool bias) {
     int64_t perGate = padded / panel;
-    k.loop(k.c(low * perGate), k.c(high * perGate), 1, [&](Ix p) {
+    k.loop(k.c(low * perGate), k.c(high * perGate), 1, [&](Ix position) {
+      Ix p = k.selectIx(backwards, k.c((low + high) * perGate - 1) - position, position);
       SmallVector<std::pair<Buffer, Ix>> a;
       SmallVector<Value> sum;
       for (int64_t row = 0; row < count; ++row) {
@@ -242,9 +244,9 @@ private:
     });
   }
 
-  void step(Kernel &k, Cell &cell, Ix direction, Ix from, Ix to, int64_t count) {
+  void step(Kernel &k, Cell &cell, Ix direction, Ix from, Ix to, Value backwards, int64_t count) {
     bool gru = info.kind == Recurrent::GRU;
-    sums(k, direction, from, count, 0, gru ? 2 : info.gates, /*reset=*/false, /*bias=*/false);
+    sums(k, direction, from, backwards, count, 0, gru ? 2 : info.gates, /*reset=*/false, /*bias=*/false);
     if (gru && !info.linearBeforeReset)
       for (int64_t row = 0; row < count; ++row)
         units(k, [&](Ix j, Value) {
@@ -252,7 +254,7 @@ private:
           k.store(scratch, cAt(k, row) + j, cell.mul(reset, scratchVector(k, hAt(k, row) + j)));
         });
     if (gru)
-      sums(k, direction, from, count, 2, 3, /*reset=*/!info.linearBeforeReset, /*bias=*/info.linearBeforeReset);
+      sums(k, direction, from, backwards, count, 2, 3, /*reset=*/!info.linearBeforeReset, /*bias=*/info.linearBeforeReset);
     for (int64_t row = 0; row < count; ++row)
       units(k, [&](Ix j, Value mask) {
         Value next = update(k, cell, direction, from + row, row, j, mask);
