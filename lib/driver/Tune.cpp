@@ -37,10 +37,13 @@ struct Attempt {
     if (tile.mr) {
       list.append("mr", b.getI64IntegerAttr(tile.mr));
       list.append("nv", b.getI64IntegerAttr(tile.nv));
+      list.append("lanes", b.getI64IntegerAttr(tile.lanes));
     }
     return list.getDictionary(ctx);
   }
-  json toJson() const { return {{"emitter", emitter}, {"out_tile", outTile}, {"mr", tile.mr}, {"nv", tile.nv}}; }
+  json toJson() const {
+    return {{"emitter", emitter}, {"out_tile", outTile}, {"mr", tile.mr}, {"nv", tile.nv}, {"lanes", tile.lanes}};
+  }
   static std::optional<Attempt> fromJson(const json &j) {
     Attempt a;
     if (!j.is_object() || !j.contains("emitter") || !j["emitter"].is_string())
@@ -49,6 +52,7 @@ struct Attempt {
     a.outTile = j.value("out_tile", int64_t(0));
     a.tile.mr = j.value("mr", int64_t(0));
     a.tile.nv = j.value("nv", int64_t(0));
+    a.tile.lanes = j.value("lanes", int64_t(0));
     return a;
   }
 };

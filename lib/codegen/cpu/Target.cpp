@@ -63,6 +63,7 @@ static void chooseX86Features(function_ref<bool(StringRef)> has, Target &t) {
   t.f16 = t.avx2; // F16C is part of x86-64-v3
   t.vectorBits = t.avx512 ? 512 : t.avx2 ? 256 : 128;
   t.vectorRegisters = t.avx512 ? 32 : 16;
+  t.multiplyBits = t.tuneCpu == "znver4" ? std::min<int64_t>(256, t.vectorBits) : t.vectorBits;
 }
 
 bool Target::get(StringRef spec, Target &t, std::string &error) {

@@ -20,6 +20,8 @@ struct Target {
   /// Width of the widest vector registers that are worth using, and how many there are.
   int64_t vectorBits = 128;
   int64_t vectorRegisters = 16;
+  /// Width of the multiply-add units: less where an instruction on whole registers takes two passes.
+  int64_t multiplyBits = 128;
   bool fma = false, avx2 = false, avx512 = false, vnni = false, avxVnni = false;
   bool f16 = false, bf16 = false; // instructions that convert them; with bf16 also ones that multiply
   bool isX86 = false, isAArch64 = false;

@@ -355,6 +355,7 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
   query.columns = shape.outPerGroup;
   query.depth = depth;
   query.elementBytes = isNarrow ? 4 : bytes;
+  query.mayHalve = !isNarrow;
   query.maxRows = maxRowsForPitch(lowering.target, shape.inChannels() * shape.dims.back().inStep * bytes);
   Type resultType = lowering.shapes.info(op->getResult(0)).elementType;
   int64_t parts = 1;

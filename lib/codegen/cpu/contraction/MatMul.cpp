@@ -121,6 +121,7 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   if (isNarrow)
     query.depth = NarrowProduct::steps(rowElement, *query.depth);
   query.elementBytes = bytes;
+  query.mayHalve = weights && !isNarrow;
   if (!shape.transposeA)
     query.maxRows = maxRowsForPitch(lowering.target, query.depth ? std::optional(*query.depth * bytes) : std::nullopt);
   int64_t parts = 1;

@@ -19,9 +19,9 @@ std::string dimText(nn::Dim d) { return d && d.isConst() ? std::to_string(d.valu
 /// a core with two multiply-adds and two loads per cycle.
 static double stepCycles(const Target &target, int64_t mr, int64_t nv, int64_t lanes, int64_t elementBytes,
                          std::optional<int64_t> depth) {
-  double fmas = mr * nv;
-  // Two multiply-adds and two loads per cycle, latency 4, six instructions.
-  double cycles = std::max({fmas / 2, 4.0, (nv + mr) / 2.0, (fmas + nv + mr + 3) / 6});
+  double fmas = mr * nv, pass = lanes < target.lanes(elementBytes) ? 0.5 : 1;
+  // Two multiply-adds and two loads per cycle, latency 4, six instructions. Half vectors: twice as many, for the units.
+  double cycles = std::max({pass * fmas / 2, pass * 4, pass * (nv + mr) / 2, (fmas + nv + mr + 3) / 6});
   // Row pointers beyond the general registers are loaded from the stack.
   if (mr > 10)
     cycles += 0.15 * (mr - 10);
@@ -46,11 +46,11 @@ static bool fitsRegisters(const Target &target, int64_t mr, int64_t nv) {
   return mr * nv + nv + 1 <= target.vectorRegisters;
 }
 
-/// Estimated cycles of the whole with tiles of mr rows by nv vectors.
-static double productCycles(const Target &target, const TileQuery &query, int64_t mr, int64_t nv) {
-  int64_t lanes = target.lanes(query.elementBytes);
+/// Estimated cycles of the whole with such tiles.
+static double productCycles(const Target &target, const TileQuery &query, Tile tile) {
+  auto [mr, nv, lanes] = tile;
   // Per tile: coordinates of the rows, and the epilogue and store of each vector.
-  auto tileCost = [&](int64_t rows, int64_t vectors) {
+  auto tileCost = [&, lanes = lanes](int64_t rows, int64_t vectors) {
     double depth = query.depth.value_or(512);
     return stepCycles(target, rows, vectors, lanes, query.elementBytes, query.depth) * depth + 20 + 4 * rows +
            2.0 * rows * vectors;
@@ -58,21 +58,33 @@ static double productCycles(const Target &target, const TileQuery &query, int64_
   // Vectors of full panels and of the last one.
   int64_t vectors = llvm::divideCeil(query.columns.value_or(4096), lanes);
   int64_t fullPanels = vectors / nv, lastVectors = vectors % nv;
-  auto rowCost = [&](int64_t rows) {
+  auto rowCost = [&, nv = nv](int64_t rows) {
     return fullPanels * tileCost(rows, nv) + (lastVectors ? tileCost(rows, lastVectors) : 0);
   };
   int64_t rows = query.rows.value_or(720);
   return rows / mr * rowCost(mr) + (rows % mr ? rowCost(rows % mr) : 0);
 }
 
+/// Whether tiles may be of vectors of so many lanes: of whole registers, or of halves that save the last half.
+static bool takesLanes(const Target &target, const TileQuery &query, int64_t lanes) {
+  int64_t whole = target.lanes(query.elementBytes);
+  if (lanes != whole / 2)
+    return lanes == whole;
+  bool saves = query.columns && llvm::divideCeil(*query.columns, lanes) % 2 == 1;
+  return query.mayHalve && saves && lanes > 1 && target.multiplyBits * 2 <= target.vectorBits;
+}
+
 /// All tiles that fit, each with its estimated cycles, fewer vectors and rows first.
 static std::vector<std::pair<double, Tile>> allTiles(const Target &target, const TileQuery &query) {
   std::vector<std::pair<double, Tile>> tiles;
-  int64_t maxVectors = target.vectorBits <= 128 ? 6 : target.vectorRegisters >= 32 ? 4 : 3;
-  for (int64_t nv = 1; nv <= maxVectors; ++nv)
-    for (int64_t mr = 1; mr <= query.maxRows; ++mr)
-      if (fitsRegisters(target, mr, nv))
-        tiles.push_back({productCycles(target, query, mr, nv), Tile{mr, nv, target.lanes(query.elementBytes)}});
+  int64_t whole = target.lanes(query.elementBytes);
+  for (int64_t lanes : {whole, whole / 2}) {
+    int64_t maxVectors = target.vectorBits <= 128 ? 6 : target.vectorRegisters < 32 ? 3 : lanes < whole ? 5 : 4;
+    for (int64_t nv = 1; takesLanes(target, query, lanes) && nv <= maxVectors; ++nv)
+      for (int64_t mr = 1; mr <= query.maxRows; ++mr)
+        if (Tile tile{mr, nv, lanes}; fitsRegisters(target, mr, nv))
+          tiles.push_back({productCycles(target, query, tile), tile});
+  }
   return tiles;
 }
 
@@ -95,15 +107,17 @@ Tile chooseTile(Lowering &lowering, Operation *op, const TileQuery &query) {
     llvm::stable_sort(tiles, [](auto &a, auto &b) { return a.first < b.first; });
     llvm::SmallSet<int64_t, 4> widths;
     for (auto [i, tile] : llvm::enumerate(tiles))
-      if (bool isNew = widths.insert(tile.second.nv).second; isNew || i < 4)
+      if (bool isNew = widths.insert(tile.second.nr()).second; isNew || i < 4)
         lowering.options.tiles->push_back(tile.second);
   }
   auto wanted = op->getAttrOfType<DictionaryAttr>("nn.kernel");
   auto mr = wanted ? wanted.getAs<IntegerAttr>("mr") : IntegerAttr();
   auto nv = wanted ? wanted.getAs<IntegerAttr>("nv") : IntegerAttr();
+  auto lanesAttr = wanted ? wanted.getAs<IntegerAttr>("lanes") : IntegerAttr();
+  int64_t lanes = lanesAttr ? lanesAttr.getInt() : lowering.target.lanes(query.elementBytes);
   if (mr && nv && mr.getInt() > 0 && nv.getInt() > 0 && mr.getInt() <= query.maxRows &&
-      fitsRegisters(lowering.target, mr.getInt(), nv.getInt()))
-    return {mr.getInt(), nv.getInt(), lowering.target.lanes(query.elementBytes)};
+      takesLanes(lowering.target, query, lanes) && fitsRegisters(lowering.target, mr.getInt(), nv.getInt()))
+    return {mr.getInt(), nv.getInt(), lanes};
   return chooseTile(lowering.target, query);
 }
 

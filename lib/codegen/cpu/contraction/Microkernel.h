@@ -26,6 +26,8 @@ struct TileQuery {
   std::optional<int64_t> rows, columns, depth;
   int64_t elementBytes = 4;
   int64_t maxRows = 14;
+  /// Whether vectors of half a register will do. Where they cost half as much, 24 columns are three of them.
+  bool mayHalve = false;
 };
 /// Rows whose distance in memory is `pitchBytes` that L1 can hold at once: rows a multiple of 4 KiB
 /// apart share one set.
@@ -33,8 +35,8 @@ int64_t maxRowsForPitch(const Target &target, std::optional<int64_t> pitchBytes)
 /// The tile with the least estimated cycles for a shape: multiply-add throughput and latency, loads,
 /// instruction slots, panel traffic from L2, and the waste in the last tile of each direction.
 Tile chooseTile(const Target &target, const TileQuery &query);
-/// The tile that `op` asks for in its attribute `nn.kernel = {mr = 6, nv = 4}`, which tuning sets, where the query and
-/// the registers allow it, else chooseTile().
+/// The tile that `op` asks for in its attribute `nn.kernel = {mr = 6, nv = 4, lanes = 16}` (or no lanes: whole registers),
+/// which tuning sets, where the query and the registers allow it, else chooseTile().
 Tile chooseTile(Lowering &lowering, mlir::Operation *op, const TileQuery &query);
 
 /// a * b + c: fused where the target can.
