@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Quality of quantized trained models, beside onnxruntime's quantizers on the same calibration data.
+"""Quality of quantized trained models, beside onnxruntime's quantizers and nncf on the same calibration data.
 
     accuracy.py [--only=a,b] [--budget=drop=0.5%] [--write-docs] [--json=FILE] [--from=FILE,...]
 
 Ours: --quantize=int8, all eligible layers; and --budget, which leaves layers alone. onnxruntime: quant_pre_process, then
-quantize_static in QDQ form, per-channel i8 weights, u8 activations, calibrated by MinMax. Quality is that of all evaluation
-data; artifacts and onnxruntime's models are evaluated by the same code. --write-docs writes docs/quantization.md.
+quantize_static in QDQ form, per-channel i8 weights, u8 activations, calibrated by MinMax. nncf: its defaults for the kind of
+model, run by openvino; left out where one of them is not installed. Quality is that of all evaluation data; all models are
+evaluated by the same code. --write-docs writes docs/quantization.md.
 The language model: perplexity of int8 and of weights alone in 8 and 4 bits, beside onnxruntime's dynamic quantization and its
 MatMulNBitsQuantizer. --write-docs keeps the section of what did not run.
 Ends with `N passed, N failed`: a model passes when int8 or the budget loses no more than 0.5 points; the language model when
@@ -56,6 +57,26 @@ def onnxruntime_int8(model, name, calib, folder):
     quantize_static(prepared, quantized, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
                     weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8)
     return reference_session(quantized)
+
+
+class OpenVino:
+    """A compiled model with the method of an onnxruntime session that is used here."""
+
+    def __init__(self, graph):
+        import openvino
+        self.model = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(self, _, feeds):
+        return [self.model(feeds)[0]]
+
+
+def nncf_int8(model, name, calib):
+    import nncf
+    import openvino
+    kind = nncf.ModelType.TRANSFORMER if "vit" in os.path.basename(model) else None
+    batches = [{name: calib[i:i + BATCH]} for i in range(0, len(calib), BATCH)]
+    # convert_model folds constants: nncf does not look through the transposition of a weight.
+    return OpenVino(nncf.quantize(openvino.convert_model(model), nncf.Dataset(batches), subset_size=len(batches), model_type=kind))
 
 
 def compile(model, folder, *flags):
@@ -116,6 +137,10 @@ def run_model(model_name, budget):
         name = next(iter(calib))
         result["float"] = top1(reference_session(model), name, data)
         result["onnxruntime"] = top1(onnxruntime_int8(model, name, calib[name], folder), name, data)
+        try:
+            result["nncf"] = top1(nncf_int8(model, name, calib[name]), name, data)
+        except ImportError:
+            pass
         files = [f"--calib={folder}/calib.npz"]
         artifact, notes = compile(model, folder, "--quantize=int8", *files)
         with Session(artifact, 1) as session:
@@ -169,15 +194,17 @@ def image_lines(results, budget):
              "  convolutions; attention multiplies bf16.",
              f"- **{budget or 'budget'}**: `--budget={budget}`, which leaves layers in floats where the budget or the clock says so; the",
              "  evaluation images that it validates on are those of the table.",
-             "- **onnxruntime**: `quant_pre_process` and `quantize_static`: QDQ, per-channel i8 weights, u8 activations, MinMax, same images.", "",
-             f"| model | float | int8 | layers int8 | {budget or 'budget'} | layers int8 | onnxruntime int8 |", "|---|---|---|---|---|---|---|"]
+             "- **onnxruntime**: `quant_pre_process` and `quantize_static`: QDQ, per-channel i8 weights, u8 activations, MinMax, same images.",
+             "- **nncf**: its defaults for the kind of model, same images, run by openvino; empty where it was not installed.", "",
+             f"| model | float | int8 | layers int8 | {budget or 'budget'} | layers int8 | onnxruntime int8 | nncf int8 |",
+             "|---|---|---|---|---|---|---|---|"]
     for r in results:
         if "failure" in r:
-            lines.append(f"| {r['model']} | {r['failure'].splitlines()[0]} | | | | | |")
+            lines.append(f"| {r['model']} | {r['failure'].splitlines()[0]} | | | | | | |")
             continue
         held = f"{r['budget']:.2f} | {r['budget_layers']} of {r['layers'][1]}" if "budget" in r else " | "
         lines.append(f"| {r['model']} | {r['float']:.2f} | {r['int8']:.2f} | {r['layers'][0]} of {r['layers'][1]} | {held} | "
-                     f"{r['onnxruntime']:.2f} |")
+                     f"{r['onnxruntime']:.2f} | " + (f"{r['nncf']:.2f} |" if "nncf" in r else "|"))
     return lines
 
 
