@@ -1,6 +1,7 @@
 //===- Tune.cpp - kernels chosen by running them ----------------------------===//
 
 #include "lib/driver/Tune.h"
+#include "lib/codegen/cpu/contraction/Conv.h"
 #include "lib/codegen/cpu/contraction/Microkernel.h"
 #include "lib/compress/CompiledGraph.h"
 #include "lib/driver/Isolate.h"
@@ -189,6 +190,8 @@ TuneResult tune(ModuleOp module, const cpu::Target &target, const cpu::LoweringO
   module.walk([&](Operation *op) {
     if (!op->getParentOp() || !isa<func::FuncOp>(op->getParentOp()) || !isa<nn::LinearOp>(op))
       return;
+    if (auto conv = dyn_cast<nn::ConvOp>(op); conv && cpu::mayBePaired(conv))
+      return; // What is best for one alone would take the two apart.
     if (!isStatic(op)) {
       ++result.unknownSizes;
       return;

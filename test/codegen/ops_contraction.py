@@ -223,6 +223,40 @@ def winograd(case):
     return case.node("Conv", ["x", "w", "bias"], "y", pads=pads), want
 
 
+def inverted(case):
+    """A convolution and the depthwise one that reads it: one launch where nobody else reads the values between."""
+    rng = case.rng
+    ci, c = rng.choice([3, 8, 16, 30, 64]), rng.choice([8, 16, 24, 33, 48, 64, 96, 130])
+    kernel, lanes = rng.choice([1, 1, 1, 2, 3]), [rng.choice([1, 2, 3, 3, 5, 7]) for _ in range(2)]
+    strides = [[rng.choice([1, 1, 2, 3]) for _ in range(2)] for _ in range(2)]
+    pads = [[rng.choice([0, k // 2, k // 2, k - 1]) for k in size * 2] for size in ([kernel] * 2, lanes)]
+    size = [rng.choice([7, 9, 14, 20, 33]) for _ in range(2)]
+    size = [max(n, (lane - 1) * stride + kernel) for n, lane, stride in zip(size, lanes, strides[0])]
+    batch = rng.choice([1, 1, 2, 3])
+    x = case.array([batch, ci] + size)
+    # Sizes of the image are known: where they are not, there are two launches, of kernels that other cases test.
+    case.add_input("x", x, ["n" if case.dynamic else batch, ci] + size)
+    v, w = case.constant("v", [c, ci, kernel, kernel]), case.constant("w", [c, 1] + lanes)
+    bias = case.constant("bias", [c])
+    case.text = f"{ci}->{c} {size} k{kernel} then k{lanes} s{strides} p{pads}"
+    case.node("Conv", ["x", "v", "bias"], "between", strides=strides[0], pads=pads[0])
+    want = conv_numpy(x, v, strides[0], pads[0], [1, 1], 1) + wide(bias).reshape([1, c, 1, 1])
+    between = rng.choice(["none", "relu", "silu", "scale"])
+    case.text += f" {between}"
+    name = "between"
+    if between == "relu":
+        name, want = case.node("Relu", [name], "relu"), np.maximum(want, 0)
+    elif between == "silu":
+        case.node("Sigmoid", [name], "sigmoid")
+        name, want = case.node("Mul", [name, "sigmoid"], "silu"), want / (1 + np.exp(-want))
+    elif between == "scale":
+        factor = case.constant("factor", [1, c, 1, 1])
+        case.node("Relu", [name], "relu")
+        name, want = case.node("Mul", ["relu", "factor"], "scaled"), np.maximum(want, 0) * wide(factor)
+    want = conv_numpy(want, w, strides[1], pads[1], [1, 1], c)
+    return case.node("Conv", [name, "w"], "y", strides=strides[1], pads=pads[1], group=c), want
+
+
 def transposed(case):
     rng = case.rng
     rank = rng.choice([1, 2, 2, 2, 3])
@@ -338,7 +372,8 @@ def attention(case):
     return case.node("Attention", inputs, "y", **attributes), want
 
 
-KINDS = {"attention": attention, "matmul": matmul, "conv": convolution, "winograd": winograd, "residual": residual, "deep": deep, "conv_transpose": transposed, "einsum": einsum}
+KINDS = {"attention": attention, "matmul": matmul, "conv": convolution, "inverted": inverted, "winograd": winograd,
+         "residual": residual, "deep": deep, "conv_transpose": transposed, "einsum": einsum}
 
 
 def run(seed, kind, folder, arguments):

@@ -16,6 +16,9 @@ mlir::LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const Con
 bool isFastConv(mlir::Operation *op, Lowering &lowering, mlir::Value x, mlir::Value w, mlir::Value bias,
                 bool channelsLast);
 
+/// Whether a convolution and a depthwise one that reads it, of which `op` is one, may be one launch.
+bool mayBePaired(nn::ConvOp op);
+
 /// Estimated time of Winograd's algorithm relative to direct convolution, weights in cache; 1 where it is not used.
 double winogradRatio(nn::ConvOp op, Lowering &lowering);
 

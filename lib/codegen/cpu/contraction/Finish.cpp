@@ -44,10 +44,19 @@ static bool isLong(Region &epilogue) {
 
 Finish::Finish(Kernel &k, nn::LinearOp op, Value bias, Type accType, bool noColumns)
     : k(k), result(op->getResult(0)), epilogue(&op.getEpilogue()), accType(accType) {
-  Lowering &lowering = k.lowering;
   out = k.write(result);
   if (op.getSecond())
     second = k.write(op.getSecond());
+  readOperands(op, bias, noColumns);
+}
+
+Finish::Finish(Kernel &k, nn::LinearOp op, Value bias, Type accType, Sink sink)
+    : k(k), result(op->getResult(0)), epilogue(&op.getEpilogue()), accType(accType), sink(std::move(sink)) {
+  readOperands(op, bias, /*noColumns=*/false);
+}
+
+void Finish::readOperands(nn::LinearOp op, Value bias, bool noColumns) {
+  Lowering &lowering = k.lowering;
   dims = lowering.dims(result);
   if (noColumns || dims.empty())
     dims.push_back(lowering.c(1));
@@ -133,6 +142,7 @@ Ix Finish::rowPitch() { return k.dim(k.lowering.rowPlaceOf(result) ? k.lowering.
 
 Finish::Row Finish::beginRow(Ix row) {
   Row r;
+  r.index = row;
   r.offset = row * k.dim(dims.back());
   r.inResult = row * rowPitch();
   for (const Arg &arg : args) {
@@ -211,6 +221,8 @@ void Finish::finish(const Row &row, Ix column, int64_t lanes, Value mask, Value 
       operands.push_back(loadArg(arg, offset, column, lanes, mask));
     values = k.inlineScalarRegion(*epilogue, operands);
   }
+  if (sink)
+    return sink(row.index, column, values[0]);
   for (auto [number, value] : llvm::enumerate(values)) {
     const Buffer &buffer = number ? *second : out;
     Ix at = (number ? row.offset : row.inResult) + column;

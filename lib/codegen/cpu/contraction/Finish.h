@@ -15,6 +15,10 @@ public:
   /// Reads what the epilogue of `op` needs; call before any loop. With `noColumns` the result has no column
   /// dimension (matrix times vector): it is one column wide. `bias`: unless it is added elsewhere.
   Finish(Kernel &k, nn::LinearOp op, mlir::Value bias, mlir::Type accType, bool noColumns = false);
+  /// Takes a vector of the result: its row, its first column.
+  using Sink = std::function<void(Ix, Ix, mlir::Value)>;
+  /// The result goes to `sink` and is no operand of the kernel. Arguments of the epilogue are numbers or one per column.
+  Finish(Kernel &k, nn::LinearOp op, mlir::Value bias, mlir::Type accType, Sink sink);
   /// Without bias and epilogue.
   Finish(Kernel &k, mlir::Value result, mlir::Type accType);
 
@@ -60,9 +64,11 @@ private:
     nn::Dims dims; // as many as the result has, columns included
   };
   struct Row {
+    Ix index;
     Ix offset, inResult;        // as the row of a contiguous tensor, and in the result
     llvm::SmallVector<Ix> args; // offset of each argument's row
   };
+  void readOperands(nn::LinearOp op, mlir::Value bias, bool noColumns);
   bool hasEpilogue() const { return epilogue && !epilogue->empty(); }
   /// Elements between rows of the result.
   Ix rowPitch();
@@ -80,6 +86,7 @@ private:
   llvm::SmallVector<Arg> args;
   /// For long epilogues: where a tile waits, so that the epilogue's code exists once.
   mlir::Value parked;
+  Sink sink; // or null
 };
 
 /// The type products are accumulated in: f32 for narrow floats, the epilogue's first argument or
