@@ -50,8 +50,8 @@ private:
   bool moveBias;
 };
 
-/// The weights of a layer with the least loss, each of its groups by itself, and the bias with `moveBias`; nothing where
-/// the moments are no numbers.
+/// The weights of a layer with the least loss, each of its groups by itself, and the bias with
+/// `moveBias`; nothing where the moments are no numbers.
 std::optional<LayerWeights> solveLayer(const LinearLayer &layer, const Gram &gram, bool moveBias);
 
 } // namespace nnopt::compress

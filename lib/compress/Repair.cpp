@@ -7,7 +7,8 @@ using namespace mlir;
 
 namespace nnopt::compress {
 
-double outputError(SwitchModel &model, const Choice &choice, const Dataset &data, SampleRange samples) {
+double outputError(SwitchModel &model, const Choice &choice, const Dataset &data,
+                   SampleRange samples) {
   double error = 0, energy = 0;
   Choice off(choice.size(), -1);
   for (int64_t first = samples.begin; first < samples.end; first += data.batchSize()) {
@@ -61,12 +62,15 @@ static Gram momentsOf(SwitchModel &model, size_t sites, size_t site, const Linea
   return gram;
 }
 
-bool repairLayers(SwitchModel &model, std::vector<Candidate> &candidates, size_t first, const Dataset &data,
-                  SampleRange samples, RowProduct &product, llvm::function_ref<void(double)> progress) {
+bool repairLayers(SwitchModel &model, std::vector<Candidate> &candidates, size_t first,
+                  const Dataset &data, SampleRange samples, RowProduct &product,
+                  llvm::function_ref<void(double)> progress) {
   bool any = false;
   size_t count = candidates.size();
   std::vector<bool> done(count);
-  auto layerAt = [&](size_t i) { return *LinearLayer::get(candidates[i].site.op, nullptr, Groups::Taken); };
+  auto layerAt = [&](size_t i) {
+    return *LinearLayer::get(candidates[i].site.op, nullptr, Groups::Taken);
+  };
   auto inSum = [&](size_t i) { return bool(besideInSum(candidates[i].site.op->getResult(0))); };
   for (size_t i = first; i < count; ++i) {
     progress(double(i - first) / double(count - first));

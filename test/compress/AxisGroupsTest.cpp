@@ -27,7 +27,8 @@ protected:
     ASSERT_TRUE(succeeded(shapes->infer()));
     groups = std::make_unique<AxisGroups>(main, *shapes);
   }
-  /// Groups as text: units x (dimension: indices of the first unit), for values that are no constants.
+  /// Groups as text: units x (dimension: indices of the first unit), for values that are no
+  /// constants.
   std::string text() {
     std::string result;
     for (const AxisGroups::Group &group : groups->groups()) {
@@ -77,7 +78,8 @@ func.func @main(%x: tensor<1x5x4xf32>) -> tensor<1x5x4xf32> {
   return %y : tensor<1x5x4xf32>
 })");
   EXPECT_EQ(text(), "2: 2[0,1,4,5,8,9] 3[0] 2[0] 1[0] 1[0] 1[0] 1[0] 2[0] 2[0,1]\n");
-  // Half of the heads are half of all products but the one for q k^T, which has none with constants.
+  // Half of the heads are half of all products but the one for q k^T, which has none with
+  // constants.
   PrunedWork work(main, *groups, *shapes, [](nn::Dim) { return 1; });
   double all = 5 * 4 * 12 + 2 * 5 * 5 * (2 + 2) + 5 * 4 * 4;
   EXPECT_DOUBLE_EQ(work.after({0}), all);

@@ -35,9 +35,10 @@ UnitGroup groupOf(const Gram &gram, const Matrix &weights, int64_t units) {
 }
 
 TEST(Elimination, OthersStandForAUnitThatIsTheirSum) {
-  // Unit 2 has the largest weights and is 1 + the sum of the units 0 and 1: nothing is lost without one of the
-  // three.
-  Gram gram = momentsOf(500, 4, [](Matrix &x) { x.col(2) = x.col(0) + x.col(1) + Matrix::Ones(x.rows(), 1); });
+  // Unit 2 has the largest weights and is 1 + the sum of the units 0 and 1: nothing is lost without
+  // one of the three.
+  Gram gram = momentsOf(
+      500, 4, [](Matrix &x) { x.col(2) = x.col(0) + x.col(1) + Matrix::Ones(x.rows(), 1); });
   Matrix w(2, 4);
   w << 1, 2, 3, -1, 2, -1, 3, 1;
   UnitGroup group = groupOf(gram, w, 4);
@@ -45,8 +46,8 @@ TEST(Elimination, OthersStandForAUnitThatIsTheirSum) {
   ASSERT_EQ(e.order.size(), 3u);
   EXPECT_NE(e.order[0], 3);
   EXPECT_LT(e.loss[0], 0.02); // of the damping
-  // The outputs are 4 x0 + 5 x1 - x3 and 5 x0 + 2 x1 + x3, of variance 72. Of that x3 has 2, and what x2 alone cannot
-  // give of the rest (its best weights are 4.5 and 3.5) is 5.
+  // The outputs are 4 x0 + 5 x1 - x3 and 5 x0 + 2 x1 + x3, of variance 72. Of that x3 has 2, and
+  // what x2 alone cannot give of the rest (its best weights are 4.5 and 3.5) is 5.
   EXPECT_EQ(e.order[1], 3);
   EXPECT_NEAR(e.loss[1], 2.0 / 72, 0.01);
   EXPECT_NEAR(e.loss[2], 7.0 / 72, 0.02);
@@ -123,8 +124,8 @@ TEST(PruneSpec, Text) {
   // Cubic: most goes early.
   EXPECT_NEAR(spec.shareAfter(1), 0.25 * (1 - 27.0 / 64), 1e-12);
   EXPECT_DOUBLE_EQ(spec.shareAfter(4), 0.25);
-  for (const char *text :
-       {"", "25", "0%", "100%", "-3%", "x%", "25%,steps=0", "25%,steps=x", "25%,criterion=", "25%,more=1", "25%,"})
+  for (const char *text : {"", "25", "0%", "100%", "-3%", "x%", "25%,steps=0", "25%,steps=x",
+                           "25%,criterion=", "25%,more=1", "25%,"})
     EXPECT_NE(PruneSpec().parse(text), "") << text;
 }
 

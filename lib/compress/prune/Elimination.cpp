@@ -12,10 +12,10 @@ namespace nnopt::compress {
 
 namespace {
 
-/// The layer while columns go: P = (H + damping)^-1 over the columns that are left, V the weights that make up for
-/// those that are gone. Without columns S the squared error of the outputs grows by tr(V_S P_SS^-1 V_S'); the optimal
-/// brain surgeon (Hassibi and Stork 1993, equations 3 to 5) for blocks, as in the column removal of Kurtic et al. 2023,
-/// "ZipLM".
+/// The layer while columns go: P = (H + damping)^-1 over the columns that are left, V the weights
+/// that make up for those that are gone. Without columns S the squared error of the outputs grows
+/// by tr(V_S P_SS^-1 V_S'); the optimal brain surgeon (Hassibi and Stork 1993, equations 3 to 5)
+/// for blocks, as in the column removal of Kurtic et al. 2023, "ZipLM".
 class LayerWithout {
 public:
   explicit LayerWithout(const Consumer &c) : columns(c.columns), bias(c.weights.bias) {
@@ -28,7 +28,8 @@ public:
     h(n, n) = 1;
     v = Eigen::MatrixXd::Zero(c.weights.weights.rows(), n + 1);
     v.leftCols(n) = c.weights.weights.cast<double>();
-    Eigen::MatrixXd covariance = h.topLeftCorner(n, n) - h.topRightCorner(n, 1) * h.bottomLeftCorner(1, n);
+    Eigen::MatrixXd covariance =
+        h.topLeftCorner(n, n) - h.topRightCorner(n, 1) * h.bottomLeftCorner(1, n);
     variance = std::max((v.leftCols(n) * covariance).cwiseProduct(v.leftCols(n)).sum(), 1e-30);
     double mean = h.diagonal().head(n).mean();
     h.diagonal().head(n).array() += dampingFor(*c.gram) * mean + 1e-12;
@@ -133,7 +134,9 @@ template <typename Score> static Elimination byColumns(const UnitGroup &group, S
 
 /// Norms of all weights that belong to a unit: those that make it and those that read it.
 static Elimination byNorm(const UnitGroup &group, int p) {
-  auto norm = [p](const auto &v) { return p == 1 ? double(v.template lpNorm<1>()) : double(v.squaredNorm()); };
+  auto norm = [p](const auto &v) {
+    return p == 1 ? double(v.template lpNorm<1>()) : double(v.squaredNorm());
+  };
   std::vector<double> scores(group.units, 0.0);
   for (int64_t u = 0; u < group.units; ++u) {
     if (group.producers.cols())
@@ -145,8 +148,8 @@ static Elimination byNorm(const UnitGroup &group, int p) {
   return byScores(std::move(scores), group);
 }
 
-/// The distance of a unit's weights to those of all others: what is near the geometric median others can stand for
-/// (He et al. 2019, "Filter Pruning via Geometric Median", equation 8).
+/// The distance of a unit's weights to those of all others: what is near the geometric median
+/// others can stand for (He et al. 2019, "Filter Pruning via Geometric Median", equation 8).
 static Elimination byGeometricMedian(const UnitGroup &group) {
   Matrix rows = group.producers;
   if (!rows.cols()) { // the weights that read it
@@ -165,24 +168,30 @@ static Elimination byGeometricMedian(const UnitGroup &group) {
 
 llvm::ArrayRef<Criterion> criteria() {
   static const Criterion all[] = {
-      {"reconstruction", "outputs of the layers behind that the units that stay cannot give", byReconstruction},
-      {"fluctuation", "variance of what is read, times squared weights that read it (An et al. 2023, FLAP)",
+      {"reconstruction", "outputs of the layers behind that the units that stay cannot give",
+       byReconstruction},
+      {"fluctuation",
+       "variance of what is read, times squared weights that read it (An et al. 2023, FLAP)",
        [](const UnitGroup &g) {
          return byColumns(g, [](const Consumer &c, int64_t i) {
-           double variance = std::max(double(c.gram->h(i, i)) - double(c.gram->mean[i]) * double(c.gram->mean[i]), 0.0);
+           double variance = std::max(
+               double(c.gram->h(i, i)) - double(c.gram->mean[i]) * double(c.gram->mean[i]), 0.0);
            return variance * double(c.weights.weights.col(i).squaredNorm());
          });
        }},
       {"wanda", "size of what is read, times absolute weights that read it (Sun et al. 2023)",
        [](const UnitGroup &g) {
          return byColumns(g, [](const Consumer &c, int64_t i) {
-           return std::sqrt(std::max(double(c.gram->h(i, i)), 0.0)) * double(c.weights.weights.col(i).lpNorm<1>());
+           return std::sqrt(std::max(double(c.gram->h(i, i)), 0.0)) *
+                  double(c.weights.weights.col(i).lpNorm<1>());
          });
        }},
       {"l1", "absolute weights that make and read a unit (Li et al. 2016)",
        [](const UnitGroup &g) { return byNorm(g, 1); }},
-      {"l2", "squared weights that make and read a unit", [](const UnitGroup &g) { return byNorm(g, 2); }},
-      {"geometric-median", "distance to the weights of the other units (He et al. 2019)", byGeometricMedian},
+      {"l2", "squared weights that make and read a unit",
+       [](const UnitGroup &g) { return byNorm(g, 2); }},
+      {"geometric-median", "distance to the weights of the other units (He et al. 2019)",
+       byGeometricMedian},
   };
   return all;
 }
@@ -194,7 +203,8 @@ const Criterion *findCriterion(llvm::StringRef name) {
   return nullptr;
 }
 
-std::vector<std::vector<LayerWeights>> weightsWithout(const UnitGroup &group, llvm::ArrayRef<int64_t> order,
+std::vector<std::vector<LayerWeights>> weightsWithout(const UnitGroup &group,
+                                                      llvm::ArrayRef<int64_t> order,
                                                       llvm::ArrayRef<int64_t> counts) {
   std::vector<LayerWithout> layers(group.consumers.begin(), group.consumers.end());
   std::vector<std::vector<LayerWeights>> result;

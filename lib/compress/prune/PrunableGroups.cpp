@@ -27,12 +27,14 @@ static std::vector<float> producersOf(const AxisGroups &groups, const AxisGroups
     auto linear = dyn_cast_or_null<nn::LinearOp>(p.user);
     if (!linear || !p.value)
       continue;
-    bool makes = p.operand == linear.getWeightMutable().getOperandNumber() ? p.dim == linear.getWeightOutAxis()
-                                                                           : p.value == linear.getBias();
+    bool makes = p.operand == linear.getWeightMutable().getOperandNumber()
+                     ? p.dim == linear.getWeightOutAxis()
+                     : p.value == linear.getBias();
     auto data = makes ? nn::ConstantData::get(p.value) : std::nullopt;
     if (!data || !data->type().getElementType().isF32())
       continue;
-    std::vector<float> slice = nn::ConstantData::get(Attribute(pickConstant(*data, p.dim, m.indices)))->asFloats();
+    std::vector<float> slice =
+        nn::ConstantData::get(Attribute(pickConstant(*data, p.dim, m.indices)))->asFloats();
     values.insert(values.end(), slice.begin(), slice.end());
   }
   return values;
@@ -42,7 +44,8 @@ static std::vector<float> producersOf(const AxisGroups &groups, const AxisGroups
 static int64_t stepOf(const AxisGroups &groups, const AxisGroups::Group &group) {
   int64_t width = 1, channels = group.units.size();
   for (const AxisGroups::Member &m : group.units.front())
-    if (const AxisGroups::Place &p = groups.places()[m.place]; p.user && p.value && isa<nn::LinearOp>(p.user)) {
+    if (const AxisGroups::Place &p = groups.places()[m.place];
+        p.user && p.value && isa<nn::LinearOp>(p.user)) {
       width = std::max<int64_t>(width, m.indices.size());
       channels = std::max(channels, p.size);
     }
@@ -70,11 +73,13 @@ std::vector<PrunableGroup> findPrunable(const AxisGroups &groups, ArrayRef<Linea
         users[*place].push_back({op, true});
   }
   for (auto [g, group] : llvm::enumerate(groups.groups())) {
-    PrunableGroup found{unsigned(g), group.name, int64_t(group.units.size()), stepOf(groups, group), {}, {}};
+    PrunableGroup found{unsigned(g),           group.name, int64_t(group.units.size()),
+                        stepOf(groups, group), {},         {}};
     std::string why;
     for (const AxisGroups::Member &m : group.units.front()) {
       auto it = users.find(m.place);
-      for (auto [op, measures] : it == users.end() ? std::vector<std::pair<Operation *, bool>>() : it->second) {
+      for (auto [op, measures] :
+           it == users.end() ? std::vector<std::pair<Operation *, bool>>() : it->second) {
         std::string reason = "its weights are not constant";
         auto layer = layerNumbers.find(op);
         if (layer == layerNumbers.end())
@@ -101,7 +106,8 @@ std::vector<PrunableGroup> findPrunable(const AxisGroups &groups, ArrayRef<Linea
     if (why.empty() && found.readers.empty())
       why = "no layer sums over it";
     if (why.empty() && found.units <= found.step)
-      why = std::to_string(found.units) + " units are too few to remove " + std::to_string(found.step) + " at once";
+      why = std::to_string(found.units) + " units are too few to remove " +
+            std::to_string(found.step) + " at once";
     if (!why.empty()) {
       refused.push_back({group.name, why});
       continue;
@@ -120,11 +126,13 @@ std::vector<PrunableGroup> findPrunable(const AxisGroups &groups, ArrayRef<Linea
     if (!out || groups.places()[*out].size < 2)
       continue;
     if (auto by = groups.fixedBy(*out, 0))
-      refused.push_back({llvm::join(nodeNames(layer.op()->getLoc()), "+"), nameOf(*by) + " needs all of its channels"});
+      refused.push_back({llvm::join(nodeNames(layer.op()->getLoc()), "+"),
+                         nameOf(*by) + " needs all of its channels"});
   }
   for (const AxisGroups::Barrier &barrier : groups.barriers())
-    refused.push_back({llvm::join(nodeNames(barrier.op->getLoc()), "+"),
-                       barrier.op->getName().getStringRef().str() + " is a barrier: " + barrier.reason});
+    refused.push_back(
+        {llvm::join(nodeNames(barrier.op->getLoc()), "+"),
+         barrier.op->getName().getStringRef().str() + " is a barrier: " + barrier.reason});
   return result;
 }
 

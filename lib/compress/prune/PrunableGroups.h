@@ -8,7 +8,8 @@
 
 namespace nnopt::compress {
 
-/// A group of units whose values are read by layers with constant weights only: without a unit these are solved anew.
+/// A group of units whose values are read by layers with constant weights only: without a unit
+/// these are solved anew.
 struct PrunableGroup {
   unsigned group; // of AxisGroups
   std::string name;
@@ -23,9 +24,10 @@ struct PrunableGroup {
   Matrix producers; // constants that make a unit, a row for each
 };
 
-/// Of all groups those that can be pruned; the others are refused with the reason. `layers` are all of the function, in
-/// order.
-std::vector<PrunableGroup> findPrunable(const AxisGroups &groups, llvm::ArrayRef<LinearLayer> layers,
+/// Of all groups those that can be pruned; the others are refused with the reason. `layers` are all
+/// of the function, in order.
+std::vector<PrunableGroup> findPrunable(const AxisGroups &groups,
+                                        llvm::ArrayRef<LinearLayer> layers,
                                         std::vector<Refusal> &refused);
 
 /// Multiply-adds of a function, and how they change when units go.
@@ -43,8 +45,9 @@ private:
     std::vector<unsigned> places; // axes that it is proportional to
   };
   std::vector<Work> works;
-  std::vector<int64_t> sizes;                                     // of places
-  std::vector<std::vector<std::pair<unsigned, int64_t>>> indices; // of each place: (group, indices of one unit)
+  std::vector<int64_t> sizes; // of places
+  std::vector<std::vector<std::pair<unsigned, int64_t>>>
+      indices; // of each place: (group, indices of one unit)
 };
 
 } // namespace nnopt::compress

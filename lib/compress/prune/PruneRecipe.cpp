@@ -82,7 +82,9 @@ void applyStructuredPruning(ModuleOp module, const std::vector<Step> &steps) {
         << remark::metric("Units", int64_t(removed.size()))
         << remark::add("of {0} of {1}", group.units.size(), group.name);
   }
-  auto fails = [] { return ToolError(1, "recipe: shapes of the smaller graph cannot be computed"); };
+  auto fails = [] {
+    return ToolError(1, "recipe: shapes of the smaller graph cannot be computed");
+  };
   if (failed(groups.remove(units)))
     throw fails();
   FuncShapes after(main);

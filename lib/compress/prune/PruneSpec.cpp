@@ -12,7 +12,8 @@ std::string PruneSpec::parse(llvm::StringRef text) {
   llvm::StringRef percent = parts[0].trim();
   double value = 0;
   if (!percent.consume_back("%") || percent.getAsDouble(value) || !(value > 0 && value < 100))
-    return "expected structured:SHARE% with a share of the multiply-adds between 0 and 100, as structured:25%, not '" +
+    return "expected structured:SHARE% with a share of the multiply-adds between 0 and 100, as "
+           "structured:25%, not '" +
            parts[0].str() + "'";
   share = value / 100;
   for (llvm::StringRef part : llvm::drop_begin(parts)) {
@@ -23,7 +24,8 @@ std::string PruneSpec::parse(llvm::StringRef text) {
       for (const Criterion &c : criteria())
         names.push_back(c.name);
       if (!criterion)
-        return "there is no criterion '" + setting.str() + "'; there are " + llvm::join(names, ", ");
+        return "there is no criterion '" + setting.str() + "'; there are " +
+               llvm::join(names, ", ");
     } else if (key == "steps") {
       if (setting.getAsInteger(10, steps) || steps < 1 || steps > 100)
         return "steps=" + setting.str() + ": expected a number from 1 to 100";
@@ -34,6 +36,8 @@ std::string PruneSpec::parse(llvm::StringRef text) {
   return "";
 }
 
-double PruneSpec::shareAfter(int64_t step) const { return share * (1 - std::pow(1 - double(step) / double(steps), 3)); }
+double PruneSpec::shareAfter(int64_t step) const {
+  return share * (1 - std::pow(1 - double(step) / double(steps), 3));
+}
 
 } // namespace nnopt::compress

@@ -6,7 +6,8 @@
 
 namespace nnopt::compress {
 
-/// "25%", "25%,criterion=fluctuation,steps=4": the share of the model's multiply-adds that is to go.
+/// "25%", "25%,criterion=fluctuation,steps=4": the share of the model's multiply-adds that is to
+/// go.
 struct PruneSpec {
   double share = 0;
   const Criterion *criterion = &criteria().front();
@@ -15,7 +16,8 @@ struct PruneSpec {
 
   /// Returns what is wrong with the text; empty when nothing is.
   std::string parse(llvm::StringRef text);
-  /// The share that is gone after step 1..steps: share (1 - (1 - step / steps)^3) (Zhu and Gupta 2017, equation 1).
+  /// The share that is gone after step 1..steps: share (1 - (1 - step / steps)^3) (Zhu and Gupta
+  /// 2017, equation 1).
   double shareAfter(int64_t step) const;
 };
 

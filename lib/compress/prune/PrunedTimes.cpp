@@ -8,7 +8,8 @@ using namespace mlir;
 
 namespace nnopt::compress {
 
-std::function<std::optional<int64_t>(nn::Dim)> sizesIn(func::FuncOp main, FuncShapes &shapes, const Dataset &data) {
+std::function<std::optional<int64_t>(nn::Dim)> sizesIn(func::FuncOp main, FuncShapes &shapes,
+                                                       const Dataset &data) {
   std::vector<HostTensor> sample = data.inputs(0, data.latencyBatch());
   llvm::DenseMap<const void *, int64_t> sizes;
   for (auto [i, arg] : llvm::enumerate(main.getArguments()))

@@ -12,10 +12,11 @@ namespace nnopt::compress {
 std::function<std::optional<int64_t>(nn::Dim)> sizesIn(mlir::func::FuncOp main, FuncShapes &shapes,
                                                        const Dataset &data);
 
-/// Milliseconds of each operation that multiplies and adds, measured by itself, when `steps` of prune-structured have
-/// been taken. The module stays as it is; what has been measured once is known from then on.
-std::vector<double> timesAfter(mlir::ModuleOp module, const std::vector<Step> &steps, const Dataset &data,
-                               LayerCosts &costs);
+/// Milliseconds of each operation that multiplies and adds, measured by itself, when `steps` of
+/// prune-structured have been taken. The module stays as it is; what has been measured once is
+/// known from then on.
+std::vector<double> timesAfter(mlir::ModuleOp module, const std::vector<Step> &steps,
+                               const Dataset &data, LayerCosts &costs);
 
 } // namespace nnopt::compress
 

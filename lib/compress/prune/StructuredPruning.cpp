@@ -30,13 +30,15 @@ static FuncShapes &inferred(FuncShapes &shapes) {
 
 StringRef StructuredPruning::NarrowedLayers::name() const { return kPruneStructured; }
 
-std::optional<LayerWeights> StructuredPruning::NarrowedLayers::weights(Operation *, const Option &option) const {
+std::optional<LayerWeights> StructuredPruning::NarrowedLayers::weights(Operation *,
+                                                                       const Option &option) const {
   return weightsOf(option);
 }
 
-/// The weights that come closest to the outputs in the float model, the bias with them, when columns that are gone give
-/// nothing.
-bool StructuredPruning::NarrowedLayers::refit(Operation *op, Option &option, const Gram &gram) const {
+/// The weights that come closest to the outputs in the float model, the bias with them, when
+/// columns that are gone give nothing.
+bool StructuredPruning::NarrowedLayers::refit(Operation *op, Option &option,
+                                              const Gram &gram) const {
   const std::vector<bool> &keeps = kept.find(op)->second;
   Gram left = gram;
   for (auto [c, keep] : llvm::enumerate(keeps)) {
@@ -60,9 +62,11 @@ bool StructuredPruning::NarrowedLayers::refit(Operation *op, Option &option, con
 }
 
 StructuredPruning::StructuredPruning(ModuleOp module, const PruneSpec &spec, const Dataset &calib,
-                                     const CompileSettings &quick, LayerCosts &costs, Progress &progress)
-    : module(module), spec(spec), calib(calib), costs(costs), progress(progress), shapes(mainOf(module)),
-      groups(mainOf(module), inferred(shapes)), product(module.getContext(), quick) {
+                                     const CompileSettings &quick, LayerCosts &costs,
+                                     Progress &progress)
+    : module(module), spec(spec), calib(calib), costs(costs), progress(progress),
+      shapes(mainOf(module)), groups(mainOf(module), inferred(shapes)),
+      product(module.getContext(), quick) {
   for (auto &[name, layer] : namedLayers(mainOf(module))) {
     names.push_back(name);
     layers.push_back(layer);
@@ -82,7 +86,8 @@ void StructuredPruning::set(size_t layer, const LayerWeights &weights) {
 
 /// What the layers as they are now bring to the outputs.
 double StructuredPruning::error() {
-  return outputError(*model, Choice(layers.size(), 0), calib, {0, std::min(kProbeSamples, calib.usable())});
+  return outputError(*model, Choice(layers.size(), 0), calib,
+                     {0, std::min(kProbeSamples, calib.usable())});
 }
 
 double StructuredPruning::workLeft() const {
@@ -100,14 +105,15 @@ std::vector<double> StructuredPruning::timesOf(const PrunableGroup &group, int64
   std::vector<int64_t> keep(group.units - removed);
   std::iota(keep.begin(), keep.end(), 0);
   std::vector<double> times =
-      timesAfter(module, {{kPruneStructured, group.name, Option{"keep", "", {{"keep", keep}}, {}}}}, calib, costs);
+      timesAfter(module, {{kPruneStructured, group.name, Option{"keep", "", {{"keep", keep}}, {}}}},
+                 calib, costs);
   for (auto [time, full] : llvm::zip_equal(times, fullTimes))
     time /= full;
   return times;
 }
 
-/// What the operations should take with the levels as they are, relative to the whole model: savings by several groups
-/// are taken to multiply, as those of in and out channels do.
+/// What the operations should take with the levels as they are, relative to the whole model:
+/// savings by several groups are taken to multiply, as those of in and out channels do.
 double StructuredPruning::timeLeft() const {
   double sum = 0, full = 0;
   for (size_t i = 0; i < fullTimes.size(); ++i) {
@@ -146,8 +152,8 @@ void StructuredPruning::lookAtReaders() {
     moments[i] = sum.take();
 }
 
-/// For each group the order in which its units go, and the error of the outputs for a number of units that are gone, when
-/// the layers behind make up for them.
+/// For each group the order in which its units go, and the error of the outputs for a number of
+/// units that are gone, when the layers behind make up for them.
 void StructuredPruning::tryLevels() {
   progress.stage("levels of groups");
   double before = error();
@@ -162,18 +168,19 @@ void StructuredPruning::tryLevels() {
       group.consumers.push_back({now.back(), &moments.at(reader.layer), reader.columns});
     }
     // Those that are gone stay gone, in their order.
-    int64_t first = s.removed(), step = s.group.step, last = s.group.units - step;
+    int64_t first = s.removed(), step = s.group.step;
     group.gone.assign(s.elimination.order.begin(), s.elimination.order.begin() + first);
     s.elimination = spec.criterion->eliminate(group);
-    // Numbers that are left are multiples of the step; at most kLevels of them.
+    // What is left are multiples of the step, at most kLevels of them.
     std::vector<int64_t> counts;
-    int64_t stride = step * std::max<int64_t>(1, llvm::divideCeil(last - first, step * kLevels));
-    for (int64_t left = (s.group.units - 1) / step * step; left >= step; left -= stride)
-      if (s.group.units - left > first)
-        counts.push_back(s.group.units - left);
+    int64_t most = (s.group.units - first - 1) / step * step;
+    int64_t stride = step * std::max<int64_t>(1, llvm::divideCeil(most / step, kLevels));
+    for (int64_t left = most; left >= step; left -= stride)
+      counts.push_back(s.group.units - left);
     s.levels = {{first, before, timesOf(s.group, first)}};
     s.level = 0;
-    for (auto [count, weights] : llvm::zip_equal(counts, weightsWithout(group, s.elimination.order, counts))) {
+    for (auto [count, weights] :
+         llvm::zip_equal(counts, weightsWithout(group, s.elimination.order, counts))) {
       for (auto [reader, w] : llvm::zip_equal(s.group.readers, weights))
         set(reader.layer, w);
       s.levels.push_back({count, error(), timesOf(s.group, count)});
@@ -183,8 +190,9 @@ void StructuredPruning::tryLevels() {
   }
 }
 
-/// Takes, again and again, the level that costs the least error for the time that it saves, until `target` of the
-/// multiply-adds are left. Errors of groups are taken to add up. What saves no time comes last.
+/// Takes, again and again, the level that costs the least error for the time that it saves, until
+/// `target` of the multiply-adds are left. Errors of groups are taken to add up. What saves no time
+/// comes last.
 void StructuredPruning::chooseLevels(double target) {
   while (workLeft() > target) {
     double left = workLeft(), time = timeLeft(), bestRate = INFINITY;
@@ -257,9 +265,11 @@ std::vector<Step> StructuredPruning::run() {
     states.push_back({std::move(group), {}, {}, 0});
   refusedCount = refused.size();
   if (states.empty())
-    throw ToolError(1, "--prune=structured: no channels can be removed" +
-                           (refused.empty() ? "" : ": '" + refused[0].name + "': " + refused[0].reason));
-  work = std::make_unique<PrunedWork>(mainOf(module), groups, shapes, sizesIn(mainOf(module), shapes, calib));
+    throw ToolError(
+        1, "--prune=structured: no channels can be removed" +
+               (refused.empty() ? "" : ": '" + refused[0].name + "': " + refused[0].reason));
+  work = std::make_unique<PrunedWork>(mainOf(module), groups, shapes,
+                                      sizesIn(mainOf(module), shapes, calib));
   fullWork = work->after(std::vector<int64_t>(groups.groups().size(), 0));
   progress.stage("costs of layers");
   fullTimes = timesAfter(module, {}, calib, costs);
@@ -269,8 +279,9 @@ std::vector<Step> StructuredPruning::run() {
     chooseLevels(1 - spec.shareAfter(step));
     // Nothing takes time that is not needed.
     if (step == spec.steps && workLeft() > 1 - spec.share + 1e-9)
-      throw ToolError(1, llvm::formatv("--prune=structured:{0}%: at most {1:f1} % of the multiply-adds can go",
-                                       spec.share * 100, (1 - workLeft()) * 100));
+      throw ToolError(
+          1, llvm::formatv("--prune=structured:{0}%: at most {1:f1} % of the multiply-adds can go",
+                           spec.share * 100, (1 - workLeft()) * 100));
     solveLayers();
   }
   writeNotes(refused);
@@ -325,11 +336,13 @@ void StructuredPruning::writeNotes(ArrayRef<Refusal> refused) {
   notes["ms"] = {{"float", std::accumulate(fullTimes.begin(), fullTimes.end(), 0.0)}};
   notes["ms"]["compressed"] = notes["ms"]["float"].get<double>() * timeLeft();
   for (const State &s : states) {
-    json note = {{"site", s.group.name}, {"units", s.group.units}, {"kept", s.group.units - s.removed()}};
+    json note = {
+        {"site", s.group.name}, {"units", s.group.units}, {"kept", s.group.units - s.removed()}};
     for (const Level &level : s.levels)
       note["levels"].push_back({{"kept", s.group.units - level.removed},
                                 {"output_error", level.error},
-                                {"ms", std::inner_product(level.times.begin(), level.times.end(), fullTimes.begin(), 0.0)}});
+                                {"ms", std::inner_product(level.times.begin(), level.times.end(),
+                                                          fullTimes.begin(), 0.0)}});
     notes["groups"].push_back(note);
   }
   for (const Refusal &r : refused)
@@ -338,7 +351,8 @@ void StructuredPruning::writeNotes(ArrayRef<Refusal> refused) {
 
 std::string StructuredPruning::summary() const {
   int64_t pruned = llvm::count_if(states, [](const State &s) { return s.removed() > 0; });
-  return llvm::formatv("{0:f1} % of the multiply-adds, {1} of {2} groups of channels smaller, {3} not eligible",
+  return llvm::formatv("{0:f1} % of the multiply-adds, {1} of {2} groups of channels smaller, {3} "
+                       "not eligible",
                        workLeft() * 100, pruned, states.size(), refusedCount)
       .str();
 }

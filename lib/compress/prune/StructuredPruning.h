@@ -1,12 +1,15 @@
 //===- StructuredPruning.h - a model with fewer channels --------*- C++ -*-===//
 //
-// Technique prune-structured: removes channels, heads and neurons, and solves the layers behind anew.
+// Technique prune-structured: removes channels, heads and neurons, and solves the layers behind
+// anew.
 //
-//   find groups of units -> order the units of each -> try levels of each group, measure what they save -> choose levels
-//   for the share of multiply-adds -> solve layers anew in the order of the graph
+//   find groups of units -> order the units of each -> try levels of each group, measure what they
+//   save -> choose levels for the share of multiply-adds -> solve layers anew in the order of the
+//   graph
 //
-// The graph keeps its shapes meanwhile: units that are to go have no weights in the layers that read them, which gives
-// the same outputs, and weights are inputs of one compiled model (SwitchModel).
+// The graph keeps its shapes meanwhile: units that are to go have no weights in the layers that
+// read them, which gives the same outputs, and weights are inputs of one compiled model
+// (SwitchModel).
 //
 //===----------------------------------------------------------------------===//
 #ifndef NNOPT_LIB_COMPRESS_PRUNE_STRUCTUREDPRUNING_H
@@ -25,10 +28,10 @@ namespace nnopt::compress {
 class StructuredPruning {
 public:
   /// `quick`: how models are compiled that are only looked at; `costs`: measures operations.
-  StructuredPruning(mlir::ModuleOp module, const PruneSpec &spec, const Dataset &calib, const CompileSettings &quick,
-                    LayerCosts &costs, Progress &progress);
-  /// The steps that say what goes; the module stays as it is. Throws ToolError where less can go than was asked for,
-  /// Interrupted after Ctrl-C.
+  StructuredPruning(mlir::ModuleOp module, const PruneSpec &spec, const Dataset &calib,
+                    const CompileSettings &quick, LayerCosts &costs, Progress &progress);
+  /// The steps that say what goes; the module stays as it is. Throws ToolError where less can go
+  /// than was asked for, Interrupted after Ctrl-C.
   std::vector<Step> run();
   /// After run(): what was found, for people.
   const nlohmann::json &report() const { return notes; }
@@ -40,10 +43,14 @@ private:
   class NarrowedLayers : public Technique {
   public:
     llvm::StringRef name() const override;
-    std::vector<Site> sites(mlir::func::FuncOp, std::vector<Refusal> &) const override { return {}; }
+    std::vector<Site> sites(mlir::func::FuncOp, std::vector<Refusal> &) const override {
+      return {};
+    }
     std::vector<Option> options(const Site &, const Observations &) const override { return {}; }
     std::string check(mlir::Operation *, const Option &) const override { return ""; }
-    mlir::Value apply(mlir::RewriterBase &, mlir::Operation *, const Option &) const override { return {}; }
+    mlir::Value apply(mlir::RewriterBase &, mlir::Operation *, const Option &) const override {
+      return {};
+    }
     std::optional<LayerWeights> weights(mlir::Operation *, const Option &option) const override;
     bool refit(mlir::Operation *op, Option &option, const Gram &gram) const override;
 
