@@ -248,7 +248,11 @@ void Search::removeChannels() {
   spec.parse(ask.structured);
   LayerCosts costs(settings, Cache(options.cacheDir.value_or(Cache::defaultDirectory())));
   StructuredPruning pruning(module, spec, *calib, quick, costs, progress);
-  pruned = pruning.run();
+  try {
+    pruned = pruning.run();
+  } catch (const ToolError &e) {
+    throw ToolError(e.status(), options.model + ": error: " + e.what());
+  }
   json &note = notes["structured"] = pruning.report();
   note["parameters"] = {{"float", parameters()}};
   applyStructuredPruning(module, pruned);

@@ -181,7 +181,7 @@ def prune(f):
     # Channels go first; what a budget does comes on top, in one recipe. Its limits are those of the model as it was.
     mlp(f / "mlp.onnx", [96, 256, 256, 20])
     np.savez(f / "mlp.npz", x=np.random.default_rng(1).standard_normal((256, 96)).astype(np.float32))
-    f.compile("--prune=structured:30%", "--budget=size=0.6x", "--calib=mlp.npz", "-o", "both.so", "--recipe-out=both.json",
+    f.compile("--prune=structured:30%,criterion=fluctuation,steps=2", "--budget=size=0.6x", "--calib=mlp.npz", "-o", "both.so", "--recipe-out=both.json",
               model="mlp.onnx", says=["of the multiply-adds"])
     assert {s["technique"] for s in json.load(open(f / "both.json"))["steps"]} > {"prune-structured"}
     f.compile("-o", "mlp.so", model="mlp.onnx")
@@ -189,6 +189,9 @@ def prune(f):
     f.compile("--recipe=both.json", "-o", "again.so", model="mlp.onnx")
     assert filecmp.cmp(f / "both.so", f / "again.so", shallow=False), "the recipe gives another artifact"
     f.compile("--prune=structured:99.9%", "--calib=mlp.npz", "-o", "no.so", model="mlp.onnx", code=1, says=["of the multiply-adds can go"])
+    mlp(f / "one.onnx", [96, 20])
+    f.compile("--prune=structured:10%", "--calib=mlp.npz", "-o", "no.so", model="one.onnx", code=1,
+              says=["no channels can be removed: 'linear0': an output of the model needs all of its channels"])
     assert not os.path.exists(f / "no.so"), "an artifact was written"
     # Recipes that do not fit.
     for change, says in (({"site": "none"}, "no such group of channels"), ({"parameters": {"keep": [0, 0]}}, "different units"),

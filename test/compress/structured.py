@@ -70,7 +70,7 @@ def change(before, after, form):
 def table(results):
     lines = [BEGIN, "", f"Written by `test/compress/structured.py --write-docs` ({platform.machine()}): accuracy in % on 2,000 images, 512",
              "calibration images, no training (the standard error of a difference is about 0.3 points); processor time of one thread at",
-             "batch 1. Beside it group L1 of torch_pruning, with batch normalizations estimated anew.", "",
+             "batch 1. Beside it group L1 of torch_pruning, with batch normalizations estimated anew, for the share of the multiply-adds in brackets.", "",
              "| model | float | pruned | multiply-adds | latency, ms | parameters | groups that got smaller | group L1 |", "|---|---|---|---|---|---|---|---|"]
     millions = lambda v: f"{v / 1e6:.2f} M"
     for r in results:
