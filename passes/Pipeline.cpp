@@ -80,10 +80,10 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
   func.addPass(createConvertLayout());
   func.addPass(createCSEPass());
   func.addPass(createCleanupTransposes());
-  if (precision == Precision::BF16) {
-    func.addPass(createNarrowToBf16());
-    func.addPass(createCSEPass());
-  }
+  NarrowToBf16Options narrow;
+  narrow.markedOnly = precision != Precision::BF16;
+  func.addPass(createNarrowToBf16(narrow));
+  func.addPass(createCSEPass());
   func.addPass(createFoldConstants(folds));
   func.addPass(createFuseEpilogue());
   func.addPass(createFuseElementwise());

@@ -1,7 +1,7 @@
 //===- NarrowToBf16.cpp - linear operations with bf16 operands ------------===//
+#include "passes/narrow-to-bf16/NarrowToBf16.h"
 #include "dialects/nn/Precision.h"
 #include "passes/Passes.h"
-#include "passes/common/Rewrite.h"
 
 using namespace mlir;
 
@@ -33,7 +33,9 @@ bool isForWinograd(nn::ConvOp op) {
   return pixels >= 12 * 12;
 }
 
-std::string whyNot(nn::LinearOp op) {
+} // namespace
+
+std::string whyNotBf16(nn::LinearOp op) {
   auto conv = dyn_cast<nn::ConvOp>(op.getOperation());
   auto matmul = dyn_cast<nn::MatMulOp>(op.getOperation());
   if (!conv && !matmul)
@@ -52,32 +54,40 @@ std::string whyNot(nn::LinearOp op) {
   return "";
 }
 
+namespace {
+
 Value narrowed(RewriterBase &rewriter, Location loc, Value v) {
   Type bf16 = rewriter.getBF16Type();
   return nn::CastOp::create(rewriter, loc, untyped(bf16), v, bf16, /*saturate=*/true);
 }
 
 struct NarrowToBf16Pass : impl::NarrowToBf16Base<NarrowToBf16Pass> {
+  using NarrowToBf16Base::NarrowToBf16Base;
+
   void runOnOperation() override {
     FuncShapes shapes(getOperation());
     if (failed(shapes.infer()))
       return signalPassFailure();
     IRRewriter rewriter(&getContext(), &shapes);
     SmallVector<nn::LinearOp> linears;
-    getOperation().walk([&](nn::LinearOp op) { linears.push_back(op); });
+    getOperation().walk([&](nn::LinearOp op) {
+      if (!markedOnly || op->hasAttr(nn::kBf16Products))
+        linears.push_back(op);
+    });
     getOperation().walk([&](nn::AttentionOp op) {
-      if (elementTypeOf(op.getQ()).isF32())
+      if (!markedOnly && elementTypeOf(op.getQ()).isF32())
         op->setAttr(nn::kBf16Products, rewriter.getUnitAttr());
     });
     for (nn::LinearOp op : linears) {
       Location loc = op.getLoc();
-      if (std::string why = whyNot(op); !why.empty()) {
+      if (std::string why = whyNotBf16(op); !why.empty()) {
         missedRemark(loc, kPass, "not-narrowed") << remark::reason("{0}", why);
         continue;
       }
       rewriter.setInsertionPoint(op);
       nn::LinearOp copy = op.cloneWith(rewriter, loc, narrowed(rewriter, loc, op.getActivation()),
                                        narrowed(rewriter, loc, op.getWeight()), op.getBias());
+      copy->removeAttr(nn::kBf16Products);
       // An epilogue that returns the f32 accumulator as it is.
       Block *block = rewriter.createBlock(&copy.getEpilogue());
       Value acc = block->addArgument(rewriter.getF32Type(), loc);

@@ -7,8 +7,8 @@ def NarrowToBf16 : Pass<"narrow-to-bf16", "::mlir::func::FuncOp"> {
     where it is computed. Attention gets `bf16_products`: its kernel rounds what it multiplies, and keeps scores, softmax
     and sums in f32.
 
-    Not exact: each product has a relative error of up to 2^-8, and errors of a sum average out. In no pipeline but that
-    of `--precision=bf16`.
+    Not exact: each product has a relative error of up to 2^-8, and errors of a sum average out. Other pipelines than that
+    of `--precision=bf16` take `marked-only`: operations with `bf16_products`, which compression chose.
 
     Conditions: f32 throughout, constant weights, no epilogue yet; not depthwise convolutions and those of few channels,
     whose kernels are no products of matrices, not 3x3 convolutions that Winograd's algorithms compute faster in f32, and
@@ -17,5 +17,8 @@ def NarrowToBf16 : Pass<"narrow-to-bf16", "::mlir::func::FuncOp"> {
     Doctest: test/passes/narrow-to-bf16/doctest.mlir
   }];
   let dependentDialects = ["::nnopt::nn::NNDialect"];
+  let options = [
+    Option<"markedOnly", "marked-only", "bool", "false", "Only operations that have bf16_products">
+  ];
   let statistics = [Statistic<"numNarrowed", "narrowed", "Operations with bf16 operands">];
 }
