@@ -27,6 +27,7 @@ esac
 [ "$what" != full ] || debian+=(libclang-rt-22-dev debootstrap chromium chromium-driver
   qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 [ "$what" != bench ] || pypi+=(openvino)
+[ "$what" != full ] || pypi+=(pillow)
 
 missing=()
 for package in "${debian[@]}"; do

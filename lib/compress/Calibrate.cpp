@@ -1,6 +1,7 @@
 //===- Calibrate.cpp - statistics of values inside a model ------------------===//
 
 #include "lib/compress/Calibrate.h"
+#include "lib/compress/Noise.h"
 
 using namespace mlir;
 
@@ -23,6 +24,7 @@ TappedModel::TappedModel(ModuleOp module, ArrayRef<Value> taps, const CompileSet
       throw ToolError(1, "calibration: the graph takes no taps");
     end->insertOperands(end->getNumOperands(), tap);
   }
+  normalizeByBatch(main);
   graph = std::make_unique<CompiledGraph>(*copy, settings, /*threads=*/0);
 }
 
@@ -55,8 +57,16 @@ void TappedModel::observe(const Dataset &data, const Wanted &wanted, Observation
     std::vector<HostTensor> &outputs = run(data, first, data.countAt(first));
     for (auto [i, v] : llvm::enumerate(taps)) {
       const HostTensor &t = outputs[firstTap + i];
-      if (t.type == OnnxFloat)
-        observations[v].add(reinterpret_cast<const float *>(t.data()), t.count());
+      if (t.type != OnnxFloat)
+        continue;
+      auto values = reinterpret_cast<const float *>(t.data());
+      observations[v].add(values, t.count());
+      if (auto it = wanted.channels.find(v); it != wanted.channels.end()) {
+        int64_t channels = t.shape[it->second], inner = 1;
+        for (size_t d = it->second + 1; d < t.shape.size(); ++d)
+          inner *= t.shape[d];
+        observations[v].addChannels(values, t.count() / std::max<int64_t>(channels * inner, 1), channels, inner);
+      }
     }
     auto tensorOf = [&](Value v) -> const HostTensor & {
       return outputs[firstTap + (llvm::find(taps, v) - taps.begin())];

@@ -22,6 +22,7 @@ public:
     std::vector<LinearLayer> layers; // moments of their rows
     /// Operations with the regressors of their results: moments of both.
     std::vector<std::pair<mlir::Operation *, mlir::Value>> regressions;
+    llvm::DenseMap<mlir::Value, int64_t> channels; // ranges along this dimension
     llvm::SmallVector<mlir::Value> rows; // rows themselves, at most kSampledRows
   };
   /// Adds the values of all samples to the statistics, which keep their size. Reports the share that

@@ -4,7 +4,9 @@
 #include "dialects/nn/NN.h"
 #include "lib/codegen/Program.h"
 #include "tools/common/hostvalue.h"
+#include <cmath>
 #include <cstring>
+#include <random>
 
 namespace nnopt::compress {
 
@@ -85,6 +87,51 @@ Dataset::Dataset(const std::string &path, mlir::func::FuncOp main) : file(path) 
                     ", expected one label for each of " + std::to_string(sampleCount) + " samples");
     labelArray = std::move(it->second);
   }
+}
+
+/// Box and Muller 1958; the generator is used directly because distributions differ between libraries.
+static float normal(std::mt19937_64 &rng) {
+  auto unit = [&] { return (double(rng() >> 11) + 0.5) * 0x1p-53; };
+  double radius = std::sqrt(-2 * std::log(unit()));
+  return float(radius * std::cos(6.283185307179586 * unit()));
+}
+
+Dataset Dataset::noise(mlir::func::FuncOp main, int64_t count) {
+  Dataset data;
+  std::mt19937_64 rng(0);
+  for (unsigned i = 0; i < main.getNumArguments(); ++i) {
+    std::string name = nameOf(main.getArgAttrOfType<mlir::StringAttr>(i, "nn.name"));
+    auto type = mlir::dyn_cast<mlir::RankedTensorType>(main.getArgument(i).getType());
+    auto refuse = [&](const std::string &why) {
+      return ToolError(2, "without --calib, noise takes the place of data, but input '" + name + "' " + why +
+                              ": give calibration data with --calib=FILE.npz");
+    };
+    if (!type || !type.getElementType().isF32())
+      throw refuse("is " + onnxTypeText(main.getArgument(i).getType()) + ", not of 32-bit floats");
+    std::vector<int64_t> shape = type.getShape().vec();
+    if (shape.empty() || llvm::any_of(llvm::drop_begin(shape), mlir::ShapedType::isDynamic))
+      throw refuse("has a size that is not known");
+    if (!mlir::ShapedType::isDynamic(shape[0])) {
+      if (data.fixed && data.batch != shape[0])
+        throw refuse("has another batch size than the inputs before it");
+      data.fixed = true;
+      data.batch = shape[0];
+    }
+    npz::Array array{'f', 4, shape, {}};
+    data.arrays.push_back({name, OnnxFloat, std::move(array), false, false});
+  }
+  if (data.arrays.empty())
+    throw ToolError(2, "without --calib, noise takes the place of data, but the model has no inputs");
+  data.sampleCount = (count + data.batch - 1) / data.batch * data.batch;
+  for (Input &input : data.arrays) {
+    input.array.shape[0] = data.sampleCount;
+    input.array.data.resize(size_t(input.array.count()) * sizeof(float));
+    for (size_t at = 0; at < input.array.data.size(); at += sizeof(float)) {
+      float v = normal(rng);
+      std::memcpy(&input.array.data[at], &v, sizeof(v));
+    }
+  }
+  return data;
 }
 
 std::vector<HostTensor> Dataset::inputs(int64_t first, int64_t count) const {

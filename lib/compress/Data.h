@@ -21,10 +21,13 @@ class Dataset {
 public:
   /// Reads the file for the arguments of `main`. Throws ToolError, as all of compression does.
   Dataset(const std::string &path, mlir::func::FuncOp main);
+  /// About `count` samples of N(0, 1), where all inputs are 32-bit floats of known size.
+  static Dataset noise(mlir::func::FuncOp main, int64_t count);
 
   int64_t samples() const { return sampleCount; }
   /// How many samples a run takes: the model's batch size where that is fixed, else at most 32.
   int64_t batchSize() const { return batch; }
+  bool batchIsFixed() const { return fixed; }
   /// Samples of a run whose time counts: one, where the model leaves it open.
   int64_t latencyBatch() const { return fixed ? batch : 1; }
   /// Samples that can be run: all, or those that fill whole batches of a fixed size.
@@ -38,6 +41,8 @@ public:
   const std::string &path() const { return file; }
 
 private:
+  Dataset() = default;
+
   struct Input {
     std::string name;
     int type;

@@ -1,6 +1,7 @@
 //===- Engine.cpp - changing a model by a recipe or a search ----------------===//
 
 #include "lib/compress/Engine.h"
+#include "lib/compress/Noise.h"
 #include "lib/compress/Search.h"
 #include "lib/compress/prune/PruneRecipe.h"
 #include "lib/compress/prune/PruneSpec.h"
@@ -38,13 +39,20 @@ std::shared_ptr<const Recipe> compressModule(ModuleOp module, const DriverOption
   const CompressionOptions &ask = options.compression;
   // The exact passes first: layers are what is left of the graph then, and their names are those of
   // recipes.
-  PassManager pm(module.getContext(), ModuleOp::getOperationName(), PassManager::Nesting::Implicit);
-  buildOptimizationPipeline(pm, 2, PipelineEnd::Graph);
-  pm.addNestedPass<func::FuncOp>(createEqualizeChannels());
-  if (failed(pm.run(module)))
-    throw ToolError(1, options.model + ": error: optimization failed");
-  if (!ask.recipe && ask.recipeIn.empty())
-    return std::make_shared<const Recipe>(Search(module, options, progress).run());
+  auto main = module.lookupSymbol<func::FuncOp>("main");
+  bool searches = !ask.recipe && ask.recipeIn.empty(), isNoisy = searches && ask.calib.empty();
+  MomentsByName moments = isNoisy ? momentsOfNormalizations(main) : MomentsByName();
+  auto run = [&](llvm::function_ref<void(PassManager &)> add) {
+    PassManager pm(module.getContext(), ModuleOp::getOperationName(), PassManager::Nesting::Implicit);
+    add(pm);
+    if (failed(pm.run(module)))
+      throw ToolError(1, options.model + ": error: optimization failed");
+  };
+  run([](PassManager &pm) { buildOptimizationPipeline(pm, 2, PipelineEnd::Graph); });
+  int64_t noted = noteMoments(main, moments);
+  run([](PassManager &pm) { pm.addNestedPass<func::FuncOp>(createEqualizeChannels()); });
+  if (searches)
+    return std::make_shared<const Recipe>(Search(module, options, progress, noted).run());
   auto recipe =
       ask.recipe ? ask.recipe : std::make_shared<const Recipe>(Recipe::read(ask.recipeIn));
   applyRecipe(module, *recipe, allTechniques());

@@ -1,15 +1,26 @@
 //===- QuantizeTechnique.cpp - fewer bits as options of each layer ----------===//
 
 #include "dialects/nn/Precision.h"
+#include "lib/compress/ChannelScales.h"
 #include "lib/compress/Technique.h"
 #include "lib/compress/WeightOnly.h"
+#include "passes/common/Affine.h"
+#include "passes/common/Movement.h"
+#include "passes/narrow-to-bf16/NarrowToBf16.h"
 #include "passes/quantize/Quantize.h"
+#include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
 
 namespace nnopt::compress {
 
 namespace {
+
+/// The relative squared error of outputs that int8 may bring on the calibration data unless a budget says otherwise: half of
+/// what a cosine of 0.999 is. The other half is for what takes the place of int8 and for other data.
+constexpr double kInt8ErrorLimit = 0.001;
+/// A linear operation on bf16 operands.
+constexpr StringLiteral kBf16Option = "bf16-products";
 
 class QuantizeTechnique : public Technique {
 public:
@@ -31,14 +42,14 @@ public:
         if ((!offersInt8 || !why.empty()) && !whyNotWeights.empty())
           refused.push_back({name, offersInt8 ? why : whyNotWeights});
         else
-          result.push_back({&op, name, {linear.getActivation()}, linear.getActivation(),
-                            /*wantsGram=*/whyNotWeights.empty(), {}});
+          result.push_back({&op, name, {linear.getActivation()}, linear.getActivation(), /*wantsGram=*/whyNotWeights.empty(),
+                            offersInt8 && why.empty() ? linear.getInChannelAxis() : -1});
       } else if (auto sum = dyn_cast<nn::AddOp>(op); sum && offersInt8) {
         if (OpOperand *addend = quantize::addendInMemory(sum))
-          result.push_back({&op, names.of(&op), {addend->get()}, addend->get(), false, {}});
+          result.push_back({&op, names.of(&op), {addend->get()}, addend->get()});
       } else if (auto attention = dyn_cast<nn::AttentionOp>(op); attention && offersInt8) {
         if (elementTypeOf(attention.getQ()).isF32())
-          result.push_back({&op, names.of(&op), {}, Value(), false, {}});
+          result.push_back({&op, names.of(&op), {}, Value()});
       }
     }
     return result;
@@ -63,23 +74,55 @@ public:
       if (isa<nn::AddOp>(site.op))
         result.back().parameters["operand"] = site.op->getOperand(0) == site.observed[0] ? 0 : 1;
     };
-    double low = s.min(), high = s.max(), lo, hi;
-    add("max", low, high);
+    double lo, hi;
+    add("max", s.min(), s.max());
+    if (observations.ofNoise)
+      return result;
     s.percentileRange(0.9999, lo, hi);
     add("percentile", lo, hi);
-    // Shrinking the range trades clipped values for a finer grid; the histogram tells the sum of
-    // both errors.
-    double best = INFINITY, bestShare = 1;
-    for (int i = 0; i < 80; ++i) {
-      double share = 1 - i / 100.0, error = s.quantizationError(std::min(low, 0.0) * share,
-                                                                std::max(high, 0.0) * share, 256);
-      if (error < best) {
-        best = error;
-        bestShare = share;
+    s.leastErrorRange(256, lo, hi);
+    add("mse", lo, hi);
+    if (auto it = scalesOf.find(site.observed[0]); linear && it != scalesOf.end()) {
+      lo = hi = 0;
+      for (auto [c, scale] : llvm::enumerate(it->second)) {
+        lo = std::min(lo, s.channelMin()[c] / scale);
+        hi = std::max(hi, s.channelMax()[c] / scale);
       }
+      add("channels", lo, hi);
+      result.back().parameters["channel_scales"] = it->second;
     }
-    add("mse", low * bestShare, high * bestShare);
     return result;
+  }
+
+  /// Layers that read one value get one set of channel scales, so that it is quantized once.
+  void plan(ArrayRef<Site> sites, const Observations &observations) override {
+    llvm::MapVector<Value, std::vector<LinearLayer>> readers;
+    llvm::DenseSet<Value> whole; // values that have one scale
+    for (const Site &site : sites) {
+      std::optional<LinearLayer> layer = LinearLayer::get(site.op, nullptr, Groups::Taken);
+      if (layer && site.channelAxis >= 0 && whyNotAffineBefore(layer->op(), /*scaled=*/true, /*shifted=*/false).empty())
+        readers[site.shared].push_back(*layer);
+      else if (site.shared)
+        whole.insert(site.shared);
+    }
+    for (auto &[v, layers] : readers) {
+      const TensorStatistics &s = observations.of(v);
+      // Quantizations by one scale move ahead of movement, which is then of bytes.
+      bool isMoved = v.getDefiningOp() && !movedOperands(v.getDefiningOp()).empty();
+      if (!whole.contains(v) && !isMoved && s.count() && !s.notFinite())
+        if (std::vector<double> scales = channelScales(layers, s); !scales.empty())
+          scalesOf[v] = std::move(scales);
+    }
+  }
+
+  std::optional<double> errorLimit() const override {
+    return offersInt8 ? std::optional(kInt8ErrorLimit) : std::nullopt;
+  }
+  std::optional<Option> fallback(const Site &site) const override {
+    auto linear = dyn_cast<nn::LinearOp>(site.op);
+    if (!linear || !whyNotBf16(linear).empty())
+      return std::nullopt;
+    return Option{kBf16Option.str(), "", nlohmann::json::object(), {}};
   }
 
   std::string check(Operation *op, const Option &option) const override {
@@ -94,6 +137,8 @@ public:
       return "it is no convolution, matrix product, sum or attention";
     if (isWeightOnly(op, option))
       return WeightOnly::check(op, option);
+    if (option.name == kBf16Option)
+      return linear ? whyNotBf16(linear) : "only convolutions and matrix products have bf16 operands";
     if (option.name != "int8")
       return "there is no option '" + option.name + "'";
     const nlohmann::json &p = option.parameters;
@@ -103,8 +148,10 @@ public:
         !(scale->get<float>() > 0) || std::isinf(scale->get<float>()) || zero->get<int64_t>() < 0 ||
         zero->get<int64_t>() > 255)
       return "int8 needs a positive 'scale' and a 'zero_point' from 0 to 255";
-    if (linear)
-      return quantize::whyNot(linear);
+    if (linear) {
+      std::string why = quantize::whyNot(linear);
+      return !why.empty() || !p.contains("channel_scales") ? why : checkChannelScales(linear, p["channel_scales"]);
+    }
     auto operand = p.find("operand");
     if (operand == p.end() || !operand->is_number_integer() || (*operand != 0 && *operand != 1))
       return "int8 of a sum needs an 'operand', 0 or 1";
@@ -126,7 +173,7 @@ public:
   }
 
   Value apply(RewriterBase &rewriter, Operation *op, const Option &option) const override {
-    if (isa<nn::AttentionOp>(op)) {
+    if (isa<nn::AttentionOp>(op) || option.name == kBf16Option) {
       OpBuilder::InsertionGuard guard(rewriter);
       rewriter.setInsertionPoint(op);
       Operation *copy = rewriter.clone(*op);
@@ -139,11 +186,13 @@ public:
                                      option.parameters["zero_point"].get<int>()};
     if (auto sum = dyn_cast<nn::AddOp>(op))
       return quantize::withQuantizedAddend(rewriter, sum, option.parameters["operand"].get<unsigned>(), p).getResult();
-    return quantize::withQuantizedOperands(rewriter, cast<nn::LinearOp>(op), p)->getResult(0);
+    return quantize::withQuantizedOperands(rewriter, cast<nn::LinearOp>(op), p,
+                                           option.parameters.value("channel_scales", std::vector<double>()))
+        ->getResult(0);
   }
 
   // The layer before ends in the quantization of its result.
-  bool isMeetingPoint(Operation *op) const override { return isa<nn::QuantizeOp>(op); }
+  bool isMeetingPoint(Operation *op) const override { return isa<nn::QuantizeOp, nn::MulOp>(op); }
 
   void finish(func::FuncOp func, RewriterBase &rewriter) const override {
     quantize::quantizeAheadOfMovement(func, rewriter);
@@ -154,7 +203,15 @@ private:
     return isa<nn::LinearOp>(op) && WeightOnly::isOption(option.name);
   }
 
+  static std::string checkChannelScales(nn::LinearOp op, const nlohmann::json &scales) {
+    bool fits = scales.is_array() && int64_t(scales.size()) == op.getInChannels() &&
+                llvm::all_of(scales, [](const nlohmann::json &s) { return s.is_number() && s.get<double>() > 0 && std::isfinite(s.get<double>()); });
+    return fits ? whyNotAffineBefore(op, /*scaled=*/true, /*shifted=*/false)
+                : "'channel_scales' are a positive number for each of its " + std::to_string(op.getInChannels()) + " in channels";
+  }
+
   WeightOnly weightOnly;
+  llvm::DenseMap<Value, std::vector<double>> scalesOf; // of channels of activations
   bool offersInt8 = true, offersWeightOnly = true;
 };
 

@@ -7,24 +7,6 @@ using namespace mlir;
 
 namespace nnopt::compress {
 
-double outputError(SwitchModel &model, const Choice &choice, const Dataset &data,
-                   SampleRange samples) {
-  double error = 0, energy = 0;
-  Choice off(choice.size(), -1);
-  for (int64_t first = samples.begin; first < samples.end; first += data.batchSize()) {
-    std::vector<HostTensor> reference =
-        std::move(*model.run(data, first, data.countAt(first), off));
-    std::vector<HostTensor> &outputs = *model.run(data, first, data.countAt(first), choice);
-    for (size_t o = 0; o < outputs.size(); ++o)
-      for (int64_t e = 0; e < (outputs[o].type == OnnxFloat ? outputs[o].count() : 0); ++e) {
-        double r = reference[o].at(e), d = outputs[o].at(e) - r;
-        error += std::isfinite(d) ? d * d : 0;
-        energy += std::isfinite(r) ? r * r : 0;
-      }
-  }
-  return energy > 0 ? error / energy : error;
-}
-
 /// Moments of what the layer at a site reads when all options are on, beside the float model.
 static Gram momentsOf(SwitchModel &model, size_t sites, size_t site, const LinearLayer &layer,
                       const Dataset &data, SampleRange samples, RowProduct &product) {

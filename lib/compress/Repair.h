@@ -6,14 +6,6 @@
 
 namespace nnopt::compress {
 
-/// Samples that errors and sensitivities are measured on.
-constexpr int64_t kProbeSamples = 64;
-
-/// The relative squared error of the float outputs that `choice` brings in a model, on samples of
-/// `data`.
-double outputError(SwitchModel &model, const Choice &choice, const Dataset &data,
-                   SampleRange samples);
-
 /// Solves the options of `candidates` (one each, all of `model`) anew on samples of `data`, from
 /// site `first` on, in the order of the graph: each layer then sees what the changed layers before
 /// it give, and makes up for their errors. Returns whether anything has changed. Ctrl-C leaves the

@@ -3,7 +3,8 @@
 #include "lib/compress/Search.h"
 #include "lib/compress/Calibrate.h"
 #include "lib/compress/LayerCost.h"
-#include "lib/compress/Repair.h"
+#include "lib/compress/Noise.h"
+#include "lib/compress/OutputError.h"
 #include "lib/compress/prune/PruneRecipe.h"
 #include "lib/compress/prune/StructuredPruning.h"
 #include "llvm/ADT/SetVector.h"
@@ -42,6 +43,8 @@ void Search::findCandidates() {
       taps.insert(v);
     if (c.site.wantsGram)
       wanted.layers.push_back(*LinearLayer::get(c.site.op));
+    if (c.site.channelAxis >= 0)
+      wanted.channels[c.site.observed[0]] = c.site.channelAxis;
     if (c.site.regressor)
       wanted.regressions.push_back({c.site.op, c.site.regressor});
   }
@@ -266,7 +269,14 @@ Recipe Search::search() {
   if (!ask.budget.empty())
     budget = Budget::parse(ask.budget);
   auto main = module.lookupSymbol<func::FuncOp>("main");
-  calib.emplace(ask.calib, main);
+  observations.ofNoise = ask.calib.empty();
+  calib = observations.ofNoise ? Dataset::noise(main, kNoiseSamples) : Dataset(ask.calib, main);
+  notes["calibration"] = {{"source", observations.ofNoise ? "noise" : "data"}, {"samples", calib->usable()}};
+  if (observations.ofNoise) {
+    notes["calibration"]["normalized"] = moments;
+    say(options.model + ": warning: without --calib, ranges are those that noise gives, with the means and deviations that batch "
+                        "normalizations know for " + std::to_string(moments) + " values: expect a larger loss than with data");
+  }
   if (!ask.eval.empty())
     eval.emplace(ask.eval, main);
   const Dataset &data = eval ? *eval : *calib;
@@ -316,6 +326,10 @@ Recipe Search::search() {
     choice = Choice(candidates.size(), 0);
     dropReplaced(choice);
     repair(choice);
+    const Technique &technique = *candidates[0].offers[0].technique;
+    if (std::optional<double> limit = technique.errorLimit())
+      if (!observations.ofNoise)
+        leaveSensitive(choice, *limit, technique);
   }
 
   for (auto [i, c] : llvm::enumerate(candidates)) {
@@ -327,8 +341,9 @@ Recipe Search::search() {
       const Option &o = offer.option;
       json option = {{"technique", offer.technique->name().str()},
                      {"name", o.name},
-                     {"variant", o.variant},
-                     {"error", siteErrors[i][k]}};
+                     {"variant", o.variant}};
+      if (k < siteErrors[i].size()) // fallbacks are not measured
+        option["error"] = siteErrors[i][k];
       if (budget) {
         const Cost &cost = problem.sites[i][k + 1];
         option["output_error"] = cost.distortion;
@@ -341,10 +356,11 @@ Recipe Search::search() {
       note["options"].push_back(option);
     }
   }
-  for (const Refusal &r : refused)
+  for (const Refusal &r : llvm::concat<Refusal>(refused, sensitive))
     notes["refused"].push_back({{"site", r.name}, {"reason", r.reason}});
 
   // What comes out is compiled and measured as it will run.
+  module.walk([](Operation *op) { removeMoments(op); });
   applyRecipe(module, {stepsOf(choice)}, techniques);
   if (metric || plain) {
     progress.stage("validation");

@@ -21,9 +21,10 @@ namespace nnopt::compress {
 /// 4. measure the result
 class Search {
 public:
-  Search(mlir::ModuleOp module, const DriverOptions &options, Progress &progress)
+  /// `moments`: how many values of the module have ChannelMoments.
+  Search(mlir::ModuleOp module, const DriverOptions &options, Progress &progress, int64_t moments)
       : module(module), options(options), ask(options.compression), progress(progress),
-        techniques(allTechniques()) {
+        moments(moments), techniques(allTechniques()) {
     settings.winograd = options.winograd;
     settings.sparse = options.sparse;
     settings.target = llvm::StringRef(options.target).split(',').first.str();
@@ -62,6 +63,9 @@ private:
   Choice bestGlobalVariant();
   double repair(Choice &choice, SampleRange samples, SampleRange judges);
   std::vector<Candidate> chosenCandidates(const Choice &choice) const;
+  double errorOfRecipe(const Choice &choice, SampleRange samples);
+  std::vector<Choice> oneAtATime() const;
+  void leaveSensitive(Choice &choice, double limit, const Technique &technique);
   bool alone() const { return !ask.technique.empty(); }
   void measureSensitivity();
   void measureCosts();
@@ -85,12 +89,13 @@ private:
   const DriverOptions &options;
   const CompressionOptions &ask;
   Progress &progress;
+  int64_t moments;
   Techniques techniques;
   CompileSettings settings, quick;
   bool runsTarget; // whether this machine runs what the model is compiled for
 
   std::vector<Candidate> candidates;
-  std::vector<Refusal> refused;
+  std::vector<Refusal> refused, sensitive; // not eligible; left because of what they do to the outputs
   Observations observations;
   std::optional<Dataset> calib, eval;
   std::unique_ptr<SwitchModel> model;   // of all variants

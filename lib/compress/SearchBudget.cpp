@@ -1,7 +1,6 @@
 //===- SearchBudget.cpp - the best choice within a budget -------------------===//
 
 #include "lib/compress/LayerCost.h"
-#include "lib/compress/Repair.h"
 #include "lib/compress/Search.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
@@ -10,26 +9,6 @@ using namespace mlir;
 using nlohmann::json;
 
 namespace nnopt::compress {
-
-/// The error of the model's outputs when one site alone is changed.
-void Search::measureSensitivity() {
-  progress.stage("sensitivity of layers");
-  SampleRange probe{0, std::min(kProbeSamples, calib->usable())};
-  size_t runs = 0, done = 0;
-  for (const Candidate &c : candidates)
-    runs += c.offers.size();
-  for (auto [i, c] : llvm::enumerate(candidates)) {
-    problem.sites.push_back({Cost{}});
-    for (size_t k = 0; k < c.offers.size(); ++k, ++done) {
-      if (Interrupt::happened())
-        throw Interrupted();
-      Choice choice = none();
-      choice[i] = int(k);
-      problem.sites.back().push_back(Cost{outputError(*model, choice, *calib, probe), 0, 0});
-      progress.fraction(double(done) / double(runs));
-    }
-  }
-}
 
 /// Latency and size of options, relative to leaving the site as it is.
 void Search::measureCosts() {

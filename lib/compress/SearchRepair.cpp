@@ -1,5 +1,6 @@
 //===- SearchRepair.cpp - weights that make up for what was lost ------------===//
 
+#include "lib/compress/OutputError.h"
 #include "lib/compress/Repair.h"
 #include "lib/compress/Search.h"
 #include "llvm/ADT/Sequence.h"

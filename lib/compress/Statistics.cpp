@@ -61,16 +61,25 @@ void TensorStatistics::addChannels(const float *values, int64_t outer, int64_t c
   if (channelLow.empty()) {
     channelLow.assign(channels, INFINITY);
     channelHigh.assign(channels, -INFINITY);
+    channelSquares.assign(channels, 0);
   }
   for (int64_t o = 0; o < outer; ++o)
-    for (int64_t c = 0; c < channels; ++c)
+    for (int64_t c = 0; c < channels; ++c) {
+      float low = channelLow[c], high = channelHigh[c];
+      double sum = 0;
       for (int64_t i = 0; i < inner; ++i) {
         float v = values[(o * channels + c) * inner + i];
         if (!std::isfinite(v))
           continue;
-        channelLow[c] = std::min(channelLow[c], v);
-        channelHigh[c] = std::max(channelHigh[c], v);
+        low = std::min(low, v);
+        high = std::max(high, v);
+        sum += double(v) * v;
       }
+      channelLow[c] = low;
+      channelHigh[c] = high;
+      channelSquares[c] += sum;
+    }
+  channelCount += outer * inner;
 }
 
 void TensorStatistics::percentileRange(double share, double &lo, double &hi) const {
@@ -108,9 +117,28 @@ double TensorStatistics::quantizationError(double lo, double hi, int levels) con
   return error / double(n);
 }
 
+void TensorStatistics::leastErrorRange(int levels, double &lo, double &hi) const {
+  const double first[] = {std::min(min(), 0.0), std::max(max(), 0.0)};
+  double ends[] = {first[0], first[1]}, least = quantizationError(ends[0], ends[1], levels);
+  // One end after the other, twice: shrinking it trades clipped values for a finer grid.
+  for (int round = 0; round < 2; ++round)
+    for (int end : {1, 0})
+      for (int i = 1; i < 50 && first[end] != 0; ++i) {
+        double tried[] = {ends[0], ends[1]};
+        tried[end] = first[end] * (1 - i / 50.0);
+        double error = quantizationError(tried[0], tried[1], levels);
+        if (tried[1] > tried[0] && error < least) {
+          least = error;
+          ends[end] = tried[end];
+        }
+      }
+  lo = ends[0];
+  hi = ends[1];
+}
+
 size_t TensorStatistics::bytes() const {
   return sizeof(*this) + bins.capacity() * sizeof(int64_t) +
-         (channelLow.capacity() + channelHigh.capacity()) * sizeof(float);
+         (channelLow.capacity() + channelHigh.capacity()) * sizeof(float) + channelSquares.capacity() * sizeof(double);
 }
 
 } // namespace nnopt::compress

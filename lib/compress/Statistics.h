@@ -20,7 +20,7 @@ public:
 
   /// Adds values; those that are not finite are counted only.
   void add(const float *values, int64_t count);
-  /// Adds to the ranges of channels: values are [outer, channels, inner].
+  /// Adds to the ranges and squares of channels: values are [outer, channels, inner].
   void addChannels(const float *values, int64_t outer, int64_t channels, int64_t inner);
 
   int64_t count() const { return n; }
@@ -32,6 +32,8 @@ public:
   double meanAbsolute() const { return n ? absolute / double(n) : 0; }
   const std::vector<float> &channelMin() const { return channelLow; }
   const std::vector<float> &channelMax() const { return channelHigh; }
+  /// E[x^2] of a channel.
+  double channelPower(int64_t channel) const { return channelSquares[channel] / double(channelCount); }
 
   /// The least and largest values when the share 1 - `share` of all values, half of it at each end,
   /// is left out. As exact as a bin is wide.
@@ -39,6 +41,8 @@ public:
   /// Mean squared error of rounding to `levels` values that are evenly spaced over [lo, hi], zero
   /// among them; values outside become its ends. Each bin counts as its middle.
   double quantizationError(double lo, double hi, int levels) const;
+  /// The range with the least quantizationError, inside of that of the values: each end moves by itself.
+  void leastErrorRange(int levels, double &lo, double &hi) const;
 
   /// Bytes that this object keeps.
   size_t bytes() const;
@@ -54,6 +58,8 @@ private:
   double limit = 0;
   std::vector<int64_t> bins;
   std::vector<float> channelLow, channelHigh;
+  std::vector<double> channelSquares;
+  int64_t channelCount = 0; // values of each
 };
 
 } // namespace nnopt::compress

@@ -1,6 +1,7 @@
 //===- SwitchModel.cpp - a model with all options at once -------------------===//
 
 #include "lib/compress/SwitchModel.h"
+#include "lib/compress/Noise.h"
 #include <cstring>
 
 using namespace mlir;
@@ -41,6 +42,7 @@ Candidate &candidateAt(std::vector<Candidate> &candidates, Site site) {
   if (!known.regressor)
     known.regressor = site.regressor;
   known.wantsGram |= site.wantsGram;
+  known.channelAxis = std::max(known.channelAxis, site.channelAxis);
   return *it;
 }
 
@@ -48,6 +50,7 @@ OwningOpRef<ModuleOp> SwitchModel::build(ModuleOp module) {
   IRMapping mapping;
   OwningOpRef<ModuleOp> copy = cast<ModuleOp>(module->clone(mapping));
   auto main = copy->lookupSymbol<func::FuncOp>("main");
+  normalizeByBatch(main);
   MLIRContext *ctx = module.getContext();
   Builder types(ctx);
   auto addArgument = [&](Type type, const std::string &name) {

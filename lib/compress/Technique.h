@@ -23,6 +23,8 @@ namespace nnopt::compress {
 /// What calibration saw of the values that sites asked for.
 class Observations {
 public:
+  /// Whether the values are of noise in place of data: ranges are rough then, and errors say little.
+  bool ofNoise = false;
   TensorStatistics &operator[](mlir::Value v) { return tensors[v]; }
   const TensorStatistics &of(mlir::Value v) const { return tensors.find(v)->second; }
   /// Moments of the rows that a site's operation multiplies, or of its regressor; null unless the
@@ -56,6 +58,8 @@ struct Site {
   mlir::Value shared;
   /// Whether options depend on the moments of the rows that `op`, a LinearLayer, multiplies.
   bool wantsGram = false;
+  /// The dimension of observed[0] along which ranges of channels are wanted; -1: none.
+  int64_t channelAxis = -1;
   /// A value that `op`'s result is a linear function of, nearly: moments of the rows of both (their
   /// last dimensions) are summed up, `h` of this value, `cross` and `dense` of the result. Both
   /// must be among `observed`.
@@ -111,6 +115,11 @@ public:
   /// least error of the outputs. (Only where this is the only technique; else sites choose by
   /// themselves.)
   virtual bool variantsAreGlobal() const { return false; }
+  /// The relative squared error of the model's outputs above which, when this is the only technique and there is no budget, the
+  /// layers that bring most of it take fallback() instead. Nothing: no limit.
+  virtual std::optional<double> errorLimit() const { return std::nullopt; }
+  /// What to do at a site where the options change the outputs too much; nothing: leave it as it is.
+  virtual std::optional<Option> fallback(const Site &site) const { return std::nullopt; }
   /// Why `option` (from a recipe, so anything) does not fit `op`; empty when it does.
   virtual std::string check(mlir::Operation *op, const Option &option) const = 0;
   /// What the cost of an option depends on besides the operation and its shapes.

@@ -1,6 +1,7 @@
 //===- EqualizeChannels.cpp - channels of equal size ------------------------===//
 #include "passes/Passes.h"
 #include "passes/common/Affine.h"
+#include "passes/common/ChannelMoments.h"
 #include "passes/common/ChannelViews.h"
 #include <cmath>
 
@@ -145,7 +146,9 @@ struct EqualizeChannelsPass : impl::EqualizeChannelsBase<EqualizeChannelsPass> {
       Value scaled = applyAffineBefore(rewriter, reader.op, before, {}, reader.op.getLoc());
       rewriter.replaceOp(reader.op, scaled);
     }
-    rewriter.replaceOp(op, applyAffine(rewriter, op, inverse, {}, op.getLoc()));
+    Value scaled = applyAffine(rewriter, op, inverse, {}, op.getLoc());
+    scaleMoments(scaled.getDefiningOp(), inverse);
+    rewriter.replaceOp(op, scaled);
     return true;
   }
 

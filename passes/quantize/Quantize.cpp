@@ -1,6 +1,7 @@
 //===- Quantize.cpp - linear operations with 8-bit operands ---------------===//
 #include "passes/quantize/Quantize.h"
 #include "passes/Passes.h"
+#include "passes/common/Affine.h"
 #include "passes/common/Movement.h"
 #include <cmath>
 
@@ -98,13 +99,28 @@ static Value throughIntegers(RewriterBase &rewriter, Location loc, Value x, Acti
   return throughIntegers(rewriter, loc, x, scale, zeroPointOf(rewriter, loc, parameters.zeroPoint));
 }
 
-nn::LinearOp withQuantizedOperands(RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters) {
+nn::LinearOp withQuantizedOperands(RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters,
+                                   ArrayRef<double> channelScales) {
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPoint(op);
   Location loc = op.getLoc();
-  Value x = throughIntegers(rewriter, loc, op.getActivation(), parameters);
-  Value w = quantizeWeights(rewriter, op);
+  Value x = op.getActivation();
+  nn::LinearOp scaled = op;
+  if (!channelScales.empty()) {
+    SmallVector<double> inverse;
+    for (double s : channelScales)
+      inverse.push_back(1 / s);
+    SmallVector<int64_t> shape(rankOf(x) - op.getInChannelAxis(), 1);
+    shape[0] = int64_t(inverse.size());
+    Value factors = makeNumbersOp(rewriter, loc, rewriter.getF32Type(), shape, inverse, "channel_scale");
+    x = nn::MulOp::create(rewriter, loc, untyped(rewriter.getF32Type()), x, factors);
+    scaled = applyAffineBefore(rewriter, op, channelScales, {}, loc).getDefiningOp<nn::LinearOp>();
+  }
+  x = throughIntegers(rewriter, loc, x, parameters);
+  Value w = quantizeWeights(rewriter, scaled);
   nn::LinearOp copy = op.cloneWith(rewriter, loc, x, w, op.getBias());
+  if (scaled != op)
+    rewriter.eraseOp(scaled);
   copy->removeAttr("quantize");
   return copy;
 }

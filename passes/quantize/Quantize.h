@@ -18,8 +18,10 @@ ActivationParameters parametersOf(double lo, double hi);
 /// Why a linear operation cannot get 8-bit operands; empty when it can.
 std::string whyNot(nn::LinearOp op);
 
-/// A copy of `op`, beside it, with quantized and dequantized operands. `op` stays as it is.
-nn::LinearOp withQuantizedOperands(mlir::RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters);
+/// A copy of `op`, beside it, with quantized and dequantized operands. `op` stays as it is. `channelScales` (empty: 1): in
+/// channels are divided by them before they are quantized, and weights multiplied; `parameters` are of what is divided.
+nn::LinearOp withQuantizedOperands(mlir::RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters,
+                                   llvm::ArrayRef<double> channelScales = {});
 
 /// The operand of a sum (a residual connection) that has to be in memory when the convolution that computes the other one
 /// adds to it; null where no convolution can do that or nothing else would have the operand in 8 bits.

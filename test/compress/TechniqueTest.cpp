@@ -152,7 +152,9 @@ TEST_F(TechniqueTest, GoThroughTheEngine) {
   Dataset data(path, main());
   EXPECT_EQ(data.usable(), 40);
   Observations observations;
-  tapped.observe(data, {layers, {}, {}}, observations, [](double) {});
+  TappedModel::Wanted wanted;
+  wanted.layers = layers;
+  tapped.observe(data, wanted, observations, [](double) {});
   EXPECT_EQ(observations[taps[0]].count(), 40 * 4);
   auto shapes = tapped.shapes(data);
   EXPECT_EQ(shapes[taps[1]], (std::vector<int64_t>{1, 2}));

@@ -355,6 +355,92 @@ def weight_only(f):
         compile(f"--quantize={spec}", data, code=2, says=[says])
 
 
+def noise(f):
+    """--quantize=int8 without data: ranges of noise and of batch normalizations, labelled so; the recipe gives the same bytes."""
+    f.compile("--quantize=int8", "-o", "n.so", "--recipe-out=n.json", says=["warning: without --calib", "know for 3 values", "4 layers int8"])
+    notes = json.load(open(f / "n.json"))
+    assert notes["calibration"] == {"source": "noise", "samples": 64, "normalized": 3}, notes["calibration"]
+    f.compile("--recipe=n.json", "-o", "again.so")
+    assert filecmp.cmp(f / "n.so", f / "again.so", shallow=False), "the recipe gives another artifact"
+    with Session(f / "n.so") as session:
+        assert (session.run(None, {"image": f.image})[0].argmax(1) == f.labels).all(), "classes differ"
+    graph = helper.make_graph([helper.make_node("Gather", ["w", "ids"], ["e"]), helper.make_node("MatMul", ["e", "w"], ["y"])], "g",
+                              [helper.make_tensor_value_info("ids", 7, ["n"])], [helper.make_tensor_value_info("y", 1, ["n", 8])],
+                              [numpy_helper.from_array(np.eye(8, dtype=np.float32), "w")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), f / "ids.onnx")
+    f.compile("--quantize=int8", model=f / "ids.onnx", code=2, says=["input 'ids' is", "give calibration data"])
+
+
+def channels(f):
+    """int8 of a value with channels of very different sizes: factors for channels, which are exact for what they divide."""
+    import onnxruntime as ort
+    mlp(f / "wide.onnx", [64, 128, 16])
+    rng = np.random.default_rng(3)
+    x = (rng.standard_normal((128, 64)) * np.exp2(rng.uniform(-7, 0, 64))).astype(np.float32)
+    np.savez(f / "wide.npz", x=x[:96])
+    # Small channels count: their weights are as much larger.
+    model = onnx.load(f / "wide.onnx")
+    w = numpy_helper.to_array(model.graph.initializer[0]) / np.abs(x).max(0)[:, None]
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(w.astype(np.float32), "w0"))
+    onnx.save(model, f / "wide.onnx")
+    f.compile("--quantize=int8", "--calib=wide.npz", "-o", "c.so", "--recipe-out=c.json", model="wide.onnx", says=["2 layers int8"])
+    notes = json.load(open(f / "c.json"))
+    steps = {s["site"]: s for s in notes["steps"]}
+    assert len(steps["linear0"]["parameters"]["channel_scales"]) == 64, steps
+    want = ort.InferenceSession(f / "wide.onnx", providers=["CPUExecutionProvider"]).run(None, {"x": x[96:]})[0]
+    one = json.loads(json.dumps(notes))
+    lo, hi = float(x.min()), float(x.max())
+    next(s for s in one["steps"] if s["site"] == "linear0")["parameters"] = {"scale": (hi - lo) / 255, "zero_point": round(-lo * 255 / (hi - lo))}
+    json.dump(one, open(f / "one.json", "w"))
+    f.compile("--recipe=one.json", "-o", "one.so", model="wide.onnx")
+    errors = []
+    for artifact in ("c.so", "one.so"):
+        with Session(f / artifact) as session:
+            got = session.run(None, {"x": x[96:]})[0]
+        errors.append(np.linalg.norm(got - want) / np.linalg.norm(want))
+    assert errors[0] < 0.03 and errors[0] < errors[1] / 4, f"errors {errors}"
+    with Session(f / "c.so") as session:
+        got = session.run(None, {"x": x[96:]})[0]
+    f.compile("--recipe=c.json", "--emit=onnx", "-o", "c.onnx", model="wide.onnx")
+    theirs = ort.InferenceSession(f / "c.onnx", providers=["CPUExecutionProvider"]).run(None, {"x": x[96:]})[0]
+    assert np.abs(theirs - got).max() < 0.02 * np.abs(got).max(), "onnxruntime differs"
+    steps["linear0"]["parameters"]["channel_scales"].pop()
+    json.dump(notes, open(f / "c.json", "w"))
+    f.compile("--recipe=c.json", model="wide.onnx", code=3, says=["linear0", "a positive number for each of its 64 in channels"])
+
+
+def sensitive(f):
+    """Layers that int8 spoils get bf16 products where these do, else stay, and the recipe says why; the others are int8."""
+    mlp(f / "s.onnx", [64, 128, 128, 16])
+    plain = onnx.load(f / "s.onnx")
+    rng = np.random.default_rng(4)
+    for name in ("scales", "offset"):
+        model = onnx.ModelProto()
+        model.CopyFrom(plain)
+        x = rng.standard_normal((128, 64)).astype(np.float32)
+        if name == "scales": # each row is divided by its size behind the first product: one range does not hold all rows
+            x *= np.exp(3 * rng.standard_normal((128, 1))).astype(np.float32)
+            model.graph.node[0].input.pop()
+            model.graph.node.insert(1, helper.make_node("LpNormalization", ["y0"], ["p0"], axis=1))
+            model.graph.node[2].input[0] = "p0"
+        else: # what all elements have in common cancels: 8 bits of precision are too few, whatever the exponents
+            x += 100
+            w = numpy_helper.to_array(model.graph.initializer[0])
+            model.graph.initializer[0].CopyFrom(numpy_helper.from_array(w - w.mean(0), "w0"))
+        onnx.save(model, f / "s.onnx")
+        np.savez(f / "s.npz", x=x)
+        text = f.compile("--quantize=int8", "--calib=s.npz", "--metric=cosine", "-o", "s.so", "--recipe-out=s.json", model="s.onnx")
+        notes = json.load(open(f / "s.json"))
+        chosen = {s["site"]: s["option"] for s in notes["steps"]}
+        expected = {"linear1": "int8", "linear2": "int8", **({"linear0": "bf16-products"} if name == "scales" else {})}
+        assert chosen == expected, (name, chosen, text)
+        assert notes["output_error"] < 0.002 < notes["output_error_of_all"], notes
+        reason = {r["site"]: r["reason"] for r in notes["refused"]}["linear0"]
+        assert reason.endswith("bf16-products instead" if name == "scales" else "left as it is"), reason
+        f.compile("--recipe=s.json", "-o", "again.so", model="s.onnx")
+        assert filecmp.cmp(f / "s.so", f / "again.so", shallow=False), "the recipe gives another artifact"
+
+
 def budget(f):
     """A drop that can be met; and budgets that cannot: exit 1, no artifact, the best recipe, the layers in the way."""
     f.compile("--budget=drop=0%", "--calib=calib.npz", "--eval=eval.npz", "-o", "b.so", "--recipe-out=b.json",
@@ -430,7 +516,8 @@ def command(f):
 def wrong(f):
     """Wrong flags are exit 2, wrong files exit 3, and each says what would be right."""
     calib = "--calib=calib.npz"
-    f.compile("--quantize=int8", code=2, says=["needs calibration data"])
+    f.compile("--quantize=w8", code=2, says=["needs calibration data"])
+    f.compile("--budget=drop=1%", code=2, says=["needs calibration data"])
     f.compile("--quantize=int3", calib, code=2, says=["expected int8"])
     f.compile("--quantize=int8", "--recipe=q.json", calib, code=2, says=["exclude each other"])
     f.compile(calib, code=2, says=["do nothing without"])
@@ -477,7 +564,8 @@ def main():
     parser.add_argument("--only", help="one of the tests, by name")
     options = parser.parse_args()
     full = options.full
-    tests = [quantize, residuals, export, sparse, prune, weight_only, low_rank, drop_layer, budget, targets, memory, interrupted, metrics, command, wrong]
+    tests = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, sensitive, low_rank, drop_layer, budget, targets, memory,
+             interrupted, metrics, command, wrong]
     if full and os.path.isdir(os.path.join(SHARED, "trained")):
         tests.append(resnet20)
     elif full:

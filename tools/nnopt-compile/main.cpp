@@ -103,7 +103,7 @@ static cl::opt<cpu::SparseUse>
            cl::cat(category));
 static cl::opt<std::string> calib("calib",
                                   cl::desc("Calibration data: the model's inputs by name, sample "
-                                           "axis first. For --budget and single techniques"),
+                                           "axis first. For --budget and single techniques; without it, --quantize=int8 takes noise"),
                                   cl::value_desc("FILE.npz"), cl::cat(category));
 static cl::opt<std::string> evalData("eval",
                                      cl::desc("Evaluation data: inputs as in --calib, and labels"),
@@ -253,7 +253,9 @@ int main(int argc, char **argv) {
     return ExitUsage;
   }
   bool searches = !budget.empty() || !technique.empty() || !structured.empty();
-  if (searches && calib.empty()) {
+  // int8 needs ranges only, which noise gives roughly.
+  bool needsData = !budget.empty() || !structured.empty() || technique != "quantize" || spec != "int8";
+  if (searches && calib.empty() && needsData) {
     errs() << (budget.empty() ? flag : "--budget")
            << " needs calibration data: give it with --calib=FILE.npz\n";
     return ExitUsage;

@@ -2,6 +2,7 @@
 
 #include "lib/compress/prune/StructuredPruning.h"
 #include "lib/compress/Interrupt.h"
+#include "lib/compress/OutputError.h"
 #include "lib/compress/Repair.h"
 #include "lib/compress/WeightTensors.h"
 #include "lib/compress/prune/PruneRecipe.h"

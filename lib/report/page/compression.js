@@ -30,6 +30,10 @@ function compressionCards(rows) {
       before.bytes !== undefined &&
           card("Artifact", change(before.bytes, after.bytes, bytes),
                after.bytes ? `${percent(after.bytes / before.bytes)} of the float one` : ""),
+      compression.calibration && compression.calibration.source === "noise" &&
+          card("Calibration", "noise", `weaker than data; ${integer(compression.calibration.normalized)} values normalized`),
+      compression.output_error_of_all !== undefined &&
+          card("Outputs", change(compression.output_error_of_all, compression.output_error, error), "squared error, relative: all layers → those taken"),
       compression.repair &&
           card("Repair", change(compression.repair.output_error_before, compression.repair.output_error_after, error),
                compression.repair.kept ? "error of the outputs" : "error of the outputs; not kept"));
@@ -128,7 +132,7 @@ function compressionPage() {
         h("span", null, table.count, " layers")),
       table.element,
       refused.size > 0 &&
-          panel("Not eligible", null,
+          panel("Not eligible, or left", null,
                 h("ul.refusals", null,
                   [...refused].map(([reason, sites]) =>
                                        h("li", {title: sites.join("\n")}, `${integer(sites.length)} × `, reason)))));

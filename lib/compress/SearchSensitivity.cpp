@@ -1,0 +1,144 @@
+//===- SearchSensitivity.cpp - what each layer does to the outputs ----------===//
+
+#include "lib/compress/OutputError.h"
+#include "lib/compress/Search.h"
+#include "llvm/Support/FormatVariadic.h"
+#include <cmath>
+#include <numeric>
+
+using namespace mlir;
+
+namespace nnopt::compress {
+
+/// Samples that tell which layers bring most of an error: their order only, which few samples show.
+constexpr int64_t kRankSamples = 16;
+
+/// The relative squared error of the outputs of the model that the recipe of a choice makes.
+double Search::errorOfRecipe(const Choice &choice, SampleRange samples) {
+  OwningOpRef<ModuleOp> copy = module.clone();
+  applyRecipe(*copy, {stepsOf(choice), {}}, techniques);
+  CompiledGraph graph(*copy, quick, /*threads=*/0);
+  ErrorSum sum;
+  for (int64_t first = samples.begin; first < samples.end; first += calib->batchSize()) {
+    std::vector<HostTensor> reference = std::move(*run(*calib, first, none()));
+    sum.add(reference, graph.run(calib->inputs(first, calib->countAt(first))));
+  }
+  return sum.relative();
+}
+
+/// Each offer of each site by itself.
+std::vector<Choice> Search::oneAtATime() const {
+  std::vector<Choice> choices;
+  for (auto [i, c] : llvm::enumerate(candidates))
+    for (size_t k = 0; k < c.offers.size(); ++k) {
+      choices.push_back(none());
+      choices.back()[i] = int(k);
+    }
+  return choices;
+}
+
+/// The error of the model's outputs when one site alone is changed.
+void Search::measureSensitivity() {
+  progress.stage("sensitivity of layers");
+  std::vector<double> errors =
+      outputErrors(*model, oneAtATime(), *calib, {0, std::min(kProbeSamples, calib->usable())},
+                   [&](double share) { progress.fraction(share); });
+  size_t at = 0;
+  for (const Candidate &c : candidates) {
+    problem.sites.push_back({Cost{}});
+    for (size_t k = 0; k < c.offers.size(); ++k)
+      problem.sites.back().push_back(Cost{errors[at++], 0, 0});
+  }
+}
+
+/// About how many multiplications a layer does for a batch: what it would gain by doing them on
+/// fewer bits. Others: elements.
+static double workOf(const Site &site, ArrayRef<int64_t> activation) {
+  double elements = std::accumulate(activation.begin(), activation.end(), 1.0, std::multiplies<>());
+  auto linear = dyn_cast<nn::LinearOp>(site.op);
+  if (!linear)
+    return elements;
+  double positions = elements / double(linear.getInChannels());
+  if (auto conv = dyn_cast<nn::ConvOp>(site.op))
+    for (int64_t stride : conv.getStrides())
+      positions /= double(stride);
+  return positions * double(ShapedType::getNumElements(shapeOf(linear.getWeight())));
+}
+
+/// Takes the fallback, or nothing, for layers without which the error of the outputs is within
+/// `limit`: those that change the outputs most for what they compute, when they alone are changed.
+/// Does nothing where all layers together are within.
+void Search::leaveSensitive(Choice &choice, double limit, const Technique &technique) {
+  progress.stage("error of the outputs");
+  SampleRange probe{0, std::min(kProbeSamples, calib->usable())};
+  double before = outputError(*model, choice, *calib, probe), after = 0;
+  notes["output_error"] = before;
+  if (!(before > limit))
+    return;
+  progress.stage("sensitivity of layers");
+  std::vector<size_t> order;
+  std::vector<Choice> alone;
+  for (size_t i = 0; i < choice.size(); ++i)
+    if (choice[i] >= 0) {
+      order.push_back(i);
+      alone.push_back(none());
+      alone.back()[i] = choice[i];
+    }
+  std::vector<double> measured = outputErrors(*model, alone, *calib, {0, std::min(kRankSamples, probe.end)},
+                                              [&](double share) { progress.fraction(share); });
+  std::vector<double> errors(choice.size());
+  for (auto [i, error] : llvm::zip(order, measured))
+    errors[i] = error;
+  std::vector<double> weight(choice.size());
+  for (size_t i : order)
+    if (const Site &site = candidates[i].site; !site.observed.empty())
+      weight[i] = errors[i] / workOf(site, shapes[site.observed[0]]);
+  llvm::sort(order,
+             [&](size_t a, size_t b) { return std::pair(weight[a], b) > std::pair(weight[b], a); });
+  auto without = [&](size_t count) {
+    Choice less = choice;
+    for (size_t i = 0; i < count; ++i)
+      less[order[i]] = -1;
+    return less;
+  };
+  size_t few = 0, enough = order.size(); // left out: too few, enough
+  while (enough - few > 1) {
+    size_t middle = (few + enough) / 2;
+    double error = outputError(*model, without(middle), *calib, probe);
+    if (error > limit) {
+      few = middle;
+    } else {
+      enough = middle;
+      after = error;
+    }
+  }
+  choice = without(enough);
+  Choice gentle = choice;
+  for (size_t i : ArrayRef(order).take_front(enough))
+    if (std::optional<Option> fallback = technique.fallback(candidates[i].site)) {
+      std::vector<Offer> &offers = candidates[i].offers;
+      gentle[i] = int(offers.size());
+      offers.push_back({&technique, offers[0].site, std::move(*fallback), {}});
+    }
+  if (gentle != choice) {
+    progress.stage("error of the fallback");
+    if (double error = errorOfRecipe(gentle, probe); error <= 2 * limit) {
+      choice = gentle;
+      after = error;
+    }
+  }
+  for (size_t i : ArrayRef(order).take_front(enough))
+    sensitive.push_back(
+        {candidates[i].site.name,
+         llvm::formatv("{0} changes the outputs by {1:f2} % here alone, by {2:f1} % in all layers; "
+                       "{3:f1} % are allowed: {4}",
+                       candidates[i].offers[0].option.name, 100 * std::sqrt(errors[i]),
+                       100 * std::sqrt(before), 100 * std::sqrt(limit),
+                       choice[i] < 0 ? "left as it is"
+                                     : candidates[i].offers[choice[i]].option.name + " instead")
+             .str()});
+  notes["output_error"] = after;
+  notes["output_error_of_all"] = before;
+}
+
+} // namespace nnopt::compress
