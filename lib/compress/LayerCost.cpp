@@ -7,39 +7,41 @@ using namespace mlir;
 
 namespace nnopt::compress {
 
-/// The operations of a site, in graph order.
-static SmallVector<Operation *> operationsOf(const Site &site) {
-  SmallVector<Operation *> ops(site.inside);
-  ops.push_back(site.op);
+/// The operations in graph order.
+static SmallVector<Operation *> together(Operation *op, ArrayRef<Operation *> inside) {
+  SmallVector<Operation *> ops(inside);
+  ops.push_back(op);
   return ops;
 }
 
-SmallVector<Value> LayerCosts::inputsOf(const Site &site) { return nnopt::inputsOf(operationsOf(site)); }
+SmallVector<Value> LayerCosts::inputsOf(Operation *op, ArrayRef<Operation *> inside) {
+  return nnopt::inputsOf(together(op, inside));
+}
 
 /// What the cost of a layer depends on.
-static std::string keyOf(const Candidate &c, int offer, ArrayRef<std::vector<int64_t>> shapes) {
+static std::string keyOf(ArrayRef<Operation *> ops, const Offer *offer, ArrayRef<std::vector<int64_t>> shapes) {
   std::string key;
   llvm::raw_string_ostream os(key);
-  for (Operation *op : operationsOf(c.site)) {
+  for (Operation *op : ops) {
     os << op->getName() << " " << op->getAttrDictionary();
     for (Value v : op->getOperands())
       os << " " << v.getType() << (isConstant(v) ? " constant" : "");
   }
   for (const std::vector<int64_t> &shape : shapes)
     os << " " << shapeText(shape);
-  if (offer >= 0)
-    os << " " << c.offers[offer].technique->costKey(c.offers[offer].option);
+  if (offer)
+    os << " " << offer->technique->costKey(offer->option);
   return key;
 }
 
-LayerCosts::Measured LayerCosts::of(const Candidate &c, int offer,
+LayerCosts::Measured LayerCosts::of(Operation *op, ArrayRef<Operation *> inside, const Offer *offer,
                                     const llvm::DenseMap<Value, std::vector<int64_t>> &shapesOf) {
-  Operation *op = c.site.op;
-  SmallVector<Value> reads = inputsOf(c.site);
+  SmallVector<Operation *> ops = together(op, inside);
+  SmallVector<Value> reads = inputsOf(op, inside);
   SmallVector<std::vector<int64_t>> shapes;
   for (Value v : reads)
     shapes.push_back(shapesOf.lookup(v));
-  std::string key = keyOf(c, offer, shapes);
+  std::string key = keyOf(ops, offer, shapes);
   if (auto it = known.find(key); it != known.end())
     return it->second;
   std::string cacheKey =
@@ -48,15 +50,15 @@ LayerCosts::Measured LayerCosts::of(const Candidate &c, int offer,
     return known[key] = {(*found)[0].get<double>(), (*found)[1].get<int64_t>()};
 
   // A function of the operation alone. Sizes are static, as in the run that is being timed.
-  Isolated alone(operationsOf(c.site), [&](Value v) { return shapesOf.lookup(v); });
+  Isolated alone(ops, [&](Value v) { return shapesOf.lookup(v); });
   FuncShapes inferred(alone.main);
   if (failed(inferred.infer()))
     throw ToolError(1, "compression: shapes of a layer cannot be computed");
-  IRRewriter rewriter(c.site.op->getContext(), &inferred);
+  IRRewriter rewriter(op->getContext(), &inferred);
   Value result = alone.last->getResult(0);
-  if (offer >= 0) {
-    const Technique *technique = c.offers[offer].technique;
-    result = technique->apply(rewriter, alone.last, c.offers[offer].option);
+  if (offer) {
+    const Technique *technique = offer->technique;
+    result = technique->apply(rewriter, alone.last, offer->option);
     rewriter.eraseOp(alone.last);
     // What the layers around it would deliver is an argument.
     SmallVector<Operation *> meets;

@@ -20,12 +20,12 @@ public:
     double milliseconds;
     int64_t weightBytes;
   };
-  /// Of the site as it is (offer -1), or with an offer. `shapes` has those of what it reads. Layers
-  /// that only differ in the numbers in their weights are measured once.
-  Measured of(const Candidate &candidate, int offer,
+  /// Of an operation together with those `inside` (offers replace some with it), as they are or with an `offer`. `shapes` has
+  /// those of what they read. Layers that only differ in the numbers in their weights are measured once.
+  Measured of(mlir::Operation *op, llvm::ArrayRef<mlir::Operation *> inside, const Offer *offer,
               const llvm::DenseMap<mlir::Value, std::vector<int64_t>> &shapes);
-  /// What a site with the operations inside it reads from the rest of the graph.
-  static llvm::SmallVector<mlir::Value> inputsOf(const Site &site);
+  /// What they read from the rest of the graph.
+  static llvm::SmallVector<mlir::Value> inputsOf(mlir::Operation *op, llvm::ArrayRef<mlir::Operation *> inside);
 
 private:
   CompileSettings settings;

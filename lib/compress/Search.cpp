@@ -39,8 +39,9 @@ void Search::findCandidates() {
     taps.insert(c.site.observed.begin(), c.site.observed.end());
     taps.insert(c.site.sampled.begin(), c.site.sampled.end());
     sampled.insert(c.site.sampled.begin(), c.site.sampled.end());
-    for (Value v : LayerCosts::inputsOf(c.site))
-      taps.insert(v);
+    for (ArrayRef<Operation *> inside : {ArrayRef<Operation *>(), ArrayRef<Operation *>(c.site.inside)})
+      for (Value v : LayerCosts::inputsOf(c.site.op, inside))
+        taps.insert(v);
     if (c.site.wantsGram)
       wanted.layers.push_back(*LinearLayer::get(c.site.op));
     if (c.site.channelAxis >= 0)
@@ -326,10 +327,9 @@ Recipe Search::search() {
     choice = Choice(candidates.size(), 0);
     dropReplaced(choice);
     repair(choice);
-    const Technique &technique = *candidates[0].offers[0].technique;
-    if (std::optional<double> limit = technique.errorLimit())
-      if (!observations.ofNoise)
-        leaveSensitive(choice, *limit, technique);
+    const Technique *technique = candidates.empty() ? nullptr : candidates[0].offers[0].technique;
+    if (std::optional<double> limit = technique ? technique->errorLimit() : std::nullopt; limit && !observations.ofNoise)
+      leaveSensitive(choice, *limit, *technique);
   }
 
   for (auto [i, c] : llvm::enumerate(candidates)) {

@@ -21,11 +21,12 @@ void Search::measureCosts() {
   for (auto [i, c] : llvm::enumerate(candidates)) {
     if (Interrupt::happened())
       throw Interrupted();
-    LayerCosts::Measured base = costs.of(c, -1, shapes);
-    for (size_t k = 0; k < c.offers.size(); ++k) {
-      LayerCosts::Measured m = costs.of(c, int(k), shapes);
-      problem.sites[i][k + 1].latency = m.milliseconds - base.milliseconds;
-      problem.sites[i][k + 1].size = double(m.weightBytes - base.weightBytes);
+    LayerCosts::Measured base = costs.of(c.site.op, {}, nullptr, shapes);
+    for (auto [k, offer] : llvm::enumerate(c.offers)) {
+      LayerCosts::Measured before = costs.of(c.site.op, offer.replaces, nullptr, shapes),
+                           m = costs.of(c.site.op, offer.replaces, &offer, shapes);
+      problem.sites[i][k + 1].latency = m.milliseconds - before.milliseconds;
+      problem.sites[i][k + 1].size = double(m.weightBytes - before.weightBytes);
     }
     notes["layers"].push_back(
         {{"site", c.site.name}, {"ms", base.milliseconds}, {"weight_bytes", base.weightBytes}});

@@ -194,8 +194,8 @@ TEST_F(TechniqueTest, GoThroughTheEngine) {
   EXPECT_GT(predicted(1), predicted(0));
 
   LayerCosts costs(settings);
-  EXPECT_GT(costs.of(candidates[0], -1, shapes).milliseconds, 0);
-  EXPECT_GT(costs.of(candidates[0], 2, shapes).milliseconds, 0);
+  EXPECT_GT(costs.of(candidates[0].site.op, {}, nullptr, shapes).milliseconds, 0);
+  EXPECT_GT(costs.of(candidates[0].site.op, {}, &candidates[0].offers[2], shapes).milliseconds, 0);
 
   // Arrays go into a file beside the recipe.
   Recipe recipe;

@@ -39,8 +39,7 @@ std::vector<double> timesAfter(ModuleOp module, const std::vector<Step> &steps, 
     for (Value v : op.getOperands())
       for (nn::Dim dim : shapes.dims(v))
         sizes[v].push_back(dim.context().evaluate(dim, sizeOf).value_or(1));
-    Candidate alone{Site{&op, "", {}, {}, false, {}, {}, {}}, {}};
-    times.push_back(costs.of(alone, -1, sizes).milliseconds);
+    times.push_back(costs.of(&op, {}, nullptr, sizes).milliseconds);
   }
   return times;
 }

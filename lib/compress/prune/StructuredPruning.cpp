@@ -71,7 +71,8 @@ StructuredPruning::StructuredPruning(ModuleOp module, const PruneSpec &spec, con
   for (auto &[name, layer] : namedLayers(mainOf(module))) {
     names.push_back(name);
     layers.push_back(layer);
-    Site site{layer.op(), name, {layer.activation()}, {}, /*wantsGram=*/true, {}, {}, {}};
+    Site site{layer.op(), name, {layer.activation()}, {}};
+    site.wantsGram = true;
     Option option{"weights", "", json::object(), {}};
     setWeights(option, layer.weights());
     candidates.push_back({site, {Offer{&technique, name, option, {}}}});
