@@ -21,7 +21,7 @@ static double stepCycles(const Target &target, int64_t mr, int64_t nv, int64_t l
                          std::optional<int64_t> depth) {
   double fmas = mr * nv, pass = lanes < target.lanes(elementBytes) ? 0.5 : 1;
   // Two multiply-adds and two loads per cycle, latency 4, six instructions. Half vectors: twice as many, for the units.
-  double cycles = std::max({pass * fmas / 2, pass * 4, pass * (nv + mr) / 2, (fmas + nv + mr + 3) / 6});
+  double cycles = std::max({pass * fmas / 2, 4.0, pass * (nv + mr) / 2, (fmas + nv + mr + 3) / 6});
   // Row pointers beyond the general registers are loaded from the stack.
   if (mr > 10)
     cycles += 0.15 * (mr - 10);
@@ -70,8 +70,9 @@ static bool takesLanes(const Target &target, const TileQuery &query, int64_t lan
   int64_t whole = target.lanes(query.elementBytes);
   if (lanes != whole / 2)
     return lanes == whole;
-  bool saves = query.columns && llvm::divideCeil(*query.columns, lanes) % 2 == 1;
-  return query.mayHalve && saves && lanes > 1 && target.multiplyBits * 2 <= target.vectorBits;
+  // Below 5 % of the work it does not pay: half vectors are more instructions, and wide rows go through memory.
+  int64_t halves = query.columns ? llvm::divideCeil(*query.columns, lanes) : 0;
+  return query.mayHalve && halves % 2 == 1 && halves <= 20 && lanes > 1 && target.multiplyBits * 2 <= target.vectorBits;
 }
 
 /// All tiles that fit, each with its estimated cycles, fewer vectors and rows first.
