@@ -59,7 +59,12 @@ Tile tileOf(nn::ConvOp op, const ConvShape &shape, Lowering &lowering) {
   query.depth = shape.taps() * shape.inPerGroup;
   query.elementBytes = bytes;
   query.maxRows = maxRowsForPitch(lowering.target, shape.inChannels() * shape.dims[1].inStep * bytes);
-  return chooseTile(lowering, op, query);
+  Tile tile = chooseTile(lowering, op, query);
+  // Panels of one width halve the code, which is long here.
+  int64_t vectors = llvm::divideCeil(shape.outPerGroup, tile.lanes);
+  if (tile.nv > 2 && vectors % tile.nv != 0 && vectors % (tile.nv - 1) == 0)
+    --tile.nv;
+  return tile;
 }
 
 bool match(Operation *operation, Lowering &lowering) {
