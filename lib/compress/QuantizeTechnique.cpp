@@ -118,9 +118,9 @@ public:
   std::optional<double> errorLimit() const override {
     return offersInt8 ? std::optional(kInt8ErrorLimit) : std::nullopt;
   }
-  std::optional<Option> fallback(const Site &site) const override {
+  std::optional<Option> fallback(const Site &site, bool bf16) const override {
     auto linear = dyn_cast<nn::LinearOp>(site.op);
-    if (!linear || !whyNotBf16(linear).empty())
+    if (!bf16 || !linear || !whyNotBf16(linear).empty())
       return std::nullopt;
     return Option{kBf16Option.str(), "", nlohmann::json::object(), {}};
   }

@@ -27,10 +27,17 @@ public:
         moments(moments), techniques(allTechniques()) {
     settings.winograd = options.winograd;
     settings.sparse = options.sparse;
-    settings.target = llvm::StringRef(options.target).split(',').first.str();
-    std::string error;
-    cpu::Target target;
-    runsTarget = cpu::Target::get(settings.target, target, error) && cpu::runsOnHost(target);
+    llvm::SmallVector<llvm::StringRef> targets;
+    llvm::StringRef(options.target).split(targets, ',');
+    settings.target = targets[0].str();
+    for (llvm::StringRef name : targets) {
+      std::string error;
+      cpu::Target target;
+      bool known = cpu::Target::get(name, target, error);
+      multipliesBf16 &= known && target.bf16;
+      if (name == targets[0])
+        runsTarget = known && cpu::runsOnHost(target);
+    }
     if (!runsTarget)
       settings.target = "native";
     quick = settings;
@@ -63,6 +70,7 @@ private:
   Choice bestGlobalVariant();
   double repair(Choice &choice, SampleRange samples, SampleRange judges);
   std::vector<Candidate> chosenCandidates(const Choice &choice) const;
+  double fileBytesOf(const Choice &choice);
   double errorOfRecipe(const Choice &choice, SampleRange samples);
   std::vector<Choice> oneAtATime() const;
   void leaveSensitive(Choice &choice, double limit, const Technique &technique);
@@ -92,7 +100,8 @@ private:
   int64_t moments;
   Techniques techniques;
   CompileSettings settings, quick;
-  bool runsTarget; // whether this machine runs what the model is compiled for
+  bool runsTarget = false;    // whether this machine runs what the model is compiled for
+  bool multipliesBf16 = true; // whether all targets have instructions for that
 
   std::vector<Candidate> candidates;
   std::vector<Refusal> refused, sensitive; // not eligible; left because of what they do to the outputs

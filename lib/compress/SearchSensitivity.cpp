@@ -115,7 +115,7 @@ void Search::leaveSensitive(Choice &choice, double limit, const Technique &techn
   choice = without(enough);
   Choice gentle = choice;
   for (size_t i : ArrayRef(order).take_front(enough))
-    if (std::optional<Option> fallback = technique.fallback(candidates[i].site)) {
+    if (std::optional<Option> fallback = technique.fallback(candidates[i].site, multipliesBf16)) {
       std::vector<Offer> &offers = candidates[i].offers;
       gentle[i] = int(offers.size());
       offers.push_back({&technique, offers[0].site, std::move(*fallback), {}});

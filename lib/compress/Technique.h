@@ -118,8 +118,9 @@ public:
   /// The relative squared error of the model's outputs above which, when this is the only technique and there is no budget, the
   /// layers that bring most of it take fallback() instead. Nothing: no limit.
   virtual std::optional<double> errorLimit() const { return std::nullopt; }
-  /// What to do at a site where the options change the outputs too much; nothing: leave it as it is.
-  virtual std::optional<Option> fallback(const Site &site) const { return std::nullopt; }
+  /// What to do at a site where the options change the outputs too much; nothing: leave it as it is. `bf16`: whether the target
+  /// multiplies such numbers.
+  virtual std::optional<Option> fallback(const Site &site, bool bf16) const { return std::nullopt; }
   /// Why `option` (from a recipe, so anything) does not fit `op`; empty when it does.
   virtual std::string check(mlir::Operation *op, const Option &option) const = 0;
   /// What the cost of an option depends on besides the operation and its shapes.

@@ -15,6 +15,8 @@ WRONG_PEERS = [
      lambda node, kind: len(node.input) > 4 and node.input[4] or has(node, "clip", "input_forget", "activations")),
     ("reference", "Attention", "has scores after the soft cap where those before are asked for",
      lambda node, kind: len(node.output) > 3 and has(node, "softcap")),
+    ("reference", "Attention", "counts the rows of a mask as queries: one that is broadcast, where causal meets nonpad_kv_seqlen",
+     lambda node, kind: len(node.input) > 6 and node.input[3] and node.input[6] and has(node, "is_causal")),
     ("reference", "LpNormalization", "leaves signs on where p is 1",
      lambda node, kind: any(a.name == "p" and a.i == 1 for a in node.attribute)),
     ("reference", "LpPool", "scales up windows that reach over the end",
