@@ -18,6 +18,11 @@ struct CompileSettings {
   bool quickly = false;
   /// The graph has been optimized: no passes run.
   bool asItIs = false;
+
+  /// What the times of kernels depend on, for keys of caches.
+  std::string key() const {
+    return target + (winograd ? " winograd" : "") + " sparse " + std::to_string(int(sparse));
+  }
 };
 
 /// A copy of a graph in this process as native code: how compression looks at what a model computes

@@ -44,8 +44,7 @@ LayerCosts::Measured LayerCosts::of(Operation *op, ArrayRef<Operation *> inside,
   std::string key = keyOf(ops, offer, shapes);
   if (auto it = known.find(key); it != known.end())
     return it->second;
-  std::string cacheKey =
-      settings.target + (settings.winograd ? " winograd" : "") + " sparse " + std::to_string(int(settings.sparse)) + " " + key;
+  std::string cacheKey = settings.key() + " " + key;
   if (auto found = cache.find("layer", cacheKey); found && found->is_array() && found->size() == 2)
     return known[key] = {(*found)[0].get<double>(), (*found)[1].get<int64_t>()};
 

@@ -181,6 +181,12 @@ std::vector<Step> Search::stepsOf(const Choice &choice) const {
   return steps;
 }
 
+CompiledGraph Search::compiled(const Choice &choice, const CompileSettings &how, int threads) const {
+  OwningOpRef<ModuleOp> copy = mlir::cast<ModuleOp>(module->clone());
+  applyRecipe(*copy, {stepsOf(choice), {}}, techniques);
+  return CompiledGraph(*copy, how, threads);
+}
+
 /// The same with what was done to the model before.
 Recipe Search::recipeOf(const Choice &choice) const {
   Recipe recipe{pruned, notes};

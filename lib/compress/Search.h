@@ -70,7 +70,8 @@ private:
   Choice bestGlobalVariant();
   double repair(Choice &choice, SampleRange samples, SampleRange judges);
   std::vector<Candidate> chosenCandidates(const Choice &choice) const;
-  double fileBytesOf(const Choice &choice);
+  /// The model that the recipe of a choice makes.
+  CompiledGraph compiled(const Choice &choice, const CompileSettings &how, int threads) const;
   double errorOfRecipe(const Choice &choice, SampleRange samples);
   std::vector<Choice> oneAtATime() const;
   void leaveSensitive(Choice &choice, double limit, const Technique &technique);

@@ -124,13 +124,6 @@ Choice Search::settle(std::vector<int> solution, double maxDrop) {
   return none();
 }
 
-/// Of the artifact that the recipe of a choice makes.
-double Search::fileBytesOf(const Choice &choice) {
-  OwningOpRef<ModuleOp> copy = module.clone();
-  applyRecipe(*copy, {stepsOf(choice), {}}, techniques);
-  return double(CompiledGraph(*copy, settings, /*threads=*/1).fileBytes());
-}
-
 Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop) {
   measureSensitivity();
   measureCosts();
@@ -192,7 +185,7 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
     // What padding and the code of kernels add to the file is known when the whole is compiled. Then the layers must save
     // that too.
     for (int round = 0; budget.size && round < 4 && !Interrupt::happened(); ++round) {
-      double excess = fileBytesOf(choice) - budget.size->of(full.size);
+      double excess = double(compiled(choice, settings, /*threads=*/1).fileBytes()) - budget.size->of(full.size);
       if (excess <= 0)
         break;
       *problem.limits[Size] -= excess;

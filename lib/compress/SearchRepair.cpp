@@ -80,9 +80,7 @@ bool Search::canRepair(const Choice &choice) const {
 
 /// The metric of the model that the recipe of a choice makes, with all that was repaired.
 Evaluation Search::qualityOfRecipe(const Choice &choice) {
-  OwningOpRef<ModuleOp> copy = module.clone();
-  applyRecipe(*copy, {stepsOf(choice)}, techniques);
-  CompiledGraph graph(*copy, quick, /*threads=*/0);
+  CompiledGraph graph = compiled(choice, quick, /*threads=*/0);
   const Dataset &data = eval ? *eval : *calib;
   return metric->evaluate(
       [&](int64_t first, int64_t count) { return &graph.run(data.inputs(first, count)); },

@@ -15,9 +15,7 @@ constexpr int64_t kRankSamples = 16;
 
 /// The relative squared error of the outputs of the model that the recipe of a choice makes.
 double Search::errorOfRecipe(const Choice &choice, SampleRange samples) {
-  OwningOpRef<ModuleOp> copy = module.clone();
-  applyRecipe(*copy, {stepsOf(choice), {}}, techniques);
-  CompiledGraph graph(*copy, quick, /*threads=*/0);
+  CompiledGraph graph = compiled(choice, quick, /*threads=*/0);
   ErrorSum sum;
   for (int64_t first = samples.begin; first < samples.end; first += calib->batchSize()) {
     std::vector<HostTensor> reference = std::move(*run(*calib, first, none()));

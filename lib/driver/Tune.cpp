@@ -73,6 +73,16 @@ Isolated isolate(Operation *op) {
   return alone;
 }
 
+/// How kernels are compiled alone.
+compress::CompileSettings settingsOf(const cpu::Target &target, const cpu::LoweringOptions &lowering) {
+  compress::CompileSettings settings;
+  settings.target = target.name;
+  settings.winograd = lowering.winograd;
+  settings.sparse = lowering.sparse;
+  settings.asItIs = true;
+  return settings;
+}
+
 class Tuner {
 public:
   Tuner(const cpu::Target &target, const cpu::LoweringOptions &lowering) : target(target), lowering(lowering) {}
@@ -148,13 +158,8 @@ private:
   std::unique_ptr<compress::CompiledGraph> compile(Operation *op, const Attempt &attempt) {
     Isolated alone = isolate(op);
     alone.last->setAttr("nn.kernel", attempt.attribute(op->getContext()));
-    compress::CompileSettings settings;
-    settings.target = target.name;
-    settings.winograd = lowering.winograd;
-    settings.sparse = lowering.sparse;
-    settings.asItIs = true;
     try {
-      return std::make_unique<compress::CompiledGraph>(*alone.module, settings, /*threads=*/1);
+      return std::make_unique<compress::CompiledGraph>(*alone.module, settingsOf(target, lowering), /*threads=*/1);
     } catch (const ToolError &) {
       return nullptr;
     }
@@ -196,8 +201,7 @@ TuneResult tune(ModuleOp module, const cpu::Target &target, const cpu::LoweringO
       ++result.unknownSizes;
       return;
     }
-    std::string text =
-        target.name + (lowering.winograd ? " winograd" : "") + " sparse " + std::to_string(int(lowering.sparse)) + "\n";
+    std::string text = settingsOf(target, lowering).key() + "\n";
     llvm::raw_string_ostream os(text);
     Isolated alone = isolate(op);
     alone.module->print(os, OpPrintingFlags().elideLargeElementsAttrs(16).elideLargeResourceString(0));

@@ -54,6 +54,21 @@ class Folder:
             assert text in done.stderr, f"{flags}: '{text}' is not in:\n{done.stderr}"
         return done.stderr
 
+    def replay(self, stem, *flags, model=MODEL):
+        """The recipe STEM.json gives the bytes of STEM.so again, and of itself."""
+        self.compile(f"--recipe={stem}.json", "-o", "again.so", "--recipe-out=again.json", *flags, model=model)
+        assert filecmp.cmp(self / f"{stem}.so", self / "again.so", shallow=False), f"{stem}: the recipe gives another artifact"
+        assert filecmp.cmp(self / f"{stem}.json", self / "again.json", shallow=False), f"{stem}: the recipe is written differently"
+
+    def export(self, stem):
+        """The model that --emit=onnx writes for STEM.json gives in onnxruntime what STEM.so gives."""
+        import onnxruntime as ort
+        self.compile(f"--recipe={stem}.json", "--emit=onnx", "-o", f"{stem}.onnx")
+        with Session(self / f"{stem}.so") as session:
+            ours = session.run(None, {"image": self.image})[0]
+        theirs = ort.InferenceSession(self / f"{stem}.onnx", providers=["CPUExecutionProvider"]).run(None, {"image": self.image})[0]
+        assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max(), "onnxruntime gives something else"
+
 
 def quantize(f):
     """--quantize=int8 keeps the classes, computes on integers, and its recipe gives the same bytes."""
@@ -61,9 +76,7 @@ def quantize(f):
               says=["top1 100.00 % (float top1 100.00 %", "4 layers int8"])
     steps = json.load(open(f / "q.json"))["steps"]
     assert len(steps) == 4 and all(0 <= s["parameters"]["zero_point"] <= 255 for s in steps), steps
-    f.compile("--recipe=q.json", "-o", "again.so", "--recipe-out=again.json")
-    assert filecmp.cmp(f / "q.so", f / "again.so", shallow=False), "the recipe gives another artifact"
-    assert filecmp.cmp(f / "q.json", f / "again.json", shallow=False), "the recipe is written differently"
+    f.replay("q")
     f.compile("-o", "float.so")
     weights = []
     for name in ("q.so", "float.so"):
@@ -125,8 +138,7 @@ def sparse(f):
     assert [s["site"] for s in notes["steps"] if s["technique"] == "refit"] == ["conv1+bn1", "linear"], notes["steps"]
     reasons = {r["site"]: r["reason"] for r in notes["refused"]}
     assert "first layer" in reasons["conv1+bn1"] and "last layer" in reasons["linear"], reasons
-    f.compile("--recipe=s.json", "-o", "again.so", "--recipe-out=again.json")
-    assert filecmp.cmp(f / "s.so", f / "again.so", shallow=False), "the recipe gives another artifact"
+    f.replay("s")
     f.compile("--prune=sparse:2:4", *calib, "-o", "g.so", "--recipe-out=g.json", says=["2 layers 2:4"])
     arrays = np.load(f / "g.json.npz")
     for step in json.load(open(f / "g.json"))["steps"]:
@@ -157,7 +169,6 @@ def targets(f):
 
 def prune(f):
     """--prune=structured: fewer multiply-adds and parameters, the recipe gives the same bytes, what stays is listed; a budget on top."""
-    import onnxruntime as ort
     data = ("--calib=calib.npz", "--eval=eval.npz")
     f.compile("--prune=structured:30%", *data, "-o", "p.so", "--recipe-out=p.json",
               says=["(float top1 100.00 %", "of the multiply-adds", "groups of channels smaller"])
@@ -170,14 +181,8 @@ def prune(f):
     assert {r["site"]: r["reason"] for r in notes["refused"]} == {"linear": "an output of the model needs all of its channels"}, notes
     keeps = [s for s in recipe["steps"] if s["option"] == "keep"]
     assert keeps and all(s["technique"] == "prune-structured" and s["parameters"]["keep"] for s in keeps), keeps
-    f.compile("--recipe=p.json", "-o", "again.so", "--recipe-out=again.json", "--verify")
-    assert filecmp.cmp(f / "p.so", f / "again.so", shallow=False), "the recipe gives another artifact"
-    assert filecmp.cmp(f / "p.json", f / "again.json", shallow=False), "the recipe is written differently"
-    f.compile("--recipe=p.json", "--emit=onnx", "-o", "p.onnx")
-    with Session(f / "p.so") as session:
-        ours = session.run(None, {"image": f.image})[0]
-    theirs = ort.InferenceSession(f / "p.onnx", providers=["CPUExecutionProvider"]).run(None, {"image": f.image})[0]
-    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max(), "onnxruntime gives something else"
+    f.replay("p", "--verify")
+    f.export("p")
     # Channels go first; what a budget does comes on top, in one recipe. Its limits are those of the model as it was.
     mlp(f / "mlp.onnx", [96, 256, 256, 20])
     np.savez(f / "mlp.npz", x=np.random.default_rng(1).standard_normal((256, 96)).astype(np.float32))
@@ -186,8 +191,7 @@ def prune(f):
     assert {s["technique"] for s in json.load(open(f / "both.json"))["steps"]} > {"prune-structured"}
     f.compile("-o", "mlp.so", model="mlp.onnx")
     assert os.path.getsize(f / "both.so") <= 0.6 * os.path.getsize(f / "mlp.so")
-    f.compile("--recipe=both.json", "-o", "again.so", model="mlp.onnx")
-    assert filecmp.cmp(f / "both.so", f / "again.so", shallow=False), "the recipe gives another artifact"
+    f.replay("both", model="mlp.onnx")
     f.compile("--prune=structured:99.9%", "--calib=mlp.npz", "-o", "no.so", model="mlp.onnx", code=1, says=["of the multiply-adds can go"])
     mlp(f / "one.onnx", [96, 20])
     f.compile("--prune=structured:10%", "--calib=mlp.npz", "-o", "no.so", model="one.onnx", code=1,
@@ -209,7 +213,6 @@ def prune(f):
 
 def low_rank(f):
     """--low-rank: stages in place of layers, the same bytes from its recipe, standard ONNX, and a budget that refuses it."""
-    import onnxruntime as ort
     common = ("--low-rank=50%", "--calib=calib.npz", "--eval=eval.npz")
     f.compile(*common, "-o", "l.so", "--recipe-out=l.json", says=["(float top1 100.00 %", "2 not eligible"])
     notes = json.load(open(f / "l.json"))
@@ -219,14 +222,8 @@ def low_rank(f):
     assert notes["repair"]["output_error_after"] < notes["repair"]["output_error_before"], notes["repair"]
     stages = sum(tensors[name].size for s in notes["steps"] if "tensors" in s for name in s["tensors"].values() if "stage" in name)
     assert 0.3 * (32 * 16 * 9 + 64 * 32 * 9) < stages <= 0.5 * (32 * 16 * 9 + 64 * 32 * 9), stages
-    f.compile("--recipe=l.json", "-o", "again.so", "--recipe-out=again.json", "--verify")
-    assert filecmp.cmp(f / "l.so", f / "again.so", shallow=False), "the recipe gives another artifact"
-    assert filecmp.cmp(f / "l.json", f / "again.json", shallow=False), "the recipe is written differently"
-    f.compile("--recipe=l.json", "--emit=onnx", "-o", "l.onnx")
-    with Session(f / "l.so") as session:
-        ours = session.run(None, {"image": f.image})[0]
-    theirs = ort.InferenceSession(f / "l.onnx", providers=["CPUExecutionProvider"]).run(None, {"image": f.image})[0]
-    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max(), "onnxruntime gives something else"
+    f.replay("l", "--verify")
+    f.export("l")
     f.compile(*common[:2], "--metric=cosine", "--budget=drop=0.00001,size=0.8x", "-o", "no.so", code=1,
               says=["the budget cannot be met", "cosine", "conv3+bn3"])
     assert not os.path.exists(f / "no.so"), "an artifact was written"
@@ -325,9 +322,7 @@ def weight_only(f):
         distance = np.linalg.norm(got - want) / np.linalg.norm(want)
         assert distance < error, f"{spec}: error {distance}"
         assert bytes < share * wide, f"{spec}: {bytes} of {wide} bytes of weights"
-        compile("--recipe=w.json", "-o", "again.so", "--recipe-out=again.json")
-        assert filecmp.cmp(f / "w.so", f / "again.so", shallow=False), f"{spec}: the recipe gives another artifact"
-        assert filecmp.cmp(f / "w.json", f / "again.json", shallow=False), f"{spec}: the recipe is written differently"
+        f.replay("w", model="mlp.onnx")
         compile("--recipe=w.json", "--emit=onnx", "-o", "w.onnx")
         # As the graph says: onnxruntime's own optimizations would quantize activations too.
         settings = ort.SessionOptions()
@@ -360,8 +355,7 @@ def noise(f):
     f.compile("--quantize=int8", "-o", "n.so", "--recipe-out=n.json", says=["warning: without --calib", "know for 3 values", "4 layers int8"])
     notes = json.load(open(f / "n.json"))
     assert notes["calibration"] == {"source": "noise", "samples": 64, "normalized": 3}, notes["calibration"]
-    f.compile("--recipe=n.json", "-o", "again.so")
-    assert filecmp.cmp(f / "n.so", f / "again.so", shallow=False), "the recipe gives another artifact"
+    f.replay("n")
     with Session(f / "n.so") as session:
         assert (session.run(None, {"image": f.image})[0].argmax(1) == f.labels).all(), "classes differ"
     graph = helper.make_graph([helper.make_node("Gather", ["w", "ids"], ["e"]), helper.make_node("MatMul", ["e", "w"], ["y"])], "g",
@@ -441,8 +435,7 @@ def sensitive(f):
         if platform.machine() == "x86_64": # without instructions for bf16 they stay
             f.compile("--quantize=int8", "--calib=s.npz", "--target=x86-64-v2", "-o", "old.so", "--recipe-out=old.json", model="s.onnx")
             assert {s["option"] for s in json.load(open(f / "old.json"))["steps"]} == {"int8"}
-        f.compile("--recipe=s.json", "-o", "again.so", model="s.onnx")
-        assert filecmp.cmp(f / "s.so", f / "again.so", shallow=False), "the recipe gives another artifact"
+        f.replay("s", model="s.onnx")
 
 
 def budget(f):
