@@ -79,11 +79,8 @@ std::vector<double> channelScales(ArrayRef<LinearLayer> layers,
       }
   }
   auto errorOf = [&](ArrayRef<double> scales) {
-    double lo = 0, hi = 0, sum = 0;
-    for (size_t c = 0; c < channels; ++c) {
-      lo = std::min(lo, statistics.channelMin()[c] / scales[c]);
-      hi = std::max(hi, statistics.channelMax()[c] / scales[c]);
-    }
+    double lo, hi, sum = 0;
+    statistics.rangeOver(scales, lo, hi);
     for (const Reader &reader : readers)
       sum += reader.error(scales, (hi - lo) / 255, statistics);
     return sum;

@@ -83,11 +83,7 @@ public:
     s.leastErrorRange(256, lo, hi);
     add("mse", lo, hi);
     if (auto it = scalesOf.find(site.observed[0]); linear && it != scalesOf.end()) {
-      lo = hi = 0;
-      for (auto [c, scale] : llvm::enumerate(it->second)) {
-        lo = std::min(lo, s.channelMin()[c] / scale);
-        hi = std::max(hi, s.channelMax()[c] / scale);
-      }
+      s.rangeOver(it->second, lo, hi);
       add("channels", lo, hi);
       result.back().parameters["channel_scales"] = it->second;
     }

@@ -15,6 +15,37 @@ using nlohmann::json;
 
 namespace nnopt::compress {
 
+Search::Search(ModuleOp module, const DriverOptions &options, Progress &progress, int64_t moments)
+    : module(module), options(options), ask(options.compression), progress(progress), moments(moments),
+      techniques(allTechniques()) {
+  settings.winograd = options.winograd;
+  settings.sparse = options.sparse;
+  SmallVector<StringRef> targets;
+  StringRef(options.target).split(targets, ',');
+  settings.target = targets[0].str();
+  for (StringRef name : targets) {
+    std::string error;
+    cpu::Target target;
+    bool known = cpu::Target::get(name, target, error);
+    multipliesBf16 &= known && target.bf16;
+    if (name == targets[0])
+      runsTarget = known && cpu::runsOnHost(target);
+  }
+  if (!runsTarget)
+    settings.target = "native";
+  quick = settings;
+  quick.quickly = true;
+}
+
+/// What measures layers. A warning where that is not what the target will take.
+LayerCosts Search::layerCosts(const Samples *samples) {
+  if (!runsTarget && !notes.contains("measured"))
+    say(options.model + ": warning: this machine cannot run code for " + options.target +
+        ": layers are measured with its own kernels");
+  notes["measured"] = settings.target;
+  return LayerCosts(settings, Cache(options.cacheDir.value_or(Cache::defaultDirectory())), samples);
+}
+
 /// Finds sites, calibrates and asks for options.
 void Search::findCandidates() {
   auto main = module.lookupSymbol<func::FuncOp>("main");
@@ -256,7 +287,7 @@ void Search::removeChannels() {
   plain = std::make_unique<CompiledGraph>(module, settings, /*threads=*/1);
   PruneSpec spec;
   spec.parse(ask.structured);
-  LayerCosts costs(settings, Cache(options.cacheDir.value_or(Cache::defaultDirectory())));
+  LayerCosts costs = layerCosts();
   StructuredPruning pruning(module, spec, *calib, quick, costs, progress);
   try {
     pruned = pruning.run();

@@ -5,6 +5,7 @@
 #include "lib/compress/Budget.h"
 #include "lib/compress/Engine.h"
 #include "lib/compress/Interrupt.h"
+#include "lib/compress/LayerCost.h"
 #include "lib/compress/Metric.h"
 #include "lib/compress/Solver.h"
 #include "lib/compress/SwitchModel.h"
@@ -22,27 +23,7 @@ namespace nnopt::compress {
 class Search {
 public:
   /// `moments`: how many values of the module have ChannelMoments.
-  Search(mlir::ModuleOp module, const DriverOptions &options, Progress &progress, int64_t moments)
-      : module(module), options(options), ask(options.compression), progress(progress),
-        moments(moments), techniques(allTechniques()) {
-    settings.winograd = options.winograd;
-    settings.sparse = options.sparse;
-    llvm::SmallVector<llvm::StringRef> targets;
-    llvm::StringRef(options.target).split(targets, ',');
-    settings.target = targets[0].str();
-    for (llvm::StringRef name : targets) {
-      std::string error;
-      cpu::Target target;
-      bool known = cpu::Target::get(name, target, error);
-      multipliesBf16 &= known && target.bf16;
-      if (name == targets[0])
-        runsTarget = known && cpu::runsOnHost(target);
-    }
-    if (!runsTarget)
-      settings.target = "native";
-    quick = settings;
-    quick.quickly = true;
-  }
+  Search(mlir::ModuleOp module, const DriverOptions &options, Progress &progress, int64_t moments);
   /// Changes the module and returns the recipe.
   Recipe run();
 
@@ -75,6 +56,7 @@ private:
   double errorOfRecipe(const Choice &choice, SampleRange samples);
   std::vector<Choice> oneAtATime() const;
   void leaveSensitive(Choice &choice, double limit, const Technique &technique);
+  LayerCosts layerCosts(const Samples *samples = nullptr);
   bool alone() const { return !ask.technique.empty(); }
   void measureSensitivity();
   void measureCosts();

@@ -13,11 +13,7 @@ namespace nnopt::compress {
 /// Latency and size of options, relative to leaving the site as it is.
 void Search::measureCosts() {
   progress.stage("costs of layers");
-  if (!runsTarget)
-    say(options.model + ": warning: this machine cannot run code for " + options.target +
-        ": layers are measured with its own kernels");
-  notes["measured"] = settings.target;
-  LayerCosts costs(settings, Cache(options.cacheDir.value_or(Cache::defaultDirectory())), &samples);
+  LayerCosts costs = layerCosts(&samples);
   for (auto [i, c] : llvm::enumerate(candidates)) {
     if (Interrupt::happened())
       throw Interrupted();

@@ -117,6 +117,14 @@ double TensorStatistics::quantizationError(double lo, double hi, int levels) con
   return error / double(n);
 }
 
+void TensorStatistics::rangeOver(llvm::ArrayRef<double> scales, double &lo, double &hi) const {
+  lo = hi = 0;
+  for (auto [c, scale] : llvm::enumerate(scales)) {
+    lo = std::min(lo, channelLow[c] / scale);
+    hi = std::max(hi, channelHigh[c] / scale);
+  }
+}
+
 void TensorStatistics::leastErrorRange(int levels, double &lo, double &hi) const {
   const double first[] = {std::min(min(), 0.0), std::max(max(), 0.0)};
   double ends[] = {first[0], first[1]}, least = quantizationError(ends[0], ends[1], levels);

@@ -6,6 +6,7 @@
 #ifndef NNOPT_LIB_COMPRESS_STATISTICS_H
 #define NNOPT_LIB_COMPRESS_STATISTICS_H
 
+#include "llvm/ADT/ArrayRef.h"
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -32,6 +33,8 @@ public:
   double meanAbsolute() const { return n ? absolute / double(n) : 0; }
   const std::vector<float> &channelMin() const { return channelLow; }
   const std::vector<float> &channelMax() const { return channelHigh; }
+  /// The range of the values when each channel is divided by its scale; it has 0.
+  void rangeOver(llvm::ArrayRef<double> scales, double &lo, double &hi) const;
   /// E[x^2] of a channel.
   double channelPower(int64_t channel) const { return channelSquares[channel] / double(channelCount); }
 

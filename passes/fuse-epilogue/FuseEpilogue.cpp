@@ -219,17 +219,19 @@ void Fuser::fuse(Cluster &cluster) {
   all.append(cluster.ops);
   Location loc = fusedLoc(all);
 
-  SmallVector<Type> types = {root->getResult(0).getType()};
+  SmallVector<Type> types;
   if (cluster.inner) {
-    types.push_back(last->getResult(0).getType());
+    types.push_back(cluster.inner.getType());
     rewriter.setInsertionPointAfter(lastNeeded(cluster));
   } else {
     rewriter.setInsertionPoint(last);
   }
+  types.push_back(last->getResult(0).getType());
+  // Inserted when it has its epilogue, on which its types depend.
+  OpBuilder::InsertPoint place = rewriter.saveInsertionPoint();
   auto fused = cast<nn::LinearOp>(Operation::create(loc, root->getName(), types, root->getOperands(),
                                                     root->getDiscardableAttrDictionary(),
                                                     root->getPropertiesStorage(), BlockRange(), 1));
-  rewriter.insert(fused);
   fused.addEpilogueArgs(extras);
 
   Region &epilogue = fused.getEpilogue();
@@ -272,11 +274,8 @@ void Fuser::fuse(Cluster &cluster) {
     yielded.push_back(scalars[cluster.inner]);
   yielded.push_back(scalars[last->getResult(0)]);
   nn::YieldOp::create(rewriter, loc, yielded);
-  // The listener typed the results before there was an epilogue; their types are those of the values it yields.
-  fused->getResults().back().setType(last->getResult(0).getType());
-  if (cluster.inner)
-    fused->getResult(0).setType(cluster.inner.getType());
-  (void)shapes.ctx.infer(fused);
+  rewriter.restoreInsertionPoint(place);
+  rewriter.insert(fused);
 
   if (cluster.inner)
     rewriter.replaceAllUsesWith(cluster.inner, fused->getResult(0));

@@ -1,4 +1,4 @@
-"""Quantized models for compare.py: calibration data, and what the peers make of a model with it."""
+"""Quantized models to compare with: calibration data, and what the peers make of a model with it."""
 import os
 
 import numpy as np
@@ -41,33 +41,42 @@ def pinned(model, path):
     return path
 
 
-def quantize_onnxruntime(model, folder):
-    """Static QDQ: weights i8 for each channel, activations u8, ranges from the least and largest values."""
+def static_qdq(path, feeds, folder):
+    """What onnxruntime's static quantizer makes of a model file, in QDQ form: weights i8 for each channel, activations u8, ranges
+    from the least and largest values for `feeds`, a list of inputs."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):
         def __init__(self):
-            self.feeds = iter(samples(model))
+            self.feeds = iter(feeds)
 
         def get_next(self):
             return next(self.feeds, None)
 
     prepared, quantized = os.path.join(folder, "prepared.onnx"), os.path.join(folder, "onnxruntime.onnx")
-    quant_pre_process(pinned(model, os.path.join(folder, "pinned.onnx")), prepared, skip_symbolic_shape=True)
+    quant_pre_process(path, prepared, skip_symbolic_shape=True)
     quantize_static(prepared, quantized, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
                     weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8)
     return quantized
 
 
-def quantize_openvino(model, folder):
-    """nncf's defaults for the kind of model."""
+def nncf_int8(path, feeds, is_transformer):
+    """What nncf makes of a model file by its defaults for the kind of model: a model of openvino."""
     import nncf
     import openvino as ov
     # convert_model folds constants: nncf does not look through the transposition of a weight.
-    graph = ov.convert_model(pinned(model, os.path.join(folder, "pinned.onnx")))
-    kind = nncf.ModelType.TRANSFORMER if model.name.startswith(TRANSFORMERS) else None
-    graph = nncf.quantize(graph, nncf.Dataset(samples(model)), subset_size=SAMPLES, model_type=kind)
+    return nncf.quantize(ov.convert_model(path), nncf.Dataset(feeds), subset_size=len(feeds),
+                         model_type=nncf.ModelType.TRANSFORMER if is_transformer else None)
+
+
+def quantize_onnxruntime(model, folder):
+    return static_qdq(pinned(model, os.path.join(folder, "pinned.onnx")), samples(model), folder)
+
+
+def quantize_openvino(model, folder):
+    import openvino as ov
+    graph = nncf_int8(pinned(model, os.path.join(folder, "pinned.onnx")), samples(model), model.name.startswith(TRANSFORMERS))
     path = os.path.join(folder, "openvino.xml")
     ov.save_model(graph, path, compress_to_fp16=False)
     return path

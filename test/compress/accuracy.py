@@ -21,11 +21,13 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
+sys.path[:0] = [os.path.join(HERE, "..", folder) for folder in ("support", "models", "bench")]
 import numpy as np
-import tables
 import onnx
 import onnxruntime
+
+import quantized
+import tables
 from corpus import SHARED
 from nnopt import BUILD, ROOT, Session, reference_session
 
@@ -41,24 +43,6 @@ def top1(session, name, data):
     return 100.0 * float(hits) / len(x)
 
 
-def onnxruntime_int8(model, name, calib, folder):
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            self.batches = iter([{name: calib[i:i + BATCH]} for i in range(0, len(calib), BATCH)])
-
-        def get_next(self):
-            return next(self.batches, None)
-
-    prepared, quantized = os.path.join(folder, "prepared.onnx"), os.path.join(folder, "quantized.onnx")
-    quant_pre_process(model, prepared, skip_symbolic_shape=True)
-    quantize_static(prepared, quantized, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-                    weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8)
-    return reference_session(quantized)
-
-
 class OpenVino:
     """A compiled model with the method of an onnxruntime session that is used here."""
 
@@ -68,15 +52,6 @@ class OpenVino:
 
     def run(self, _, feeds):
         return [self.model(feeds)[0]]
-
-
-def nncf_int8(model, name, calib):
-    import nncf
-    import openvino
-    kind = nncf.ModelType.TRANSFORMER if "vit" in os.path.basename(model) else None
-    batches = [{name: calib[i:i + BATCH]} for i in range(0, len(calib), BATCH)]
-    # convert_model folds constants: nncf does not look through the transposition of a weight.
-    return OpenVino(nncf.quantize(openvino.convert_model(model), nncf.Dataset(batches), subset_size=len(batches), model_type=kind))
 
 
 def compile(model, folder, *flags):
@@ -136,9 +111,10 @@ def run_model(model_name, budget):
         data, calib = (dict(np.load(os.path.join(folder, f))) for f in ("eval.npz", "calib.npz"))
         name = next(iter(calib))
         result["float"] = top1(reference_session(model), name, data)
-        result["onnxruntime"] = top1(onnxruntime_int8(model, name, calib[name], folder), name, data)
+        feeds = [{name: calib[name][i:i + BATCH]} for i in range(0, len(calib[name]), BATCH)]
+        result["onnxruntime"] = top1(reference_session(quantized.static_qdq(model, feeds, folder)), name, data)
         try:
-            result["nncf"] = top1(nncf_int8(model, name, calib[name]), name, data)
+            result["nncf"] = top1(OpenVino(quantized.nncf_int8(model, feeds, model_name == "vit")), name, data)
         except ImportError:
             pass
         files = [f"--calib={folder}/calib.npz"]
