@@ -20,6 +20,7 @@ Search::Search(ModuleOp module, const DriverOptions &options, Progress &progress
       techniques(allTechniques()) {
   settings.winograd = options.winograd;
   settings.sparse = options.sparse;
+  settings.cacheDir = options.cacheDir;
   SmallVector<StringRef> targets;
   StringRef(options.target).split(targets, ',');
   settings.target = targets[0].str();
@@ -43,7 +44,7 @@ LayerCosts Search::layerCosts(const Samples *samples) {
     say(options.model + ": warning: this machine cannot run code for " + options.target +
         ": layers are measured with its own kernels");
   notes["measured"] = settings.target;
-  return LayerCosts(settings, Cache(options.cacheDir.value_or(Cache::defaultDirectory())), samples);
+  return LayerCosts(settings, Cache(options.cacheDir), samples);
 }
 
 /// Finds sites, calibrates and asks for options.

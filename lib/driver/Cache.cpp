@@ -1,4 +1,4 @@
-//===- Cache.cpp - measurements that are kept between runs ------------------===//
+//===- Cache.cpp - results that are kept between runs -----------------------===//
 
 #include "lib/driver/Cache.h"
 #include "tools/common/runner.h"
@@ -9,6 +9,7 @@
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SHA256.h"
+#include "llvm/Support/xxhash.h"
 #include "llvm/TargetParser/Host.h"
 #include <dlfcn.h>
 
@@ -42,20 +43,32 @@ Cache::Cache(std::string directory) : path(std::move(directory)) {
 }
 
 /// The names are those that pruneCache() looks at.
-std::string Cache::fileOf(llvm::StringRef kind, llvm::StringRef key) const {
+static std::string fileOf(llvm::StringRef folder, llvm::StringRef kind, llvm::StringRef content) {
   llvm::SHA256 hash;
-  hash.update(origin);
-  hash.update(key);
-  llvm::SmallString<128> file(path);
-  llvm::sys::path::append(file,
-                          "llvmcache-" + kind + "-" + llvm::toHex(hash.final(), /*LowerCase=*/true));
+  hash.update(content);
+  llvm::SmallString<128> file(folder);
+  llvm::sys::path::append(file, "llvmcache-" + kind + "-" + llvm::toHex(hash.final(), /*LowerCase=*/true));
   return file.str().str();
+}
+
+/// Writes a file of `folder`, which is held below `limit` bytes. A full or read-only disk: it is computed again next time.
+static void write(const std::string &folder, const std::string &file, const std::string &content, uint64_t limit) {
+  try {
+    writeText(file, content);
+  } catch (const ToolError &) {
+    return;
+  }
+  llvm::CachePruningPolicy policy;
+  policy.Interval = std::chrono::minutes(1);
+  policy.Expiration = std::chrono::hours(30 * 24);
+  policy.MaxSizeBytes = limit;
+  llvm::pruneCache(folder, policy);
 }
 
 std::optional<nlohmann::json> Cache::find(llvm::StringRef kind, llvm::StringRef key) const {
   if (path.empty())
     return std::nullopt;
-  auto buffer = llvm::MemoryBuffer::getFile(fileOf(kind, key));
+  auto buffer = llvm::MemoryBuffer::getFile(fileOf(path, kind, origin + key.str()));
   if (!buffer)
     return std::nullopt;
   nlohmann::json result =
@@ -66,17 +79,41 @@ std::optional<nlohmann::json> Cache::find(llvm::StringRef kind, llvm::StringRef 
 }
 
 void Cache::store(llvm::StringRef kind, llvm::StringRef key, const nlohmann::json &result) const {
+  if (!path.empty())
+    write(path, fileOf(path, kind, origin + key.str()), result.dump() + "\n", 64 << 20);
+}
+
+/// What object code ends with in its file: damaged code is not run.
+static std::string checksum(llvm::StringRef code) {
+  uint64_t sum = llvm::xxh3_64bits(code);
+  return std::string(reinterpret_cast<const char *>(&sum), sizeof sum);
+}
+
+cpu::ObjectCache Cache::objects() const {
   if (path.empty())
-    return;
-  try {
-    writeText(fileOf(kind, key), result.dump() + "\n");
-  } catch (const ToolError &) {
-    return; // a full or read-only disk: it is measured again
-  }
-  llvm::CachePruningPolicy policy;
-  policy.Expiration = std::chrono::hours(30 * 24);
-  policy.MaxSizeBytes = 64 << 20;
-  llvm::pruneCache(path, policy);
+    return {};
+  llvm::SmallString<128> folder(path);
+  llvm::sys::path::append(folder, "objects");
+  if (llvm::sys::fs::create_directories(folder))
+    return {};
+  auto fileOfKey = [folder = folder.str().str(), origin = origin](llvm::StringRef key) {
+    return fileOf(folder, "kernel", origin + key.str());
+  };
+  cpu::ObjectCache result;
+  result.find = [fileOfKey](llvm::StringRef key, llvm::SmallVectorImpl<char> &object) {
+    auto buffer = llvm::MemoryBuffer::getFile(fileOfKey(key));
+    llvm::StringRef content = buffer ? (*buffer)->getBuffer() : "";
+    if (content.size() < sizeof(uint64_t))
+      return false;
+    llvm::StringRef code = content.drop_back(sizeof(uint64_t));
+    object.assign(code.begin(), code.end());
+    return checksum(code) == content.take_back(sizeof(uint64_t));
+  };
+  result.store = [fileOfKey, folder = folder.str().str()](llvm::StringRef key, llvm::ArrayRef<char> object) {
+    std::string content(object.begin(), object.end());
+    write(folder, fileOfKey(key), content + checksum(content), 256 << 20);
+  };
+  return result;
 }
 
 } // namespace nnopt

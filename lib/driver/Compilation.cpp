@@ -113,6 +113,7 @@ int Compilation::codegenOptions(ModuleOp module, CodegenOptions &codegen) {
   codegen.lowering.optLevel = options.optLevel;
   codegen.lowering.winograd = options.winograd;
   codegen.lowering.sparse = options.sparse;
+  codegen.compile.cache = Cache(options.cacheDir).objects();
   codegen.properties = {{"producer", "nnopt " NNOPT_VERSION},
                         {"opt", std::to_string(options.optLevel)},
                         {"model", llvm::sys::path::filename(options.model).str()}};
@@ -143,7 +144,7 @@ int Compilation::tuneKernels(ModuleOp module, ArrayRef<cpu::Target> targets) {
   CodegenOptions codegen;
   if (int code = codegenOptions(module, codegen))
     return code;
-  Cache cache(options.cacheDir.value_or(Cache::defaultDirectory()));
+  Cache cache(options.cacheDir);
   TuneResult result = tune(module, targets.front(), codegen.lowering, cache, *options.tuneSeconds, progress);
   progress.finish();
   if (!options.quiet)

@@ -1,6 +1,7 @@
 //===- Driver.cpp - the compiler from option to file ------------------------===//
 
 #include "lib/driver/Driver.h"
+#include "lib/codegen/cpu/LowerToLLVM.h"
 #include "lib/codegen/cuda/Compile.h"
 #include "lib/driver/Bisect.h"
 #include "lib/driver/Compilation.h"

@@ -35,7 +35,7 @@ struct DriverOptions {
   cpu::SparseUse sparse = cpu::SparseUse::Auto;
   bool bf16 = false; // convolutions and matrix products multiply bf16
   std::optional<double> tuneSeconds; // choose kernels by running them, for so long
-  std::optional<std::string> cacheDir; // of measurements; absent: Cache::defaultDirectory(), empty: none
+  std::string cacheDir; // of measurements and object code (Cache.h); empty: none
   std::string gpu; // architectures to add GPU code for; "emulate": GPU kernels on the CPU
   bool check = false;
   bool verify = false;

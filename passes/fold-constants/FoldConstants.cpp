@@ -1,7 +1,7 @@
 //===- FoldConstants.cpp - operations on constants ------------------------===//
 #include "dialects/nn/NarrowWeights.h"
 #include "lib/codegen/Evaluate.h"
-#include "lib/codegen/cpu/Compile.h"
+#include "lib/codegen/cpu/LowerToLLVM.h"
 #include "passes/Passes.h"
 #include "passes/fold-constants/Direct.h"
 

@@ -31,8 +31,8 @@ class CompileError(RuntimeError):
 
 
 def compile(model, out, flags=(), timeout=600):
-    """Compiles `model` into `out`. Returns (seconds, peak resident bytes)."""
-    command = [tool("nnopt-compile"), model, "-o", out, *flags]
+    """Compiles `model` into `out`, all of it, without a cache. Returns (seconds, peak resident bytes)."""
+    command = [tool("nnopt-compile"), model, "-o", out, "--cache-dir=", *flags]
     with tempfile.TemporaryFile() as log:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)

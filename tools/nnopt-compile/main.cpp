@@ -1,6 +1,7 @@
 //===- main.cpp - nnopt-compile ---------------------------------------------===//
 
 #include "lib/compress/Engine.h"
+#include "lib/driver/Cache.h"
 #include "lib/driver/PassList.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
@@ -92,7 +93,7 @@ static cl::opt<std::string>
                       "at most so many seconds (default 120); what was measured is kept for the next time"),
              cl::value_desc("SECONDS"), cl::cat(category));
 static cl::opt<std::string> cacheDir("cache-dir",
-                                     cl::desc("Where measurements of --tune and --budget are kept; empty: "
+                                     cl::desc("Where compiled kernels and measurements of --tune and --budget are kept; empty: "
                                               "nowhere. Default: $XDG_CACHE_HOME/nnopt or ~/.cache/nnopt"),
                                      cl::value_desc("DIR"), cl::cat(category));
 static cl::opt<cpu::SparseUse>
@@ -292,8 +293,7 @@ int main(int argc, char **argv) {
     }
     options.tuneSeconds = seconds;
   }
-  if (cacheDir.getNumOccurrences())
-    options.cacheDir = cacheDir;
+  options.cacheDir = cacheDir.getNumOccurrences() ? std::string(cacheDir) : Cache::defaultDirectory();
   options.check = check;
   options.verify = verify.getNumOccurrences() > 0;
   options.verifyInputs = verify;

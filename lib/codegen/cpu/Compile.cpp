@@ -1,27 +1,11 @@
-//===- Compile.cpp - kernels to an object file ------------------------------===//
+//===- Compile.cpp - kernels to object files --------------------------------===//
 
 #include "lib/codegen/cpu/Compile.h"
-#include "dialects/nn/ScalarBuilder.h"
-#include "lib/codegen/cpu/VectorMath.h"
-#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
-#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
-#include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVM.h"
-#include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVMPass.h"
-#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
-#include "mlir/Conversion/MathToLibm/MathToLibm.h"
-#include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
-#include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
-#include "mlir/Conversion/UBToLLVM/UBToLLVM.h"
-#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVMPass.h"
-#include "mlir/Dialect/Arith/Transforms/Passes.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
-#include "mlir/Dialect/Math/Transforms/Passes.h"
-#include "mlir/Dialect/UB/IR/UBOps.h"
-#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
-#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "lib/codegen/cpu/LowerToLLVM.h"
+#include "mlir/Bytecode/BytecodeWriter.h"
+#include "mlir/Parser/Parser.h"
 #include "mlir/Target/LLVMIR/Export.h"
-#include "llvm/Bitcode/BitcodeReader.h"
-#include "llvm/Bitcode/BitcodeWriter.h"
+#include "llvm/ADT/SetVector.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/LegacyPassManager.h"
@@ -38,124 +22,6 @@
 using namespace mlir;
 
 namespace nnopt::cpu {
-
-namespace {
-
-/// Replaces math functions on f32 vectors by polynomials (relative error at most 2e-7, study/).
-/// Scalars keep the libm call: they are the reference.
-struct ExpandVectorMath : PassWrapper<ExpandVectorMath, OperationPass<func::FuncOp>> {
-  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ExpandVectorMath)
-  explicit ExpandVectorMath(const Target &target) : target(target) {}
-  const Target &target;
-  StringRef getArgument() const override { return "expand-vector-math"; }
-  void getDependentDialects(DialectRegistry &registry) const override {
-    registry.insert<arith::ArithDialect, math::MathDialect, scf::SCFDialect, vector::VectorDialect>();
-  }
-  void runOnOperation() override {
-    RewritePatternSet patterns(&getContext());
-    populateVectorMathPatterns(patterns, target);
-    populateMathPolynomialApproximationPatterns(patterns);
-    SmallVector<Operation *> ops;
-    getOperation()->walk([&](Operation *op) {
-      if (!isa<math::MathDialect>(op->getDialect()) || op->getNumResults() != 1)
-        return;
-      auto vector = dyn_cast<VectorType>(op->getResult(0).getType());
-      if (vector && vector.getElementType().isF32())
-        ops.push_back(op);
-    });
-    GreedyRewriteConfig config;
-    config.setStrictness(GreedyRewriteStrictness::ExistingAndNewOps);
-    if (failed(applyOpPatternsGreedily(ops, std::move(patterns), config)))
-      signalPassFailure();
-  }
-};
-
-/// Makes integers of f16 and bf16 values where the target has no instructions for them, from memory to conversions: LLVM
-/// would call functions that no library has to have, also for comparisons that it makes of ours.
-struct ExpandHalfFloats : PassWrapper<ExpandHalfFloats, OperationPass<func::FuncOp>> {
-  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ExpandHalfFloats)
-  explicit ExpandHalfFloats(const Target &target) : target(target) {}
-  const Target &target;
-  StringRef getArgument() const override { return "expand-half-floats"; }
-  bool isForeign(Type type) const {
-    Type element = getElementTypeOrSelf(type);
-    return (element.isF16() && !target.f16) || (element.isBF16() && !target.bf16);
-  }
-
-  void runOnOperation() override {
-    IRRewriter rewriter(&getContext());
-    Type f32 = rewriter.getF32Type(), i16 = rewriter.getI16Type();
-    getOperation()->walk([&](Operation *op) {
-      rewriter.setInsertionPoint(op);
-      nn::ScalarBuilder s{rewriter, op->getLoc()};
-      auto bitsOf = [&](Value v) { return s.make<arith::BitcastOp>(nn::withElement(v.getType(), i16), v); };
-      auto replace = [&](Value bits) {
-        rewriter.replaceOp(op, s.make<arith::BitcastOp>(op->getResult(0).getType(), bits));
-      };
-      bool isForeignResult = op->getNumResults() == 1 && isForeign(op->getResult(0).getType());
-      if (auto ext = dyn_cast<arith::ExtFOp>(op); ext && isForeign(ext.getIn().getType())) {
-        Value wide = s.widenByBits(ext.getIn());
-        rewriter.replaceOp(op, s.element(ext).isF64() ? s.make<arith::ExtFOp>(ext.getType(), wide) : wide);
-      } else if (auto trunc = dyn_cast<arith::TruncFOp>(op); trunc && isForeignResult) {
-        Value x = trunc.getIn();
-        Value wide = s.element(x).isF64() ? s.make<arith::TruncFOp>(nn::withElement(x.getType(), f32), x) : x;
-        rewriter.replaceOp(op, s.narrowByBits(wide, s.element(trunc)));
-      } else if (auto select = dyn_cast<arith::SelectOp>(op); select && isForeignResult) {
-        replace(s.select(select.getCondition(), bitsOf(select.getTrueValue()), bitsOf(select.getFalseValue())));
-      } else if (auto load = dyn_cast<LLVM::LoadOp>(op); load && isForeignResult) {
-        replace(s.make<LLVM::LoadOp>(nn::withElement(load.getType(), i16), load.getAddr(), load.getAlignment().value_or(0)));
-      } else if (auto load = dyn_cast<LLVM::MaskedLoadOp>(op); load && isForeignResult) {
-        auto bits = cast<VectorType>(nn::withElement(load.getType(), i16));
-        replace(s.make<LLVM::MaskedLoadOp>(bits, load.getData(), load.getMask(), bitsOf(load.getPassThru()), load.getAlignment()));
-      } else if (auto store = dyn_cast<LLVM::StoreOp>(op); store && isForeign(store.getValue().getType())) {
-        store.getValueMutable().assign(bitsOf(store.getValue()));
-      } else if (auto store = dyn_cast<LLVM::MaskedStoreOp>(op); store && isForeign(store.getValue().getType())) {
-        store.getValueMutable().assign(bitsOf(store.getValue()));
-      }
-    });
-  }
-};
-
-} // namespace
-
-void registerCodegenDialects(DialectRegistry &registry) {
-  registry.insert<arith::ArithDialect, math::MathDialect, vector::VectorDialect, scf::SCFDialect, func::FuncDialect,
-                  LLVM::LLVMDialect, cf::ControlFlowDialect, ub::UBDialect>();
-  registerBuiltinDialectTranslation(registry);
-  registerLLVMDialectTranslation(registry);
-  arith::registerConvertArithToLLVMInterface(registry);
-  cf::registerConvertControlFlowToLLVMInterface(registry);
-  registerConvertFuncToLLVMInterface(registry);
-  registerConvertMathToLLVMInterface(registry);
-  ub::registerConvertUBToLLVMInterface(registry);
-}
-
-static LogicalResult lowerToLLVMDialect(ModuleOp module, const Target &target) {
-  PassManager pm(module.getContext());
-  OpPassManager &functions = pm.nest<func::FuncOp>();
-  functions.addPass(createCanonicalizerPass());
-  functions.addPass(createCSEPass());
-  functions.addPass(createLoopInvariantCodeMotionPass());
-  functions.addPass(std::make_unique<ExpandVectorMath>(target));
-  if (!target.f16 || !target.bf16)
-    functions.addPass(std::make_unique<ExpandHalfFloats>(target));
-  functions.addPass(createCSEPass());
-  functions.addPass(createSCFToControlFlowPass());
-  // Functions that only libm has are taken apart into scalars, by vector operations.
-  pm.addPass(createConvertMathToLLVMPass());
-  pm.addPass(createConvertMathToLibmPass());
-  pm.addPass(createConvertVectorToLLVMPass());
-  pm.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createConvertFuncToLLVMPass());
-  pm.addPass(createConvertControlFlowToLLVMPass());
-  pm.addPass(createUBToLLVMConversionPass());
-  pm.addPass(createReconcileUnrealizedCastsPass());
-  return pm.run(module);
-}
-
-//===----------------------------------------------------------------------===//
-// LLVM
-//===----------------------------------------------------------------------===//
 
 static std::unique_ptr<llvm::TargetMachine> createMachine(const Target &target, int optLevel, std::string &error) {
   llvm::Triple triple(target.triple);
@@ -230,6 +96,20 @@ static void setAttributes(llvm::Module &m, const Target &target) {
   }
 }
 
+/// Lowers kernels, in place, and translates them. `pm`: buildLowerToLLVM().
+static std::unique_ptr<llvm::Module> translate(ModuleOp kernels, PassManager &pm, llvm::LLVMContext &ctx, const Target &target,
+                                               llvm::TargetMachine &machine) {
+  if (failed(pm.run(kernels)))
+    return nullptr;
+  std::unique_ptr<llvm::Module> m = translateModuleToLLVMIR(kernels, ctx, "nnopt");
+  if (!m)
+    return nullptr;
+  m->setTargetTriple(llvm::Triple(target.triple));
+  m->setDataLayout(machine.createDataLayout());
+  setAttributes(*m, target);
+  return m;
+}
+
 static void optimize(llvm::Module &m, llvm::TargetMachine &machine, int optLevel) {
   llvm::LoopAnalysisManager lam;
   llvm::FunctionAnalysisManager fam;
@@ -260,64 +140,91 @@ static bool emitCode(llvm::Module &m, llvm::TargetMachine &machine, CodeKind kin
   return true;
 }
 
+//===----------------------------------------------------------------------===//
+// Kernels, each by itself
+//===----------------------------------------------------------------------===//
+
 namespace {
 
-/// The kernels of one unit of compilation: units do not depend on the number of threads, so that
-/// the artifact does not either.
+/// One kernel: what it was, and what became of it. Object code of a kernel depends on nothing else in the model, nor on the
+/// number of threads: it can be kept, and artifacts are the same on all machines.
 struct Unit {
-  SmallVector<llvm::StringRef> kernels;
-  size_t instructions = 0;
+  std::string bytecode, error;
   SmallVector<char, 0> object;
+  bool known = false;
+};
+
+/// Compiles one kernel after another, for one thread.
+class UnitCompiler {
+public:
+  UnitCompiler(const DialectRegistry &registry, const Target &target, int optLevel)
+      : target(target), optLevel(optLevel), context(registry, MLIRContext::Threading::DISABLED), pm(&context) {
+    context.loadAllAvailableDialects();
+    buildLowerToLLVM(pm, target);
+    machine = createMachine(target, optLevel, error);
+  }
+
+  void compile(Unit &unit) {
+    unit.error = error;
+    if (!machine)
+      return;
+    ScopedDiagnosticHandler handler(&context, [&](Diagnostic &d) { unit.error += d.str() + "\n"; });
+    llvm::LLVMContext llvmContext;
+    auto kernels = parseSourceString<ModuleOp>(unit.bytecode, ParserConfig(&context));
+    auto module = kernels ? translate(*kernels, pm, llvmContext, target, *machine) : nullptr;
+    if (!module) {
+      unit.error += "a kernel cannot be translated to LLVM IR";
+      return;
+    }
+    optimize(*module, *machine, optLevel);
+    if (!emitCode(*module, *machine, CodeKind::Object, unit.object))
+      unit.error = "LLVM cannot emit code for " + target.triple;
+  }
+
+private:
+  const Target &target;
+  int optLevel;
   std::string error;
+  MLIRContext context;
+  PassManager pm;
+  std::unique_ptr<llvm::TargetMachine> machine;
 };
 
 } // namespace
 
-static std::vector<Unit> partition(llvm::Module &m, const Program &program) {
-  constexpr size_t unitSize = 4000; // instructions: some tens of milliseconds
-  std::vector<Unit> units;
-  for (const std::string &name : program.kernelNames) {
-    size_t size = m.getFunction(name + ".body")->getInstructionCount();
-    if (units.empty() || units.back().instructions + size > unitSize)
-      units.emplace_back();
-    units.back().kernels.push_back(name);
-    units.back().instructions += size;
+/// Takes a kernel and what it calls out of `kernels`, and returns them as bytecode.
+static std::string extract(ModuleOp kernels, const SymbolTable &symbols, StringRef name) {
+  OwningOpRef<ModuleOp> unit = ModuleOp::create(UnknownLoc::get(kernels.getContext()));
+  llvm::SmallSetVector<StringAttr, 4> needed;
+  needed.insert(StringAttr::get(kernels.getContext(), name));
+  for (size_t i = 0; i < needed.size(); ++i) {
+    auto f = symbols.lookup<func::FuncOp>(needed[i]);
+    if (!f)
+      continue;
+    f.walk([&](Operation *op) {
+      if (auto call = dyn_cast<func::CallOp>(op))
+        needed.insert(call.getCalleeAttr().getAttr());
+      else if (auto address = dyn_cast<func::ConstantOp>(op))
+        needed.insert(address.getValueAttr().getAttr());
+    });
+    if (f.isDeclaration()) {
+      unit->push_back(f.clone());
+    } else {
+      f->remove();
+      unit->push_back(f);
+    }
   }
-  return units;
+  std::string bytecode;
+  llvm::raw_string_ostream os(bytecode);
+  (void)writeBytecodeToFile(*unit, os); // fails only for versions that are not the newest
+  return bytecode;
 }
 
-/// Compiles one unit from the bitcode of the whole module.
-static void compileUnit(Unit &unit, StringRef bitcode, const Target &target, int optLevel) {
-  llvm::LLVMContext ctx;
-  auto m = llvm::getLazyBitcodeModule(llvm::MemoryBufferRef(bitcode, "kernels"), ctx);
-  std::unique_ptr<llvm::TargetMachine> machine = createMachine(target, optLevel, unit.error);
-  if (!machine)
-    return;
-  if (!m) {
-    unit.error = llvm::toString(m.takeError());
-    return;
-  }
-  llvm::Module &module = **m;
-  for (llvm::StringRef name : unit.kernels)
-    for (llvm::Function *f : {module.getFunction(name), module.getFunction((name + ".body").str())})
-      if (llvm::Error error = f->materialize()) {
-        unit.error = llvm::toString(std::move(error));
-        return;
-      }
-  // What was not materialized belongs to other units.
-  SmallVector<llvm::Function *> others;
-  for (llvm::Function &f : module)
-    if (f.isMaterializable())
-      others.push_back(&f);
-  for (llvm::Function *f : others)
-    f->eraseFromParent();
-  if (llvm::Error error = module.materializeAll()) {
-    unit.error = llvm::toString(std::move(error));
-    return;
-  }
-  optimize(module, *machine, optLevel);
-  if (!emitCode(module, *machine, CodeKind::Object, unit.object))
-    unit.error = "LLVM cannot emit code for " + target.triple;
+/// All that object code depends on, besides the compiler.
+static std::string cacheKey(const Target &target, int optLevel, StringRef bytecode) {
+  return (llvm::Twine(target.triple) + "\n" + target.cpu + "\n" + target.features + "\n" + target.tuneCpu + "\n" +
+          llvm::Twine(target.vectorBits) + " O" + llvm::Twine(optLevel) + "\n" + bytecode)
+      .str();
 }
 
 bool emitData(llvm::Module &module, const Target &target, SmallVectorImpl<char> &object, std::string &error) {
@@ -331,72 +238,76 @@ bool emitData(llvm::Module &module, const Target &target, SmallVectorImpl<char> 
   return error.empty();
 }
 
+/// Everything as one text, for people.
+static LogicalResult compileToText(ModuleOp kernels, const Program &program, ArrayRef<char> meta, const Target &target,
+                                   const CompileOptions &options, llvm::TargetMachine &machine, SmallVectorImpl<char> &out) {
+  PassManager pm(kernels.getContext());
+  buildLowerToLLVM(pm, target);
+  llvm::LLVMContext ctx;
+  std::unique_ptr<llvm::Module> module = translate(kernels, pm, ctx, target, machine);
+  if (!module)
+    return failure();
+  addDescriptor(*module, program, meta, options);
+  optimize(*module, machine, options.optLevel);
+  if (!emitCode(*module, machine, options.kind, out))
+    return kernels.emitError("LLVM cannot emit code for ") << target.triple;
+  return success();
+}
+
 LogicalResult compileKernels(ModuleOp kernels, const Program &program, ArrayRef<char> meta, const Target &target,
                              const CompileOptions &options, std::vector<SmallVector<char, 0>> &out) {
-  auto progress = [&](double f) {
-    if (options.progress)
-      options.progress(f);
-  };
-  if (failed(lowerToLLVMDialect(kernels, target)))
-    return failure();
-  progress(0.3);
-
-  llvm::LLVMContext ctx;
-  std::unique_ptr<llvm::Module> m = translateModuleToLLVMIR(kernels, ctx, "nnopt");
-  if (!m)
-    return failure();
   std::string error;
   std::unique_ptr<llvm::TargetMachine> machine = createMachine(target, options.optLevel, error);
   if (!machine)
     return kernels.emitError(error);
-  m->setTargetTriple(llvm::Triple(target.triple));
-  m->setDataLayout(machine->createDataLayout());
-  setAttributes(*m, target);
+  if (options.kind != CodeKind::Object)
+    return compileToText(kernels, program, meta, target, options, *machine, out.emplace_back());
 
-  if (options.kind != CodeKind::Object) {
-    addDescriptor(*m, program, meta, options);
-    optimize(*m, *machine, options.optLevel);
-    out.emplace_back();
-    if (!emitCode(*m, *machine, options.kind, out.back()))
-      return kernels.emitError("LLVM cannot emit code for ") << target.triple;
-    return success();
+  SymbolTable symbols(kernels);
+  std::vector<Unit> units(program.kernelNames.size());
+  for (auto [unit, name] : llvm::zip(units, program.kernelNames))
+    unit.bytecode = extract(kernels, symbols, name);
+  std::vector<Unit *> left;
+  for (Unit &unit : units) {
+    unit.known = options.cache.find && options.cache.find(cacheKey(target, options.optLevel, unit.bytecode), unit.object);
+    if (!unit.known)
+      left.push_back(&unit);
   }
-
-  std::vector<Unit> units = partition(*m, program);
-  SmallVector<char, 0> bitcode;
-  {
-    llvm::raw_svector_ostream os(bitcode);
-    llvm::WriteBitcodeToFile(*m, os);
-  }
-  StringRef bits(bitcode.data(), bitcode.size());
-  progress(0.4);
+  DialectRegistry registry;
+  registerCodegenDialects(registry);
   std::atomic<size_t> next = 0, done = 0;
-  auto work = [&] {
-    for (size_t i; (i = next++) < units.size();) {
-      compileUnit(units[i], bits, target, options.optLevel);
+  auto work = [&](bool reports) {
+    if (next >= left.size())
+      return;
+    UnitCompiler compiler(registry, target, options.optLevel);
+    for (size_t i; (i = next++) < left.size();) {
+      compiler.compile(*left[i]);
       ++done;
+      if (reports && options.progress)
+        options.progress(double(done) / left.size());
     }
   };
-  size_t threadCount = std::min<size_t>(units.size(), std::max(1u, std::thread::hardware_concurrency()));
+  size_t threadCount = std::min<size_t>(left.size(), std::max(1u, std::thread::hardware_concurrency()));
   std::vector<std::thread> threads;
   for (size_t i = 1; i < threadCount; ++i)
-    threads.emplace_back(work);
-  work();
+    threads.emplace_back(work, false);
+  work(true);
   for (std::thread &t : threads)
     t.join();
-  progress(1.0);
   for (Unit &unit : units) {
     if (!unit.error.empty())
       return kernels.emitError(unit.error);
+    if (!unit.known && options.cache.store)
+      options.cache.store(cacheKey(target, options.optLevel, unit.bytecode), unit.object);
     out.push_back(std::move(unit.object));
   }
 
+  llvm::LLVMContext ctx;
   llvm::Module descriptor("descriptor", ctx);
   descriptor.setTargetTriple(llvm::Triple(target.triple));
   descriptor.setDataLayout(machine->createDataLayout());
   addDescriptor(descriptor, program, meta, options);
-  out.emplace_back();
-  if (!emitCode(descriptor, *machine, CodeKind::Object, out.back()))
+  if (!emitCode(descriptor, *machine, CodeKind::Object, out.emplace_back()))
     return kernels.emitError("LLVM cannot emit code for ") << target.triple;
   return success();
 }
