@@ -168,10 +168,10 @@ public:
   StringRef name() const override { return "low-rank"; }
 
   std::string configure(StringRef spec) override {
-    double percent = 0;
-    if (!spec.consume_back("%") || spec.getAsDouble(percent) || !(percent > 0 && percent < 100))
+    std::optional<double> share = percentOf(spec);
+    if (!share || !(*share > 0 && *share < 1))
       return "expected the share of parameters that stay, as 50%";
-    shares = {percent / 100};
+    shares = {*share};
     keepsTotal = true;
     return "";
   }

@@ -173,10 +173,10 @@ public:
   StringRef name() const override { return "dense-to-moe"; }
 
   std::string configure(StringRef spec) override {
-    double value;
-    if (!spec.consume_back("%") || spec.getAsDouble(value) || !(value >= 1 && value <= 100))
+    std::optional<double> share = percentOf(spec);
+    if (!share || !(*share >= 0.01 && *share <= 1))
       return "expected the share of neurons that a row computes, from 1% to 100%";
-    shares = {value / 100};
+    shares = {*share};
     return "";
   }
 

@@ -16,9 +16,9 @@ namespace nnopt::compress {
 
 namespace {
 
-/// The relative squared error of outputs that int8 may bring on the calibration data unless a budget says otherwise: half of
-/// what a cosine of 0.999 is. The other half is for what takes the place of int8 and for other data.
-constexpr double kInt8ErrorLimit = 0.001;
+/// The relative error of outputs that int8 may bring on the calibration data unless "error=" or a budget says otherwise. Models
+/// that were trained are far below it, unless some layers are spoilt.
+constexpr double kInt8Error = 0.1;
 /// A linear operation on bf16 operands.
 constexpr StringLiteral kBf16Option = "bf16-products";
 
@@ -28,8 +28,14 @@ public:
   std::string configure(StringRef spec) override {
     std::string wrong;
     offersWeightOnly = weightOnly.configure(spec, wrong);
-    offersInt8 = spec == "int8";
-    return offersInt8 || offersWeightOnly ? wrong : "expected int8, w8, w4, w4,group=64, bf16 or f16";
+    auto [kind, rest] = spec.split(',');
+    offersInt8 = kind == "int8";
+    std::optional<double> error = rest.consume_front("error=") ? percentOf(rest) : std::nullopt;
+    if (offersInt8 && error && *error > 0)
+      allowedError = *error;
+    else if (offersInt8 && spec != "int8")
+      return "'" + spec.str() + "': int8,error=3% bounds what changes in the outputs, in percent of them";
+    return offersInt8 || offersWeightOnly ? wrong : "expected int8, int8,error=3%, w8, w4, w4,group=64, bf16 or f16";
   }
 
   std::vector<Site> sites(func::FuncOp func, std::vector<Refusal> &refused) const override {
@@ -112,7 +118,7 @@ public:
   }
 
   std::optional<double> errorLimit() const override {
-    return offersInt8 ? std::optional(kInt8ErrorLimit) : std::nullopt;
+    return offersInt8 ? std::optional(allowedError * allowedError) : std::nullopt;
   }
   std::optional<Option> fallback(const Site &site, bool bf16) const override {
     auto linear = dyn_cast<nn::LinearOp>(site.op);
@@ -209,6 +215,7 @@ private:
   WeightOnly weightOnly;
   llvm::DenseMap<Value, std::vector<double>> scalesOf; // of channels of activations
   bool offersInt8 = true, offersWeightOnly = true;
+  double allowedError = kInt8Error;
 };
 
 } // namespace

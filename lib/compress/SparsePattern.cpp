@@ -1,6 +1,7 @@
 //===- SparsePattern.cpp - which weights may be zero together ---------------===//
 
 #include "lib/compress/SparsePattern.h"
+#include "lib/compress/Technique.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <algorithm>
@@ -17,10 +18,10 @@ std::optional<SparsePattern> SparsePattern::parse(const std::string &text) {
       return std::nullopt;
     return p;
   }
-  double percent;
-  if (!first.consume_back("%") || first.getAsDouble(percent) || !(percent > 0 && percent < 100))
+  std::optional<double> share = percentOf(first);
+  if (!share || !(*share > 0 && *share < 1))
     return std::nullopt;
-  p.share = percent / 100;
+  p.share = *share;
   if (rest.empty() && text.back() != ',')
     return p;
   auto [rows, columns] = rest.split('x');

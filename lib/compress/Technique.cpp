@@ -7,6 +7,13 @@
 
 namespace nnopt::compress {
 
+std::optional<double> percentOf(llvm::StringRef text) {
+  double percent;
+  if (!text.consume_back("%") || text.getAsDouble(percent))
+    return std::nullopt;
+  return percent / 100;
+}
+
 npz::Array arrayOf(const Matrix &matrix) {
   npz::Array array{'f', 4, {matrix.rows(), matrix.cols()}, {}};
   array.data.resize(size_t(matrix.size()) * 4);

@@ -93,6 +93,9 @@ struct Refusal {
   std::string name, reason;
 };
 
+/// 0.25 of "25%"; nothing for other texts.
+std::optional<double> percentOf(llvm::StringRef text);
+
 class Technique {
 public:
   virtual ~Technique() = default;

@@ -345,7 +345,7 @@ def weight_only(f):
     steps["steps"][0]["site"], steps["steps"][2]["site"] = steps["steps"][2]["site"], steps["steps"][0]["site"]
     json.dump(steps, open(f / "w4.json", "w"))
     compile("--recipe=w4.json", code=3, says=["their shapes do not fit"])
-    for spec, says in (("w3", "expected int8, w8"), ("w4,group=12", "multiples of 8"), ("w8,group=32", "only w4 has more to say"),
+    for spec, says in (("w3", "expected int8, int8,error=3%, w8"), ("int8,error=3", "int8,error=3% bounds"), ("int8,group=8", "int8,error=3% bounds"), ("w4,group=12", "multiples of 8"), ("w8,group=32", "only w4 has more to say"),
                        ("w4,64", "only w4 has more to say")):
         compile(f"--quantize={spec}", data, code=2, says=[says])
 
@@ -423,7 +423,7 @@ def sensitive(f):
             model.graph.initializer[0].CopyFrom(numpy_helper.from_array(w - w.mean(0), "w0"))
         onnx.save(model, f / "s.onnx")
         np.savez(f / "s.npz", x=x)
-        text = f.compile("--quantize=int8", "--calib=s.npz", "--metric=cosine", "-o", "s.so", "--recipe-out=s.json", model="s.onnx")
+        text = f.compile("--quantize=int8,error=3%", "--calib=s.npz", "--metric=cosine", "-o", "s.so", "--recipe-out=s.json", model="s.onnx")
         notes = json.load(open(f / "s.json"))
         chosen = {s["site"]: s["option"] for s in notes["steps"]}
         bf16 = name == "scales" and "avx512_bf16" in open("/proc/cpuinfo").read()
@@ -433,7 +433,7 @@ def sensitive(f):
         reason = {r["site"]: r["reason"] for r in notes["refused"]}["linear0"]
         assert reason.endswith("bf16-products instead" if bf16 else "left as it is"), reason
         if platform.machine() == "x86_64": # without instructions for bf16 they stay
-            f.compile("--quantize=int8", "--calib=s.npz", "--target=x86-64-v2", "-o", "old.so", "--recipe-out=old.json", model="s.onnx")
+            f.compile("--quantize=int8,error=3%", "--calib=s.npz", "--target=x86-64-v2", "-o", "old.so", "--recipe-out=old.json", model="s.onnx")
             assert {s["option"] for s in json.load(open(f / "old.json"))["steps"]} == {"int8"}
         f.replay("s", model="s.onnx")
 

@@ -124,9 +124,9 @@ static cl::opt<std::string> budget(
     cl::value_desc("LIMIT,..."), cl::cat(category));
 static cl::opt<std::string>
     quantize("quantize",
-             cl::desc("Compute every eligible convolution and matrix product on 8-bit integers; or "
-                      "keep the weights of every eligible matrix product in 8 (w8) or 4 bits (w4, "
-                      "w4,group=64), or as 16-bit floats (bf16, f16)"),
+             cl::desc("Compute every eligible convolution and matrix product on 8-bit integers (int8; int8,error=3%: without "
+                      "the layers that change the outputs by more than 3 % together, default 10%); or keep the weights of "
+                      "every eligible matrix product in 8 (w8) or 4 bits (w4, w4,group=64), or as 16-bit floats (bf16, f16)"),
              cl::value_desc("int8|w8|w4|bf16|f16"), cl::cat(category));
 static cl::opt<std::string>
     prune("prune",
@@ -255,7 +255,7 @@ int main(int argc, char **argv) {
   }
   bool searches = !budget.empty() || !technique.empty() || !structured.empty();
   // int8 needs ranges only, which noise gives roughly.
-  bool needsData = !budget.empty() || !structured.empty() || technique != "quantize" || spec != "int8";
+  bool needsData = !budget.empty() || !structured.empty() || technique != "quantize" || !StringRef(spec).starts_with("int8");
   if (searches && calib.empty() && needsData) {
     errs() << (budget.empty() ? flag : "--budget")
            << " needs calibration data: give it with --calib=FILE.npz\n";

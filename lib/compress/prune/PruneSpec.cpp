@@ -1,6 +1,7 @@
 //===- PruneSpec.cpp - what --prune=structured asks for ---------------------===//
 
 #include "lib/compress/prune/PruneSpec.h"
+#include "lib/compress/Technique.h"
 #include "llvm/ADT/StringExtras.h"
 #include <cmath>
 
@@ -9,13 +10,12 @@ namespace nnopt::compress {
 std::string PruneSpec::parse(llvm::StringRef text) {
   llvm::SmallVector<llvm::StringRef> parts;
   text.split(parts, ',');
-  llvm::StringRef percent = parts[0].trim();
-  double value = 0;
-  if (!percent.consume_back("%") || percent.getAsDouble(value) || !(value > 0 && value < 100))
+  std::optional<double> asked = percentOf(parts[0].trim());
+  if (!asked || !(*asked > 0 && *asked < 1))
     return "expected structured:SHARE% with a share of the multiply-adds between 0 and 100, as "
            "structured:25%, not '" +
            parts[0].str() + "'";
-  share = value / 100;
+  share = *asked;
   for (llvm::StringRef part : llvm::drop_begin(parts)) {
     auto [key, setting] = part.trim().split('=');
     if (key == "criterion") {
