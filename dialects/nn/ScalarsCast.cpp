@@ -296,14 +296,17 @@ Value QuantizeOp::buildScalar(OpBuilder &b, Location loc, ValueRange args) {
   }
   // Clamped first, by whole numbers, which commutes with rounding; NaN becomes the lowest number. Then 1.5 * 2^23, whose
   // last bit is worth 1, rounds halves to even and leaves the integer in the low bits of the sum.
-  Value lowest = s.c(y, low), highest = s.c(y, low + span - 1);
-  if (getZeroPoint()) {
-    Value zero = wide(2);
-    lowest = s.sub(lowest, zero);
-    highest = s.sub(highest, zero);
+  if (getSaturate()) {
+    Value lowest = s.c(y, low), highest = s.c(y, low + span - 1);
+    if (getZeroPoint()) {
+      Value zero = wide(2);
+      lowest = s.sub(lowest, zero);
+      highest = s.sub(highest, zero);
+    }
+    y = s.select(s.cmp(FPred::OGT, y, lowest), y, lowest);
+    y = s.atMost(y, highest);
   }
-  y = s.select(s.cmp(FPred::OGT, y, lowest), y, lowest);
-  y = s.add(s.atMost(y, highest), s.c(y, 12582912));
+  y = s.add(y, s.c(y, 12582912));
   Type i32 = withElement(y.getType(), b.getI32Type());
   Value word = s.make<arith::BitcastOp>(i32, y);
   if (getZeroPoint()) {

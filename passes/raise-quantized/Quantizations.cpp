@@ -27,7 +27,7 @@ void dropRepeatedClamps(nn::QuantizeOp quantize, RewriterBase &rewriter) {
   std::optional<double> scale = quantizationScale(quantize);
   std::optional<double> zero = quantize.getZeroPoint() ? scalarOf(quantize.getZeroPoint()) : 0.0;
   Type type = quantize.getTo();
-  if (!scale || !zero || !type.isInteger(8))
+  if (!scale || !zero || !type.isInteger(8) || !quantize.getSaturate())
     return;
   double highest = type.isUnsignedInteger() ? 255 : 127, lowest = highest - 255;
   while (quantize.getX().hasOneUse()) {

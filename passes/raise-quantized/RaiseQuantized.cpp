@@ -85,40 +85,87 @@ static std::string readDequantized(Value v, Dequantized &d) {
 // Linear operations
 //===----------------------------------------------------------------------===//
 
-/// What follows the result: relu, clips with constant bounds and sums with dequantized values, each read by the next one
-/// only, and a quantization by one scale.
-struct Requantization {
-  SmallVector<nn::ClipOp> clips;
-  /// The dequantized operands of sums.
-  SmallVector<OpOperand *> addends;
-  nn::QuantizeOp quantize;
-  double scale = 1;
+/// Bounds of values; NaN does not occur.
+struct Interval {
+  double lo = -INFINITY, hi = INFINITY;
 };
 
-static std::optional<Requantization> findRequantization(Value v) {
+/// The bounds that relu or a clip by constants puts; nothing for other operations.
+static std::optional<Interval> clampOf(Operation *op) {
+  if (isa<nn::ReluOp>(op))
+    return Interval{0, INFINITY};
+  auto clip = dyn_cast<nn::ClipOp>(op);
+  std::optional<double> lo = clip ? scalarOf(clip.getLo()) : std::nullopt, hi = clip ? scalarOf(clip.getHi()) : std::nullopt;
+  return lo && hi && *lo <= *hi ? std::optional(Interval{*lo, *hi}) : std::nullopt;
+}
+
+/// What follows the result: relu, clips with constant bounds, sums with dequantized values, a product with positive constants
+/// for the channels, each read by the next one only, and a quantization by one scale.
+struct Requantization {
+  /// Clips ahead of a sum, and the dequantized operands of sums.
+  SmallVector<nn::ClipOp> clips;
+  SmallVector<OpOperand *> addends;
+  /// What bounds `unbounded` behind the last sum, all together.
+  Value unbounded;
+  Interval bounds;
+  nn::QuantizeOp quantize;
+  double zero = 0;
+  /// One step of the integers, in units of what is bounded: one number, or one for each channel.
+  std::vector<double> steps;
+};
+
+/// `v`: the result of a linear operation, with its channels along `axis`.
+static std::optional<Requantization> findRequantization(Value v, int64_t axis) {
   Requantization r;
+  r.unbounded = v;
+  SmallVector<nn::ClipOp> clips; // behind the last sum
+  std::vector<double> factors;
   while (v.hasOneUse()) {
     OpOperand &use = *v.use_begin();
     Operation *user = use.getOwner();
     if (auto quantize = dyn_cast<nn::QuantizeOp>(user)) {
       std::optional<double> scale = quantizationScale(quantize);
-      if (quantize.getX() != v || !scale)
+      std::optional<double> zero = quantize.getZeroPoint() ? scalarOf(quantize.getZeroPoint()) : 0.0;
+      if (quantize.getX() != v || !scale || !zero || quantize.getTo().getIntOrFloatBitWidth() > 16)
         return std::nullopt;
       r.quantize = quantize;
-      r.scale = *scale;
+      r.zero = *zero;
+      r.steps.assign(std::max<size_t>(1, factors.size()), *scale);
+      for (auto [step, factor] : llvm::zip(r.steps, factors))
+        step /= factor;
       return r;
     }
-    if (auto clip = dyn_cast<nn::ClipOp>(user)) {
-      if (clip.getX() != v || !scalarOf(clip.getLo()) || !scalarOf(clip.getHi()))
-        return std::nullopt;
-      r.clips.push_back(clip);
+    if (!factors.empty())
+      return std::nullopt;
+    if (std::optional<Interval> clamp = use.getOperandNumber() == 0 ? clampOf(user) : std::nullopt) {
+      if (auto clip = dyn_cast<nn::ClipOp>(user))
+        clips.push_back(clip);
+      r.bounds = {std::clamp(r.bounds.lo, clamp->lo, clamp->hi), std::clamp(r.bounds.hi, clamp->lo, clamp->hi)};
     } else if (isa<nn::AddOp>(user)) {
       OpOperand &other = user->getOpOperand(1 - use.getOperandNumber());
       auto addend = other.get().getDefiningOp<nn::DequantizeOp>();
       if (!addend || !addend.getTo().isF32() || !scalarOf(addend.getScale()) || !elementTypeOf(addend.getScale()).isF32())
         return std::nullopt;
       r.addends.push_back(&other);
-    } else if (!isa<nn::ReluOp>(user)) {
+      r.clips.append(std::move(clips));
+      clips.clear();
+      r.unbounded = user->getResult(0);
+      r.bounds = Interval();
+    } else if (auto mul = dyn_cast<nn::MulOp>(user)) {
+      // What is added has one scale: it would need one for each channel.
+      Value constant = user->getOperand(1 - use.getOperandNumber());
+      std::optional<nn::ConstantData> data = nn::ConstantData::get(constant);
+      int64_t rank = rankOf(v), channels = shapeOf(v)[axis];
+      SmallVector<int64_t> shape(rank - axis, 1);
+      shape[0] = channels;
+      if (!r.addends.empty() || !isConstant(constant) || !data || !elementTypeOf(constant).isF32() || shapeOf(constant) != ArrayRef(shape))
+        return std::nullopt;
+      for (float factor : data->asFloats()) {
+        if (!(factor > 0) || std::isinf(factor))
+          return std::nullopt;
+        factors.push_back(factor);
+      }
+    } else {
       return std::nullopt;
     }
     v = user->getResult(0);
@@ -135,6 +182,7 @@ public:
 
 private:
   Value numbers(ArrayRef<double> values, int64_t axis, int64_t rank, Location loc, StringRef name);
+  void requantize(const Requantization &r, int64_t axis, int64_t rank);
 
   IRRewriter &rewriter;
 };
@@ -147,6 +195,50 @@ Value Raiser::numbers(ArrayRef<double> values, int64_t axis, int64_t rank, Locat
     shape[0] = values.size();
   }
   return makeNumbersOp(rewriter, loc, rewriter.getF32Type(), shape, values, name);
+}
+
+/// Makes everything up to the quantization count in its steps; the linear operation does already.
+void Raiser::requantize(const Requantization &r, int64_t axis, int64_t rank) {
+  double step = r.steps[0]; // the only one where there are sums
+  for (nn::ClipOp clip : r.clips) {
+    rewriter.setInsertionPoint(clip);
+    for (OpOperand *bound : {&clip.getLoMutable(), &clip.getHiMutable()}) {
+      Value scaled = numbers({*scalarOf(bound->get()) / step}, 0, 0, clip.getLoc(), "bound");
+      rewriter.modifyOpInPlace(clip, [&] { bound->set(scaled); });
+    }
+  }
+  for (OpOperand *addend : r.addends) {
+    auto dequantize = addend->get().getDefiningOp<nn::DequantizeOp>();
+    rewriter.setInsertionPoint(addend->getOwner());
+    Value scaled = nn::DequantizeOp::create(rewriter, dequantize.getLoc(), untyped(rewriter.getF32Type()), dequantize.getX(),
+                                            numbers({*scalarOf(dequantize.getScale()) / step}, 0, 0, dequantize.getLoc(), "scale"),
+                                            dequantize.getZeroPoint(), dequantize.getToAttr());
+    rewriter.modifyOpInPlace(addend->getOwner(), [&] { addend->set(scaled); });
+  }
+  nn::QuantizeOp quantize = r.quantize;
+  Location loc = quantize.getLoc();
+  rewriter.setInsertionPoint(quantize);
+  Value x = r.unbounded;
+  // Either the quantization clamps, or what bounds it: the range of the type is one of the bounds.
+  double span = std::ldexp(1, quantize.getTo().getIntOrFloatBitWidth()) - 1;
+  double lowest = (quantize.getTo().isUnsignedInteger() ? 0 : -(span + 1) / 2) - r.zero, highest = lowest + span;
+  std::vector<double> los, his;
+  for (double step : r.steps) {
+    los.push_back(std::clamp(r.bounds.lo / step, lowest, highest));
+    his.push_back(std::clamp(r.bounds.hi / step, lowest, highest));
+  }
+  for (std::vector<double> *bounds : {&los, &his})
+    if (llvm::all_equal(*bounds))
+      bounds->resize(1);
+  bool clamps = los == std::vector<double>{lowest} && his == std::vector<double>{highest};
+  if (!clamps)
+    x = nn::ClipOp::create(rewriter, loc, untyped(rewriter.getF32Type()), x, numbers(los, axis, rank, loc, "bound"),
+                           numbers(his, axis, rank, loc, "bound"));
+  rewriter.modifyOpInPlace(quantize, [&] {
+    quantize.getXMutable().assign(x);
+    quantize.getScaleMutable().assign(numbers({1}, 0, 0, loc, "one"));
+    quantize.setSaturate(clamps);
+  });
 }
 
 std::string Raiser::raise(nn::LinearOp op) {
@@ -217,10 +309,12 @@ std::string Raiser::raise(nn::LinearOp op) {
                                matmul.getTransposeA(), matmul.getTransposeB())
               .getResult();
 
-  std::optional<Requantization> requantization = findRequantization(result);
-  double unit = requantization ? requantization->scale : 1;
-  for (double &factor : factors)
-    factor /= unit;
+  std::optional<Requantization> requantization = findRequantization(result, columnAxis);
+  std::vector<double> steps = requantization ? requantization->steps : std::vector<double>{1};
+  if (factors.size() < steps.size())
+    factors.resize(steps.size(), factors[0]);
+  for (auto [c, factor] : llvm::enumerate(factors))
+    factor /= steps[steps.size() == 1 ? 0 : c];
   Value y = nn::CastOp::create(rewriter, loc, untyped(rewriter.getF32Type()), sum, TypeAttr::get(rewriter.getF32Type()));
   y = nn::MulOp::create(rewriter, loc, untyped(rewriter.getF32Type()), y, numbers(factors, columnAxis, rank, loc, "scale"));
   if (bias && !accumulatorBias) {
@@ -230,33 +324,15 @@ std::string Raiser::raise(nn::LinearOp op) {
       auto axes = llvm::to_vector(llvm::seq<int64_t>(1, rank - columnAxis));
       shaped = nn::UnsqueezeOp::create(rewriter, loc, untyped(rewriter.getF32Type()), bias, axes);
     }
-    if (unit != 1)
-      shaped = nn::DivOp::create(rewriter, loc, untyped(rewriter.getF32Type()), shaped,
-                                 numbers({unit}, 0, 0, loc, "scale"));
+    if (steps != std::vector<double>{1})
+      shaped = nn::DivOp::create(rewriter, loc, untyped(rewriter.getF32Type()), shaped, numbers(steps, columnAxis, rank, loc, "scale"));
     y = nn::AddOp::create(rewriter, loc, untyped(rewriter.getF32Type()), y, shaped);
   }
-  if (requantization) {
-    for (nn::ClipOp clip : requantization->clips) {
-      rewriter.setInsertionPoint(clip);
-      for (OpOperand *bound : {&clip.getLoMutable(), &clip.getHiMutable()}) {
-        Value scaled = numbers({*scalarOf(bound->get()) / unit}, 0, 0, clip.getLoc(), "bound");
-        rewriter.modifyOpInPlace(clip, [&] { bound->set(scaled); });
-      }
-    }
-    for (OpOperand *addend : requantization->addends) {
-      auto dequantize = addend->get().getDefiningOp<nn::DequantizeOp>();
-      rewriter.setInsertionPoint(addend->getOwner());
-      Value scaled = nn::DequantizeOp::create(rewriter, dequantize.getLoc(), untyped(rewriter.getF32Type()), dequantize.getX(),
-                                              numbers({*scalarOf(dequantize.getScale()) / unit}, 0, 0, dequantize.getLoc(), "scale"),
-                                              dequantize.getZeroPoint(), dequantize.getToAttr());
-      rewriter.modifyOpInPlace(addend->getOwner(), [&] { addend->set(scaled); });
-    }
-    nn::QuantizeOp quantize = requantization->quantize;
-    rewriter.setInsertionPoint(quantize);
-    Value one = numbers({1}, 0, 0, quantize.getLoc(), "one");
-    rewriter.modifyOpInPlace(quantize, [&] { quantize.getScaleMutable().assign(one); });
-  }
+  if (requantization && requantization->unbounded == result)
+    requantization->unbounded = y;
   rewriter.replaceOp(op, y);
+  if (requantization)
+    requantize(*requantization, columnAxis, rank);
   return "";
 }
 

@@ -103,6 +103,9 @@ class Network:
                 elif activation == "clip":
                     y = self.node("Clip", [y, self.const(np.float32(0)), self.const(np.float32(6))])
                 kind += " " + activation
+                if rng.random() < 0.3:
+                    y = self.node("Mul", [y, self.const(self.power(-2, 2, (c, 1, 1)))])
+                    kind += " factors"
             elif kind == "pool":
                 y, keep = self.node("MaxPool", [x], kernel_shape=[3, 3], pads=[1] * 4), parameters
             elif kind == "mean":

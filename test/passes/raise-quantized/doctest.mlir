@@ -65,7 +65,7 @@ func.func @movement(%q: tensor<2x4x4x8xui8>) -> (tensor<2x8x4x4xui8>, tensor<2x4
 // -----
 
 // A sum with another quantized value: its scale is in units of the result too. The clip stays: 1 is less than the largest
-// number that the result holds.
+// number that the result holds. What is bounded so need not be clamped again.
 // CHECK-LABEL: func.func @sum
 func.func @sum(%q: tensor<4x4xui8>, %skip: tensor<4x3xui8>) -> tensor<4x3xui8> {
   // CHECK: %[[SUM:.*]] = nn.matmul %arg0
@@ -74,8 +74,9 @@ func.func @sum(%q: tensor<4x4xui8>, %skip: tensor<4x3xui8>) -> tensor<4x3xui8> {
   // CHECK: %[[UNIT:.*]] = nn.constant dense<5.000000e-01> : tensor<f32>
   // CHECK: %[[SKIP:.*]] = nn.dequantize %arg1, %[[UNIT]], %{{.*}}
   // CHECK: %[[TOTAL:.*]] = nn.add %[[SKIP]], %[[SCALED]]
-  // CHECK: %[[CLIP:.*]] = nn.clip %[[TOTAL]]
-  // CHECK: nn.quantize %[[CLIP]]
+  // CHECK: %[[HIGH:.*]] = nn.constant dense<5.000000e-01>
+  // CHECK: %[[CLIP:.*]] = nn.clip %[[TOTAL]], %{{.*}}, %[[HIGH]]
+  // CHECK: nn.quantize %[[CLIP]]{{.*}}saturate = false
   %sx = nn.constant dense<0.5> : tensor<f32>
   %z = nn.constant dense<7> : tensor<ui8>
   %w = nn.constant dense<3> : tensor<4x3xi8>
@@ -91,6 +92,60 @@ func.func @sum(%q: tensor<4x4xui8>, %skip: tensor<4x3xui8>) -> tensor<4x3xui8> {
   %t = nn.add %r, %y : (tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xf32>
   %c = nn.clip %t, %lo, %hi : (tensor<4x3xf32>, tensor<f32>, tensor<f32>) -> tensor<4x3xf32>
   %o = nn.quantize %c, %sy {to = ui8} : (tensor<4x3xf32>, tensor<f32>) -> tensor<4x3xui8>
+  return %o : tensor<4x3xui8>
+}
+
+// -----
+
+// Factors for the channels of the result, ahead of the quantization, are part of the multiplication, and bounds get them too:
+// 6 is 12 steps of the first channel, 24 of the second, and 384 of the last, more than the result holds.
+// CHECK-LABEL: func.func @channels
+func.func @channels(%q: tensor<4x4xui8>) -> tensor<4x3xui8> {
+  // CHECK: %[[SUM:.*]] = nn.matmul %arg0
+  // CHECK: %[[SCALE:.*]] = nn.constant dense<[2.500000e-01, 5.000000e-01, 8.000000e+00]> : tensor<3xf32>
+  // CHECK: %[[SCALED:.*]] = nn.mul %{{.*}}, %[[SCALE]]
+  // CHECK: %[[LOW:.*]] = nn.constant dense<0.000000e+00> : tensor<f32>
+  // CHECK: %[[HIGH:.*]] = nn.constant dense<[1.200000e+01, 2.400000e+01, 2.550000e+02]> : tensor<3xf32>
+  // CHECK: %[[CLIP:.*]] = nn.clip %[[SCALED]], %[[LOW]], %[[HIGH]]
+  // CHECK: nn.quantize %[[CLIP]]{{.*}}saturate = false
+  %sx = nn.constant dense<0.5> : tensor<f32>
+  %w = nn.constant dense<3> : tensor<4x3xi8>
+  %sw = nn.constant dense<0.25> : tensor<f32>
+  %sy = nn.constant dense<0.5> : tensor<f32>
+  %lo = nn.constant dense<0.0> : tensor<f32>
+  %hi = nn.constant dense<6.0> : tensor<f32>
+  %f = nn.constant dense<[1.0, 2.0, 32.0]> : tensor<3xf32>
+  %x = nn.dequantize %q, %sx {to = f32} : (tensor<4x4xui8>, tensor<f32>) -> tensor<4x4xf32>
+  %v = nn.dequantize %w, %sw {to = f32} : (tensor<4x3xi8>, tensor<f32>) -> tensor<4x3xf32>
+  %y = nn.matmul %x, %v : (tensor<4x4xf32>, tensor<4x3xf32>) -> tensor<4x3xf32>
+  %c = nn.clip %y, %lo, %hi : (tensor<4x3xf32>, tensor<f32>, tensor<f32>) -> tensor<4x3xf32>
+  %m = nn.mul %c, %f : (tensor<4x3xf32>, tensor<3xf32>) -> tensor<4x3xf32>
+  %o = nn.quantize %m, %sy {to = ui8} : (tensor<4x3xf32>, tensor<f32>) -> tensor<4x3xui8>
+  return %o : tensor<4x3xui8>
+}
+
+// -----
+
+// A negative factor is not part of it: the lower bound would become the upper one.
+// CHECK-LABEL: func.func @negative
+func.func @negative(%q: tensor<4x4xui8>) -> tensor<4x3xui8> {
+  // CHECK: nn.matmul %arg0
+  // CHECK: nn.relu
+  // CHECK: nn.mul
+  // CHECK: nn.quantize
+  // CHECK-NOT: saturate = false
+  // CHECK: return
+  %sx = nn.constant dense<0.5> : tensor<f32>
+  %w = nn.constant dense<3> : tensor<4x3xi8>
+  %sw = nn.constant dense<0.25> : tensor<f32>
+  %sy = nn.constant dense<0.5> : tensor<f32>
+  %f = nn.constant dense<[1.0, -2.0, 32.0]> : tensor<3xf32>
+  %x = nn.dequantize %q, %sx {to = f32} : (tensor<4x4xui8>, tensor<f32>) -> tensor<4x4xf32>
+  %v = nn.dequantize %w, %sw {to = f32} : (tensor<4x3xi8>, tensor<f32>) -> tensor<4x3xf32>
+  %y = nn.matmul %x, %v : (tensor<4x4xf32>, tensor<4x3xf32>) -> tensor<4x3xf32>
+  %r = nn.relu %y : (tensor<4x3xf32>) -> tensor<4x3xf32>
+  %m = nn.mul %r, %f : (tensor<4x3xf32>, tensor<3xf32>) -> tensor<4x3xf32>
+  %o = nn.quantize %m, %sy {to = ui8} : (tensor<4x3xf32>, tensor<f32>) -> tensor<4x3xui8>
   return %o : tensor<4x3xui8>
 }
 

@@ -181,7 +181,7 @@ void importQuantize(Node &n) {
     n.unsupported("type", "only integers of up to 16 bits and floats of up to 8 are supported");
   Value zero = dropFloatZero(n, o.zero, to);
   Value y = n.make<nn::QuantizeOp>(o.x, o.scale, zero, TypeAttr::get(to),
-                                   n.b().getBoolAttr(n.i("saturate", 1)),
+                                   n.b().getBoolAttr(isa<IntegerType>(to) || n.i("saturate", 1)),
                                    precision ? TypeAttr::get(precision) : TypeAttr());
   n.out(0, o.result(n, y));
 }
