@@ -524,6 +524,11 @@ SmallVector<Value> Kernel::inlineScalarRegion(Region &region, ValueRange args) {
     SmallVector<Value> operands;
     for (Value v : inner.getOperands())
       operands.push_back(map.lookup(v));
+    // An integer that is in a float already.
+    if (isa<arith::SIToFPOp>(inner) && operands[0].getType() == vectorized(inner.getResult(0).getType(), lanes)) {
+      map.map(inner.getResult(0), operands[0]);
+      continue;
+    }
     OperationState state(loc, inner.getName());
     state.addOperands(operands);
     for (NamedAttribute attr : inner.getDiscardableAttrs())

@@ -157,7 +157,8 @@ public:
   llvm::SmallVector<Ix> strides(llvm::ArrayRef<nn::Dim> dims);
 
   /// Clones the scalar code of `region` (map body, epilogue) for scalar or vector arguments and
-  /// returns what its nn.yield yields. Vector arguments must all have the same number of lanes.
+  /// returns what its nn.yield yields. Vector arguments must all have the same number of lanes. An integer that the region only
+  /// converts to floats may be given as a float.
   llvm::SmallVector<mlir::Value> inlineScalarRegion(mlir::Region &region, mlir::ValueRange args);
 
   /// Estimated work of one launch, for profiles.

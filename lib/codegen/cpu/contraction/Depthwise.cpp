@@ -82,7 +82,8 @@ static LogicalResult emitLanes(Operation *operation, Lowering &lowering) {
   Kernel k(lowering, op, "conv_lanes_" + shape.text());
   Buffer x = k.read(op.getX());
   Buffer panels = k.weights(packed, element, {int64_t(packed.size()) / bytes});
-  Finish finish(k, op, op.getBias(), isBytes ? IntegerType::get(op.getContext(), 32) : element);
+  bool hasIntegerSums = isBytes && (op.getBias() || !takesFloatSums(op.getEpilogue()));
+  Finish finish(k, op, op.getBias(), hasIntegerSums ? IntegerType::get(op.getContext(), 32) : element);
   finish.allowInPlace();
   LaneConv conv{k, shape, element, lanes, finish, x};
   if (isBytes) {

@@ -25,6 +25,12 @@ Type accumulatorType(Type operandType, Type resultType, Region *epilogue) {
   return IntegerType::get(ctx, resultType.getIntOrFloatBitWidth());
 }
 
+bool takesFloatSums(Region &epilogue) {
+  return !epilogue.empty() && llvm::all_of(epilogue.front().getArgument(0).getUsers(), [](Operation *user) {
+    return isa<arith::SIToFPOp>(user) && user->getResult(0).getType().isF32();
+  });
+}
+
 static bool isLong(Region &epilogue) {
   if (epilogue.empty())
     return false;
@@ -214,7 +220,7 @@ void Finish::finish(const Row &row, Ix column, int64_t lanes, Value mask, Value 
   SmallVector<Value> values{acc};
   if (hasEpilogue()) {
     Type expected = epilogue->front().getArgument(0).getType();
-    if (expected != accType)
+    if (expected != accType && !(accType.isF32() && takesFloatSums(*epilogue)))
       acc = k.fromFloat(acc, lanes ? Type(k.vec(lanes, expected)) : expected);
     SmallVector<Value> operands{acc};
     for (auto [arg, offset] : llvm::zip(args, row.args))

@@ -93,6 +93,9 @@ private:
 /// the result type for integers.
 mlir::Type accumulatorType(mlir::Type operandType, mlir::Type resultType, mlir::Region *epilogue = nullptr);
 
+/// Whether all that an epilogue does with a 32-bit sum is to make it an f32: sums that are exact in f32 can be given as such.
+bool takesFloatSums(mlir::Region &epilogue);
+
 } // namespace nnopt::cpu
 
 #endif

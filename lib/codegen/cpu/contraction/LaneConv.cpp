@@ -105,7 +105,8 @@ SmallVector<Value> LaneConv::tapRowProducts(const TapRow &row, Ix leadingTap, Ix
 
 void LaneConv::step(Ix output, int64_t count, bool checkRows, function_ref<bool(int64_t, int64_t)> inside,
                     bool checkColumns) {
-  SmallVector<Value> acc(count, zero ? k.constant(vectorType(), 0) : bias[0]);
+  bool toIntegers = bias[0].getType() != vectorType();
+  SmallVector<Value> acc(count, toIntegers ? k.constant(vectorType(), 0) : bias[0]);
   Ix first = output * last().inStep + last().first;
   size_t leading = shape.dims.size() - 1;
   if (unrolled()) {
@@ -129,7 +130,7 @@ void LaneConv::step(Ix output, int64_t count, bool checkRows, function_ref<bool(
       return tapRowProducts(tapRow(taps, checkRows), a, first, count, inside, values, checkColumns);
     });
   }
-  if (zero) {
+  if (toIntegers) {
     for (Value &sum : acc) {
       sum = arith::FPToSIOp::create(k.b, k.loc, bias[0].getType(), sum);
       sum = arith::AddIOp::create(k.b, k.loc, sum, bias[0]);
