@@ -139,7 +139,7 @@ def NN_WhereOp : NN_ElementwiseOp<"where"> {
   let arguments = (ins NN_Tensor:$condition, NN_Tensor:$x, NN_Tensor:$y);
 }
 def NN_ClipOp : NN_ElementwiseOp<"clip"> {
-  let summary = "min(max(x, lo), hi); NaN stays NaN. lo and hi are scalars.";
+  let summary = "min(max(x, lo), hi); NaN stays NaN. lo and hi are scalars; behind raise-quantized also one number for each channel.";
   let arguments = (ins NN_Tensor:$x, NN_Tensor:$lo, NN_Tensor:$hi);
 }
 
@@ -147,7 +147,8 @@ def NN_QuantizeOp : NN_ElementwiseOp<"quantize"> {
   let summary = "round(x / scale) + zero_point, halves to even, clamped to the integer type `to`; or x / scale as float `to`.";
   let description = [{
     The quotient is rounded to `precision` first (the type of the scale by default). A narrow float
-    `to` takes it by the rules of `nn.cast`.
+    `to` takes it by the rules of `nn.cast`. For integers of up to 16 bits `saturate = false` promises that x / scale is
+    within the type's range, less the zero point: it is not clamped again.
   }];
   let arguments = (ins NN_Tensor:$x, NN_Tensor:$scale, Optional<NN_Tensor>:$zero_point, TypeAttr:$to,
                        DefaultValuedAttr<BoolAttr, "true">:$saturate, OptionalAttr<TypeAttr>:$precision);

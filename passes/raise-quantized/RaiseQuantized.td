@@ -11,8 +11,9 @@ def RaiseQuantized : Pass<"raise-quantized", "::mlir::func::FuncOp"> {
     Integer-Arithmetic-Only Inference", section 2.2). A bias that is quantized with the scale sx sw is added to the
     accumulator. Where a quantization by one scale sy follows, directly or behind relu, clip with constant bounds and sums
     with dequantized values, 1/sy is part of the multiplication (and of the scales of those values): a residual connection
-    stays in bytes. What else is quantized for integers is multiplied by 1/sy. Relu and clips that the quantization, which
-    clamps, repeats are removed.
+    stays in bytes. A product with positive constants for the out channels right ahead of the quantization is part of the
+    multiplication too. What else is quantized for integers is multiplied by 1/sy. Relu, clips and the range of the integers
+    become one clip, or none where the quantization, which clamps, does it.
 
     Reshapes, transposes, slices, concatenations and max pooling between `dequantize` and `quantize` of the same
     parameters move the integers themselves; the two with nothing between them disappear, since `round((s (q - z)) / s)
