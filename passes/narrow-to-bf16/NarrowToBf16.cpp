@@ -78,6 +78,11 @@ struct NarrowToBf16Pass : impl::NarrowToBf16Base<NarrowToBf16Pass> {
       if (!markedOnly && elementTypeOf(op.getQ()).isF32())
         op->setAttr(nn::kBf16Products, rewriter.getUnitAttr());
     });
+    getOperation().walk([&](Operation *op) {
+      if (!markedOnly && isa<nn::LSTMOp, nn::GRUOp, nn::RNNOp>(op) && elementTypeOf(op->getOperand(0)).isF32() &&
+          isConstant(op->getOperand(1)) && isConstant(op->getOperand(2)))
+        op->setAttr(nn::kBf16Products, rewriter.getUnitAttr());
+    });
     for (nn::LinearOp op : linears) {
       Location loc = op.getLoc();
       if (std::string why = whyNotBf16(op); !why.empty()) {

@@ -10,6 +10,7 @@ import random
 import sys
 
 import numpy as np
+import onnx
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
@@ -53,16 +54,65 @@ def attention(case):
     return case.node("Attention", names, "y", scale=0.125, is_causal=int(causal)), p @ v
 
 
+def to_bf16(x):
+    """Rounded to 8 bits of precision, halves to even."""
+    bits = np.asarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32).astype(np.float64)
+
+
+def recurrent(case):
+    """LSTM, GRU and RNN. Inputs and weights are exact in bf16; of what a step multiplies only the state is rounded."""
+    rng = case.rng
+    kind, direction = rng.choice(["LSTM", "GRU", "RNN"]), rng.choice(["forward", "reverse", "bidirectional"])
+    steps, batch, inputs, hidden = rng.choice([1, 3, 6]), rng.choice([1, 2, 5]), rng.choice([1, 7, 16, 33]), rng.choice([3, 16, 31, 64])
+    gates, directions = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind], 2 if direction == "bidirectional" else 1
+    linear = kind == "GRU" and rng.random() < 0.5
+    case.text = f"{kind} {direction}{' linear' * linear} {steps}x{batch}x{inputs}x{hidden}"
+    x = case.input("x", [steps, batch, inputs])
+    shapes = {"w": (directions, gates * hidden, inputs), "r": (directions, gates * hidden, hidden), "b": (directions, 2 * gates * hidden)}
+    w, r, b = (case.fractions(name, shape) for name, shape in shapes.items())
+    sigmoid = lambda v: 1 / (1 + np.exp(-v))
+    y = np.zeros((steps, directions, batch, hidden))
+    for d in range(directions):
+        h = c = np.zeros((batch, hidden))
+        wb, rb = wide(b[d]).reshape(2, gates, hidden)
+        ws, rs = wide(w[d]).reshape(gates, hidden, inputs), wide(r[d]).reshape(gates, hidden, hidden)
+        for t in range(steps)[::-1 if direction == "reverse" or d == 1 else 1]:
+            from_x = [wide(x[t]) @ ws[g].T + wb[g] for g in range(gates)]
+            from_h = [to_bf16(h) @ rs[g].T + rb[g] for g in range(gates)]
+            sums = [a + b for a, b in zip(from_x, from_h)]
+            if kind == "LSTM":
+                i, o, f, g = sums
+                c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+                h = sigmoid(o) * np.tanh(c)
+            elif kind == "GRU":
+                z, reset = sigmoid(sums[0]), sigmoid(sums[1])
+                last = from_x[2] + (reset * from_h[2] if linear else to_bf16(reset * h) @ rs[2].T + rb[2])
+                h = (1 - z) * np.tanh(last) + z * h
+            else:
+                h = np.tanh(sums[0])
+            y[t, d] = h
+    # A state may be rounded the other way where f32 and f64 differ: a few of 2^-9 each, times weights of 1/64 to 1/8.
+    case.bound = np.full(y.shape, 2.0 ** -9)
+    extra = {"linear_before_reset": 1} if linear else {}
+    return case.node(kind, ["x", "w", "r", "b"], "y", hidden_size=hidden, direction=direction, **extra), y
+
+
 def wide(x):
     return x.astype(np.float64)
 
 
-KINDS = {k: contraction.KINDS[k] for k in ("matmul", "conv", "residual", "deep")} | {"attention": attention}
+KINDS = {k: contraction.KINDS[k] for k in ("matmul", "conv", "residual", "deep")} | {"attention": attention, "recurrent": recurrent}
 
 
 class Case(contraction.Case):
     def array(self, shape):
         return self.data.integers(-8, 9, shape).astype(self.dtype)
+
+    def fractions(self, name, shape):
+        value = self.array(shape) / 64
+        self.constants.append(onnx.numpy_helper.from_array(value, name))
+        return value
 
 
 def run(seed, kind, folder, arguments):

@@ -7,7 +7,12 @@
 // [direction][panel][K][NR], where a panel is NR neighbouring columns of [gate][hidden padded to
 // whole vectors], so that the inner loops load weights by vectors and broadcast the other operand.
 //
+// With `bf16_products` the operands of both products are rounded to bf16, two of K to a 32-bit lane
+// (NarrowProduct.h); sums, cells and states stay in f32.
+//
 //===----------------------------------------------------------------------===//
+#include "dialects/nn/Precision.h"
+#include "lib/codegen/cpu/contraction/NarrowProduct.h"
 #include "lib/codegen/cpu/irregular/Recurrent.h"
 
 using namespace mlir;
@@ -19,7 +24,8 @@ public:
   FastEmitter(Operation *op, Lowering &lowering)
       : op(op), info(op, lowering), lowering(lowering), lanes(lowering.target.lanes()),
         hidden(info.hidden.value()), input(info.input.value()),
-        padded((hidden + lanes - 1) / lanes * lanes), columns(padded * info.gates) {
+        padded((hidden + lanes - 1) / lanes * lanes), columns(padded * info.gates),
+        isNarrow(op->hasAttr(nn::kBf16Products) && lowering.target.bf16) {
     // With 32 registers 6 x 4 accumulators are best, with 16 registers 6 x 2.
     int64_t most = lowering.target.vectorRegisters >= 32 ? 4 : 2;
     panelVectors = 1;
@@ -39,21 +45,32 @@ public:
 private:
   //--- packing ---------------------------------------------------------------
 
-  /// [directions, gates * hidden, depth] as [directions][columns / panel][depth][panel], padded
-  /// with zeros.
-  std::vector<float> pack(Value weights, int64_t depth) {
+  /// Lanes of 32 bits that hold `depth` elements of an operand of a product.
+  int64_t steps(int64_t depth) const { return isNarrow ? llvm::divideCeil(depth, 2) : depth; }
+
+  /// [directions, gates * hidden, depth] as [directions][columns / panel][steps(depth)][panel], padded
+  /// with zeros; elements are f32, or pairs of bf16 as i32.
+  Buffer pack(Kernel &k, Value weights, int64_t depth) {
     std::vector<float> source = lowering.constant(weights)->asFloats();
-    std::vector<float> packed(info.directions * columns * depth);
+    std::vector<uint32_t> packed(info.directions * columns * steps(depth));
+    auto bitsOf = [&](float v) {
+      APFloat f(v);
+      bool loses;
+      if (isNarrow)
+        f.convert(APFloat::BFloat(), APFloat::rmNearestTiesToEven, &loses);
+      return uint32_t(f.bitcastToAPInt().getZExtValue());
+    };
     for (int64_t d = 0; d < info.directions; ++d)
       for (int64_t g = 0; g < info.gates; ++g)
         for (int64_t j = 0; j < hidden; ++j) {
           int64_t column = g * padded + j;
           const float *row = &source[((d * info.gates + g) * hidden + j) * depth];
-          float *to = &packed[(d * columns + column / panel * panel) * depth + column % panel];
+          uint32_t *to = &packed[(d * columns + column / panel * panel) * steps(depth) + column % panel];
           for (int64_t i = 0; i < depth; ++i)
-            to[i * panel] = row[i];
+            to[isNarrow ? i / 2 * panel : i * panel] |= bitsOf(row[i]) << (isNarrow ? i % 2 * 16 : 0);
         }
-    return packed;
+    ArrayRef<char> bytes(reinterpret_cast<const char *>(packed.data()), packed.size() * 4);
+    return k.weights(bytes, isNarrow ? Type(k.b.getI32Type()) : k.b.getF32Type(), {int64_t(packed.size())});
   }
 
   /// The bias that is added before the recurrence, [directions][columns]: Wb + Rb, but only Wb for
@@ -88,12 +105,13 @@ private:
 
   //--- the inner product ------------------------------------------------------
 
-  /// Adds sum_k a[aBase[r] + k] * weights[wBase + k * panel + column] to `sums` ([row][vector]).
+  /// Adds sum_k a[aBase[r] + k] * weights[wBase + k * panel + column] to `sums` ([row][vector]); k and all offsets count
+  /// steps.
   SmallVector<Value> multiply(Kernel &k, ArrayRef<std::pair<Buffer, Ix>> a, const Buffer &weights, Ix wBase,
                               int64_t depth, SmallVector<Value> sums) {
     // Two steps at a time: with few rows the loop would otherwise be bound by its own overhead.
-    int64_t unroll = depth % 2 == 0 ? 2 : 1;
-    return k.loop(k.c(0), k.c(depth), unroll, sums, [&](Ix i, ValueRange state) {
+    int64_t unroll = steps(depth) % 2 == 0 ? 2 : 1;
+    return k.loop(k.c(0), k.c(steps(depth)), unroll, sums, [&](Ix i, ValueRange state) {
       SmallVector<Value> next(state.begin(), state.end());
       for (int64_t u = 0; u < unroll; ++u) {
         SmallVector<Value, 4> w;
@@ -101,25 +119,35 @@ private:
           w.push_back(k.load(weights, wBase + i * panel + (u * panel + v * lanes), lanes));
         for (size_t r = 0; r < a.size(); ++r) {
           Value s = k.splat(k.load(a[r].first, a[r].second + i + u), lanes);
-          for (int64_t v = 0; v < panelVectors; ++v)
-            next[r * panelVectors + v] = k.fma(s, w[v], next[r * panelVectors + v]);
+          for (int64_t v = 0; v < panelVectors; ++v) {
+            Value &sum = next[r * panelVectors + v];
+            sum = isNarrow ? addPairProducts(k, sum, s, w[v]) : k.fma(s, w[v], sum);
+          }
         }
       }
       return next;
     });
   }
 
+  /// Stores a vector of f32 as bf16, at `offset` elements.
+  void storeNarrow(Kernel &k, Value to, Ix offset, Value v) {
+    k.storeAt(to, offset, k.fromFloat(v, k.vec(lanes, k.b.getBF16Type())), 2);
+  }
+
   //--- x W + b ------------------------------------------------------------------
 
   void emitProjection() {
     Kernel k(lowering, op, name() + "_input");
-    Buffer x = k.read(info.x), w = k.weights(pack(info.w, input)), bias = k.weights(inputBias());
+    Buffer x = k.read(info.x), w = pack(k, info.w, input), bias = k.weights(inputBias());
     Buffer out = k.write(projected);
     int64_t panels = columns / panel, tile = 6;
+    // The rows of a tile in bf16, whole vectors each.
+    int64_t pitch = llvm::alignTo(input, lanes);
+    Value narrow = isNarrow ? k.scratch(lowering.c(tile * pitch * 2)) : Value();
     Ix count = k.dim(rows);
     forTasks(k, [&](Ix task) {
       Ix direction = task / panels, first = task % panels * panel;
-      Ix wBase = task * (panel * input);
+      Ix wBase = task * (panel * steps(input));
       k.loop(k.c(0), count, tile, [&](Ix row) {
         // A last, shorter tile repeats its last row.
         SmallVector<Ix> tileRows;
@@ -127,7 +155,16 @@ private:
         SmallVector<Value> sums;
         for (int64_t r = 0; r < tile; ++r) {
           tileRows.push_back(r ? (row + r).min(count - 1) : row);
-          a.push_back({x, tileRows[r] * input});
+          if (isNarrow) {
+            for (int64_t j = 0; j < input; j += lanes) {
+              Ix at = tileRows[r] * input + j;
+              Value v = j + lanes <= input ? k.load(x, at, lanes) : k.loadMasked(x, at, lanes, k.mask(k.c(input - j), lanes));
+              storeNarrow(k, narrow, k.c(r * pitch + j), v);
+            }
+            a.push_back({k.at(narrow, k.b.getI32Type()), k.c(r * pitch / 2)});
+          } else {
+            a.push_back({x, tileRows[r] * input});
+          }
           for (int64_t v = 0; v < panelVectors; ++v)
             sums.push_back(k.load(bias, task * panel + v * lanes, lanes));
         }
@@ -149,7 +186,7 @@ private:
   void emitRecurrence() {
     int64_t block = info.batch.isConst() ? std::max<int64_t>(1, std::min<int64_t>(4, info.batch.value())) : 4;
     Kernel k(lowering, op, name());
-    in = k.read(projected), r = k.weights(pack(info.r, hidden));
+    in = k.read(projected), r = pack(k, info.r, hidden);
     if (info.linearBeforeReset)
       rBias = k.weights(resetBias());
     auto optional = [&](Value v) { return v ? std::optional<Buffer>(k.read(v)) : std::nullopt; };
@@ -160,6 +197,9 @@ private:
     // For each sequence of the block: h, c (gru: r * h), sums of the gates.
     stride = 2 * padded + columns;
     scratch = k.at(k.scratch(lowering.c(block * stride * 4)), k.b.getF32Type());
+    // h, and r * h, as operands of products.
+    if (isNarrow)
+      narrowStates = k.scratch(lowering.c(block * 2 * padded * 2));
 
     nn::Dim blocks = info.batch.ceilDiv(block);
     Ix batch = k.dim(info.batch), blockCount = k.dim(blocks);
@@ -179,6 +219,19 @@ private:
   Ix hAt(Kernel &k, int64_t row) { return k.c(row * stride); }
   Ix cAt(Kernel &k, int64_t row) { return k.c(row * stride + padded); }
   Ix gateAt(Kernel &k, int64_t row, int64_t gate) { return k.c(row * stride + 2 * padded + gate * padded); }
+
+  /// Keeps h, or r * h (`reset`) in the place of c, of units j... of a sequence.
+  void storeState(Kernel &k, int64_t row, bool reset, Ix j, Value v) {
+    k.store(scratch, (reset ? cAt(k, row) : hAt(k, row)) + j, v);
+    if (isNarrow)
+      storeNarrow(k, narrowStates, j + (2 * row + reset) * padded, v);
+  }
+  /// The same as an operand of a product.
+  std::pair<Buffer, Ix> state(Kernel &k, int64_t row, bool reset) {
+    if (isNarrow)
+      return {k.at(narrowStates, k.b.getI32Type()), k.c((2 * row + reset) * padded / 2)};
+    return {scratch, reset ? cAt(k, row) : hAt(k, row)};
+  }
 
   /// Runs body(j, mask) over the hidden units by vectors; `mask` is null for whole vectors.
   void units(Kernel &k, llvm::function_ref<void(Ix, Value)> body) {
@@ -203,7 +256,7 @@ private:
     for (int64_t row = 0; row < count; ++row)
       units(k, [&](Ix j, Value mask) {
         Value zero = k.constant(k.vec(lanes, k.b.getF32Type()), 0);
-        k.store(scratch, hAt(k, row) + j, initialH ? load(k, *initialH, stateAt(row) + j, mask) : zero);
+        storeState(k, row, /*reset=*/false, j, initialH ? load(k, *initialH, stateAt(row) + j, mask) : zero);
         if (info.kind == Recurrent::LSTM)
           k.store(scratch, cAt(k, row) + j, initialC ? load(k, *initialC, stateAt(row) + j, mask) : zero);
       });
@@ -231,12 +284,12 @@ private:
       SmallVector<std::pair<Buffer, Ix>> a;
       SmallVector<Value> sum;
       for (int64_t row = 0; row < count; ++row) {
-        a.push_back({scratch, reset ? cAt(k, row) : hAt(k, row)});
+        a.push_back(state(k, row, reset));
         for (int64_t v = 0; v < panelVectors; ++v)
           sum.push_back(bias ? k.load(rBias, direction * padded + (p - low * perGate) * panel + v * lanes, lanes)
                              : k.load(in, (from + row) * columns + p * panel + v * lanes, lanes));
       }
-      Ix wBase = (direction * (columns / panel) + p) * (panel * hidden);
+      Ix wBase = (direction * (columns / panel) + p) * (panel * steps(hidden));
       sum = multiply(k, a, r, wBase, hidden, sum);
       for (int64_t row = 0; row < count; ++row)
         for (int64_t v = 0; v < panelVectors; ++v)
@@ -251,14 +304,14 @@ private:
       for (int64_t row = 0; row < count; ++row)
         units(k, [&](Ix j, Value) {
           Value reset = cell.activate(0, scratchVector(k, gateAt(k, row, 1) + j));
-          k.store(scratch, cAt(k, row) + j, cell.mul(reset, scratchVector(k, hAt(k, row) + j)));
+          storeState(k, row, /*reset=*/true, j, cell.mul(reset, scratchVector(k, hAt(k, row) + j)));
         });
     if (gru)
       sums(k, direction, from, backwards, count, 2, 3, /*reset=*/!info.linearBeforeReset, /*bias=*/info.linearBeforeReset);
     for (int64_t row = 0; row < count; ++row)
       units(k, [&](Ix j, Value mask) {
         Value next = update(k, cell, direction, from + row, row, j, mask);
-        k.store(scratch, hAt(k, row) + j, next);
+        storeState(k, row, /*reset=*/false, j, next);
         store(k, y, (to + row) * hidden + j, next, mask);
       });
   }
@@ -291,9 +344,11 @@ private:
   Recurrent info;
   Lowering &lowering;
   int64_t lanes, hidden, input, padded, columns, panelVectors, panel, stride = 0;
+  bool isNarrow;
   nn::Dim rows;
   TempTensor projected;
   Buffer in, r, rBias, y, yH, scratch;
+  Value narrowStates;
   std::optional<Buffer> initialH, initialC, peephole, yC;
 };
 
