@@ -88,14 +88,24 @@ std::optional<NarrowWeights::Places> NarrowWeights::placesOf(Value parameter, Ar
 }
 
 std::optional<NarrowWeights> NarrowWeights::get(MatMulOp op) {
-  Value b = op.getB();
-  auto isF32 = [](Value v) { return elementTypeOf(v.getType()).isF32(); };
-  if (!isF32(op.getA()) || !isF32(b) || !isStatic(b) || shapeOf(b).size() != 2 || op.getTransposeA() || op.getAZero() ||
-      op.getBZero() || (op.getBias() && !isa<FloatType>(elementTypeOf(op.getBias().getType()))))
+  if (!elementTypeOf(op.getA().getType()).isF32() || op.getTransposeA() || op.getAZero() || op.getBZero() ||
+      (op.getBias() && !isa<FloatType>(elementTypeOf(op.getBias().getType()))))
+    return std::nullopt;
+  return of(op.getB(), op.getTransposeB());
+}
+
+std::optional<NarrowWeights> NarrowWeights::get(GatherOp op) {
+  // Rows that are known are constants, too.
+  if (op.getAxis() != 0 || op.getIndices().getDefiningOp<ConstantOp>())
+    return std::nullopt;
+  return of(op.getX(), /*transposed=*/true);
+}
+
+std::optional<NarrowWeights> NarrowWeights::of(Value b, bool transposed) {
+  if (!elementTypeOf(b.getType()).isF32() || !isStatic(b) || shapeOf(b).size() != 2)
     return std::nullopt;
   NarrowWeights w;
   ArrayRef<int64_t> matrix = shapeOf(b);
-  bool transposed = op.getTransposeB();
   w.depth = matrix[transposed ? 1 : 0];
   w.columns = matrix[transposed ? 0 : 1];
   if (w.columns < 2 || w.depth < 1)
@@ -154,7 +164,10 @@ bool NarrowWeights::isWidening(Operation *op) {
         continue;
       }
       auto matmul = dyn_cast<MatMulOp>(user);
-      if (!matmul || &use != &matmul.getBMutable() || !get(matmul))
+      auto gather = dyn_cast<GatherOp>(user);
+      bool reads = (matmul && &use == &matmul.getBMutable() && get(matmul)) ||
+                   (gather && &use == &gather.getXMutable() && get(gather));
+      if (!reads)
         return false;
     }
   }

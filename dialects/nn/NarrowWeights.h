@@ -6,6 +6,7 @@
 //
 // perhaps through reshapes (blocks of a dimension have scales of their own) and a slice that cuts what fills the last
 // block. A kernel reads the narrow weights and widens them in registers; folded, they would take 4 to 8 times the memory.
+// The same of a table whose rows are looked up, gather(dequantize(q, scale, zero), indices).
 //
 //===----------------------------------------------------------------------===//
 #ifndef NNOPT_DIALECTS_NN_NARROWWEIGHTS_H
@@ -20,10 +21,12 @@ public:
   /// Of a product that a kernel can compute from them; nothing for others. This is a question of types and shapes: whether
   /// the operands are constant does not matter.
   static std::optional<NarrowWeights> get(MatMulOp op);
-  /// Whether `op` widens constants (now, or once its operands are folded) for such products alone.
+  /// Of a lookup of rows: a row of the table is a column here, its elements are the depth.
+  static std::optional<NarrowWeights> get(GatherOp op);
+  /// Whether `op` widens constants (now, or once its operands are folded) for such operations alone.
   static bool isWidening(mlir::Operation *op);
 
-  /// The product is of [rows, depth] and [depth, columns].
+  /// A product is of [rows, depth] and [depth, columns].
   int64_t depth = 0, columns = 0;
   /// Integers of up to 8 bits, or f16 and bf16 without scales.
   mlir::Value values;
@@ -43,6 +46,8 @@ public:
   int64_t zeroAt(int64_t g, int64_t n) const { return zeroOf.depth[g * group] + zeroOf.columns[n]; }
 
 private:
+  /// Of a matrix [depth, columns], transposed: [columns, depth].
+  static std::optional<NarrowWeights> of(mlir::Value matrix, bool transposed);
   /// Where a parameter that broadcasts is for a weight: the sum of what each position adds.
   struct Places {
     std::vector<int64_t> depth, columns;

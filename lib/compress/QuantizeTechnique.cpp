@@ -2,6 +2,7 @@
 
 #include "dialects/nn/Precision.h"
 #include "lib/compress/ChannelScales.h"
+#include "lib/compress/NarrowTable.h"
 #include "lib/compress/Technique.h"
 #include "lib/compress/WeightOnly.h"
 #include "passes/common/Affine.h"
@@ -56,6 +57,12 @@ public:
       } else if (auto attention = dyn_cast<nn::AttentionOp>(op); attention && offersInt8) {
         if (elementTypeOf(attention.getQ()).isF32())
           result.push_back({&op, names.of(&op), {}, Value()});
+      } else if (auto gather = dyn_cast<nn::GatherOp>(op); gather && offersWeightOnly && NarrowTable::isTable(gather)) {
+        std::string name = names.of(&op), why = WeightOnly::whyNot(gather);
+        if (why.empty())
+          result.push_back({&op, name, {}, Value()});
+        else
+          refused.push_back({name, why});
       }
     }
     return result;
@@ -64,6 +71,8 @@ public:
   std::vector<Option> options(const Site &site, const Observations &observations) const override {
     if (isa<nn::AttentionOp>(site.op))
       return {{"bf16", "", nlohmann::json::object(), {}}};
+    if (isa<nn::GatherOp>(site.op))
+      return weightOnly.options(site.op, nullptr);
     const TensorStatistics &s = observations.of(site.observed[0]);
     if (!s.count() || s.notFinite())
       return {};
@@ -135,13 +144,14 @@ public:
     }
     auto linear = dyn_cast<nn::LinearOp>(op);
     auto sum = dyn_cast<nn::AddOp>(op);
-    if (!linear && !sum)
-      return "it is no convolution, matrix product, sum or attention";
+    auto gather = dyn_cast<nn::GatherOp>(op);
+    if (!linear && !sum && !gather)
+      return "it is no convolution, matrix product, sum, attention or lookup";
     if (isWeightOnly(op, option))
       return WeightOnly::check(op, option);
     if (option.name == kBf16Option)
       return linear ? whyNotBf16(linear) : "only convolutions and matrix products have bf16 operands";
-    if (option.name != "int8")
+    if (option.name != "int8" || gather)
       return "there is no option '" + option.name + "'";
     const nlohmann::json &p = option.parameters;
     auto scale = p.is_object() ? p.find("scale") : p.end(),
@@ -165,13 +175,13 @@ public:
   }
 
   std::optional<LayerWeights> weights(Operation *op, const Option &option) const override {
-    if (!isWeightOnly(op, option))
+    if (!isWeightOnly(op, option) || !isa<nn::LinearOp>(op))
       return std::nullopt;
     return WeightOnly::weights(op, option);
   }
 
   bool refit(Operation *op, Option &option, const Gram &gram) const override {
-    return isWeightOnly(op, option) && WeightOnly::refit(op, option, gram);
+    return isa<nn::LinearOp>(op) && isWeightOnly(op, option) && WeightOnly::refit(op, option, gram);
   }
 
   Value apply(RewriterBase &rewriter, Operation *op, const Option &option) const override {
@@ -202,7 +212,7 @@ public:
 
 private:
   static bool isWeightOnly(Operation *op, const Option &option) {
-    return isa<nn::LinearOp>(op) && WeightOnly::isOption(option.name);
+    return isa<nn::LinearOp, nn::GatherOp>(op) && WeightOnly::isOption(option.name);
   }
 
   static std::string checkChannelScales(nn::LinearOp op, const nlohmann::json &scales) {

@@ -17,7 +17,8 @@ std::vector<Candidate> Search::chosenCandidates(const Choice &choice) const {
   for (auto [i, c] : llvm::enumerate(candidates))
     if (choice[i] >= 0) {
       const Offer &offer = c.offers[choice[i]];
-      weightsAlone &= offer.technique->weights(c.site.op, offer.option).has_value();
+      // A table is no layer that another option could replace.
+      weightsAlone &= isa<nn::GatherOp>(c.site.op) || offer.technique->weights(c.site.op, offer.option).has_value();
       chosen.push_back({c.site, {offer}});
     }
   for (const std::unique_ptr<Technique> &technique : techniques) {

@@ -2,16 +2,13 @@
 
 #include "lib/compress/WeightOnly.h"
 #include "lib/compress/LeastSquares.h"
-#include "lib/compress/WeightRounding.h"
+#include "lib/compress/NarrowTable.h"
+#include "lib/compress/WidenedConstants.h"
 #include "llvm/ADT/StringExtras.h"
-#include <cstring>
 
 using namespace mlir;
 
 namespace nnopt::compress {
-
-/// Groups are whole words of eight 4-bit weights (dialects/nn/NarrowWeights.h).
-constexpr int64_t kGroupUnit = 8;
 
 bool WeightOnly::isOption(StringRef name) { return name == "w8" || name == "w4" || name == "bf16" || name == "f16"; }
 
@@ -31,6 +28,8 @@ bool WeightOnly::configure(StringRef spec, std::string &wrong) {
 }
 
 std::string WeightOnly::whyNot(Operation *op) {
+  if (auto gather = dyn_cast<nn::GatherOp>(op))
+    return NarrowTable::whyNot(gather);
   std::string why;
   if (!LinearLayer::get(op, &why))
     return why;
@@ -79,6 +78,7 @@ static std::optional<RoundedWeights::Codes> codesOf(const Option &option, const 
 }
 
 static bool isSymmetric(const Option &option) { return option.variant != "asymmetric"; }
+static bool is16Bit(StringRef option) { return option == "bf16" || option == "f16"; }
 
 /// The integers of a w8 or w4 option; nothing, with the reason, where it is not of this layer.
 static std::optional<RoundedWeights> roundedOf(const LinearLayer &layer, const Option &option, std::string &why) {
@@ -104,19 +104,13 @@ static std::optional<RoundedWeights> roundedOf(const LinearLayer &layer, const O
   return RoundedWeights{std::move(*codes), std::move(*scales), std::move(*zeros)};
 }
 
-/// The largest group of at most `wanted` columns that divides them; all columns where there is none.
-static int64_t groupFor(int64_t columns, int64_t wanted) {
-  for (int64_t group = wanted / kGroupUnit * kGroupUnit; group >= kGroupUnit; group -= kGroupUnit)
-    if (columns % group == 0)
-      return group;
-  return columns;
-}
-
 //===----------------------------------------------------------------------===//
 // The technique's part
 //===----------------------------------------------------------------------===//
 
 std::vector<Option> WeightOnly::options(Operation *op, const Gram *gram) const {
+  if (auto gather = dyn_cast<nn::GatherOp>(op))
+    return NarrowTable(gather).options(only, group);
   std::vector<Option> result;
   LinearLayer layer = *LinearLayer::get(op);
   auto wanted = [&](StringRef name) { return only.empty() || only == name; };
@@ -138,113 +132,44 @@ std::vector<Option> WeightOnly::options(Operation *op, const Gram *gram) const {
 
 std::string WeightOnly::check(Operation *op, const Option &option) {
   std::string why = whyNot(op);
+  if (auto gather = dyn_cast<nn::GatherOp>(op))
+    return why.empty() ? NarrowTable(gather).check(option) : why;
   if (why.empty() && (option.name == "w8" || option.name == "w4"))
     (void)roundedOf(*LinearLayer::get(op), option, why);
   return why;
-}
-
-/// The weights as a 16-bit float type, in the order in which the operation holds them.
-static ElementsAttr narrowed(const LinearLayer &layer, const llvm::fltSemantics &semantics, FloatType type, Matrix *values) {
-  Matrix w = layer.weights().weights;
-  std::vector<float> ordered = layer.inOrder(w);
-  std::vector<char> bytes;
-  bytes.reserve(ordered.size() * 2);
-  auto narrow = [&](float v) {
-    llvm::APFloat f(v);
-    bool loses;
-    f.convert(semantics, llvm::APFloat::rmNearestTiesToEven, &loses);
-    return f;
-  };
-  if (values)
-    *values = w.unaryExpr([&](float v) {
-      llvm::APFloat f = narrow(v);
-      bool loses;
-      f.convert(llvm::APFloat::IEEEsingle(), llvm::APFloat::rmNearestTiesToEven, &loses);
-      return f.convertToFloat();
-    });
-  for (float v : ordered) {
-    uint64_t bits = narrow(v).bitcastToAPInt().getZExtValue();
-    bytes.push_back(char(bits & 255));
-    bytes.push_back(char(bits >> 8));
-  }
-  return nn::makeConstant(RankedTensorType::get(shapeOf(layer.op().getWeight()), type), bytes, "narrow_weight");
-}
-
-static ElementsAttr narrowed(const LinearLayer &layer, StringRef name, Matrix *values = nullptr) {
-  MLIRContext *ctx = layer.op()->getContext();
-  return name == "bf16" ? narrowed(layer, llvm::APFloat::BFloat(), BFloat16Type::get(ctx), values)
-                        : narrowed(layer, llvm::APFloat::IEEEhalf(), Float16Type::get(ctx), values);
 }
 
 LayerWeights WeightOnly::weights(Operation *op, const Option &option) {
   LinearLayer layer = *LinearLayer::get(op);
   LayerWeights result = layer.weights();
   std::string why;
-  if (option.name == "w8" || option.name == "w4")
+  if (!is16Bit(option.name)) {
     result.weights = roundedOf(layer, option, why)->values();
-  else
-    narrowed(layer, option.name, &result.weights);
+    return result;
+  }
+  ArrayRef<float> values(result.weights.data(), size_t(result.weights.size()));
+  std::vector<float> rounded = roundedToHalves(values, option.name);
+  std::copy(rounded.begin(), rounded.end(), result.weights.data());
   return result;
 }
 
-/// Integers [out, columns] as a constant in the order of the weights, blocks of columns being a dimension of their own:
-/// [out, blocks, size] or [blocks, size, out]; and what broadcasts along such a block with size 1.
-static Value codesConstant(RewriterBase &rewriter, Location loc, const RoundedWeights::Codes &codes, int64_t blocks, bool outLast,
-                           Type type, StringRef name) {
-  int64_t out = codes.rows(), columns = codes.cols(), size = columns / blocks;
-  std::vector<char> bytes(out * columns);
-  for (int64_t r = 0; r < out; ++r)
-    for (int64_t c = 0; c < columns; ++c)
-      bytes[outLast ? c * out + r : r * columns + c] = char(codes(r, c));
-  SmallVector<int64_t> shape = outLast ? SmallVector<int64_t>{blocks, size, out} : SmallVector<int64_t>{out, blocks, size};
-  if (blocks == 1)
-    shape.erase(shape.begin() + (outLast ? 0 : 1));
-  return nn::ConstantOp::create(rewriter, loc, nn::makeConstant(RankedTensorType::get(shape, type), bytes, name));
-}
-
-static Value scalesConstant(RewriterBase &rewriter, Location loc, const Matrix &scales, bool outLast) {
-  int64_t out = scales.rows(), blocks = scales.cols();
-  Matrix ordered = outLast ? Matrix(scales.transpose()) : scales;
-  SmallVector<int64_t> shape = outLast ? SmallVector<int64_t>{blocks, 1, out} : SmallVector<int64_t>{out, blocks, 1};
-  if (blocks == 1)
-    shape = outLast ? SmallVector<int64_t>{out} : SmallVector<int64_t>{out, 1};
-  ArrayRef<float> values(ordered.data(), size_t(ordered.size()));
-  return nn::ConstantOp::create(rewriter, loc, nn::makeFloats(rewriter.getContext(), shape, values, "weight_scale"));
-}
-
 Value WeightOnly::apply(RewriterBase &rewriter, Operation *operation, const Option &option) {
+  if (auto gather = dyn_cast<nn::GatherOp>(operation))
+    return NarrowTable(gather).apply(rewriter, option);
   LinearLayer layer = *LinearLayer::get(operation);
   nn::LinearOp op = layer.op();
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPoint(op);
-  Location loc = op.getLoc();
-  Type f32 = rewriter.getF32Type();
+  ArrayRef<int64_t> shape = shapeOf(op.getWeight());
   Value w;
-  if (option.name != "w8" && option.name != "w4") {
-    Value constant = nn::ConstantOp::create(rewriter, loc, narrowed(layer, option.name));
-    w = nn::CastOp::create(rewriter, loc, untyped(f32), constant, f32, /*saturate=*/true);
-    return op.cloneWith(rewriter, loc, op.getActivation(), w, op.getBias())->getResult(0);
+  if (is16Bit(option.name)) {
+    w = widenedHalves(rewriter, op.getLoc(), layer.inOrder(layer.weights().weights), shape, option.name);
+  } else {
+    std::string why;
+    w = widenedIntegers(rewriter, op.getLoc(), *roundedOf(layer, option, why), option.name == "w8" ? 8 : 4, shape,
+                        op.getWeightOutAxis() == 1);
   }
-  std::string why;
-  RoundedWeights rounded = *roundedOf(layer, option, why);
-  bool outLast = op.getWeightOutAxis() == 1, symmetric = !rounded.zeros.size();
-  int64_t blocks = rounded.scales.cols();
-  auto sign = symmetric ? IntegerType::Signless : IntegerType::Unsigned;
-  Type type = IntegerType::get(rewriter.getContext(), option.name == "w8" ? 8 : 4, sign);
-  Value codes = codesConstant(rewriter, loc, rounded.codes, blocks, outLast, type, "quantized_weight");
-  Value scale = scalesConstant(rewriter, loc, rounded.scales, outLast), zero;
-  if (!symmetric) {
-    // One for each block: blocks of one element.
-    zero = codesConstant(rewriter, loc, rounded.zeros, blocks, outLast, type, "zero_point");
-    if (blocks == 1 && outLast)
-      zero = nn::SqueezeOp::create(rewriter, loc, untyped(type), zero, rewriter.getDenseI64ArrayAttr({0}));
-  }
-  w = nn::DequantizeOp::create(rewriter, loc, untyped(f32), codes, scale, zero, TypeAttr::get(f32));
-  if (blocks > 1) {
-    Value shape = makeIntsOp(rewriter, loc, shapeOf(op.getWeight()));
-    w = nn::ReshapeOp::create(rewriter, loc, untyped(f32), w, shape, /*allow_zero=*/false);
-  }
-  return op.cloneWith(rewriter, loc, op.getActivation(), w, op.getBias())->getResult(0);
+  return op.cloneWith(rewriter, op.getLoc(), op.getActivation(), w, op.getBias())->getResult(0);
 }
 
 bool WeightOnly::refit(Operation *op, Option &option, const Gram &gram) {

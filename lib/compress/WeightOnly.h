@@ -1,6 +1,7 @@
 //===- WeightOnly.h - weights alone in fewer bits ---------------*- C++ -*-===//
 //
-// Options of the quantize technique for matrix products that stay in 32-bit floats and read their weights in fewer bits:
+// Options of the quantize technique for matrix products that stay in 32-bit floats and read their weights in fewer bits, and
+// for tables of which rows are looked up (NarrowTable.h):
 //
 //   w8           8-bit integers, symmetric, a scale for each out channel
 //   w4           4-bit integers, a scale for each group of 32 neighbours in a column; with zero points (`asymmetric`) or not

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Matrix products whose weights are stored in fewer bits, against float64 products of the weights that they stand for.
+"""Matrix products and lookups whose weights are stored in fewer bits, against float64 results of the weights that they
+stand for.
 
     ops_weight_only.py [--seed=N] [--count=N] [--only=KIND] [--target=CPU]
 
 Every case is a small ONNX model of a random shape: DequantizeLinear of constant 2-, 4- and 8-bit integers of either
 signedness, with scales and zero points for the whole tensor, for columns or for blocks of the depth (`quantized`), Cast
-of constant 16-bit floats (`halves`), MatMulNBits (`nbits`), and depths that are done in parts (`deep`). It is compiled at
---opt=0, by default, by default for x86-64-v3 and for baseline x86-64, and run with 1 and 3 threads. The largest error relative to the
+of constant 16-bit floats (`halves`), MatMulNBits (`nbits`), depths that are done in parts (`deep`), and rows of such a table
+(`lookup`). It is compiled at --opt=0, by default, by default for x86-64-v3 and for baseline x86-64, and run with 1 and 3 threads. The largest error relative to the
 result's scale may be 1e-5, and by default the artifact must hold the weights in their own width.
 Ends with `N passed, N failed`; exit code 1 if any case fails.
 """
@@ -66,10 +67,9 @@ def product(case, x, transposed, weights, name):
     return case.node("Add", ["p", "bias"], "y"), want + wide(case.constant("bias", [weights.shape[1]]))
 
 
-def quantized(case, depth=None, columns=None, rows=None):
+def integer_weights(case, depth, columns, transposed):
+    """Adds DequantizeLinear of a matrix [depth, columns], `w`; returns what it is."""
     rng = case.rng
-    depth = depth or rng.choice([1, 3, 8, 17, 32, 64, 96, 100, 130, 256])
-    columns = columns or rng.choice([2, 3, 8, 15, 16, 33, 64, 100, 130])
     kind = rng.choice(["int8", "uint8", "int4", "int4", "uint4", "uint4", "int2", "uint2"])
     _, low, high = INTEGERS[kind]
     blocks = [b for b in (8, 16, 24, 32, 64) if depth % b == 0 and depth > b]
@@ -82,7 +82,6 @@ def quantized(case, depth=None, columns=None, rows=None):
     zero = case.data.integers(low, high + 1, shape) if rng.random() < 0.6 else None
     along = lambda p: np.repeat(p, block, axis=0) if style == "block" else p
     weights = (q - (along(zero) if zero is not None else 0)) * along(scale).astype(np.float64)
-    transposed = rng.random() < 0.5
     turn = lambda v: v.T.copy() if transposed and v is not None and v.ndim == 2 else v
     integer_constant(case, "q", turn(q), kind)
     case.constants.append(numpy_helper.from_array(turn(scale), "scale"))
@@ -95,19 +94,16 @@ def quantized(case, depth=None, columns=None, rows=None):
     elif style == "block":
         attributes.update(axis=1 if transposed else 0, block_size=block)
     case.node("DequantizeLinear", inputs, "w", **attributes)
-    x = activations(case, depth, rows)
-    case.text = f"{x.shape} x {q.shape} {kind} {style} {block} zero={zero is not None} transposed={transposed}"
+    case.text = f"{q.shape} {kind} {style} {block} zero={zero is not None} transposed={transposed}"
     case.bits, case.groups, case.depth = 8 if high - low > 15 else 4, groups, depth
     # All weights of one sign give results of one sign, of which some epilogues leave nothing to compare with.
     case.ends = zero is None and low == 0
-    return product(case, x, transposed, weights, "w")
+    return weights
 
 
-def halves(case, depth=None, columns=None, rows=None):
+def half_weights(case, depth, columns, transposed):
+    """The same of Cast."""
     rng = case.rng
-    depth = depth or rng.choice([1, 3, 8, 17, 64, 100, 130])
-    columns = columns or rng.choice([2, 3, 8, 15, 16, 33, 64, 100, 130])
-    transposed = rng.random() < 0.5
     values = case.data.standard_normal((depth, columns)).astype(np.float32)
     if rng.random() < 0.5:
         values = values.astype(np.float16)
@@ -118,10 +114,37 @@ def halves(case, depth=None, columns=None, rows=None):
         stored = (bits.T if transposed else bits).astype(np.uint16)
         case.constants.append(helper.make_tensor("h", TensorProto.BFLOAT16, stored.shape, stored.tobytes(), raw=True))
     case.node("Cast", ["h"], "w", to=TensorProto.FLOAT)
-    x = activations(case, depth, rows)
-    case.text = f"{x.shape} x {values.shape} {values.dtype} transposed={transposed}"
+    case.text = f"{values.shape} {values.dtype} transposed={transposed}"
     case.bits, case.groups, case.depth = 16, 0, depth
-    return product(case, x, transposed, wide(values), "w")
+    return wide(values)
+
+
+def quantized(case, weights_of=integer_weights, depth=None, columns=None, rows=None):
+    depth = depth or case.rng.choice([1, 3, 8, 17, 32, 64, 96, 100, 130, 256])
+    columns = columns or case.rng.choice([2, 3, 8, 15, 16, 33, 64, 100, 130])
+    transposed = case.rng.random() < 0.5
+    weights = weights_of(case, depth, columns, transposed)
+    x = activations(case, depth, rows)
+    case.text = f"{x.shape} x {case.text}"
+    return product(case, x, transposed, weights, "w")
+
+
+def halves(case, **size):
+    return quantized(case, half_weights, **size)
+
+
+def lookup(case):
+    rng = case.rng
+    depth, rows = rng.choice([1, 3, 4, 8, 17, 24, 32, 64, 96, 100, 130, 256]), rng.choice([2, 3, 17, 100, 1000])
+    weights = rng.choice([integer_weights, integer_weights, half_weights])(case, depth, rows, transposed=True).T
+    indices = case.data.integers(-rows, rows, rng.choice([[], [1], [7], [2, 40]])).astype(rng.choice([np.int32, np.int64]))
+    case.inputs.append(helper.make_tensor_value_info("ids", helper.np_dtype_to_tensor_dtype(indices.dtype),
+                                                     [f"d{i}" for i in range(indices.ndim)] if case.dynamic else indices.shape))
+    case.feeds["ids"] = indices
+    case.text = f"{indices.shape} {indices.dtype} of {case.text}"
+    # Rows are whole words, but for an odd number of elements; each group has a scale and perhaps a zero point.
+    case.most = rows * (depth * (case.bits if depth % 2 == 0 else max(case.bits, 8)) / 8 + 5 * case.groups) + 4096
+    return case.node("Gather", ["w", "ids"], "y", axis=0), weights[indices]
 
 
 def nbits(case):
@@ -157,12 +180,13 @@ def deep(case):
     return (halves if case.rng.random() < 0.3 else quantized)(case, **size)
 
 
-KINDS = {"quantized": quantized, "halves": halves, "nbits": nbits, "deep": deep}
+KINDS = {"quantized": quantized, "halves": halves, "nbits": nbits, "deep": deep, "lookup": lookup}
 
 
 def run(seed, kind, folder, arguments):
     """What is wrong with one case, as messages."""
     case = Case(random.Random(seed * 7919 + sorted(KINDS).index(kind)), np.float32)
+    case.most = None
     name, want = KINDS[kind](case)
     if case.rng.random() < 0.4 and not getattr(case, "ends", False):
         name, want = case.epilogue(name, want)
@@ -174,7 +198,7 @@ def run(seed, kind, folder, arguments):
                                 ir_version=12), model)
     # Panels are whole vectors, and 4-bit weights words of eight; each group has a scale and perhaps a zero point. A bias,
     # and what else an epilogue reads, is small.
-    most = -(-want.shape[-1] // 16) * 16 * (-(-case.depth // 8) * case.bits + 5 * case.groups + 4) + 4096
+    most = case.most or -(-want.shape[-1] // 16) * 16 * (-(-case.depth // 8) * case.bits + 5 * case.groups + 4) + 4096
     errors = []
     for flags in (["--opt=0"], [f"--target={arguments.target}"], ["--target=x86-64-v3"], ["--target=x86-64"]):
         title = f"{kind} seed {seed} {' '.join(flags)}{' dynamic' if case.dynamic else ''}: {case.text}"

@@ -555,18 +555,20 @@ def resnet20(f):
     assert notes["compressed"]["quality"] >= notes["float"]["quality"] - 0.5, notes["compressed"]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+TESTS = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, sensitive, low_rank, drop_layer, budget, targets,
+         memory, interrupted, metrics, command, wrong]
+
+
+def main(description, tests, full_tests=()):
+    """Runs tests, of which `full_tests` need the model corpus and are run with --full."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--only", help="one of the tests, by name")
     options = parser.parse_args()
-    full = options.full
-    tests = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, sensitive, low_rank, drop_layer, budget, targets, memory,
-             interrupted, metrics, command, wrong]
-    if full and os.path.isdir(os.path.join(SHARED, "trained")):
-        tests.append(resnet20)
-    elif full:
-        print("skipped: resnet20, since the model corpus is not there (see NNOPT_SHARED)")
+    if options.full and os.path.isdir(os.path.join(SHARED, "trained")):
+        tests = [*tests, *full_tests]
+    elif options.full and full_tests:
+        print(f"skipped: {', '.join(t.__name__ for t in full_tests)}, since the model corpus is not there (see NNOPT_SHARED)")
     tests = [t for t in tests if not options.only or t.__name__ == options.only]
     failed = 0
     with tempfile.TemporaryDirectory() as path:
@@ -584,4 +586,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, TESTS, [resnet20]))

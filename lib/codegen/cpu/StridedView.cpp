@@ -202,9 +202,8 @@ StridedView readView(Lowering &l, OpOperand &operand) {
     bool contiguous = view.strides[3].isConst(1), keysAreColumns = number == 1 && view.strides[2].isConst(1);
     return number == 0 || contiguous || keysAreColumns ? view : whole;
   }
-  if (auto matmul = dyn_cast<nn::MatMulOp>(op); matmul && number == 1)
-    if (std::optional<nn::NarrowWeights> weights = narrowWeights(l, matmul))
-      return {weights->values, l.c(0), rowMajor(l.dimContext(), l.dims(weights->values))};
+  if (std::optional<nn::NarrowWeights> weights = narrowWeights(l, operand))
+    return {weights->values, l.c(0), rowMajor(l.dimContext(), l.dims(weights->values))};
   if (isa<nn::RotaryOp>(op)) {
     StridedView view = stridedView(l, v);
     return number == 0 && view.strides.back().isConst(1) ? view : whole;

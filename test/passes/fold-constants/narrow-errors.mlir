@@ -44,3 +44,18 @@ func.func @products(%x: tensor<?x2xf32>, %b: tensor<2x2x2xf32>, %d: tensor<2x2xf
   %3 = nn.matmul %d, %wide : (tensor<2x2xf64>, tensor<2x2xf64>) -> tensor<2x2xf64>
   return %0, %1, %2, %3 : tensor<?x1xf32>, tensor<2x2x2xf32>, tensor<2x2x2xf32>, tensor<2x2xf64>
 }
+
+// -----
+
+// Columns of a table; rows that are known; the indices.
+// CHECK-LABEL: func @lookups
+func.func @lookups(%i: tensor<?xi64>, %t: tensor<4x2xf32>) -> (tensor<3x?xf32>, tensor<1x2xf32>) {
+  %h = nn.constant dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]> : tensor<3x2xbf16>
+  %w = nn.cast %h {to = f32} : (tensor<3x2xbf16>) -> tensor<3x2xf32>
+  %0 = nn.gather %w, %i {axis = 1 : i64} : (tensor<3x2xf32>, tensor<?xi64>) -> tensor<3x?xf32>
+  %g = nn.constant dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]]> : tensor<3x2xbf16>
+  %v = nn.cast %g {to = f32} : (tensor<3x2xbf16>) -> tensor<3x2xf32>
+  %known = nn.constant dense<1> : tensor<1xi64>
+  %1 = nn.gather %v, %known {axis = 0 : i64} : (tensor<3x2xf32>, tensor<1xi64>) -> tensor<1x2xf32>
+  return %0, %1 : tensor<3x?xf32>, tensor<1x2xf32>
+}

@@ -1,4 +1,4 @@
-// Weights of matrix products that are stored in fewer bits stay as they are: kernels widen them on the way.
+// Weights of matrix products, and tables, that are stored in fewer bits stay as they are: kernels widen them on the way.
 // RUN: nnopt-opt %s --fold-constants --split-input-file | FileCheck %s
 // RUN: nnopt-opt %s --fold-constants=widen=true --split-input-file | FileCheck %s --check-prefix=WIDE
 
@@ -68,4 +68,20 @@ func.func @cut(%x: tensor<?x13xf32>) -> tensor<?x2xf32> {
   %c = nn.slice %w[%zero : %end axes %axis] : (tensor<2x16xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<2x13xf32>
   %y = nn.matmul %x, %c {transpose_b} : (tensor<?x13xf32>, tensor<2x13xf32>) -> tensor<?x2xf32>
   return %y : tensor<?x2xf32>
+}
+
+// -----
+
+// A table of which rows are looked up, shared with a product.
+// CHECK-LABEL: func @lookup
+// CHECK: %[[W:.*]] = nn.dequantize
+// CHECK: nn.gather %[[W]], %arg0
+// CHECK: nn.matmul %{{.*}}, %[[W]]
+func.func @lookup(%i: tensor<?xi64>) -> tensor<?x3xf32> {
+  %q = nn.constant dense<[[1, 2], [3, 4], [5, -6]]> : tensor<3x2xi8>
+  %s = nn.constant dense<[[0.5], [0.25], [2.0]]> : tensor<3x1xf32>
+  %w = nn.dequantize %q, %s {to = f32} : (tensor<3x2xi8>, tensor<3x1xf32>) -> tensor<3x2xf32>
+  %x = nn.gather %w, %i {axis = 0 : i64} : (tensor<3x2xf32>, tensor<?xi64>) -> tensor<?x2xf32>
+  %y = nn.matmul %x, %w {transpose_b} : (tensor<?x2xf32>, tensor<3x2xf32>) -> tensor<?x3xf32>
+  return %y : tensor<?x3xf32>
 }

@@ -20,12 +20,12 @@ namespace {
 /// Tiles of rows from which on a panel is widened into memory.
 constexpr int64_t kScratchTiles = 3;
 
-bool match(Operation *operation, Lowering &lowering) { return narrowWeights(lowering, cast<nn::MatMulOp>(operation)).has_value(); }
+bool match(Operation *op, Lowering &lowering) { return narrowWeights(lowering, cast<nn::MatMulOp>(op).getBMutable()).has_value(); }
 
 LogicalResult emit(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::MatMulOp>(operation);
   MatMulShape shape(op, lowering);
-  nn::NarrowWeights weights = *narrowWeights(lowering, op);
+  nn::NarrowWeights weights = *narrowWeights(lowering, op.getBMutable());
   Type f32 = Float32Type::get(op.getContext());
   int64_t depth = weights.depth;
 

@@ -6,10 +6,14 @@ using namespace mlir;
 
 namespace nnopt::cpu {
 
-std::optional<nn::NarrowWeights> narrowWeights(Lowering &lowering, nn::MatMulOp op) {
+std::optional<nn::NarrowWeights> narrowWeights(Lowering &lowering, OpOperand &operand) {
   if (lowering.options.device || lowering.options.optLevel == 0)
     return std::nullopt;
-  std::optional<nn::NarrowWeights> weights = nn::NarrowWeights::get(op);
+  std::optional<nn::NarrowWeights> weights;
+  if (auto matmul = dyn_cast<nn::MatMulOp>(operand.getOwner()); matmul && &operand == &matmul.getBMutable())
+    weights = nn::NarrowWeights::get(matmul);
+  else if (auto gather = dyn_cast<nn::GatherOp>(operand.getOwner()); gather && &operand == &gather.getXMutable())
+    weights = nn::NarrowWeights::get(gather);
   auto isKnown = [&](Value v) { return !v || lowering.constant(v); };
   if (!weights || !isKnown(weights->values) || !isKnown(weights->scale) || !isKnown(weights->zero))
     return std::nullopt;

@@ -18,8 +18,8 @@
 
 namespace nnopt::cpu {
 
-/// The weights of `op` where the kernel for them reads them as they are stored.
-std::optional<nn::NarrowWeights> narrowWeights(Lowering &lowering, nn::MatMulOp op);
+/// The weights or the table that an operand is, where the kernel for them reads them as they are stored.
+std::optional<nn::NarrowWeights> narrowWeights(Lowering &lowering, mlir::OpOperand &operand);
 
 class NarrowPanels {
 public:

@@ -5,20 +5,25 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "lib/codegen/cpu/memory/Gather.h"
 #include "lib/codegen/cpu/memory/Space.h"
 #include "lib/codegen/cpu/memory/Vectorize.h"
 
 using namespace mlir;
 
 namespace nnopt::cpu {
-namespace {
 
-/// Index `i` of an axis of `size` elements, made non-negative and clamped.
 Ix loadIndex(Kernel &k, const Buffer &indices, Ix at, Ix size) {
   Ix i = k.toIndex(k.load(indices, at), indices.isUnsigned);
   i = k.selectIx(i < 0, i + size, i);
   return i.min(size - 1).max(k.c(0));
 }
+
+int64_t rowGrain(nn::Dim row, int64_t bytes) {
+  return row.isConst() ? std::max<int64_t>(1, 16384 / std::max<int64_t>(1, row.value() * bytes)) : 8;
+}
+
+namespace {
 
 /// Runs `body` unless x has no elements (then there is nothing to read for any index).
 void unlessEmpty(Kernel &k, ArrayRef<nn::Dim> dims, function_ref<void()> body) {
@@ -27,11 +32,6 @@ void unlessEmpty(Kernel &k, ArrayRef<nn::Dim> dims, function_ref<void()> body) {
     body();
   else
     k.ifThen(k.c(0) < k.dim(n), body);
-}
-
-/// Elements that make a task of rows of `row` elements worth a thread.
-int64_t rowGrain(nn::Dim row, int64_t bytes) {
-  return row.isConst() ? std::max<int64_t>(1, 16384 / std::max<int64_t>(1, row.value() * bytes)) : 8;
 }
 
 LogicalResult referenceGather(Operation *op, Lowering &l) {
