@@ -151,6 +151,25 @@ std::optional<NarrowWeights> NarrowWeights::of(Value b, bool transposed) {
   return w;
 }
 
+DequantizeOp NarrowWeights::byteRows(MatMulOp op) {
+  auto rows = op.getA().getDefiningOp<DequantizeOp>();
+  if (!rows || !rows.getTo().isF32() || rows.getZeroPoint() || !elementTypeOf(rows.getX().getType()).isSignlessInteger(8) ||
+      !elementTypeOf(rows.getScale().getType()).isF32())
+    return {};
+  ArrayRef<int64_t> shape = shapeOf(rows.getX()), scales = shapeOf(rows.getScale());
+  if (shape.empty() || shape.size() != scales.size() || scales.back() != 1 || shape.drop_back() != scales.drop_back())
+    return {};
+  std::optional<NarrowWeights> weights = get(op);
+  return weights && !weights->isFloat() ? rows : DequantizeOp();
+}
+
+bool NarrowWeights::isByteRows(Operation *op) {
+  return isa<DequantizeOp>(op) && !op->use_empty() && llvm::all_of(op->getUsers(), [&](Operation *user) {
+    auto matmul = dyn_cast<MatMulOp>(user);
+    return matmul && byteRows(matmul) == op;
+  });
+}
+
 bool NarrowWeights::isWidening(Operation *op) {
   if (!isWideningKind(op) || op->use_empty())
     return false;

@@ -8,6 +8,9 @@
 // block. A kernel reads the narrow weights and widens them in registers; folded, they would take 4 to 8 times the memory.
 // The same of a table whose rows are looked up, gather(dequantize(q, scale, zero), indices).
 //
+// The rows that integer weights multiply may be integers as well, matmul(dequantize(x, scale of rows), dequantize(q, ...)):
+// a kernel sums products of integers in each group.
+//
 //===----------------------------------------------------------------------===//
 #ifndef NNOPT_DIALECTS_NN_NARROWWEIGHTS_H
 #define NNOPT_DIALECTS_NN_NARROWWEIGHTS_H
@@ -23,6 +26,11 @@ public:
   static std::optional<NarrowWeights> get(MatMulOp op);
   /// Of a lookup of rows: a row of the table is a column here, its elements are the depth.
   static std::optional<NarrowWeights> get(GatherOp op);
+  /// What widens the rows that a product with integer weights multiplies: signed bytes, a scale for each row and no zero
+  /// point; null where rows are floats.
+  static DequantizeOp byteRows(MatMulOp op);
+  /// Whether `op` is that of all operations that read it.
+  static bool isByteRows(mlir::Operation *op);
   /// Whether `op` widens constants (now, or once its operands are folded) for such operations alone.
   static bool isWidening(mlir::Operation *op);
 

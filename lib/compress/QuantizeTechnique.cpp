@@ -36,7 +36,7 @@ public:
       allowedError = *error;
     else if (offersInt8 && spec != "int8")
       return "'" + spec.str() + "': int8,error=3% bounds what changes in the outputs, in percent of them";
-    return offersInt8 || offersWeightOnly ? wrong : "expected int8, int8,error=3%, w8, w4, w4,group=64, bf16 or f16";
+    return offersInt8 || offersWeightOnly ? wrong : "expected int8, int8,error=3%, w8, w4, w4,group=64, w8a8, w4a8, bf16 or f16";
   }
 
   std::vector<Site> sites(func::FuncOp func, std::vector<Refusal> &refused) const override {
@@ -178,6 +178,13 @@ public:
     if (!isWeightOnly(op, option) || !isa<nn::LinearOp>(op))
       return std::nullopt;
     return WeightOnly::weights(op, option);
+  }
+
+  bool changesActivation(Operation *op, const Option &option) const override {
+    return isWeightOnly(op, option) && WeightOnly::hasByteRows(option);
+  }
+  Value activation(RewriterBase &rewriter, Operation *op, const Option &option) const override {
+    return WeightOnly::activation(rewriter, op, option);
   }
 
   bool refit(Operation *op, Option &option, const Gram &gram) const override {

@@ -63,12 +63,16 @@ OwningOpRef<ModuleOp> SwitchModel::build(ModuleOp module) {
   };
   // Arguments first: they exist before shapes are inferred.
   std::vector<SmallVector<Value>> switches(candidates.size());
+  std::vector<SmallVector<Value>> readerSwitches(candidates.size());
   std::vector<std::pair<Value, Value>> weights(candidates.size());
   for (auto [i, state] : llvm::enumerate(sites)) {
     std::string at = std::to_string(i) + "/";
     for (int k = 0; k < state.switches; ++k)
       switches[i].push_back(addArgument(RankedTensorType::get({}, types.getI1Type()),
                                         "nnopt.switch/" + at + std::to_string(k)));
+    for (int k : state.readers)
+      readerSwitches[i].push_back(addArgument(RankedTensorType::get({}, types.getI1Type()),
+                                              "nnopt.reader/" + at + std::to_string(k)));
     if (state.layer)
       weights[i] = {
           addArgument(state.layer->op().getWeight().getType(), "nnopt.weight/" + at),
@@ -97,8 +101,12 @@ OwningOpRef<ModuleOp> SwitchModel::build(ModuleOp module) {
     if (sites[i].layer) {
       rewriter.setInsertionPointAfter(op);
       auto linear = cast<nn::LinearOp>(op);
-      copies[i] = linear.cloneWith(rewriter, op->getLoc(), linear.getActivation(), weights[i].first,
-                                   weights[i].second);
+      Value x = linear.getActivation();
+      for (auto [k, on] : llvm::zip(sites[i].readers, readerSwitches[i])) {
+        Value other = c.offers[k].technique->activation(rewriter, op, c.offers[k].option);
+        x = nn::WhereOp::create(rewriter, op->getLoc(), untyped(element), on, other, x);
+      }
+      copies[i] = linear.cloneWith(rewriter, op->getLoc(), x, weights[i].first, weights[i].second);
       chosen = copies[i]->getResult(0);
     }
     Operation *last = chosen.getDefiningOp();
@@ -158,6 +166,8 @@ SwitchModel::SwitchModel(ModuleOp module, const std::vector<Candidate> &candidat
     for (auto [k, offer] : llvm::enumerate(c.offers)) {
       std::optional<LayerWeights> weights = offer.technique->weights(c.site.op, offer.option);
       state.slots.push_back(weights ? -1 : state.switches++);
+      if (weights && offer.technique->changesActivation(c.site.op, offer.option))
+        state.readers.push_back(int(k));
       if (weights)
         state.known.emplace(int(k), std::move(*weights));
       if (weights && !state.layer) {
@@ -198,6 +208,10 @@ std::vector<HostTensor> *SwitchModel::run(const Dataset &data, int64_t first, in
     for (int k = 0; k < sites[i].switches; ++k) {
       inputs.emplace_back("", OnnxBool, std::vector<int64_t>{});
       *inputs.back().data() = choice[i] >= 0 && sites[i].slots[choice[i]] == k;
+    }
+    for (int k : sites[i].readers) {
+      inputs.emplace_back("", OnnxBool, std::vector<int64_t>{});
+      *inputs.back().data() = choice[i] == k;
     }
     if (sites[i].layer)
       appendWeights(inputs, i, choice[i]);

@@ -31,9 +31,9 @@ Candidate &candidateAt(std::vector<Candidate> &candidates, Site site);
 using Choice = std::vector<int>;
 
 /// One compiled graph in which any choice is evaluated without compiling again. Options that change
-/// weights alone are given as weights, which are inputs there. All others are computed beside the
-/// original, and a switch, an input, takes one; the graph then also gives the error of each at its
-/// own site.
+/// weights alone are given as weights, which are inputs there, with a switch where the layer reads
+/// something else, too (Technique::activation). All others are computed beside the original, and a
+/// switch, an input, takes one; the graph then also gives the error of each at its own site.
 class SwitchModel {
 public:
   /// `candidates` must outlive it.
@@ -63,6 +63,7 @@ private:
     std::vector<int>
         slots; // of each offer: its place among the switches of the site, or -1: it changes weights
     int switches = 0;
+    std::vector<int> readers; // offers that change weights and what the layer reads: a switch each
     std::optional<LinearLayer> layer;  // weights are inputs
     std::vector<int64_t> weightShape;  // of these, when the graph itself has changed, too
     LayerWeights original;

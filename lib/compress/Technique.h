@@ -139,6 +139,10 @@ public:
   virtual std::optional<LayerWeights> weights(mlir::Operation *op, const Option &option) const {
     return std::nullopt;
   }
+  /// Whether the layer of an option with weights() reads something else than its activation, too.
+  virtual bool changesActivation(mlir::Operation *op, const Option &option) const { return false; }
+  /// What it reads then, made beside it.
+  virtual mlir::Value activation(mlir::RewriterBase &rewriter, mlir::Operation *op, const Option &option) const { return {}; }
   /// Solves the tensors of an option anew, when the layers before have changed: `gram` compares
   /// what the layer reads now with what it read in the float model. Sites must have asked for
   /// moments. Returns whether it did.

@@ -4,13 +4,20 @@
 #include "lib/compress/LeastSquares.h"
 #include "lib/compress/NarrowTable.h"
 #include "lib/compress/WidenedConstants.h"
+#include "passes/quantize/Quantize.h"
 #include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 
 namespace nnopt::compress {
 
-bool WeightOnly::isOption(StringRef name) { return name == "w8" || name == "w4" || name == "bf16" || name == "f16"; }
+bool WeightOnly::isOption(StringRef name) {
+  return llvm::is_contained({"w8", "w4", "w8a8", "w4a8", "bf16", "f16"}, name);
+}
+
+/// Of w8, w4 and these with activations of 8 bits.
+static int bitsOf(StringRef option) { return option.starts_with("w4") ? 4 : 8; }
+static bool namesByteRows(StringRef option) { return option.ends_with("a8"); }
 
 bool WeightOnly::configure(StringRef spec, std::string &wrong) {
   auto [name, rest] = spec.split(',');
@@ -20,8 +27,8 @@ bool WeightOnly::configure(StringRef spec, std::string &wrong) {
   if (rest.empty())
     return true;
   auto [key, value] = rest.split('=');
-  if (name != "w4" || key != "group")
-    wrong = "'" + rest.str() + "': only w4 has more to say: w4,group=64";
+  if (bitsOf(name) != 4 || key != "group")
+    wrong = "'" + rest.str() + "': only w4 and w4a8 have more to say: w4,group=64";
   else if (!llvm::to_integer(value, group) || group < kGroupUnit || group % kGroupUnit || group > 1 << 20)
     wrong = "'" + value.str() + "': groups are multiples of 8, like 32, 64 and 128";
   return true;
@@ -82,13 +89,13 @@ static bool is16Bit(StringRef option) { return option == "bf16" || option == "f1
 
 /// The integers of a w8 or w4 option; nothing, with the reason, where it is not of this layer.
 static std::optional<RoundedWeights> roundedOf(const LinearLayer &layer, const Option &option, std::string &why) {
-  if (option.name == "w8")
+  if (bitsOf(option.name) == 8)
     return roundToNearest(layer.weights().weights, {8, layer.columns(), true}, {});
   bool symmetric = isSymmetric(option);
   auto codes = codesOf(option, "codes", symmetric);
   std::optional<Matrix> scales = matrixOf(option.tensors, "scales");
   auto zeros = symmetric ? std::optional(RoundedWeights::Codes()) : codesOf(option, "zeros", false);
-  why = "w4 needs arrays 'codes' of 4-bit integers, 'scales' and, when asymmetric, 'zeros'";
+  why = "4-bit weights need arrays 'codes' of 4-bit integers, 'scales' and, when asymmetric, 'zeros'";
   if (!codes || !scales || !zeros)
     return std::nullopt;
   why = "the arrays of the weights are of another layer: their shapes do not fit";
@@ -110,22 +117,26 @@ static std::optional<RoundedWeights> roundedOf(const LinearLayer &layer, const O
 
 std::vector<Option> WeightOnly::options(Operation *op, const Gram *gram) const {
   if (auto gather = dyn_cast<nn::GatherOp>(op))
-    return NarrowTable(gather).options(only, group);
+    return NarrowTable(gather).options(StringRef(only).take_front(namesByteRows(only) ? 2 : StringRef::npos), group);
   std::vector<Option> result;
   LinearLayer layer = *LinearLayer::get(op);
   auto wanted = [&](StringRef name) { return only.empty() || only == name; };
-  for (const char *name : {"bf16", "f16", "w8"})
+  for (const char *name : {"bf16", "f16", "w8", "w8a8"})
     if (wanted(name))
       result.push_back({name, "", nlohmann::json::object(), {}});
-  if (!wanted("w4"))
+  if (!wanted("w4") && !wanted("w4a8"))
     return result;
   Vector importance = gram ? Vector(gram->h.diagonal()) : Vector();
   Matrix w = layer.weights().weights;
   int64_t size = groupFor(layer.columns(), group);
   for (bool symmetric : {true, false}) {
-    Option option{"w4", symmetric ? "symmetric" : "asymmetric", {{"group", size}}, {}};
+    Option option{"", symmetric ? "symmetric" : "asymmetric", {{"group", size}}, {}};
     setTensors(option, roundToNearest(w, {4, size, symmetric}, importance));
-    result.push_back(std::move(option));
+    for (const char *name : {"w4", "w4a8"})
+      if (wanted(name)) {
+        option.name = name;
+        result.push_back(option);
+      }
   }
   return result;
 }
@@ -134,7 +145,7 @@ std::string WeightOnly::check(Operation *op, const Option &option) {
   std::string why = whyNot(op);
   if (auto gather = dyn_cast<nn::GatherOp>(op))
     return why.empty() ? NarrowTable(gather).check(option) : why;
-  if (why.empty() && (option.name == "w8" || option.name == "w4"))
+  if (why.empty() && !is16Bit(option.name))
     (void)roundedOf(*LinearLayer::get(op), option, why);
   return why;
 }
@@ -166,14 +177,21 @@ Value WeightOnly::apply(RewriterBase &rewriter, Operation *operation, const Opti
     w = widenedHalves(rewriter, op.getLoc(), layer.inOrder(layer.weights().weights), shape, option.name);
   } else {
     std::string why;
-    w = widenedIntegers(rewriter, op.getLoc(), *roundedOf(layer, option, why), option.name == "w8" ? 8 : 4, shape,
+    w = widenedIntegers(rewriter, op.getLoc(), *roundedOf(layer, option, why), bitsOf(option.name), shape,
                         op.getWeightOutAxis() == 1);
   }
-  return op.cloneWith(rewriter, op.getLoc(), op.getActivation(), w, op.getBias())->getResult(0);
+  Value x = hasByteRows(option) ? activation(rewriter, op, option) : op.getActivation();
+  return op.cloneWith(rewriter, op.getLoc(), x, w, op.getBias())->getResult(0);
+}
+
+bool WeightOnly::hasByteRows(const Option &option) { return namesByteRows(option.name); }
+
+Value WeightOnly::activation(RewriterBase &rewriter, Operation *op, const Option &option) {
+  return quantize::throughByteRows(rewriter, op->getLoc(), cast<nn::LinearOp>(op).getActivation());
 }
 
 bool WeightOnly::refit(Operation *op, Option &option, const Gram &gram) {
-  if (option.name != "w4" || !gram.compares())
+  if (bitsOf(option.name) != 4 || !gram.compares())
     return false;
   LinearLayer layer = *LinearLayer::get(op);
   // The weights that give the float model's outputs from what the layer reads now, then their rounding.

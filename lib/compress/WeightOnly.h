@@ -7,6 +7,8 @@
 //   w4           4-bit integers, a scale for each group of 32 neighbours in a column; with zero points (`asymmetric`) or not
 //   bf16, f16    rounded
 //
+// w8a8 and w4a8 are w8 and w4 with activations of 8 bits: each row has a scale of its own, which is found at run time.
+//
 //===----------------------------------------------------------------------===//
 #ifndef NNOPT_LIB_COMPRESS_WEIGHTONLY_H
 #define NNOPT_LIB_COMPRESS_WEIGHTONLY_H
@@ -17,7 +19,7 @@ namespace nnopt::compress {
 
 class WeightOnly {
 public:
-  /// Reads "w8", "w4", "w4,group=64", "bf16", "f16"; whether it is one of these. `wrong` says what is wrong with the rest.
+  /// Reads "w8", "w4", "w4,group=64", "w8a8", "w4a8", "w4a8,group=64", "bf16", "f16"; whether it is one of these. `wrong` says what is wrong with the rest.
   bool configure(llvm::StringRef spec, std::string &wrong);
   static bool isOption(llvm::StringRef name);
 
@@ -28,6 +30,9 @@ public:
 
   static std::string check(mlir::Operation *op, const Option &option);
   static LayerWeights weights(mlir::Operation *op, const Option &option);
+  /// Whether the activation has 8 bits, too.
+  static bool hasByteRows(const Option &option);
+  static mlir::Value activation(mlir::RewriterBase &rewriter, mlir::Operation *op, const Option &option);
   static mlir::Value apply(mlir::RewriterBase &rewriter, mlir::Operation *op, const Option &option);
   static bool refit(mlir::Operation *op, Option &option, const Gram &gram);
   static std::string costKey(const Option &option);

@@ -1,4 +1,5 @@
 //===- FuseElementwise.cpp - elementwise operations into nn.map -----------===//
+#include "dialects/nn/NarrowWeights.h"
 #include "passes/Passes.h"
 #include "passes/common/Scalar.h"
 
@@ -58,7 +59,7 @@ bool Fuser::isCheap(Operation *op) {
 bool Fuser::fits(Operation *producer) {
   Operation *root = ops.front();
   if (!isElementwise(producer) || producer->getNumResults() != 1 ||
-      producer->getBlock() != root->getBlock() ||
+      producer->getBlock() != root->getBlock() || nn::NarrowWeights::isByteRows(producer) ||
       !shapes.sameDims(producer->getResult(0), root->getResult(0)))
     return false;
   bool onlyInside =
@@ -180,7 +181,8 @@ struct FuseElementwisePass : impl::FuseElementwiseBase<FuseElementwisePass> {
     IRRewriter rewriter(&getContext(), &shapes);
     // Shape arithmetic is computed on sizes, not by kernels.
     auto isRoot = [&](Operation *op) {
-      return isElementwise(op) && op->getNumResults() == 1 && !shapes.ctx.content(op->getResult(0));
+      return isElementwise(op) && op->getNumResults() == 1 && !shapes.ctx.content(op->getResult(0)) &&
+             !nn::NarrowWeights::isByteRows(op); // which a product reads as they are
     };
     SmallVector<Block *> blocks;
     blocks.push_back(&getOperation().getBody().front());

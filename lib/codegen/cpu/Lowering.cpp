@@ -3,6 +3,7 @@
 #include "lib/codegen/cpu/Lowering.h"
 #include "dialects/nn/DropPages.h"
 #include "lib/codegen/cpu/StridedView.h"
+#include "lib/codegen/cpu/contraction/NarrowWeights.h"
 #include "lib/codegen/cpu/irregular/DataSizes.h"
 #include "lib/codegen/cpu/irregular/Helpers.h"
 #include "lib/codegen/cpu/irregular/Host.h"
@@ -495,6 +496,9 @@ void Lowering::markNeeded(func::FuncOp main) {
         continue;
       need(readView(*this, operand).base);
     }
+    if (auto matmul = dyn_cast<nn::MatMulOp>(op))
+      if (nn::DequantizeOp rows = byteRows(*this, matmul))
+        need(rows.getScale());
     for (Region &region : op->getRegions())
       for (Block &block : region)
         if (!block.empty() && isa<nn::YieldOp>(block.back()))

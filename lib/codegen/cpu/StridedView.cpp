@@ -202,6 +202,9 @@ StridedView readView(Lowering &l, OpOperand &operand) {
     bool contiguous = view.strides[3].isConst(1), keysAreColumns = number == 1 && view.strides[2].isConst(1);
     return number == 0 || contiguous || keysAreColumns ? view : whole;
   }
+  if (auto matmul = dyn_cast<nn::MatMulOp>(op); matmul && number == 0)
+    if (nn::DequantizeOp rows = byteRows(l, matmul))
+      return {rows.getX(), l.c(0), rowMajor(l.dimContext(), l.dims(rows.getX()))};
   if (std::optional<nn::NarrowWeights> weights = narrowWeights(l, operand))
     return {weights->values, l.c(0), rowMajor(l.dimContext(), l.dims(weights->values))};
   if (isa<nn::RotaryOp>(op)) {

@@ -3,6 +3,7 @@
 // Scales and zero points broadcast against x here; ONNX has one for the whole tensor, one for each position along
 // an axis, or one for each block along an axis: scale[..., i, ...] for positions [i * block_size, (i + 1) * block_size)
 // of it. With one block the axis is the one that they are broadcast along. The operators have grown types from set to set.
+// What they cannot say, like a scale for each row of unknown length, is written as the arithmetic that it is.
 //
 //===----------------------------------------------------------------------===//
 #include "lib/backend/onnx/Exporter.h"
@@ -55,15 +56,14 @@ std::optional<std::pair<int64_t, int64_t>> blockOf(Value x, Value parameter) {
   return axis ? std::make_pair(*axis, from[*axis]) : std::make_pair(int64_t(from.size()) - 1, int64_t(1));
 }
 
-/// x, scale and zero point, and the attributes `axis` and `block_size`.
-template <typename OpTy> std::pair<Names, Attrs> operands(OpExport &e, OpTy op) {
+/// x, scale and zero point, and the attributes `axis` and `block_size`; nothing where the operators cannot say it.
+template <typename OpTy> std::optional<std::pair<Names, Attrs>> operands(OpExport &e, OpTy op) {
   Value x = op.getX(), scale = op.getScale(), zero = op.getZeroPoint();
   std::optional<int64_t> axis = axisOf(e, x, scale);
   if (!axis || (zero && axisOf(e, x, zero) != axis)) {
     auto block = blockOf(x, scale);
     if (!block || (zero && tensorType(zero).getShape() != tensorType(scale).getShape()))
-      e.unsupported("scale", "ONNX has one for the whole tensor, one for each position along an axis whose size is known, "
-                             "or one for each block along an axis");
+      return std::nullopt;
     e.need(21);
     // Constants that only broadcast are written by these rules.
     auto named = [&](Value v) {
@@ -73,7 +73,7 @@ template <typename OpTy> std::pair<Names, Attrs> operands(OpExport &e, OpTy op) 
     Names inputs = {e.name(x), named(scale)};
     if (zero)
       inputs.push_back(named(zero));
-    return {inputs, {intAttr("axis", block->first), intAttr("block_size", block->second)}};
+    return std::pair(inputs, Attrs{intAttr("axis", block->first), intAttr("block_size", block->second)});
   }
   auto shaped = [&](Value v) {
     int64_t rank = *axis < 0 ? 0 : 1;
@@ -95,13 +95,47 @@ template <typename OpTy> std::pair<Names, Attrs> operands(OpExport &e, OpTy op) 
     e.need(13);
     attrs.push_back(intAttr("axis", *axis));
   }
-  return {inputs, attrs};
+  return std::pair(inputs, attrs);
+}
+
+[[noreturn]] void refuse(OpExport &e) {
+  e.unsupported("scale", "ONNX has one for the whole tensor, one for each position along an axis whose size is known, or one for "
+                         "each block along an axis; others are written for integers of 8 bits and 32-bit floats only");
+}
+
+/// cast(clip(round(x / scale) + zero))
+void writeQuantize(OpExport &e, nn::QuantizeOp op) {
+  Type type = elementTypeOf(op.getX());
+  bool isUnsigned = op.getTo().isUnsignedInteger();
+  if (!type.isF32() || elementTypeOf(op.getScale()) != type || op.getPrecision() || !op.getTo().isInteger(8))
+    refuse(e);
+  e.need(13);
+  std::string q = e.step("Round", {e.step("Div", {e.name(op.getX()), e.name(op.getScale())})});
+  if (Value zero = op.getZeroPoint())
+    q = e.step("Add", {q, e.cast(e.name(zero), type)});
+  q = e.step("Clip", {q, e.number(isUnsigned ? 0 : -128, type), e.number(isUnsigned ? 255 : 127, type)});
+  e.finish("Cast", {q}, {intAttr("to", onnxDataType(op.getTo()))});
+}
+
+/// cast(x - zero) * scale
+void writeDequantize(OpExport &e, nn::DequantizeOp op) {
+  Type type = op.getTo();
+  if (!type.isF32() || elementTypeOf(op.getScale()) != type || !elementTypeOf(op.getX()).isInteger(8))
+    refuse(e);
+  e.need(13);
+  std::string x = e.cast(e.name(op.getX()), type);
+  if (Value zero = op.getZeroPoint())
+    x = e.step("Sub", {x, e.cast(e.name(zero), type)});
+  e.finish("Mul", {x, e.name(op.getScale())});
 }
 
 void exportQuantize(OpExport &e, nn::QuantizeOp op) {
   Type to = op.getTo(), scaleType = elementTypeOf(op.getScale());
+  auto found = operands(e, op);
+  if (!found)
+    return writeQuantize(e, op);
   e.need(sinceOf(to));
-  auto [inputs, attrs] = operands(e, op);
+  auto [inputs, attrs] = *found;
   if (!scaleType.isF32() || !(elementTypeOf(op.getX()).isF32() || elementTypeOf(op.getX()).isInteger(32)))
     e.need(scaleType == elementTypeOf(op.getX()) ? 19 : 23);
   if (op.getPrecision() && *op.getPrecision() != scaleType) {
@@ -119,8 +153,11 @@ void exportQuantize(OpExport &e, nn::QuantizeOp op) {
 
 void exportDequantize(OpExport &e, nn::DequantizeOp op) {
   Type scaleType = elementTypeOf(op.getScale());
+  auto found = operands(e, op);
+  if (!found)
+    return writeDequantize(e, op);
   e.need(sinceOf(elementTypeOf(op.getX())));
-  auto [inputs, attrs] = operands(e, op);
+  auto [inputs, attrs] = *found;
   if (!scaleType.isF32())
     e.need(19);
   if (op.getTo() != scaleType) {

@@ -2,6 +2,8 @@
 
 #include "lib/codegen/cpu/contraction/NarrowWeights.h"
 
+#include "lib/codegen/cpu/contraction/NarrowProduct.h"
+
 using namespace mlir;
 
 namespace nnopt::cpu {
@@ -20,8 +22,24 @@ std::optional<nn::NarrowWeights> narrowWeights(Lowering &lowering, OpOperand &op
   return weights;
 }
 
+nn::DequantizeOp byteRows(Lowering &lowering, nn::MatMulOp op) {
+  // Sums of groups are 32-bit integers.
+  constexpr int64_t kMostSteps = (int64_t(1) << 31) / (255 * 128);
+  nn::DequantizeOp rows = nn::NarrowWeights::byteRows(op);
+  if (!rows || !lowering.target.isX86 || !lowering.target.avx2 || lowering.constant(rows.getX()))
+    return {};
+  std::optional<nn::NarrowWeights> weights = narrowWeights(lowering, op.getBMutable());
+  if (!weights || weights->group > kMostSteps)
+    return {};
+  const nn::Dims &dims = lowering.dims(rows.getX()), &scales = lowering.dims(rows.getScale());
+  return ArrayRef(dims).drop_back() == ArrayRef(scales).drop_back() ? rows : nn::DequantizeOp();
+}
+
 static unsigned bitsOf(const nn::NarrowWeights &w) { return nn::elementTypeOf(w.values.getType()).getIntOrFloatBitWidth(); }
 static bool isNibble(const nn::NarrowWeights &w) { return bitsOf(w) <= 4; }
+
+/// What makes 4-bit and 8-bit weights unsigned that bytes are multiplied with.
+constexpr int64_t kNibbleOffset = 8, kByteOffset = 128;
 
 /// Unsigned integers move down by half of their range, their zero points with them.
 static int64_t offsetOf(const nn::NarrowWeights &w) {
@@ -43,14 +61,38 @@ double NarrowPanels::columnBytes(const nn::NarrowWeights &w) {
 // Packing
 //===----------------------------------------------------------------------===//
 
-NarrowPanels::NarrowPanels(Kernel &k, const nn::NarrowWeights &w, const Tile &tile)
-    : k(k), tile(tile), depth(w.depth), group(w.group) {
+NarrowPanels::NarrowPanels(Kernel &k, const nn::NarrowWeights &w, const Tile &tile, Rows rows)
+    : k(k), tile(tile), depth(w.depth), group(w.group), rowKind(rows) {
   packValues(w);
   if (!w.isFloat())
     packParameters(w);
 }
 
+void NarrowPanels::packWords(const nn::NarrowWeights &w, int64_t bits, int64_t offset, function_ref<int64_t(int64_t)> placeOf) {
+  nn::ConstantData data = *k.lowering.constant(w.values);
+  ArrayRef<char> bytes = data.bytes();
+  stored = k.b.getI32Type();
+  perRow = 32 / bits;
+  int64_t words = llvm::divideCeil(w.depth, perRow);
+  uint32_t mask = (uint32_t(1) << bits) - 1;
+  std::vector<uint32_t> columns(w.columns * words);
+  for (int64_t d = 0; d < w.depth; ++d)
+    for (int64_t n = 0; n < w.columns; ++n)
+      columns[n * words + d / perRow] |= (uint32_t(bytes[w.at(d, n)] - offset) & mask) << placeOf(d % perRow);
+  PanelSource source;
+  source.columns = w.columns;
+  source.channels = source.columnStride = words;
+  panels = k.weights(packPanels(source, ArrayRef(reinterpret_cast<const char *>(columns.data()), columns.size() * 4), 4, tile),
+                     stored, {words * int64_t(llvm::alignTo(w.columns, tile.lanes))});
+}
+
 void NarrowPanels::packValues(const nn::NarrowWeights &w) {
+  if (rowKind == Rows::Bytes && isNibble(w))
+    return packWords(w, 4, offsetOf(w) - kNibbleOffset, [](int64_t step) { return step % 4 * 8 + step / 4 * 4; });
+  if (rowKind == Rows::Bytes)
+    return packWords(w, 8, offsetOf(w) - kByteOffset, [](int64_t step) { return step * 8; });
+  if (isNibble(w))
+    return packWords(w, 4, offsetOf(w), [](int64_t step) { return step * 4; });
   nn::ConstantData data = *k.lowering.constant(w.values);
   ArrayRef<char> bytes = data.bytes();
   int64_t offset = offsetOf(w);
@@ -59,20 +101,6 @@ void NarrowPanels::packValues(const nn::NarrowWeights &w) {
   source.channels = w.depth;
   source.columnStride = w.columnStride;
   source.channelStride = w.depthStride;
-  if (isNibble(w)) {
-    stored = k.b.getI32Type();
-    perRow = 8;
-    int64_t words = llvm::divideCeil(w.depth, perRow);
-    std::vector<uint32_t> columns(w.columns * words);
-    for (int64_t d = 0; d < w.depth; ++d)
-      for (int64_t n = 0; n < w.columns; ++n)
-        columns[n * words + d / perRow] |= uint32_t((bytes[w.at(d, n)] - offset) & 15) << (d % perRow * 4);
-    source.channels = source.columnStride = words;
-    source.channelStride = 1;
-    panels = k.weights(packPanels(source, ArrayRef(reinterpret_cast<const char *>(columns.data()), columns.size() * 4), 4, tile),
-                       stored, {words * int64_t(llvm::alignTo(w.columns, tile.lanes))});
-    return;
-  }
   Type type = nn::elementTypeOf(w.values.getType());
   if (type.isF16() && k.target().isX86 && !k.target().avx2) {
     // There is no instruction that widens them.
@@ -252,6 +280,83 @@ SmallVector<Value> NarrowPanels::accumulate(const PanelAt &at, const Part &part,
       for (int64_t s = 1; s < sums; ++s)
         sum = arith::AddFOp::create(k.b, k.loc, sum, values[s * tileVectors + t]);
       result.push_back(multiplyAdd(k, p.scales[t % nv], sum, in[t]));
+    }
+    return result;
+  });
+}
+
+SmallVector<Value> NarrowPanels::multiplyBytes(const PanelAt &at, ArrayRef<Value> rows, ArrayRef<Value> sums) {
+  int64_t mr = rows.size(), nv = at.nv, tileVectors = mr * nv, groups = llvm::divideCeil(depth, group);
+  bool nibbles = perRow == 8;
+  Type i32 = k.b.getI32Type();
+  VectorType ints = k.vec(tile.lanes, i32), floats = k.vec(tile.lanes, k.b.getF32Type());
+  int64_t offset = nibbles ? kNibbleOffset : kByteOffset;
+  // Several sums of each result hide the latency of products.
+  int64_t sets = std::max<int64_t>(1, 8 / tileVectors), unroll = tileVectors >= 16 ? 1 : tileVectors >= 8 ? 2 : 4;
+  Value panel = panelAt(at, k.c(0));
+  SmallVector<Value> none(tileVectors, k.constant(floats, 0));
+  return forGroups({k.c(0), k.c(depth)}, none, [&](Ix g, Ix first, Ix steps, ValueRange in) {
+    // The offset and the zero point of weights, times the sum of the row's bytes.
+    SmallVector<Value> values;
+    for (int64_t i = 0; i < mr; ++i) {
+      Value sum = k.loadAt(sums[i], g, i32);
+      if (!zeros) {
+        Value start = k.splat(arith::MulIOp::create(k.b, k.loc, sum, k.constant(i32, double(-offset))), tile.lanes);
+        values.append(nv, start);
+        continue;
+      }
+      Value all = k.splat(sum, tile.lanes);
+      for (int64_t j = 0; j < nv; ++j) {
+        Value zero = k.load(*zeros, at.column * groups + g * (nv * tile.lanes) + j * tile.lanes, tile.lanes);
+        zero = arith::ExtSIOp::create(k.b, k.loc, ints, zero);
+        zero = arith::SubIOp::create(k.b, k.loc, k.constant(ints, double(-offset)), zero);
+        values.push_back(arith::MulIOp::create(k.b, k.loc, zero, all));
+      }
+    }
+    values.append(tileVectors * (sets - 1), k.constant(ints, 0));
+    Value groupPanel = k.ptrAdd(panel, first / perRow * (nv * tile.lanes), stored);
+    // Word `index` of the group, of which `count` steps exist.
+    auto word = [&](Ix index, int64_t count, SmallVector<Value> &next, int64_t number) {
+      SmallVector<Value> weights;
+      for (int64_t j = 0; j < nv; ++j)
+        weights.push_back(loadRow(at, groupPanel, index, j));
+      for (int64_t half = 0; half * 4 < count; ++half) {
+        SmallVector<Value> bytes;
+        for (Value w : weights) {
+          if (half)
+            w = arith::ShRUIOp::create(k.b, k.loc, w, k.constant(ints, 4));
+          bytes.push_back(nibbles ? arith::AndIOp::create(k.b, k.loc, w, k.constant(ints, 0x0f0f0f0f)).getResult() : w);
+        }
+        int64_t set = (number * (nibbles ? 2 : 1) + half) % sets;
+        for (int64_t i = 0; i < mr; ++i) {
+          Ix place = (first + index * perRow) / 4 + half;
+          Value x = k.splat(loadRowBytes(k, rows[i], place, std::min<int64_t>(count - half * 4, 4), /*isSigned=*/false), tile.lanes);
+          for (int64_t j = 0; j < nv; ++j) {
+            Value &sum = next[set * tileVectors + i * nv + j];
+            sum = addByteProducts(k, sum, bytes[j], x);
+          }
+        }
+      }
+    };
+    auto words = [&](Ix index, int64_t count, ValueRange before) {
+      SmallVector<Value> next(before);
+      for (int64_t u = 0; u < count; ++u)
+        word(index + u, perRow, next, u);
+      return next;
+    };
+    int64_t known = *steps.constant(), whole = known / perRow, main = whole / unroll * unroll;
+    values = k.loop(k.c(0), k.c(main), unroll, values, [&](Ix index, ValueRange before) { return words(index, unroll, before); });
+    values = words(k.c(main), whole - main, values);
+    if (int64_t rest = known % perRow)
+      word(k.c(whole), rest, values, 0);
+    Parameters p = parameters(at, g);
+    SmallVector<Value> result;
+    for (int64_t t = 0; t < tileVectors; ++t) {
+      Value sum = values[t];
+      for (int64_t s = 1; s < sets; ++s)
+        sum = arith::AddIOp::create(k.b, k.loc, sum, values[s * tileVectors + t]);
+      Value product = arith::SIToFPOp::create(k.b, k.loc, floats, sum);
+      result.push_back(multiplyAdd(k, p.scales[t % nv], product, in[t]));
     }
     return result;
   });

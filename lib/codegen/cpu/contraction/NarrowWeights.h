@@ -9,6 +9,9 @@
 // With w = scale (q - zero), where scale and zero point may differ between columns and groups of the depth: few rows sum
 // x (q - zero) of a group and multiply by the scale then; more rows multiply the weights, once for all of them.
 //
+// Where the rows are bytes, too, weights are unsigned bytes of which four neighbours along the depth share a lane, or two
+// such words in one: byte b of a word of 4-bit weights holds step b in its low bits and step 4 + b in its high ones.
+//
 //===----------------------------------------------------------------------===//
 #ifndef NNOPT_LIB_CODEGEN_CPU_CONTRACTION_NARROWWEIGHTS_H
 #define NNOPT_LIB_CODEGEN_CPU_CONTRACTION_NARROWWEIGHTS_H
@@ -21,9 +24,13 @@ namespace nnopt::cpu {
 /// The weights or the table that an operand is, where the kernel for them reads them as they are stored.
 std::optional<nn::NarrowWeights> narrowWeights(Lowering &lowering, mlir::OpOperand &operand);
 
+/// The rows of `op`, signed bytes, where the kernel for them reads them as they are.
+nn::DequantizeOp byteRows(Lowering &lowering, nn::MatMulOp op);
+
 class NarrowPanels {
 public:
-  NarrowPanels(Kernel &k, const nn::NarrowWeights &weights, const Tile &tile);
+  enum class Rows { Floats, Bytes };
+  NarrowPanels(Kernel &k, const nn::NarrowWeights &weights, const Tile &tile, Rows rows = Rows::Floats);
 
   /// Parts of the depth begin at multiples of this; 0: the depth cannot be divided.
   static int64_t partUnit(const nn::NarrowWeights &weights);
@@ -37,6 +44,12 @@ public:
   /// acc[i * nv + j] += the sum over the part of rows[i] (pointers to its first position) times the weights of a panel.
   llvm::SmallVector<mlir::Value> accumulate(const PanelAt &at, const Part &part, llvm::ArrayRef<mlir::Value> rows,
                                             mlir::ValueRange acc);
+  /// [i * nv + j]: the sum over the depth of rows[i] (pointers to bytes) times the weights of a panel. `sums`: pointers to
+  /// the sum of each group of a row.
+  llvm::SmallVector<mlir::Value> multiplyBytes(const PanelAt &at, llvm::ArrayRef<mlir::Value> rows,
+                                               llvm::ArrayRef<mlir::Value> sums);
+  /// Steps that share an element of the panels.
+  int64_t stepsPerElement() const { return perRow; }
   /// Where the panel behind one of full width has the part in memory, and lines of 64 bytes of a step.
   mlir::Value nextPanel(const PanelAt &at, const Part &part);
   double linesPerStep() const { return tile.nr() * stored.getIntOrFloatBitWidth() / 8.0 / double(perRow) / 64; }
@@ -45,6 +58,8 @@ public:
 
 private:
   void packValues(const nn::NarrowWeights &weights);
+  /// Steps of `bits` bits in words, step s of a word from bit placeOf(s) on; `offset` is subtracted.
+  void packWords(const nn::NarrowWeights &weights, int64_t bits, int64_t offset, llvm::function_ref<int64_t(int64_t)> placeOf);
   void packParameters(const nn::NarrowWeights &weights);
   /// What is loaded where a group begins.
   struct Parameters {
@@ -64,6 +79,7 @@ private:
   mlir::Type stored;         // element of the panels
   int64_t depth, group;
   int64_t perRow = 1;        // steps in one row of a panel
+  Rows rowKind;
   Buffer panels;
   std::optional<Buffer> scales, zeros;
 };
