@@ -84,6 +84,12 @@ public:
       return result;
     auto add = [&](StringRef variant, double lo, double hi) {
       quantize::ActivationParameters p = quantize::parametersOf(lo, hi);
+      // Ranges of values without tails are all the same.
+      bool isKnown = llvm::any_of(result, [&](const Option &o) {
+        return o.name == "int8" && o.parameters["scale"] == p.scale && o.parameters["zero_point"] == p.zeroPoint;
+      });
+      if (isKnown && variant != "channels")
+        return;
       result.push_back(
           {"int8", variant.str(), {{"scale", p.scale}, {"zero_point", p.zeroPoint}}, {}});
       if (isa<nn::AddOp>(site.op))
@@ -97,6 +103,8 @@ public:
     add("percentile", lo, hi);
     s.leastErrorRange(256, lo, hi);
     add("mse", lo, hi);
+    s.leastDivergenceRange(256, lo, hi);
+    add("entropy", lo, hi);
     if (auto it = scalesOf.find(site.observed[0]); linear && it != scalesOf.end()) {
       s.rangeOver(it->second, lo, hi);
       add("channels", lo, hi);

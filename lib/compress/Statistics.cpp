@@ -125,16 +125,64 @@ void TensorStatistics::rangeOver(llvm::ArrayRef<double> scales, double &lo, doub
   }
 }
 
+double TensorStatistics::divergence(double lo, double hi, int levels) const {
+  if (!n || !(hi > lo))
+    return 0;
+  double step = (hi - lo) / (levels - 1);
+  auto levelOf = [&](int64_t bin) { return std::clamp<int64_t>(int64_t(std::nearbyint((middle(bin) - lo) / step)), 0, levels - 1); };
+  auto isInside = [&](int64_t bin) { return middle(bin) + width() / 2 > lo && middle(bin) - width() / 2 <= hi; };
+  // What is outside belongs to the last bins inside.
+  int64_t first = 0, last = kBins - 1;
+  while (first < last && !isInside(first))
+    ++first;
+  while (last > first && !isInside(last))
+    --last;
+  double below = 0, above = 0, inside = 0;
+  std::vector<double> counts(levels), used(levels); // of the bins of a level
+  for (int64_t i = 0; i < kBins; ++i) {
+    if (!bins[i])
+      continue;
+    if (i < first || i > last) {
+      (i < first ? below : above) += double(bins[i]);
+      continue;
+    }
+    counts[levelOf(i)] += double(bins[i]);
+    used[levelOf(i)] += 1;
+    inside += double(bins[i]);
+  }
+  if (!(inside > 0))
+    return INFINITY;
+  // Bins that clipping alone fills have nothing behind them.
+  constexpr double kNothing = 1e-9;
+  double result = 0;
+  for (int64_t i = first; i <= last; ++i) {
+    double p = (double(bins[i]) + (i == first ? below : 0) + (i == last ? above : 0)) / double(n);
+    if (p == 0)
+      continue;
+    double q = bins[i] ? counts[levelOf(i)] / used[levelOf(i)] / inside : kNothing;
+    result += p * std::log(p / q);
+  }
+  return result;
+}
+
+void TensorStatistics::leastDivergenceRange(int levels, double &lo, double &hi) const {
+  leastRange([&](double l, double h) { return divergence(l, h, levels); }, lo, hi);
+}
+
 void TensorStatistics::leastErrorRange(int levels, double &lo, double &hi) const {
+  leastRange([&](double l, double h) { return quantizationError(l, h, levels); }, lo, hi);
+}
+
+void TensorStatistics::leastRange(llvm::function_ref<double(double, double)> errorOf, double &lo, double &hi) const {
   const double first[] = {std::min(min(), 0.0), std::max(max(), 0.0)};
-  double ends[] = {first[0], first[1]}, least = quantizationError(ends[0], ends[1], levels);
+  double ends[] = {first[0], first[1]}, least = errorOf(ends[0], ends[1]);
   // One end after the other, twice: shrinking it trades clipped values for a finer grid.
   for (int round = 0; round < 2; ++round)
     for (int end : {1, 0})
       for (int i = 1; i < 50 && first[end] != 0; ++i) {
         double tried[] = {ends[0], ends[1]};
         tried[end] = first[end] * (1 - i / 50.0);
-        double error = quantizationError(tried[0], tried[1], levels);
+        double error = errorOf(tried[0], tried[1]);
         if (tried[1] > tried[0] && error < least) {
           least = error;
           ends[end] = tried[end];

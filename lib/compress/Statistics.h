@@ -7,6 +7,7 @@
 #define NNOPT_LIB_COMPRESS_STATISTICS_H
 
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -44,13 +45,19 @@ public:
   /// Mean squared error of rounding to `levels` values that are evenly spaced over [lo, hi], zero
   /// among them; values outside become its ends. Each bin counts as its middle.
   double quantizationError(double lo, double hi, int levels) const;
-  /// The range with the least quantizationError, inside of that of the values: each end moves by itself.
+  /// The divergence of the values' histogram, clipped to [lo, hi], from what is left of it after rounding to `levels` values
+  /// (Migacz 2017, "8-bit inference with TensorRT").
+  double divergence(double lo, double hi, int levels) const;
+  /// The range with the least divergence() or quantizationError(), inside of that of the values: each end moves by itself.
+  void leastDivergenceRange(int levels, double &lo, double &hi) const;
   void leastErrorRange(int levels, double &lo, double &hi) const;
 
   /// Bytes that this object keeps.
   size_t bytes() const;
 
 private:
+  /// The range with the least `errorOf`(lo, hi).
+  void leastRange(llvm::function_ref<double(double, double)> errorOf, double &lo, double &hi) const;
   double middle(int64_t bin) const { return (double(bin) + 0.5) * width() - limit; }
   double width() const { return 2 * limit / kBins; }
 

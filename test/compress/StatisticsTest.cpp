@@ -57,6 +57,33 @@ TEST(Statistics, ErrorOfQuantization) {
   EXPECT_NEAR(s.quantizationError(-3, 3, 256), error / double(v.size()), 0.02 * error / double(v.size()));
 }
 
+/// Few outliers far away: the range of least divergence leaves them out; without any it is nearly whole.
+TEST(Statistics, RangeOfLeastDivergence) {
+  std::vector<float> v = normal(200000, 5);
+  TensorStatistics s;
+  s.add(v.data(), int64_t(v.size()));
+  double lo, hi;
+  s.leastDivergenceRange(256, lo, hi);
+  EXPECT_LT(lo, -2.5);
+  EXPECT_GT(hi, 2.5);
+  EXPECT_LE(s.divergence(lo, hi, 256), s.divergence(s.min(), s.max(), 256));
+  float outlier = 60;
+  for (int i = 0; i < 4; ++i)
+    s.add(&outlier, 1);
+  s.leastDivergenceRange(256, lo, hi);
+  EXPECT_LT(hi, 15);
+  EXPECT_LT(s.divergence(lo, hi, 256), s.divergence(s.min(), s.max(), 256));
+  // A value for each level: nothing is lost by rounding, and clipping loses.
+  TensorStatistics levels;
+  for (int i = 0; i < 256; ++i)
+    for (int count = 0; count <= i; ++count) {
+      float x = float(i) + 0.5f;
+      levels.add(&x, 1);
+    }
+  EXPECT_NEAR(levels.divergence(0.5, 255.5, 256), 0, 1e-9);
+  EXPECT_GT(levels.divergence(0.5, 200, 256), 0.01);
+}
+
 TEST(Statistics, MemoryDoesNotGrow) {
   TensorStatistics few, many;
   for (int sample = 0; sample < 8192; ++sample) {
