@@ -5,7 +5,7 @@
 
 Every case is a small ONNX model, compiled with --gpu=emulate (test/support/simt/simt.c: each GPU thread is a fiber;
 barriers and shuffles by their definition; bounds, alignment and races are checked) and with --opt=0, with fixed sizes or
-sizes known at run time. Errors may be 1e-5 of an output's scale.
+sizes known at run time. Errors may be 1e-5 of an output's scale, 2e-3 with f16 and 2e-2 with bf16 (--opt=0 rounds each step).
 Ends with `N passed, N failed`; exit code 1 if any case fails.
 """
 import os
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 
+import ml_dtypes
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -30,15 +31,17 @@ class Case:
         self.rng, self.data = random.Random(seed), np.random.default_rng(seed)
         self.inputs, self.feeds, self.constants, self.nodes = [], {}, [], []
         self.dynamic = self.rng.random() < 0.3
+        self.text = ""  # the model as MLIR, where it is no ONNX
 
     def size(self, *choices):
         return self.rng.choice(choices or (1, 2, 3, 5, 8, 17, 32, 33, 64, 70))
 
-    def input(self, shape):
+    def input(self, shape, value=None, dims=None):
+        """Of normal numbers, or `value`; `dims` may name some of the sizes."""
         name = f"x{len(self.inputs)}"
-        dims = [f"{name}_{i}" if self.dynamic and self.rng.random() < 0.5 else d for i, d in enumerate(shape)]
-        self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, dims))
-        self.feeds[name] = self.data.standard_normal(shape).astype(np.float32)
+        dims = dims or [f"{name}_{i}" if self.dynamic and self.rng.random() < 0.5 else d for i, d in enumerate(shape)]
+        self.feeds[name] = self.data.standard_normal(shape).astype(np.float32) if value is None else value
+        self.inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(self.feeds[name].dtype), dims))
         return name
 
     def const(self, value):
@@ -54,9 +57,19 @@ class Case:
         self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
         return name
 
-    def save(self, path, result):
-        value = helper.make_tensor_value_info(result, TensorProto.FLOAT, None)
-        graph = helper.make_graph(self.nodes, "g", self.inputs, [value], self.constants)
+    def outputs_of(self, op, inputs, count, **attributes):
+        """The names of several results of a node."""
+        names = [f"v{len(self.nodes)}_{i}" for i in range(count)]
+        self.nodes.append(helper.make_node(op, inputs, names, name=names[0], **attributes))
+        return names
+
+    def save(self, path, results):
+        """`results` are names, or pairs of a name and its type where that is not float."""
+        values = []
+        for r in [results] if isinstance(results, str) else results:
+            name, kind = (r, TensorProto.FLOAT) if isinstance(r, str) else r
+            values.append(helper.make_tensor_value_info(name, kind, None))
+        graph = helper.make_graph(self.nodes, "g", self.inputs, values, self.constants)
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=11), path)
 
 
@@ -136,16 +149,142 @@ def pooling(c):
 
 
 def attention(c):
-    heads, width, keys = c.size(1, 3), c.size(8, 16, 40, 64), c.size(1, 7, 33, 70)
-    queries = keys if c.rng.random() < 0.5 else c.size(1, 5, 40)
+    shared, group, width, keys = c.size(1, 2), c.size(1, 1, 3), c.size(8, 16, 40, 64, 100), c.size(1, 7, 33, 70, 150)
+    value_width = c.size(8, 24, width, width)
+    queries = keys if c.rng.random() < 0.4 else c.size(1, 1, 2, 4, 5, 40)
+    batch = c.size(1, 2)
+    kind = c.rng.choice([np.float32] * 3 + [np.float16, ml_dtypes.bfloat16])
+    draw = lambda *shape: c.data.standard_normal(shape).astype(kind)
+    # Sizes that are named: of the queries, the keys, or both.
+    q_dim, k_dim = ("q" if c.dynamic and c.rng.random() < 0.7 else queries), ("k" if c.dynamic else keys)
     c.dynamic = False
-    q, k, v = (c.input([c.size(1, 2) if i == 0 else c.feeds["x0"].shape[0], heads, n, width])
-               for i, n in enumerate([queries, keys, keys]))
-    return c.node("Attention", q, k, v, is_causal=int(queries == keys and c.rng.random() < 0.5))
+    shapes = [(shared * group, queries, q_dim, width), (shared, keys, k_dim, width), (shared, keys, k_dim, value_width)]
+    q, k, v = (c.input(None, draw(batch, h, n, w), [batch, h, dim, w]) for h, n, dim, w in shapes)
+    mask = c.rng.choice(["", "", "bool", "float"])
+    if mask:
+        shape = c.rng.choice([[queries, keys], [batch, 1, queries, keys], [1, shared * group, 1, keys]])
+        value = c.data.random(shape) < 0.7
+        value[..., 0] = True
+        dims = [q_dim if n == queries and i == len(shape) - 2 else k_dim if i == len(shape) - 1 else n for i, n in enumerate(shape)]
+        mask = c.input(None, value if mask == "bool" else np.where(value, c.data.standard_normal(shape), -np.inf).astype(kind), dims)
+    attributes = {"softcap": 5.0} if c.rng.random() < 0.2 else {}
+    causal = int(queries == keys and not mask and c.rng.random() < 0.5)
+    y = c.node("Attention", q, k, v, mask, is_causal=causal, **attributes)
+    if c.rng.random() < 0.4:
+        y = c.node("Transpose", y, perm=[0, 2, 1, 3])
+    return [(y, helper.np_dtype_to_tensor_dtype(np.dtype(kind)))]
+
+
+def recurrent(c):
+    op = c.rng.choice(["LSTM", "LSTM", "GRU", "GRU", "RNN"])
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+    steps, batch, width, hidden = c.size(1, 2, 7), c.size(1, 2, 3, 5), c.size(1, 8, 20), c.size(1, 5, 16, 33, 64)
+    direction = c.rng.choice(["forward", "reverse", "bidirectional"])
+    directions = 2 if direction == "bidirectional" else 1
+    scale = hidden ** -0.5
+    draw = lambda *shape: (scale * c.data.standard_normal(shape)).astype(np.float32)
+    x = c.input([steps, batch, width], dims=["steps" if c.dynamic else steps, "batch" if c.dynamic else batch, width])
+    inputs = [x, c.const(draw(directions, gates * hidden, width)), c.const(draw(directions, gates * hidden, hidden))]
+    inputs.append(c.const(draw(directions, 2 * gates * hidden)) if c.rng.random() < 0.7 else "")
+    lengths = c.data.integers(1, steps + 1, batch).astype(np.int32)
+    inputs.append(c.input(None, lengths, ["batch" if c.dynamic else batch]) if c.rng.random() < 0.3 else "")
+    state = lambda: c.input(None, draw(directions, batch, hidden), [directions, "batch" if c.dynamic else batch, hidden])
+    inputs.append(state() if c.rng.random() < 0.5 else "")
+    attributes = {"direction": direction, "hidden_size": hidden}
+    if op == "GRU":
+        attributes["linear_before_reset"] = c.rng.randrange(2)
+    if op == "LSTM":
+        inputs += [state() if c.rng.random() < 0.5 else "", c.const(draw(directions, 3 * hidden)) if c.rng.random() < 0.3 else ""]
+        if c.rng.random() < 0.2:
+            attributes["clip"] = 0.5
+    return c.outputs_of(op, inputs, 3 if op == "LSTM" else 2, **attributes)
+
+
+def topk(c):
+    shape = [c.size(1, 3, 9), c.size(1, 8, 70, 300, 600), c.size(1, 1, 3)]
+    axis = c.rng.choice([1, 1, 0])
+    k = c.rng.randint(1, shape[axis])
+    values = c.data.integers(-9, 9, shape)
+    kind = c.rng.choice([np.float32, np.float32, np.float16, np.int32, np.uint8])
+    x = c.input(shape, values.astype(kind) if c.rng.random() < 0.5 or kind != np.float32 else None)
+    value, index = c.outputs_of("TopK", [x, c.const(np.array([k]))], 2, axis=axis, largest=c.rng.randrange(2))
+    return [(value, helper.np_dtype_to_tensor_dtype(np.dtype(kind))), (index, TensorProto.INT64)]
+
+
+def rotary(c):
+    batch, heads, length, width = c.size(1, 2), c.size(1, 3), c.size(1, 5, 17), c.size(4, 16, 30)
+    x = c.input([batch, heads, length, width])
+    if c.dynamic:
+        c.inputs[0].type.tensor_type.shape.dim[3].dim_value = width
+    angles = c.data.standard_normal((batch, length, width // 2))
+    cos, sin = (c.const(f(angles).astype(np.float32)) for f in (np.cos, np.sin))
+    return c.node("RotaryEmbedding", x, cos, sin, interleaved=c.rng.randrange(2))
+
+
+def narrow_weights(c):
+    """Weights of 8 and 4 bits with scales of columns or blocks, and of 16-bit floats."""
+    depth, columns, rows = c.size(8, 17, 64, 96, 160), c.size(2, 16, 33), c.size(1, 1, 2, 4, 5, 40)
+    c.dynamic, dynamic = False, c.dynamic
+    x = c.input([rows, depth], dims=["rows" if dynamic else rows, depth])
+    if c.rng.random() < 0.3:
+        kind = c.rng.choice([np.float16, ml_dtypes.bfloat16])
+        w = c.node("Cast", c.const(c.data.standard_normal((depth, columns)).astype(kind)), to=TensorProto.FLOAT)
+        return c.node("MatMul", x, w)
+    name, low, high = c.rng.choice([("int8", -128, 127), ("uint8", 0, 255), ("int4", -8, 7), ("uint4", 0, 15)])
+    kind = {"int8": np.int8, "uint8": np.uint8, "int4": ml_dtypes.int4, "uint4": ml_dtypes.uint4}[name]
+    q = c.data.integers(low, high + 1, (depth, columns)).astype(kind)
+    block = c.rng.choice([b for b in (8, 16, 32) if depth % b == 0] or [0])
+    shape, attributes = [columns], {"axis": 1}
+    if block and c.rng.random() < 0.6:
+        shape, attributes = [depth // block, columns], {"axis": 0, "block_size": block}
+    inputs = [c.const(q), c.const(c.data.uniform(0.01, 0.1, shape).astype(np.float32))]
+    if c.rng.random() < 0.7:
+        inputs.append(c.const(c.data.integers(low, high + 1, shape).astype(kind)))
+    y = c.node("MatMul", x, c.node("DequantizeLinear", *inputs, **attributes))
+    if c.rng.random() < 0.5:
+        y = c.node("Add", y, c.weight(columns))
+    return c.node("Relu", y) if c.rng.random() < 0.3 else y
+
+
+def mixture(c):
+    """nn.moe, which no ONNX operator is, as text."""
+    rows, width, hidden, out, experts = c.size(1, 2, 8, 9, 40), c.size(3, 8, 32), c.size(4, 17, 64), c.size(2, 8, 33), c.size(1, 4, 7)
+    gated, biased = c.rng.random() < 0.6, c.rng.random() < 0.5
+    score = c.data.random((rows, experts)) * (c.data.random((rows, experts)) < 0.4)
+    shapes = {"x": ["?" if c.dynamic else rows, width], "score": ["?" if c.dynamic else rows, experts], "w1": [experts, hidden, width],
+              "w2": [experts, out, hidden]}
+    if biased:
+        shapes.update(bias1=[experts, hidden], bias=[out])
+    if gated:
+        shapes["w3"] = [experts, hidden, width]
+        if biased:
+            shapes["bias3"] = [experts, hidden]
+    order = [n for n in ("x", "score", "w1", "bias1", "w3", "bias3", "w2", "bias") if n in shapes]
+    for name in order:
+        value = c.data.standard_normal([rows if d == "?" else d for d in shapes[name]])
+        c.feeds[name] = (score if name == "score" else value).astype(np.float32)
+    type_of = lambda dims: "tensor<" + "x".join(map(str, dims)) + "xf32>"
+    result = type_of(["?" if c.dynamic else rows, out])
+    arguments = ", ".join(f'%{n}: {type_of(shapes[n])} {{nn.name = "{n}"}}' for n in order)
+    # In the order of the operation's operands, with their words.
+    operands = ["x", "w1", "bias1", "w3", "bias3", "w2", "bias", "score"]
+    types = ", ".join(type_of(shapes[n]) for n in operands if n in shapes)
+    words = " ".join((f"{n} " if n != "x" else "") + f"%{n}" for n in order)
+    body = "^bb0(%a: f32, %b: f32):\n %z = arith.constant 0.0 : f32\n %m = arith.maximumf %a, %z : f32\n %r = arith.mulf %m, %b : f32" \
+        if gated else "^bb0(%a: f32):\n %z = arith.constant 0.0 : f32\n %r = arith.maximumf %a, %z : f32"
+    c.text = f"""func.func @main({arguments}) -> ({result} {{nn.name = "y"}}) {{
+  %y = nn.moe {words} : ({types}) -> {result} {{
+    {body}
+    nn.yield %r : f32
+  }}
+  return %y : {result}
+}}
+"""
 
 
 KINDS = {f.__name__: f for f in (elementwise, reduction, softmax, normalization, matmul, convolution, depthwise, movement,
-                                 pooling, attention)}
+                                 pooling, attention, recurrent, topk, rotary, narrow_weights, mixture)}
+TOLERANCES = {"float16": 2e-3, "bfloat16": 2e-2}
 
 
 def simt(folder):
@@ -159,9 +298,15 @@ def simt(folder):
 def run(seed, kind, folder, arguments):
     c = Case(seed * 7919 + sorted(KINDS).index(kind))
     model, out = os.path.join(folder, "model.onnx"), os.path.join(folder, "model.so")
-    c.save(model, KINDS[kind](c))
+    results = KINDS[kind](c)
+    if c.text:
+        model = os.path.join(folder, "model.mlir")
+        with open(model, "w") as f:
+            f.write(c.text)
+    else:
+        c.save(model, results)
     title = f"{kind} --seed={seed}{' dynamic' if c.dynamic else ''} {[list(v.shape) for v in c.feeds.values()]}"
-    results = []
+    outputs = []
     for flags in (["--opt=0"], ["--gpu=emulate", f"--link={simt(folder)}"]):
         try:
             nnopt.compile(model, out, ["--quiet", *flags])
@@ -173,11 +318,17 @@ def run(seed, kind, folder, arguments):
             if process.returncode:
                 return [f"{title} {flags}: exit {process.returncode}: {(process.stderr + process.stdout).strip()[-300:]}"]
             with np.load(result) as arrays:
-                results.append(arrays[arrays.files[0]])
+                outputs.append({name: arrays[name] for name in arrays.files})
         except (RuntimeError, subprocess.TimeoutExpired) as e:
             return [f"{title} {flags}: {e}"]
-    error = nnopt.difference(results[1], results[0])
-    return [] if error <= 1e-5 else [f"{title}: error {error:.2e}"]
+    tolerance = max([TOLERANCES.get(v.dtype.name, 1e-5) for v in c.feeds.values()])
+    errors = {name: nnopt.difference(comparable(outputs[1][name]), comparable(want)) for name, want in outputs[0].items()}
+    return [f"{title}: error {e:.2e} of {name}" for name, e in errors.items() if not e <= tolerance]
+
+
+def comparable(array):
+    """bf16, which numpy lacks, comes as raw bytes."""
+    return array.view(ml_dtypes.bfloat16) if array.dtype.kind == "V" else array
 
 
 if __name__ == "__main__":

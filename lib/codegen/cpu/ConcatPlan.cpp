@@ -13,8 +13,11 @@ namespace nnopt::cpu {
 /// strides, so that past and present may have room behind them for what comes later.
 void Lowering::planStates(func::FuncOp main) {
   Block &block = main.getBody().front();
-  if (options.optLevel == 0 || options.device)
+  if (options.optLevel == 0 && !options.device)
     return;
+  auto readsInPlace = [&](OpOperand &use) {
+    return options.device ? options.device->readsStrided(use, *this) : isTiledAttention(use.getOwner(), *this);
+  };
   for (OpOperand &returned : block.getTerminator()->getOpOperands()) {
     auto concat = returned.get().getDefiningOp<nn::ConcatOp>();
     auto past = concat && concat->getNumOperands() == 2 ? dyn_cast<BlockArgument>(concat->getOperand(0)) : BlockArgument();
@@ -24,7 +27,7 @@ void Lowering::planStates(func::FuncOp main) {
     int64_t axis = concat.getAxis();
     auto appendable = [&](OpOperand &use) {
       return &use == &returned || isa<nn::ShapeOp>(use.getOwner()) || (isa<nn::AttentionOp>(use.getOwner()) && use.getOwner()->getBlock() == &block &&
-                                   readView(*this, use).base == present && isTiledAttention(use.getOwner(), *this));
+                                   readView(*this, use).base == present && readsInPlace(use));
     };
     auto isAppended = [&](OpOperand &use) {
       return &use == &concat->getOpOperand(0) || isa<nn::ShapeOp>(use.getOwner());

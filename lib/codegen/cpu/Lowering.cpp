@@ -240,21 +240,24 @@ void Lowering::launchBlocks(Kernel &k, nn::Dim blocks, int64_t threads, int64_t 
   addLaunch(k, std::move(launch));
 }
 
-/// A kernel of plain loops on the device: thread t of all does task t alone.
+/// A kernel of plain loops on the device: thread t of all does task t alone. Where threads need memory of their own, there
+/// are only so many, and each does some tasks one after the other.
 bool Lowering::launchAsThreads(Kernel &k, nn::Dim tasks) {
-  constexpr int64_t threads = Device::plainThreads, maxScratch = 256 << 20;
+  constexpr int64_t threads = Device::plainThreads, maxScratch = 256 << 20, maxWorkers = 1 << 14;
   if (!options.device->canRun(k.func))
     return false;
+  nn::Dim scratch = c(0), workers = tasks;
   for (uint32_t b : k.buffers)
-    if (program.buffers[b].kind == NNOPT_B_SCRATCH) {
-      nn::Dim size = program.buffers[b].size * tasks;
-      if (!size.isConst() || size.value() > maxScratch)
-        return false;
-    }
+    if (program.buffers[b].kind == NNOPT_B_SCRATCH)
+      scratch = scratch + program.buffers[b].size;
+  if (!scratch.isConst(0)) {
+    int64_t most = scratch.isConst() ? std::clamp<int64_t>(maxScratch / scratch.value(), 1, maxWorkers) : maxWorkers / 8;
+    workers = tasks.min(c(most)).max(c(1));
+  }
   for (uint32_t b : k.buffers)
     if (program.buffers[b].kind == NNOPT_B_SCRATCH) {
       program.buffers[b].kind = NNOPT_B_ARENA;
-      program.buffers[b].size = program.buffers[b].size * tasks;
+      program.buffers[b].size = program.buffers[b].size * workers;
     }
   SmallVector<SmallVector<OpOperand *>> uses(3);
   for (unsigned i = 0; i < 3; ++i)
@@ -262,13 +265,14 @@ bool Lowering::launchAsThreads(Kernel &k, nn::Dim tasks) {
       uses[i].push_back(&use);
   OpBuilder::InsertionGuard guard(k.b);
   k.b.setInsertionPointToStart(k.entry);
-  Ix count = k.dim(tasks), first = k.begin * threads + k.thread, last = (first + 1).min(count);
-  Ix values[] = {first, last, first};
+  Ix count = k.dim(tasks), each = workers == tasks ? k.c(1) : k.dim(tasks.ceilDiv(workers));
+  Ix worker = k.begin * threads + k.thread, first = worker * each;
+  Ix values[] = {first, (first + each).min(count), worker};
   for (auto [operands, value] : llvm::zip(uses, values))
     for (OpOperand *operand : operands)
       operand->set(value);
   ProgramLaunch launch;
-  launch.tasks = tasks.ceilDiv(c(threads));
+  launch.tasks = workers == tasks ? tasks.ceilDiv(c(threads)) : tasks.min(workers).ceilDiv(c(threads));
   launch.threads = threads;
   if (addKernel(k, options.device->kernels, program.deviceKernelNames, launch.kernel))
     k.func = nullptr;
@@ -389,9 +393,11 @@ LogicalResult Lowering::lowerOp(Operation *op) {
   if (auto concat = dyn_cast<nn::ConcatOp>(op); concat && placedConcats.count(concat))
     return finishPlacedConcat(concat);
 
-  if (options.device)
+  if (options.device) {
+    llvm::SaveAndRestore name(emitterName, StringRef()); // not that of the control flow around it
     if (auto result = options.device->emit(op, *this))
       return *result;
+  }
   SmallVector<Emitter> candidates(emittersOf(op->getName().getStringRef()));
   if (auto choice = op->getAttrOfType<DictionaryAttr>("nn.kernel"); choice && options.optLevel != 0)
     if (auto wanted = choice.getAs<StringAttr>("emitter"))

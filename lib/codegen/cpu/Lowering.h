@@ -21,6 +21,8 @@ public:
   virtual bool canRun(mlir::func::FuncOp kernel) = 0;
   /// Whether the device's emitter of the operand's owner reads it through strides (StridedView.h).
   virtual bool readsStrided(mlir::OpOperand &operand, Lowering &lowering) = 0;
+  /// Whether the device's emitter reads weights of the product as they are stored (dialects/nn/NarrowWeights.h).
+  virtual bool takesNarrowWeights(mlir::OpOperand &operand) = 0;
   /// Threads of a block of such a kernel.
   static constexpr int64_t plainThreads = 128;
   /// Where kernels of the device go.

@@ -188,12 +188,14 @@ nn::TransposeOp transposeWrittenBy(Lowering &l, nn::AttentionOp op) {
 StridedView readView(Lowering &l, OpOperand &operand) {
   Value v = operand.get();
   StridedView whole{v, l.c(0), rowMajor(l.dimContext(), l.dims(v))};
+  Operation *op = operand.getOwner();
+  unsigned number = operand.getOperandNumber();
+  if (std::optional<nn::NarrowWeights> weights = narrowWeights(l, operand))
+    return {weights->values, l.c(0), rowMajor(l.dimContext(), l.dims(weights->values))};
   if (l.options.device)
     return l.options.device->readsStrided(operand, l) ? stridedView(l, v) : whole;
   if (l.options.optLevel == 0)
     return whole;
-  Operation *op = operand.getOwner();
-  unsigned number = operand.getOperandNumber();
   if (isa<nn::AttentionOp>(op)) {
     if (number >= 3 || !isTiledAttention(op, l))
       return whole;
@@ -205,8 +207,6 @@ StridedView readView(Lowering &l, OpOperand &operand) {
   if (auto matmul = dyn_cast<nn::MatMulOp>(op); matmul && number == 0)
     if (nn::DequantizeOp rows = byteRows(l, matmul))
       return {rows.getX(), l.c(0), rowMajor(l.dimContext(), l.dims(rows.getX()))};
-  if (std::optional<nn::NarrowWeights> weights = narrowWeights(l, operand))
-    return {weights->values, l.c(0), rowMajor(l.dimContext(), l.dims(weights->values))};
   if (isa<nn::RotaryOp>(op)) {
     StridedView view = stridedView(l, v);
     return number == 0 && view.strides.back().isConst(1) ? view : whole;

@@ -56,8 +56,9 @@ bool parseArchitectures(StringRef text, std::vector<uint32_t> &architectures, st
 // To LLVM IR
 //===----------------------------------------------------------------------===//
 
-/// The first three arguments of a kernel become what the hardware says.
-static void readSpecialRegisters(func::FuncOp kernel) {
+/// The first three arguments of a kernel become what the hardware says; of the others, which are in the order of their
+/// use, pointers go before sizes, as launches pass them.
+static void makeParameters(func::FuncOp kernel) {
   Block &entry = kernel.getBody().front();
   OpBuilder b = OpBuilder::atBlockBegin(&entry);
   Location loc = kernel.getLoc();
@@ -68,6 +69,16 @@ static void readSpecialRegisters(func::FuncOp kernel) {
     entry.getArgument(i).replaceAllUsesWith(arith::ExtUIOp::create(b, loc, i64, v));
   llvm::BitVector gone(entry.getNumArguments());
   gone.set(0, 3);
+  SmallVector<BlockArgument> sizes;
+  for (BlockArgument arg : entry.getArguments().drop_front(3))
+    if (!isa<LLVM::LLVMPointerType>(arg.getType()))
+      sizes.push_back(arg);
+  for (BlockArgument arg : sizes) {
+    gone.set(arg.getArgNumber());
+    (void)kernel.insertArgument(entry.getNumArguments(), arg.getType(), {}, loc);
+    arg.replaceAllUsesWith(entry.getArguments().back());
+  }
+  gone.resize(entry.getNumArguments());
   (void)kernel.eraseArguments(gone);
   kernel.setPublic();
   StringRef name = kernel.getSymName();
@@ -79,7 +90,7 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module) {
   if (failed(expandScalarMath(module)))
     return failure();
   for (func::FuncOp kernel : module.getOps<func::FuncOp>())
-    readSpecialRegisters(kernel);
+    makeParameters(kernel);
   PassManager pm(module.getContext());
   OpPassManager &functions = pm.nest<func::FuncOp>();
   functions.addPass(createCanonicalizerPass());

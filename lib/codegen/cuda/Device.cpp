@@ -1,7 +1,8 @@
 //===- Device.cpp - NVIDIA GPUs as a target of the lowering -----------------===//
 
 #include "lib/codegen/cuda/Device.h"
-#include "lib/codegen/cuda/Kernel.h"
+#include "lib/codegen/cpu/StridedView.h"
+#include "lib/codegen/cuda/Epilogue.h"
 #include "lib/codegen/cuda/ScalarMath.h"
 
 using namespace mlir;
@@ -50,11 +51,18 @@ bool Device::readsStrided(OpOperand &operand, cpu::Lowering &l) {
     return false;
   if (isa<nn::AttentionOp>(op))
     return number < 3;
-  if (isa<nn::TransposeOp, nn::SplitOp, nn::SliceOp, nn::ExpandOp>(op))
+  if (isa<nn::TransposeOp, nn::SplitOp, nn::SliceOp, nn::ExpandOp, nn::RotaryOp>(op))
     return number == 0;
+  if (auto concat = dyn_cast<nn::ConcatOp>(op)) // along an outer axis parts are moved whole
+    return !cpu::isOuterAxis(l, concat.getResult(), concat.getAxis());
   if (auto map = dyn_cast<nn::MapOp>(op))
     return number < map.getInputs().size();
   return isa<nn::Elementwise>(op);
+}
+
+bool Device::takesNarrowWeights(OpOperand &operand) {
+  auto matmul = dyn_cast<nn::MatMulOp>(operand.getOwner());
+  return matmul && &operand == &matmul.getBMutable() && canRunEpilogue(matmul.getEpilogue());
 }
 
 /// Element types that GPU kernels compute with: narrower floats only exist in memory, as their bits.

@@ -14,6 +14,7 @@ public:
   std::optional<mlir::LogicalResult> emit(mlir::Operation *op, cpu::Lowering &lowering) override;
   bool canRun(mlir::func::FuncOp kernel) override;
   bool readsStrided(mlir::OpOperand &operand, cpu::Lowering &lowering) override;
+  bool takesNarrowWeights(mlir::OpOperand &operand) override;
   mlir::ModuleOp module() { return *owned; }
 
 private:

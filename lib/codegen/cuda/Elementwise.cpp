@@ -1,8 +1,8 @@
 //===- Elementwise.cpp - elementwise operations, map, and rearrangements ----===//
 //
 // A thread computes some neighbouring results: as many as 16 bytes of the widest operand hold, so that a warp
-// moves whole lines. Operands advance by strides over the collapsed axes; transposes are the same kernel with
-// nothing to compute.
+// moves whole lines. Operands and results advance by strides over the collapsed axes; transposes and parts of
+// concatenations are the same kernel with nothing to compute.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,24 +36,30 @@ Operand viewed(Kernel &k, const cpu::StridedView &view, nn::Dims strides) {
   return o;
 }
 
+/// A result that is written whole.
+Operand result(Kernel &k, Value v) {
+  Operand o;
+  o.buffer = k.write(v);
+  o.strides = cpu::rowMajor(k.lowering.dimContext(), k.lowering.dims(v));
+  o.aligned = isAligned(k.lowering, v);
+  return o;
+}
+
 using Compute = function_ref<SmallVector<Value>(Kernel &k, ValueRange)>;
 
-/// Number of neighbouring elements that a thread handles.
-int64_t lanesFor(Lowering &l, const cpu::Space &space, ArrayRef<Operand> in, ValueRange results, ArrayRef<Buffer> out) {
+/// Number of neighbouring elements that a thread handles. `operands` are those of the space.
+int64_t lanesFor(const cpu::Space &space, ArrayRef<Operand> operands, size_t inputs) {
   int64_t widest = 1;
-  for (const Operand &o : in)
+  for (const Operand &o : operands)
     if (!o.folded)
       widest = std::max(widest, cpu::storageBytes(o.buffer));
-  for (const Buffer &b : out)
-    widest = std::max(widest, cpu::storageBytes(b));
   auto fits = [&](int64_t lanes) {
     if (!isMultiple(space.sizes.back(), lanes))
       return false;
     for (auto [i, strides] : llvm::enumerate(space.strides)) {
-      bool isOut = i >= in.size();
-      if (!isOut && (in[i].folded || strides.back().isConst(0)))
+      if (i < inputs && (operands[i].folded || strides.back().isConst(0)))
         continue;
-      if (!strides.back().isConst(1) || !(isOut ? isAligned(l, results[i - in.size()]) : in[i].aligned))
+      if (!strides.back().isConst(1) || !operands[i].aligned)
         return false;
       for (nn::Dim s : ArrayRef(strides).drop_back())
         if (!isMultiple(s, lanes))
@@ -67,40 +73,42 @@ int64_t lanesFor(Lowering &l, const cpu::Space &space, ArrayRef<Operand> in, Val
   return 1;
 }
 
-LogicalResult emit(Kernel &k, Lowering &l, SmallVector<Operand> in, ValueRange results, const nn::Dims &dims,
-                   bool asBits, Compute compute) {
+/// Computes `out` from `in` at each index of `dims` and launches it `times` (null: once, else that often or never).
+LogicalResult emit(Kernel &k, Lowering &l, ArrayRef<Operand> in, ArrayRef<Operand> out, const nn::Dims &dims, Compute compute,
+                   nn::Dim times = {}) {
   nn::DimContext &ctx = l.dimContext();
-  SmallVector<Buffer> out;
-  for (Value v : results)
-    out.push_back(asBits ? cpu::asBits(k, k.write(v)) : k.write(v));
+  SmallVector<Operand> operands(in);
+  llvm::append_range(operands, out);
   cpu::Space space;
   space.sizes = dims;
-  for (const Operand &o : in)
+  for (const Operand &o : operands)
     space.strides.push_back(o.strides);
-  for (size_t i = 0; i < out.size(); ++i)
-    space.strides.push_back(cpu::rowMajor(ctx, dims));
   space.collapse(ctx);
   if (space.sizes.empty()) { // one element
     space.sizes.push_back(ctx.constant(1));
     for (nn::Dims &s : space.strides)
       s.push_back(ctx.constant(0));
   }
-  int64_t lanes = lanesFor(l, space, in, results, out);
+  int64_t lanes = lanesFor(space, operands, in.size());
   nn::Dim total = nn::product(ctx, dims);
   Ix first = (k.block * k.threads + k.thread) * lanes;
   k.ifThen(first < k.dim(total), [&] {
     SmallVector<Ix> index = k.delinearize(first, space.sizes);
+    auto offsetOf = [&](ArrayRef<nn::Dim> strides) {
+      if (strides == ArrayRef(cpu::rowMajor(ctx, space.sizes)))
+        return first;
+      Ix offset = k.c(0);
+      for (auto [x, stride] : llvm::zip(index, strides))
+        offset = offset + x * k.dim(stride);
+      return offset;
+    };
     SmallVector<SmallVector<Value>> args(lanes);
-    for (auto [i, o] : llvm::enumerate(in)) {
+    for (auto [o, strides] : llvm::zip(in, space.strides)) {
       SmallVector<Value> values;
-      if (!o.folded) {
-        Ix offset = k.c(0);
-        for (auto [x, stride] : llvm::zip(index, space.strides[i]))
-          offset = offset + x * k.dim(stride);
-        values = k.loadLanes(o.buffer, offset, space.strides[i].back().isConst(0) ? 1 : lanes);
-      } else {
+      if (!o.folded)
+        values = k.loadLanes(o.buffer, offsetOf(strides), strides.back().isConst(0) ? 1 : lanes);
+      else
         values = {o.folded};
-      }
       for (int64_t lane = 0; lane < lanes; ++lane)
         args[lane].push_back(values[values.size() == 1 ? 0 : lane]);
     }
@@ -108,17 +116,16 @@ LogicalResult emit(Kernel &k, Lowering &l, SmallVector<Operand> in, ValueRange r
     for (ArrayRef<Value> a : args)
       for (auto [column, v] : llvm::zip(columns, compute(k, a)))
         column.push_back(v);
-    for (auto [buf, column] : llvm::zip(out, columns))
-      k.storeLanes(buf, first, column);
+    for (auto [o, strides, column] : llvm::zip(out, ArrayRef(space.strides).drop_front(in.size()), columns))
+      k.storeLanes(o.buffer, offsetOf(strides), column);
   });
   int64_t bytes = 0;
-  for (const Operand &o : in)
+  for (const Operand &o : operands)
     if (!o.folded && llvm::none_of(o.strides, [](nn::Dim s) { return s.isConst(0); }))
       bytes += cpu::storageBytes(o.buffer);
-  for (const Buffer &b : out)
-    bytes += cpu::storageBytes(b);
   k.bytes = total * bytes;
-  k.launch(total.ceilDiv(l.c(k.threads * lanes)));
+  nn::Dim blocks = total.ceilDiv(l.c(k.threads * lanes));
+  k.launch(times ? blocks * times : blocks);
   return success();
 }
 
@@ -161,7 +168,10 @@ LogicalResult emitElementwise(Operation *op, Lowering &l) {
     }
     in.push_back(o);
   }
-  return emit(k, l, in, op->getResults(), dims, /*asBits=*/false, [&](Kernel &k, ValueRange args) -> SmallVector<Value> {
+  SmallVector<Operand> out;
+  for (Value v : op->getResults())
+    out.push_back(result(k, v));
+  return emit(k, l, in, out, dims, [&](Kernel &k, ValueRange args) -> SmallVector<Value> {
     if (map)
       return k.inlineScalarRegion(map.getBody(), args);
     return {cast<nn::Elementwise>(op).buildScalar(k.b, k.loc, args)};
@@ -204,14 +214,42 @@ bool matchCopy(Operation *op, Lowering &l) {
   return llvm::all_of(op->getResults(), [&](Value v) { return cpu::stridedView(l, v).base != v; });
 }
 
+/// Copies elements as their bits.
+LogicalResult emitMove(Kernel &k, Lowering &l, Operand from, Operand to, const nn::Dims &dims, nn::Dim times = {}) {
+  from.buffer = cpu::asBits(k, from.buffer);
+  to.buffer = cpu::asBits(k, to.buffer);
+  return emit(k, l, from, to, dims, [](Kernel &, ValueRange args) { return SmallVector<Value>(args); }, times);
+}
+
 LogicalResult emitCopy(Operation *op, Lowering &l) {
-  for (Value result : op->getResults()) {
+  for (Value v : op->getResults()) {
     Kernel k(l, op, op->getName().stripDialect(), blockThreads);
-    cpu::StridedView view = cpu::stridedView(l, result);
-    Operand o = viewed(k, view, view.strides);
-    o.buffer = cpu::asBits(k, o.buffer); // elements move as their bits
-    (void)emit(k, l, {o}, result, l.dims(result), /*asBits=*/true,
-               [](Kernel &, ValueRange args) { return SmallVector<Value>(args); });
+    cpu::StridedView view = cpu::stridedView(l, v);
+    if (failed(emitMove(k, l, viewed(k, view, view.strides), result(k, v), l.dims(v))))
+      return failure();
+  }
+  return success();
+}
+
+/// Copies each part into its place in the result, from where transposes, slices and splits left it.
+LogicalResult emitConcat(Operation *op, Lowering &l) {
+  auto concat = cast<nn::ConcatOp>(op);
+  Value whole = concat.getResult();
+  nn::Dims strides = cpu::rowMajor(l.dimContext(), l.memoryDims(whole));
+  nn::Dim position = l.c(0);
+  for (OpOperand &part : op->getOpOperands()) {
+    Kernel k(l, op, "concat", blockThreads);
+    cpu::StridedView view = cpu::readView(l, part);
+    Operand to;
+    to.buffer = k.write(whole);
+    nn::Dim offset = position * strides[concat.getAxis()];
+    to.buffer.ptr = k.ptrAdd(to.buffer.ptr, k.dim(offset), to.buffer.storageType);
+    to.strides = strides;
+    to.aligned = isAligned(l, whole) && isMultiple(offset * cpu::storageBytes(to.buffer), 16);
+    nn::Dim times = part.getOperandNumber() == 0 ? l.copiesPast(concat) : nn::Dim();
+    if (failed(emitMove(k, l, viewed(k, view, view.strides), to, l.dims(part.get()), times)))
+      return failure();
+    position = position + l.dims(part.get())[concat.getAxis()];
   }
   return success();
 }
@@ -222,6 +260,7 @@ RegisterEmitter transpose({"nn.transpose", "cuda-transpose", 10, matchCopy, emit
 RegisterEmitter split({"nn.split", "cuda-split", 10, matchCopy, emitCopy});
 RegisterEmitter slice({"nn.slice", "cuda-slice", 10, matchCopy, emitCopy});
 RegisterEmitter expand({"nn.expand", "cuda-expand", 10, matchCopy, emitCopy});
+RegisterEmitter concat({"nn.concat", "cuda-concat", 10, nullptr, emitConcat});
 
 } // namespace
 } // namespace nnopt::cuda

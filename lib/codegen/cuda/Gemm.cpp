@@ -20,6 +20,28 @@ Tile Tile::choose(nn::Dim m, nn::Dim n, nn::Dim count) {
   return tiles[std::size(tiles) - 1];
 }
 
+TileOperand matrixOperand(Kernel &k, const Buffer &buf, bool aligned, Ix base, nn::Dim size, nn::Dim depth, bool along) {
+  TileOperand operand;
+  operand.alongDepth = along;
+  operand.lanes = aligned && isMultiple(along ? depth : size, 4) ? 4 : 1;
+  int64_t lanes = operand.lanes;
+  Ix n = k.dim(size), d = k.dim(depth);
+  operand.prepare = [&k, base, along, n, d](Ix x) -> SmallVector<Ix> { return {base + (along ? x * d : x), x}; };
+  operand.load = [&k, buf, along, n, d, lanes](ArrayRef<Ix> prepared, Ix depth) {
+    Value inside = k.land(prepared[1] < n, depth < d);
+    return k.ifElse(
+        inside, SmallVector<Type>(lanes, k.b.getF32Type()),
+        [&] {
+          SmallVector<Value> values = k.loadLanes(buf, prepared[0] + (along ? depth : depth * n), lanes);
+          for (Value &v : values)
+            v = k.toFloat(v);
+          return values;
+        },
+        [&] { return SmallVector<Value>(lanes, k.f32(0)); });
+  };
+  return operand;
+}
+
 namespace {
 
 /// The part of one operand that a slice has in shared memory: two halves of [depth][size + padding].

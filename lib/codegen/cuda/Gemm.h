@@ -40,6 +40,10 @@ struct TileOperand {
   std::function<llvm::SmallVector<mlir::Value>(llvm::ArrayRef<Ix> prepared, Ix depth)> load;
 };
 
+/// An operand that is a matrix of `size` x `depth` elements from element `base` of `buf` on; `along`: its rows lie along
+/// the contracted dimension. `aligned`: the matrix begins at a multiple of 16 bytes.
+TileOperand matrixOperand(Kernel &k, const Buffer &buf, bool aligned, Ix base, nn::Dim size, nn::Dim depth, bool along);
+
 /// Emits the product of a tile whose first row and column these are. `store` gets 4 or 1 neighbouring sums
 /// (`storeLanes`) at (row, column) inside of `rows` x `columns`.
 void emitTile(Kernel &k, const Tile &tile, nn::Dim depth, const TileOperand &left, const TileOperand &right, Ix firstRow,

@@ -20,30 +20,6 @@ bool match(Operation *op, Lowering &l) {
          canRunEpilogue(matmul.getEpilogue());
 }
 
-/// An operand that is a matrix of `size` x `depth` elements from element `base` on; `along`: its rows lie along
-/// the contracted dimension.
-TileOperand matrixOperand(Kernel &k, const Buffer &buf, bool aligned, Ix base, nn::Dim size, nn::Dim depth, bool along) {
-  TileOperand operand;
-  operand.alongDepth = along;
-  operand.lanes = aligned && isMultiple(along ? depth : size, 4) ? 4 : 1;
-  int64_t lanes = operand.lanes;
-  Ix n = k.dim(size), d = k.dim(depth);
-  operand.prepare = [&k, base, along, n, d](Ix x) -> SmallVector<Ix> { return {base + (along ? x * d : x), x}; };
-  operand.load = [&k, buf, along, n, d, lanes](ArrayRef<Ix> prepared, Ix depth) {
-    Value inside = k.land(prepared[1] < n, depth < d);
-    return k.ifElse(
-        inside, SmallVector<Type>(lanes, k.b.getF32Type()),
-        [&] {
-          SmallVector<Value> values = k.loadLanes(buf, prepared[0] + (along ? depth : depth * n), lanes);
-          for (Value &v : values)
-            v = k.toFloat(v);
-          return values;
-        },
-        [&] { return SmallVector<Value>(lanes, k.f32(0)); });
-  };
-  return operand;
-}
-
 LogicalResult emit(Operation *op, Lowering &l) {
   auto matmul = cast<nn::MatMulOp>(op);
   cpu::MatMulShape shape(matmul, l);

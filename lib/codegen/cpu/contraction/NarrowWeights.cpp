@@ -9,7 +9,8 @@ using namespace mlir;
 namespace nnopt::cpu {
 
 std::optional<nn::NarrowWeights> narrowWeights(Lowering &lowering, OpOperand &operand) {
-  if (lowering.options.device || lowering.options.optLevel == 0)
+  Device *device = lowering.options.device;
+  if (device ? !device->takesNarrowWeights(operand) : lowering.options.optLevel == 0)
     return std::nullopt;
   std::optional<nn::NarrowWeights> weights;
   if (auto matmul = dyn_cast<nn::MatMulOp>(operand.getOwner()); matmul && &operand == &matmul.getBMutable())
@@ -26,7 +27,7 @@ nn::DequantizeOp byteRows(Lowering &lowering, nn::MatMulOp op) {
   // Sums of groups are 32-bit integers.
   constexpr int64_t kMostSteps = (int64_t(1) << 31) / (255 * 128);
   nn::DequantizeOp rows = nn::NarrowWeights::byteRows(op);
-  if (!rows || !lowering.target.isX86 || !lowering.target.avx2 || lowering.constant(rows.getX()))
+  if (!rows || lowering.options.device || !lowering.target.isX86 || !lowering.target.avx2 || lowering.constant(rows.getX()))
     return {};
   std::optional<nn::NarrowWeights> weights = narrowWeights(lowering, op.getBMutable());
   if (!weights || weights->group > kMostSteps)
