@@ -17,6 +17,21 @@
 typedef void *handle; /* CUcontext, CUmodule, CUstream, ... */
 typedef unsigned long long address;
 
+/* CUDA_MEMCPY2D, of which we use device memory only */
+enum { MEMORY_DEVICE = 2 };
+struct end {
+  size_t x, y;
+  unsigned type;
+  const void *host;
+  address device;
+  handle array;
+  size_t pitch;
+};
+struct rows {
+  struct end from, to;
+  size_t width, height;
+};
+
 /* name in the library, return type of all is CUresult */
 #define DRIVER(X)                                                                                  \
   X(Init, "cuInit", (unsigned))                                                                    \
@@ -39,6 +54,7 @@ typedef unsigned long long address;
   X(Upload, "cuMemcpyHtoDAsync_v2", (address, const void *, size_t, handle))                       \
   X(Download, "cuMemcpyDtoHAsync_v2", (void *, address, size_t, handle))                           \
   X(Copy, "cuMemcpyDtoDAsync_v2", (address, address, size_t, handle))                              \
+  X(CopyRows, "cuMemcpy2DAsync_v2", (const struct rows *, handle))                                 \
   X(Fill, "cuMemsetD8Async", (address, unsigned char, size_t, handle))                             \
   X(StreamCreate, "cuStreamCreate", (handle *, unsigned))                                          \
   X(StreamDestroy, "cuStreamDestroy_v2", (handle))                                                 \
@@ -69,6 +85,14 @@ struct nni_device {
   uint64_t *offsets; /* of each buffer that is a weight, in `weights` */
 };
 
+/* A recorded run. */
+enum { GRAPHS = 8 };
+struct graph {
+  handle exec; /* CUgraphExec, or NULL */
+  char *key;   /* see graphKey */
+  uint64_t last_use;
+};
+
 struct nni_device_session {
   handle stream;
   bool own;             /* we made the stream */
@@ -78,9 +102,28 @@ struct nni_device_session {
   nni_memory mirror;    /* host copies for launches of CPU kernels */
   handle events[2];
   bool graphable;       /* nothing but launches of kernels and copies */
-  int same_runs;        /* runs since pointers changed */
-  handle graph;         /* CUgraphExec, or NULL */
+  int same_runs;        /* runs since pointers or sizes changed */
+  struct graph graphs[GRAPHS], *graph; /* recorded runs; the one for the pointers and sizes of now, or NULL */
+  uint64_t runs;
 };
+
+/* What a run depends on: the place of each buffer, and all sizes. */
+static size_t graphKey(const nnopt_session *s, char *key) {
+  const nni_meta *m = &s->model->meta;
+  size_t pointers = m->buffer_count * sizeof *s->pointers, values = m->value_count * sizeof *s->values;
+  if (key) {
+    memcpy(key, s->pointers, pointers);
+    memcpy(key + pointers, s->values, values);
+  }
+  return pointers + values;
+}
+
+static bool isGraphOf(const nnopt_session *s, const struct graph *graph) {
+  const nni_meta *m = &s->model->meta;
+  size_t pointers = m->buffer_count * sizeof *s->pointers;
+  return graph->exec && !memcmp(graph->key, s->pointers, pointers) &&
+         !memcmp(graph->key + pointers, s->values, m->value_count * sizeof *s->values);
+}
 
 static int fail(const nni_device *d, int result, const char *what, nnopt_error *error) {
   const char *text = NULL;
@@ -89,6 +132,12 @@ static int fail(const nni_device *d, int result, const char *what, nnopt_error *
   /* CUDA_ERROR_OUT_OF_MEMORY */
   return nni_fail(error, NNOPT_FAILED, "CUDA: %s: %s%s", what, text ? text : "unknown error",
                   result == 2 ? "; use a smaller batch or free GPU memory" : "");
+}
+
+static int failAt(const nni_device *d, int result, const char *kernel, const char *nodes, nnopt_error *error) {
+  char text[600];
+  snprintf(text, sizeof text, "kernel %s of node %s", kernel, nodes);
+  return fail(d, result, text, error);
 }
 
 static int openDriver(nni_device *d, nnopt_error *error) {
@@ -227,6 +276,26 @@ int nni_device_open(nnopt_model *model, const char *where, nnopt_error *error) {
   return code;
 }
 
+int nnopt_model_device_bounds(const nnopt_model *model, double *gflops, double *gbytes, nnopt_error *error) {
+  const nni_device *d = model ? model->device : NULL;
+  if (!d || !gflops || !gbytes)
+    return nni_fail(error, NNOPT_INVALID, "nnopt_model_device_bounds: %s", d ? "an argument is NULL" : "the model runs on the CPU");
+  /* CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, CLOCK_RATE (kHz), MEMORY_CLOCK_RATE (kHz, of a double data rate),
+   * GLOBAL_MEMORY_BUS_WIDTH (bits), COMPUTE_CAPABILITY_MAJOR, _MINOR */
+  static const int attributes[] = {16, 13, 36, 37, 75, 76};
+  int v[6] = {0};
+  for (int i = 0; i < 6; ++i) {
+    int result = d->DeviceGetAttribute(&v[i], attributes[i], d->ordinal);
+    if (result)
+      return fail(d, result, "asking for the GPU's clocks", error);
+  }
+  /* Units for f32 of a multiprocessor: 64 in 8.0, 128 in 8.6 and later ones. */
+  int units = v[4] == 8 && v[5] == 0 ? 64 : 128;
+  *gflops = 2e-6 * v[0] * v[1] * units;
+  *gbytes = 2e-6 * v[2] * v[3] / 8;
+  return NNOPT_OK;
+}
+
 void nni_device_close(nni_device *d) {
   if (!d)
     return;
@@ -288,7 +357,11 @@ void nni_device_session_close(nnopt_session *s) {
   if (!g)
     return;
   enter(d);
-  nni_device_changed(s);
+  for (int i = 0; i < GRAPHS; ++i) {
+    if (g->graphs[i].exec)
+      d->GraphExecDestroy(g->graphs[i].exec);
+    free(g->graphs[i].key);
+  }
   if (g->staging)
     d->FreePinned(g->staging);
   for (int i = 0; i < 2; ++i)
@@ -306,8 +379,6 @@ void nni_device_changed(nnopt_session *s) {
   nni_device_session *g = s->gpu;
   if (!g)
     return;
-  if (g->graph)
-    s->model->device->GraphExecDestroy(g->graph);
   g->graph = NULL;
   g->same_runs = 0;
 }
@@ -390,6 +461,26 @@ int nni_session_copy(nnopt_session *s, char *to, const char *from, size_t bytes,
   int result = bytes && to != from ? d->Copy((address)(uintptr_t)to, (address)(uintptr_t)from, bytes, s->gpu->stream) : 0;
   leave(d);
   return result ? fail(d, result, "copying", error) : NNOPT_OK;
+}
+
+int nni_session_copy_rows(nnopt_session *s, char *to, size_t to_pitch, const char *from, size_t from_pitch, size_t width,
+                          size_t rows, nnopt_error *error) {
+  if (!s->gpu) {
+    for (size_t i = 0; i < rows; ++i)
+      memcpy(to + i * to_pitch, from + i * from_pitch, width);
+    return NNOPT_OK;
+  }
+  if (!width || !rows)
+    return NNOPT_OK;
+  const nni_device *d = s->model->device;
+  struct rows copy = {.from = {.type = MEMORY_DEVICE, .device = (address)(uintptr_t)from, .pitch = from_pitch},
+                      .to = {.type = MEMORY_DEVICE, .device = (address)(uintptr_t)to, .pitch = to_pitch},
+                      .width = width,
+                      .height = rows};
+  enter(d);
+  int result = d->CopyRows(&copy, s->gpu->stream);
+  leave(d);
+  return result ? fail(d, result, "copying a state", error) : NNOPT_OK;
 }
 
 int nni_session_read(nnopt_session *s, void *to, const char *from, size_t bytes, nnopt_error *error) {
@@ -482,11 +573,7 @@ int nni_device_launch(nnopt_session *s, const nni_launch *l, nnopt_error *error)
     return nni_fail(error, NNOPT_UNSUPPORTED, "node %s: the tensor is too big for one launch", m->strings + meta->nodes);
   int result = d->Launch(d->functions[meta->kernel], (unsigned)l->tasks, 1, 1, meta->threads, 1, 1, meta->shared,
                          s->gpu->stream, l->parameters, NULL);
-  char text[600];
-  if (!result)
-    return NNOPT_OK;
-  snprintf(text, sizeof text, "kernel %s of node %s", m->strings + meta->name, m->strings + meta->nodes);
-  return fail(d, result, text, error);
+  return result ? failAt(d, result, m->strings + meta->name, m->strings + meta->nodes, error) : NNOPT_OK;
 }
 
 /* A CPU kernel of the program: what its operands lie in is copied to the host and what it wrote back. Operands
@@ -498,15 +585,19 @@ int nni_device_host_launch(nnopt_session *s, const nni_launch *l, nnopt_error *e
   size_t total = 0;
   void *pointers[64];
   size_t places[64];
+  bool shared[64]; /* with an operand before it, which is copied */
   if (meta->buffer_count > 64)
     return nni_fail(error, NNOPT_UNSUPPORTED, "node %s has more than 64 operands", m->strings + meta->nodes);
   /* First the places, then the copies: the mirror must not move in between. */
   for (uint32_t k = 0; k < meta->buffer_count; ++k) {
     uint32_t root = m->root[m->operands[meta->buffers + k].number];
     places[k] = SIZE_MAX;
+    shared[k] = false;
     for (uint32_t j = 0; j < k; ++j)
-      if (m->root[m->operands[meta->buffers + j].number] == root)
+      if (m->root[m->operands[meta->buffers + j].number] == root) {
         places[k] = places[j];
+        shared[k] = true;
+      }
     if (places[k] == SIZE_MAX && m->buffers[root].kind != NNOPT_B_WEIGHT) {
       places[k] = total;
       total += ((size_t)s->extent[root] + 63) / 64 * 64;
@@ -516,6 +607,7 @@ int nni_device_host_launch(nnopt_session *s, const nni_launch *l, nnopt_error *e
     return nni_fail(error, NNOPT_FAILED, "out of memory for node %s", m->strings + meta->nodes);
   int code = NNOPT_OK;
   for (int back = 0; back < 2 && !code; ++back) {
+    int64_t start = nni_now(), copied = 0;
     for (uint32_t k = 0; k < meta->buffer_count && !code; ++k) {
       uint32_t number = m->operands[meta->buffers + k].number, root = m->root[number];
       if (m->buffers[root].kind == NNOPT_B_WEIGHT) {
@@ -524,16 +616,23 @@ int nni_device_host_launch(nnopt_session *s, const nni_launch *l, nnopt_error *e
       }
       char *copy = g->mirror.data + places[k];
       pointers[k] = copy + (s->pointers[number] - s->pointers[root]);
-      if (m->buffers[root].kind == NNOPT_B_SCRATCH)
-        continue;
       bool written = m->indices[meta->written + k / 32] >> (k % 32) & 1;
-      if (!back)
-        code = nni_session_read(s, copy, s->pointers[root], (size_t)s->extent[root], error);
-      else if (written)
-        code = nni_session_write(s, s->pointers[root], copy, (size_t)s->extent[root], error);
+      if (m->buffers[root].kind == NNOPT_B_SCRATCH || (back ? !written : shared[k]))
+        continue;
+      code = back ? nni_session_write(s, s->pointers[root], copy, (size_t)s->extent[root], error)
+                  : nni_session_read(s, copy, s->pointers[root], (size_t)s->extent[root], error);
+      copied += s->extent[root];
     }
-    if (!back && !code && l->tasks > 0)
+    if (s->profiler && copied)
+      nni_profile_copy(s, back ? "copy from the CPU" : "copy to the CPU", m->strings + meta->nodes, start, nni_now() - start,
+                       copied);
+    if (back || code)
+      continue;
+    start = nni_now();
+    if (l->tasks > 0)
       l->kernel(pointers, l->dims, 0, l->tasks, 0);
+    if (s->profiler)
+      nni_profile_launch(s, l, start, nni_now() - start);
   }
   return code;
 }
@@ -543,13 +642,48 @@ void nni_device_time_begin(nnopt_session *s) {
   d->EventRecord(s->gpu->events[0], s->gpu->stream);
 }
 
-int64_t nni_device_time_end(nnopt_session *s) {
+int nni_device_time_end(nnopt_session *s, const char *what, const char *nodes, int64_t *ns, nnopt_error *error) {
   const nni_device *d = s->model->device;
   float ms = 0;
-  d->EventRecord(s->gpu->events[1], s->gpu->stream);
-  d->EventWait(s->gpu->events[1]);
-  d->EventTime(&ms, s->gpu->events[0], s->gpu->events[1]);
-  return (int64_t)(ms * 1e6f);
+  int result = d->EventRecord(s->gpu->events[1], s->gpu->stream);
+  if (!result)
+    result = d->EventWait(s->gpu->events[1]);
+  if (!result)
+    result = d->EventTime(&ms, s->gpu->events[0], s->gpu->events[1]);
+  *ns = (int64_t)(ms * 1e6f);
+  return result ? failAt(d, result, what, nodes, error) : NNOPT_OK;
+}
+
+/* Records a run in place of the graph that was used longest ago. */
+static int record(nnopt_session *s, int (*program)(nnopt_session *, nnopt_error *), nnopt_error *error) {
+  const nni_device *d = s->model->device;
+  nni_device_session *g = s->gpu;
+  struct graph *graph = &g->graphs[0];
+  for (int i = 1; i < GRAPHS; ++i)
+    if (g->graphs[i].last_use < graph->last_use)
+      graph = &g->graphs[i];
+  if (!graph->key && !(graph->key = malloc(graphKey(s, NULL) + 1)))
+    return nni_fail(error, NNOPT_FAILED, "out of memory");
+  if (graph->exec)
+    d->GraphExecDestroy(graph->exec);
+  graph->exec = NULL;
+  handle captured = NULL;
+  int code = NNOPT_OK, result = d->CaptureBegin(g->stream, 2); /* CU_STREAM_CAPTURE_MODE_RELAXED */
+  if (!result) {
+    code = program(s, error);
+    result = d->CaptureEnd(g->stream, &captured);
+  }
+  if (!result && !code)
+    result = d->GraphInstantiate(&graph->exec, captured, 0);
+  if (captured)
+    d->GraphDestroy(captured);
+  if (code || result) {
+    graph->exec = NULL;
+    return code ? code : fail(d, result, "recording a run", error);
+  }
+  graphKey(s, graph->key);
+  g->graph = graph;
+  return NNOPT_OK;
 }
 
 int nni_device_execute(nnopt_session *s, int (*program)(nnopt_session *, nnopt_error *), nnopt_error *error) {
@@ -557,25 +691,19 @@ int nni_device_execute(nnopt_session *s, int (*program)(nnopt_session *, nnopt_e
   nni_device_session *g = s->gpu;
   enter(d);
   int code = NNOPT_OK, result = 0;
-  /* The second run with the same pointers is captured; the first one found out whether all is well. */
-  bool graph = g->graphable && g->own && !s->profiler;
-  if (graph && !g->graph && g->same_runs >= 1) {
-    handle captured = NULL;
-    result = d->CaptureBegin(g->stream, 2); /* CU_STREAM_CAPTURE_MODE_RELAXED */
-    if (!result) {
-      code = program(s, error);
-      result = d->CaptureEnd(g->stream, &captured);
-    }
-    if (!result && !code)
-      result = d->GraphInstantiate(&g->graph, captured, 0);
-    if (captured)
-      d->GraphDestroy(captured);
-  }
-  if (!result && !code) {
-    if (graph && g->graph)
-      result = d->GraphLaunch(g->graph, g->stream);
-    else
-      code = program(s, error);
+  bool usesGraph = g->graphable && g->own && !s->profiler;
+  ++g->runs;
+  for (int i = 0; usesGraph && !g->graph && i < GRAPHS; ++i)
+    if (isGraphOf(s, &g->graphs[i]))
+      g->graph = &g->graphs[i];
+  /* The second run with the same pointers is recorded; the first one found out whether all is well. */
+  if (usesGraph && !g->graph && g->same_runs >= 1)
+    code = record(s, program, error);
+  if (!code && usesGraph && g->graph) {
+    g->graph->last_use = g->runs;
+    result = d->GraphLaunch(g->graph->exec, g->stream);
+  } else if (!code) {
+    code = program(s, error);
   }
   ++g->same_runs;
   leave(d);
@@ -589,5 +717,6 @@ int nni_device_finish(nnopt_session *s, nnopt_error *error) {
   enter(d);
   int result = d->StreamWait(s->gpu->stream);
   leave(d);
-  return result ? fail(d, result, "running the model", error) : NNOPT_OK;
+  /* Kernels fail some time after their launch: the profiler waits for each. */
+  return result ? fail(d, result, "running the model (nnopt-run --profile names the kernel)", error) : NNOPT_OK;
 }

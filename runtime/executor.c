@@ -1,6 +1,7 @@
 /*===- executor.c - running the instructions ------------------------------------===*/
 #include "internal.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <time.h>
 
@@ -29,12 +30,15 @@ static int readBool(nnopt_session *s, uint32_t buffer, char *value, nnopt_error 
   return nni_session_read(s, value, s->pointers[buffer], 1, error);
 }
 
+static bool isOnDevice(const nnopt_session *s, const nni_launch *l) {
+  return s->gpu && s->model->meta.launches[l->number].threads;
+}
+
 static int launch(nnopt_session *s, const nni_launch *l, nnopt_error *error) {
   if (l->tasks <= 0)
     return NNOPT_OK;
   if (s->gpu)
-    return s->model->meta.launches[l->number].threads ? nni_device_launch(s, l, error)
-                                                      : nni_device_host_launch(s, l, error);
+    return isOnDevice(s, l) ? nni_device_launch(s, l, error) : nni_device_host_launch(s, l, error);
   if (l->parts <= 1)
     l->kernel(l->buffers, l->dims, 0, l->tasks, 0);
   else
@@ -42,15 +46,12 @@ static int launch(nnopt_session *s, const nni_launch *l, nnopt_error *error) {
   return NNOPT_OK;
 }
 
-static int profiledLaunch(nnopt_session *s, const nni_launch *l, nnopt_error *error) {
+void nni_profile_launch(nnopt_session *s, const nni_launch *l, int64_t start, int64_t duration) {
   const nni_meta *m = &s->model->meta;
   const nnopt_launch_meta *meta = &m->launches[l->number];
   nnopt_profile_record r = {0};
-  r.start_ns = nni_now();
-  if (s->gpu)
-    nni_device_time_begin(s);
-  int code = launch(s, l, error);
-  r.duration_ns = s->gpu ? nni_device_time_end(s) : nni_now() - r.start_ns;
+  r.start_ns = start;
+  r.duration_ns = duration;
   r.run = s->run;
   r.launch = l->number;
   r.threads = l->parts;
@@ -61,6 +62,39 @@ static int profiledLaunch(nnopt_session *s, const nni_launch *l, nnopt_error *er
   r.bytes = meta->bytes == NNOPT_NONE ? -1 : s->values[meta->bytes];
   r.tasks = l->tasks;
   s->profiler(s->profile_context, &r);
+}
+
+void nni_profile_copy(nnopt_session *s, const char *kernel, const char *nodes, int64_t start, int64_t duration, int64_t bytes) {
+  nnopt_profile_record r = {0};
+  r.start_ns = start;
+  r.duration_ns = duration;
+  r.run = s->run;
+  r.launch = NNOPT_NONE;
+  r.threads = 1;
+  r.kernel = kernel;
+  r.op = "copy";
+  r.nodes = nodes;
+  r.flops = 0;
+  r.bytes = bytes;
+  r.tasks = 1;
+  s->profiler(s->profile_context, &r);
+}
+
+static int profiledLaunch(nnopt_session *s, const nni_launch *l, nnopt_error *error) {
+  const nni_meta *m = &s->model->meta;
+  const nnopt_launch_meta *meta = &m->launches[l->number];
+  if (s->gpu && !isOnDevice(s, l)) /* with its copies */
+    return launch(s, l, error);
+  int64_t start = nni_now(), duration = 0;
+  if (s->gpu)
+    nni_device_time_begin(s);
+  int code = launch(s, l, error);
+  if (!s->gpu)
+    duration = nni_now() - start;
+  else if (!code)
+    code = nni_device_time_end(s, m->strings + meta->name, m->strings + meta->nodes, &duration, error);
+  if (!code)
+    nni_profile_launch(s, l, start, duration);
   return code;
 }
 
@@ -71,25 +105,19 @@ static int copy(nnopt_session *s, const nnopt_instruction *n, nnopt_error *error
     code = need(s, n->b, bytes, error);
   if (code)
     return code;
-  int64_t start = s->profiler ? nni_now() : 0;
+  int64_t start = s->profiler ? nni_now() : 0, duration = 0;
   if (s->profiler && s->gpu)
     nni_device_time_begin(s);
   if (bytes > 0)
     code = nni_session_copy(s, s->pointers[n->a], s->pointers[n->b], (size_t)bytes, error);
-  if (!s->profiler)
+  if (!s->profiler || code)
     return code;
-  nnopt_profile_record r = {0};
-  r.start_ns = start;
-  r.duration_ns = s->gpu ? nni_device_time_end(s) : nni_now() - start;
-  r.run = s->run;
-  r.launch = NNOPT_NONE;
-  r.threads = 1;
-  r.kernel = r.op = "copy";
-  r.nodes = "";
-  r.flops = 0;
-  r.bytes = 2 * bytes;
-  r.tasks = 1;
-  s->profiler(s->profile_context, &r);
+  if (s->gpu)
+    code = nni_device_time_end(s, "copy", "", &duration, error);
+  else
+    duration = nni_now() - start;
+  if (!code)
+    nni_profile_copy(s, "copy", "", start, duration, 2 * bytes);
   return code;
 }
 

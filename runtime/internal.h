@@ -168,9 +168,9 @@ void nni_device_changed(nnopt_session *s);
 struct nni_launch;
 int nni_device_launch(nnopt_session *s, const struct nni_launch *launch, nnopt_error *error);
 int nni_device_host_launch(nnopt_session *s, const struct nni_launch *launch, nnopt_error *error);
-/* Nanoseconds of GPU time from `begin` to `end`. */
+/* Nanoseconds of GPU time from `begin` to `end`, which waits: what fails is a kernel's fault, of these nodes. */
 void nni_device_time_begin(nnopt_session *s);
-int64_t nni_device_time_end(nnopt_session *s);
+int nni_device_time_end(nnopt_session *s, const char *kernel, const char *nodes, int64_t *ns, nnopt_error *error);
 /* Runs the instructions through `program`, or what was recorded of them. */
 int nni_device_execute(nnopt_session *s, int (*program)(nnopt_session *, nnopt_error *), nnopt_error *error);
 /* Waits for everything, unless the stream is the caller's. */
@@ -181,6 +181,9 @@ bool nni_session_reserve(nnopt_session *s, nni_memory *memory, size_t size, size
 void nni_session_release(nnopt_session *s, nni_memory *memory);
 int nni_session_clear(nnopt_session *s, char *memory, size_t bytes, nnopt_error *error);
 int nni_session_copy(nnopt_session *s, char *to, const char *from, size_t bytes, nnopt_error *error);
+/* Copies `rows` rows of `width` bytes, which lie `pitch` bytes apart. */
+int nni_session_copy_rows(nnopt_session *s, char *to, size_t to_pitch, const char *from, size_t from_pitch, size_t width,
+                          size_t rows, nnopt_error *error);
 /* Between memory of the session and of the host; they wait. */
 int nni_session_read(nnopt_session *s, void *to, const char *from, size_t bytes, nnopt_error *error);
 int nni_session_write(nnopt_session *s, char *to, const void *from, size_t bytes, nnopt_error *error);
@@ -335,6 +338,9 @@ int64_t nni_now(void); /* nanoseconds */
 /* Sets a data-dependent symbol, and what depends on it. */
 int nni_set_symbol(nnopt_session *s, uint32_t symbol, int64_t value, nnopt_error *error);
 int nni_execute(nnopt_session *s, nnopt_error *error);
+/* Tells the profiler of a launch, and of a copy that `nodes` need. */
+void nni_profile_launch(nnopt_session *s, const nni_launch *l, int64_t start, int64_t duration);
+void nni_profile_copy(nnopt_session *s, const char *kernel, const char *nodes, int64_t start, int64_t duration, int64_t bytes);
 /* state.c: gives the states' memory to the ports before a run; exchanges past and present after. */
 int nni_states_before(nnopt_session *s, nnopt_error *error);
 void nni_states_after(nnopt_session *s);

@@ -84,31 +84,30 @@ static int bindState(nnopt_session *s, const char *past, const char *present, in
   return NNOPT_OK;
 }
 
-/* The past or present of a state in place, with its dimensions `dims`. */
-static DLTensor inPlace(const nni_state *state, const nni_port *port, int64_t *dims, int64_t *strides) {
-  DLTensor t = {.data = state->memory[0].data, .device = {kDLCPU, 0}, .ndim = (int32_t)port->tensor->rank,
-                .dtype = port->info->dtype, .shape = dims, .strides = strides};
-  int64_t stride = 1;
-  for (int d = t.ndim - 1; d >= 0; --d) {
-    strides[d] = stride;
-    stride *= d == state->axis ? state->capacity : dims[d];
-  }
-  return t;
+/* Copies the past or present `dims` of a state in place to compact memory, or from there. */
+static int copyInPlace(nnopt_session *s, nni_state *state, const nni_port *port, const int64_t *dims, char *compact,
+                       bool from, nnopt_error *error) {
+  size_t rows = 1, inner = (size_t)port->width;
+  for (int d = 0; d < (int)port->tensor->rank; ++d)
+    if (d != state->axis)
+      *(d < state->axis ? &rows : &inner) *= (size_t)dims[d];
+  size_t width = inner * (size_t)dims[state->axis], pitch = inner * (size_t)state->capacity;
+  char *whole = state->memory[0].data;
+  return from ? nni_session_copy_rows(s, whole, pitch, compact, width, width, rows, error)
+              : nni_session_copy_rows(s, compact, width, whole, pitch, width, rows, error);
 }
 
 int nni_state_compact(nnopt_session *s, const nni_port *port, const char **content, nnopt_error *error) {
   nni_state *state = port->state >= 0 ? &s->states[port->state] : NULL;
   if (!state || !state->in_place)
     return NNOPT_OK;
-  int64_t dims[NNOPT_MAX_RANK], strides[NNOPT_MAX_RANK];
+  int64_t dims[NNOPT_MAX_RANK];
   nni_port_dims(s, port, true, dims);
   int64_t bytes = nni_bytes((int)port->tensor->rank, dims, port->width);
   if (!nni_session_reserve(s, &state->memory[1], (size_t)bytes, 64, 0))
     return nni_fail(error, NNOPT_FAILED, "out of memory for a copy of '%s'", port->info->name);
-  DLTensor t = inPlace(state, port, dims, strides);
-  nni_gather(state->memory[1].data, &t, port->width);
   *content = state->memory[1].data;
-  return NNOPT_OK;
+  return copyInPlace(s, state, port, dims, state->memory[1].data, /*from=*/false, error);
 }
 
 int nnopt_session_bind_state(nnopt_session *s, const char *past, const char *present,
@@ -135,7 +134,7 @@ static int setState(nnopt_session *s, const char *past, const DLTensor *value, n
     return nni_fail(error, NNOPT_INVALID,
                     "state '%s': %lld along axis %d, bound with a capacity of %lld", past,
                     (long long)value->shape[state->axis], state->axis, (long long)state->capacity);
-  int64_t bytes = nni_bytes(value->ndim, value->shape, port->width), dims[NNOPT_MAX_RANK], strides[NNOPT_MAX_RANK];
+  int64_t bytes = nni_bytes(value->ndim, value->shape, port->width), dims[NNOPT_MAX_RANK];
   nni_memory *compact = &state->memory[state->in_place ? 1 : state->current];
   bool room = nni_session_reserve(s, compact, (size_t)bytes, 64, 0);
   if (value->ndim)
@@ -150,10 +149,8 @@ static int setState(nnopt_session *s, const char *past, const DLTensor *value, n
     return nni_fail(error, NNOPT_FAILED, "out of memory for state '%s'", past);
   if ((code = nni_session_gather(s, compact->data, value, port->width, error)))
     return code;
-  if (state->in_place) {
-    DLTensor t = inPlace(state, port, dims, strides);
-    nni_scatter(&t, compact->data, port->width);
-  }
+  if (state->in_place && (code = copyInPlace(s, state, port, dims, compact->data, /*from=*/true, error)))
+    return code;
   memcpy(state->shape, dims, (size_t)value->ndim * sizeof *dims);
   state->has_shape = true;
   return NNOPT_OK;

@@ -438,6 +438,11 @@ typedef void (*nnopt_profile_fn)(void *context, const nnopt_profile_record *reco
 NNOPT_API void nnopt_session_set_profiler(nnopt_session *session, nnopt_profile_fn callback,
                                           void *context);
 
+/* What the GPU that a model was opened for can do at most, by its clocks: 10^9 operations per second of f32 (a
+ * multiply-add is two), and 10^9 bytes per second from its memory. */
+NNOPT_API int nnopt_model_device_bounds(const nnopt_model *model, double *gflops, double *gbytes,
+                                        nnopt_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -97,11 +97,7 @@ std::string Profile::table(double runMs, int runs, const Roofline &roofline) con
   if (runMs > 0 && leastMs > 0)
     std::snprintf(bound, sizeof bound, "%.0f%%", 100 * leastMs / runMs);
   last(100, runMs / runs, bound, "one run, measured with profiling on");
-  std::snprintf(line, sizeof line,
-                "bound of %d thread%s, measured: %.0f GFLOP/s of f32 FMA, %.1f GB/s from main memory. Smaller elements and data "
-                "in caches can exceed it.\n",
-                roofline.threads, roofline.threads == 1 ? "" : "s", roofline.gflops, roofline.gbytes);
-  return out + line;
+  return out + roofline.text();
 }
 
 std::string Profile::chromeTrace() const {

@@ -1,10 +1,12 @@
 //===- Roofline.cpp - what this machine could do at most --------------------===//
 
 #include "tools/nnopt-run/Roofline.h"
+#include "tools/common/runner.h"
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <thread>
 #include <vector>
 
@@ -109,6 +111,24 @@ Roofline Roofline::measure(int threads) {
   asm volatile("" : : "r"(sink.data()) : "memory");
   result.gbytes = 1e-9 * static_cast<double>(lines * sizeof(Line) * threads) / read;
   return result;
+}
+
+Roofline Roofline::ofGpu(const nnopt_model *model) {
+  Roofline result;
+  result.threads = 0;
+  nnopt_error error = {};
+  if (nnopt_model_device_bounds(model, &result.gflops, &result.gbytes, &error))
+    throw ToolError(error.code, error.message);
+  return result;
+}
+
+std::string Roofline::text() const {
+  char line[240];
+  std::snprintf(line, sizeof line, "%.0f GFLOP/s of f32 FMA, %.1f GB/s from main memory. Smaller elements and data in caches can exceed it.\n",
+                gflops, gbytes);
+  std::string source = threads == 0 ? "bound of the GPU, by its clocks: "
+                                    : "bound of " + std::to_string(threads) + (threads == 1 ? " thread" : " threads") + ", measured: ";
+  return source + line;
 }
 
 double Roofline::leastNs(int64_t flops, int64_t bytes) const {

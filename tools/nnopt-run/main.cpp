@@ -134,7 +134,8 @@ static int measure(Runner &runner, const std::string &model, const Settings &set
     writeText(settings.trace, profile.chromeTrace());
   Roofline roofline;
   if (settings.profile && (!settings.quiet || !settings.json.empty()))
-    roofline = Roofline::measure(nnopt_session_threads(runner.session));
+    roofline = settings.device == "cuda" ? Roofline::ofGpu(runner.model)
+                                         : Roofline::measure(nnopt_session_threads(runner.session));
   if (!settings.json.empty()) {
     nlohmann::json json = runner.memoryJson();
     json["model"] = model;
