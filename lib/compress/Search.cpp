@@ -24,14 +24,19 @@ Search::Search(ModuleOp module, const DriverOptions &options, Progress &progress
   SmallVector<StringRef> targets;
   StringRef(options.target).split(targets, ',');
   settings.target = targets[0].str();
+  std::string names; // what `native` is, too
   for (StringRef name : targets) {
     std::string error;
     cpu::Target target;
     bool known = cpu::Target::get(name, target, error);
+    names += (names.empty() ? "" : ",") + (known ? target.name : name.str());
     multipliesBf16 &= known && target.bf16;
     if (name == targets[0])
       runsTarget = known && cpu::runsOnHost(target);
   }
+  notes["target"] = {{"cpu", names}};
+  if (!options.gpu.empty())
+    notes["target"]["gpu"] = options.gpu;
   if (!runsTarget)
     settings.target = "native";
   quick = settings;

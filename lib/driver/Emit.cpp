@@ -10,6 +10,8 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
+#include <map>
+#include <set>
 
 using namespace mlir;
 
@@ -166,6 +168,20 @@ int Compilation::linkObjects(CompiledModel &compiled, ArrayRef<std::string> func
   return ExitDone;
 }
 
+/// The operations of some launches, with their nodes: `einsum (a), gather (b and 2 more)`.
+static std::string byOperation(const Program &program, llvm::function_ref<bool(const ProgramLaunch &)> chosen) {
+  std::map<std::string, std::set<std::string>> nodes;
+  for (const ProgramLaunch &launch : program.launches)
+    if (chosen(launch))
+      nodes[launch.op].insert(launch.nodes);
+  std::vector<std::string> texts;
+  for (const auto &[op, names] : nodes) {
+    std::string more = names.size() > 1 ? " and " + std::to_string(names.size() - 1) + " more" : "";
+    texts.push_back(op + " (" + *names.begin() + more + ")");
+  }
+  return llvm::join(texts, ", ");
+}
+
 void Compilation::summary(CompiledModel &compiled, StringRef path) {
   progress.finish();
   if (options.timing)
@@ -182,19 +198,16 @@ void Compilation::summary(CompiledModel &compiled, StringRef path) {
     return;
   Program &gpu = *compiled.deviceProgram;
   MemoryPlan gpuPlan = gpu.planMemory();
-  llvm::StringSet<> onHost;
-  size_t hostLaunches = 0;
-  for (const ProgramLaunch &launch : gpu.launches)
-    if (!launch.threads) {
-      ++hostLaunches;
-      onHost.insert(launch.op);
-    }
-  llvm::errs() << llvm::formatv("  on the GPU: {0} kernels, {1} launches, arena {2:f2} MB; {3} launches on the CPU",
-                                gpu.deviceKernelNames.size(), gpu.launches.size() - hostLaunches, gpuPlan.arena / 1e6,
-                                hostLaunches);
-  llvm::SmallVector<StringRef> names(onHost.keys());
-  llvm::sort(names);
-  llvm::errs() << (hostLaunches ? ": " : "") << llvm::join(names, ", ") << "\n";
+  // Kernels that were not made for GPUs have an emitter of the CPU's.
+  auto isOnHost = [](const ProgramLaunch &launch) { return !launch.threads; };
+  auto isPlain = [](const ProgramLaunch &launch) { return launch.threads && !launch.emitter.empty(); };
+  size_t hostLaunches = llvm::count_if(gpu.launches, isOnHost), plainLaunches = llvm::count_if(gpu.launches, isPlain);
+  llvm::errs() << llvm::formatv("  on the GPU: {0} kernels, {1} launches, arena {2:f2} MB\n", gpu.deviceKernelNames.size(),
+                                gpu.launches.size() - hostLaunches, gpuPlan.arena / 1e6);
+  if (plainLaunches)
+    llvm::errs() << llvm::formatv("  of these in plain loops, a thread a task: {0}\n", byOperation(gpu, isPlain));
+  if (hostLaunches)
+    llvm::errs() << llvm::formatv("  on the CPU, with copies: {0}\n", byOperation(gpu, isOnHost));
 }
 
 } // namespace nnopt

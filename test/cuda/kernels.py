@@ -136,6 +136,17 @@ def depthwise(c):
     return c.node("HardSwish", y)
 
 
+def transposed(c):
+    group = c.rng.choice([1, 1, 2])
+    ci, co = group * c.size(1, 3, 8), group * c.size(1, 4, 6)
+    k, stride = c.size(1, 2, 3), c.size(1, 2, 3)
+    c.dynamic = False
+    x = c.input([c.size(1, 2), ci, c.size(1, 4, 7), c.size(3, 6)])
+    y = c.node("ConvTranspose", x, c.weight(ci, co // group, k, k), *([c.weight(co)] if c.rng.random() < 0.7 else []), group=group,
+               strides=[stride, c.size(1, 2)], dilations=[1, c.size(1, 2)], pads=[c.rng.randrange(k) for _ in range(4)])
+    return c.node("Relu", y) if c.rng.random() < 0.5 else y
+
+
 def movement(c):
     shape = [c.size(1, 2, 5), c.size(2, 8, 17), c.size(4, 33), c.size(1, 6)]
     y = c.node("Transpose", c.input(shape), perm=c.rng.sample(range(4), 4))
@@ -282,7 +293,7 @@ def mixture(c):
 """
 
 
-KINDS = {f.__name__: f for f in (elementwise, reduction, softmax, normalization, matmul, convolution, depthwise, movement,
+KINDS = {f.__name__: f for f in (elementwise, reduction, softmax, normalization, matmul, convolution, depthwise, transposed, movement,
                                  pooling, attention, recurrent, topk, rotary, narrow_weights, mixture)}
 TOLERANCES = {"float16": 2e-3, "bfloat16": 2e-2}
 
