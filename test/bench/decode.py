@@ -5,7 +5,7 @@
 
 The model is a chain of matrix products with the sizes of GPT-2's (768 x 768, 768 x 3072, 3072 x 768 in each layer, and the
 vocabulary at the end), so that weights do not stay in cache from run to run. `int8` has a scale for each column, `int4` for
-each group of 32, `int4z` zero points besides. Runs of all kinds alternate; the least processor time of a thread counts. MB are those of the
+each group of 32, `int4z` zero points besides; `int8a8` and `int4a8` round the rows to 8 bits, too, with a scale for each. Runs of all kinds alternate; the least processor time of a thread counts. MB are those of the
 weights. Writes a table in Markdown.
 """
 import argparse
@@ -52,14 +52,27 @@ def weights(kind, name, w):
     return constants, [helper.make_node("DequantizeLinear", inputs, [name], axis=0, block_size=GROUP)]
 
 
+def bytes_of(x, name, depth):
+    """Nodes that round each row of x to 8 bits, and the name of what comes out."""
+    step = lambda op, inputs, output, **attributes: helper.make_node(op, inputs, [name + output], name=name + output, **attributes)
+    block = {"axis": 1, "block_size": depth}
+    return [step("Abs", [x], "a"), step("ReduceMax", [name + "a", "last"], "m", keepdims=1), step("Mul", [name + "m", "step"], "s"),
+            step("QuantizeLinear", [x, name + "s"], "q", output_dtype=TensorProto.INT8, **block),
+            step("DequantizeLinear", [name + "q", name + "s"], "r", **block)], name + "r"
+
+
 def build(path, kind, layers, vocabulary):
     rng = np.random.default_rng(0)
-    constants, nodes, x = [], [], "x"
+    constants = [numpy_helper.from_array(np.array([1]), "last"), numpy_helper.from_array(np.float32(1 / 127), "step")]
+    nodes, x = [], "x"
     sizes = [(768, 768), (768, 3072), (3072, 768)] * layers + [(768, vocabulary)]
     for i, (depth, columns) in enumerate(sizes):
         w = rng.standard_normal((depth, columns), dtype=np.float32) / np.float32(np.sqrt(depth))
-        made, widening = weights(kind, f"w{i}", w)
+        made, widening = weights(kind.removesuffix("a8"), f"w{i}", w)
         constants += made
+        if kind.endswith("a8"):
+            rounding, x = bytes_of(x, f"b{i}", depth)
+            nodes += rounding
         # Something between products: a chain of nothing else would become one of them.
         nodes += widening + [helper.make_node("MatMul", [x, f"w{i}"], [f"y{i}"]), helper.make_node("Tanh", [f"y{i}"], [f"x{i}"])]
         x = f"x{i}"

@@ -345,8 +345,9 @@ def weight_only(f):
     steps["steps"][0]["site"], steps["steps"][2]["site"] = steps["steps"][2]["site"], steps["steps"][0]["site"]
     json.dump(steps, open(f / "w4.json", "w"))
     compile("--recipe=w4.json", code=3, says=["their shapes do not fit"])
-    for spec, says in (("w3", "expected int8, int8,error=3%, w8"), ("int8,error=3", "int8,error=3% bounds"), ("int8,group=8", "int8,error=3% bounds"), ("w4,group=12", "multiples of 8"), ("w8,group=32", "only w4 and w4a8 have more to say"),
-                       ("w4,64", "only w4 and w4a8 have more to say")):
+    for spec, says in (("w3", "expected int8, int8,error=3%, w8"), ("int8,error=3", "int8,error=3% bounds"),
+                       ("int8,group=8", "int8,error=3% bounds"), ("w4,group=12", "multiples of 8"),
+                       ("w8,group=32", "only w4 and w4a8 have more to say"), ("w4,64", "only w4 and w4a8 have more to say")):
         compile(f"--quantize={spec}", data, code=2, says=[says])
 
 
