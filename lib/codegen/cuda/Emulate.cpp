@@ -1,9 +1,9 @@
 //===- Emulate.cpp - GPU kernels on the CPU ---------------------------------===//
 //
-// For tests on machines without a GPU: the function of a GPU kernel is compiled for the CPU, and called
-// once for each thread of each block, on a stack of its own (test/support/simt). Barriers, shared memory and
-// exchange within a warp are calls, and each access is checked against the buffers of the launch, and for
-// races in shared memory.
+// For tests on machines without a GPU: the function of a GPU kernel is compiled for the CPU, and
+// called once for each thread of each block, on a stack of its own (test/support/simt). Barriers,
+// shared memory, asynchronous copies and what a warp does together are calls, and each access is
+// checked against the buffers of the launch, and for races in shared memory.
 //
 //===----------------------------------------------------------------------===//
 
@@ -19,7 +19,8 @@ namespace {
 
 class Emulation {
 public:
-  Emulation(ModuleOp cpuKernels, Program &program) : module(cpuKernels), program(program), b(module.getContext()) {}
+  Emulation(ModuleOp cpuKernels, Program &program)
+      : module(cpuKernels), program(program), b(module.getContext()) {}
 
   /// Moves one kernel, whose launches all have these threads and this much shared memory at most.
   void add(func::FuncOp kernel, StringRef name, uint32_t threads, uint32_t sharedBytes) {
@@ -37,12 +38,52 @@ public:
         bool isFloat = bits.getType().isF32();
         if (isFloat)
           bits = arith::BitcastOp::create(b, loc, b.getI32Type(), bits);
-        Value r = call("nnopt_simt_shuffle_xor", b.getI32Type(), {bits, shuffle.getOffset()});
+        Value r =
+            call("nnopt_simt_shuffle_xor", b.getI32Type(), {site(), bits, shuffle.getOffset()});
         if (isFloat)
           r = arith::BitcastOp::create(b, loc, b.getF32Type(), r);
         shuffle.getRes().replaceAllUsesWith(r);
         op->erase();
+      } else if (auto load = dyn_cast<NVVM::LdMatrixOp>(op)) {
+        waits = true;
+        bool transposed = load.getLayout() == NVVM::MMALayout::col;
+        replaceByWords(op,
+                       call("nnopt_simt_ldmatrix", pointer(),
+                            {site(), load.getPtr(), number(load.getNum()), number(transposed)}));
+      } else if (auto mma = dyn_cast<NVVM::MmaOp>(op)) {
+        waits = true;
+        SmallVector<Value> args = {site(), number(int64_t(*mma.getMultiplicandAPtxType())),
+                                   number(int64_t(*mma.getMultiplicandBPtxType()))};
+        for (Value v : mma->getOperands())
+          args.push_back(v.getType().isInteger(32)
+                             ? v
+                             : LLVM::BitcastOp::create(b, loc, b.getI32Type(), v).getResult());
+        replaceByWords(op, call("nnopt_simt_mma", pointer(), args));
+      } else if (auto copy = dyn_cast<NVVM::CpAsyncOp>(op)) {
+        Value bytes = number(copy.getSize());
+        Value read =
+            copy.getCpSize()
+                ? arith::ExtUIOp::create(b, loc, b.getI64Type(), copy.getCpSize()).getResult()
+                : bytes;
+        call("nnopt_simt_copy_async", {}, {copy.getDst(), copy.getSrc(), bytes, read});
+        op->erase();
+      } else if (isa<NVVM::CpAsyncCommitGroupOp>(op)) {
+        call("nnopt_simt_commit_copies", {}, {});
+        op->erase();
+      } else if (auto wait = dyn_cast<NVVM::CpAsyncWaitGroupOp>(op)) {
+        call("nnopt_simt_wait_for_copies", {}, {number(wait.getN())});
+        op->erase();
+      } else if (auto convert = dyn_cast<NVVM::ConvertFloatToTF32Op>(op)) {
+        Value bits = arith::BitcastOp::create(b, loc, b.getI32Type(), convert.getSrc());
+        convert.getRes().replaceAllUsesWith(call("nnopt_simt_tf32", b.getI32Type(), {bits}));
+        op->erase();
       } else if (auto cast = dyn_cast<LLVM::AddrSpaceCastOp>(op)) {
+        // There is one memory: pointers stay what they are, but for that to the shared memory.
+        if (cast.getArg().getType() == pointer()) {
+          cast.getResult().replaceAllUsesWith(cast.getArg());
+          cast.erase();
+          return;
+        }
         auto address = cast.getArg().getDefiningOp<LLVM::AddressOfOp>();
         cast.getResult().replaceAllUsesWith(call("nnopt_simt_shared", pointer(), {}));
         cast.erase();
@@ -54,6 +95,9 @@ public:
         check(store.getAddr(), store.getValue().getType(), store.getAlignment(), true);
       }
     });
+    for (Operation *op : replaced)
+      op->erase();
+    replaced.clear();
     kernel->moveBefore(module.getBody(), module.getBody()->end());
     emitEntry(kernel, name, threads, sharedBytes, waits);
   }
@@ -61,6 +105,22 @@ public:
 private:
   Type pointer() { return LLVM::LLVMPointerType::get(b.getContext()); }
   Value number(int64_t v) { return arith::ConstantIntOp::create(b, loc, v, 64); }
+
+  /// A number for the operation: lanes of a warp must meet at the same one.
+  Value site() { return number(++sites); }
+
+  /// Uses four words at `address` in place of the results of an operation of a warp.
+  void replaceByWords(Operation *op, Value address) {
+    for (Operation *user : op->getResult(0).getUsers()) {
+      auto extract = cast<LLVM::ExtractValueOp>(user);
+      int32_t i = extract.getPosition()[0];
+      Value word = LLVM::GEPOp::create(b, loc, pointer(), b.getI32Type(), address,
+                                       ArrayRef<LLVM::GEPArg>{i});
+      extract.getRes().replaceAllUsesWith(LLVM::LoadOp::create(b, loc, extract.getType(), word, 4));
+      replaced.push_back(extract);
+    }
+    replaced.push_back(op);
+  }
 
   Value call(StringRef name, Type result, ValueRange args) {
     SmallVector<Type> results;
@@ -82,12 +142,14 @@ private:
       bytes = vector.getNumElements() * std::max<int64_t>(1, vector.getElementTypeBitWidth() / 8);
     else if (type.isIntOrFloat())
       bytes = std::max<int64_t>(1, type.getIntOrFloatBitWidth() / 8);
-    call("nnopt_simt_access", {}, {address, number(bytes), number(align.value_or(1)), number(writes)});
+    call("nnopt_simt_access", {},
+         {address, number(bytes), number(align.value_or(1)), number(writes)});
   }
 
-  /// Makes the kernel take (buffers, dims, block, blocks, thread), and adds `name` with the interface of a CPU
-  /// kernel, which runs blocks [begin, end) of it.
-  void emitEntry(func::FuncOp kernel, StringRef name, uint32_t threads, uint32_t sharedBytes, bool waits) {
+  /// Makes the kernel take (buffers, dims, block, blocks, thread), and adds `name` with the
+  /// interface of a CPU kernel, which runs blocks [begin, end) of it.
+  void emitEntry(func::FuncOp kernel, StringRef name, uint32_t threads, uint32_t sharedBytes,
+                 bool waits) {
     Type i64 = b.getI64Type(), ptr = pointer();
     loc = kernel.getLoc();
     Block &body = kernel.getBody().front();
@@ -97,7 +159,8 @@ private:
     for (BlockArgument arg : body.getArguments().drop_front(5)) {
       bool isPtr = isa<LLVM::LLVMPointerType>(arg.getType());
       int32_t &index = isPtr ? buffer : dim;
-      Value address = LLVM::GEPOp::create(b, loc, ptr, isPtr ? ptr : i64, isPtr ? buffers : dims, ArrayRef<LLVM::GEPArg>{index++});
+      Value address = LLVM::GEPOp::create(b, loc, ptr, isPtr ? ptr : i64, isPtr ? buffers : dims,
+                                          ArrayRef<LLVM::GEPArg>{index++});
       arg.replaceAllUsesWith(LLVM::LoadOp::create(b, loc, arg.getType(), address, 8));
     }
     body.eraseArguments(5, body.getNumArguments() - 5);
@@ -111,15 +174,18 @@ private:
     b.setInsertionPointToStart(block);
     Value function = func::ConstantOp::create(b, loc, type, kernel.getSymName());
     Value address = UnrealizedConversionCastOp::create(b, loc, ptr, function).getResult(0);
-    call("nnopt_simt_run", {}, {address, block->getArgument(0), block->getArgument(1), number(buffer), number(dim),
-                                block->getArgument(2), block->getArgument(3), number(threads), number(sharedBytes),
-                                number(waits)});
+    call("nnopt_simt_run", {},
+         {address, block->getArgument(0), block->getArgument(1), number(buffer), number(dim),
+          block->getArgument(2), block->getArgument(3), number(threads), number(sharedBytes),
+          number(waits)});
     func::ReturnOp::create(b, loc);
   }
 
   ModuleOp module;
   Program &program;
   OpBuilder b;
+  int64_t sites = 0;
+  SmallVector<Operation *> replaced; // users before what they use
   Location loc = UnknownLoc::get(module.getContext());
 };
 
@@ -150,7 +216,8 @@ LogicalResult emulate(ModuleOp deviceKernels, ModuleOp cpuKernels, Program &prog
   }
   Emulation emulation(cpuKernels, program);
   for (auto [i, name] : llvm::enumerate(program.deviceKernelNames)) {
-    emulation.add(deviceKernels.lookupSymbol<func::FuncOp>(name + ".body"), name, threads[i], sharedBytes[i]);
+    emulation.add(deviceKernels.lookupSymbol<func::FuncOp>(name + ".body"), name, threads[i],
+                  sharedBytes[i]);
     program.kernelNames.push_back(name);
   }
   program.deviceKernelNames.clear();
