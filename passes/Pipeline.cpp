@@ -9,7 +9,7 @@ using namespace mlir;
 
 namespace nnopt {
 
-void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end, Precision precision, bool widen) {
+void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end, Precision precision, bool gpu) {
   OpPassManager &func = pm.nest<func::FuncOp>();
   if (optLevel == 0) {
     func.addPass(createInferShapes());
@@ -32,7 +32,7 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
   // they stay what they are.
   FoldConstantsOptions keepsQuantized, folds;
   keepsQuantized.keepDequantize = true;
-  keepsQuantized.widen = folds.widen = widen;
+  keepsQuantized.widen = folds.widen = gpu;
   func.addPass(createFoldConstants(keepsQuantized));
   if (end != PipelineEnd::Graph) {
     func.addPass(createRaiseQuantized());
@@ -82,6 +82,7 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
   func.addPass(createCleanupTransposes());
   NarrowToBf16Options narrow;
   narrow.markedOnly = precision != Precision::BF16;
+  narrow.winograd = !gpu;
   func.addPass(createNarrowToBf16(narrow));
   func.addPass(createCSEPass());
   func.addPass(createFoldConstants(folds));

@@ -13,10 +13,10 @@ enum class PipelineEnd { Graph, Target };
 enum class Precision { F32, BF16 };
 
 /// The passes of `--opt=LEVEL`: 0 only refines shapes, 2 is everything exact but for the precision that is asked for.
-/// `widen`: weights that are stored in fewer bits than the product has become constants as wide as it, for kernels that
-/// read no others.
+/// `gpu`: for kernels of GPUs. Weights that are stored in fewer bits than the product has become constants as wide as it,
+/// since those read no others, and no convolution is left to Winograd's algorithms.
 void buildOptimizationPipeline(mlir::OpPassManager &pm, int optLevel, PipelineEnd end = PipelineEnd::Target,
-                               Precision precision = Precision::F32, bool widen = false);
+                               Precision precision = Precision::F32, bool gpu = false);
 /// Registers the pipelines by name for nnopt-opt (`--nnopt-default`).
 void registerPipelines();
 

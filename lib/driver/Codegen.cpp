@@ -87,7 +87,10 @@ LogicalResult lowerModel(ModuleOp module, const cpu::Target &target, const Codeg
   result.program->properties = options.properties;
   result.target = target;
   result.kernels = ModuleOp::create(loc);
-  result.device = std::make_shared<cuda::Device>(module.getContext());
+  cuda::Machine machine = cuda::Machine::of(options.gpus);
+  if (options.emulatedMultiprocessors)
+    machine.multiprocessors = options.emulatedMultiprocessors;
+  result.device = std::make_shared<cuda::Device>(module.getContext(), machine);
   if (options.emulateGpu) {
     if (failed(lowerForGpu(main, *result.dims, *result.program, *result.kernels, *result.device, target, options.lowering)) ||
         failed(cuda::emulate(result.device->module(), *result.kernels, *result.program)))

@@ -119,10 +119,13 @@ int Compilation::codegenOptions(ModuleOp module, CodegenOptions &codegen) {
                         {"model", llvm::sys::path::filename(options.model).str()}};
   if (module.walk([](nn::QuantizeOp) { return WalkResult::interrupt(); }).wasInterrupted())
     codegen.properties.push_back({"quantizes", "yes"});
-  if (options.bf16)
-    codegen.properties.push_back({"precision", "bf16"});
+  if (options.bf16 || options.tf32)
+    codegen.properties.push_back({"precision", options.bf16 ? "bf16" : "tf32"});
   std::string error;
-  if (options.gpu == "emulate")
+  codegen.lowering.tf32 = options.tf32;
+  StringRef gpu = options.gpu;
+  if (gpu.consume_front("emulate") && (gpu.empty() || (gpu.consume_front(":") && !gpu.getAsInteger(10, codegen.emulatedMultiprocessors) &&
+                                                       codegen.emulatedMultiprocessors > 0)))
     codegen.emulateGpu = true;
   else if (!options.gpu.empty() && !cuda::parseArchitectures(options.gpu, codegen.gpus, error))
     return fail("--gpu: " + error, ExitUsage);
@@ -222,11 +225,14 @@ int Compilation::run() {
   if (error = report::whyInvalid(options); !error.empty())
     return fail(error, ExitUsage);
   for (const cpu::Target &target : targets)
-    if (options.bf16 && !target.bf16)
+    if (options.bf16 && !target.bf16 && options.gpu.empty())
       return fail("--precision=bf16: " + target.name + " has no instructions for bf16; AVX-512 BF16 is needed (znver4, "
                   "cooperlake, sapphirerapids)", ExitUsage);
-  if (options.bf16 && (options.emit == EmitKind::ONNX || !options.gpu.empty()))
-    return fail("--precision=bf16 chooses kernels of CPUs; it cannot be used with --gpu or --emit=onnx", ExitUsage);
+  if (options.bf16 && options.emit == EmitKind::ONNX)
+    return fail("--precision=bf16 chooses kernels; it cannot be used with --emit=onnx", ExitUsage);
+  if (options.tf32 && options.gpu.empty())
+    return fail("--precision=tf32 is for tensor cores of GPUs, which multiply f32 only when it is rounded to tf32; add "
+                "--gpu=ARCH, or leave it out", ExitUsage);
   if (options.tuneSeconds)
     for (const cpu::Target &target : targets)
       if (!cpu::runsOnHost(target))

@@ -34,9 +34,10 @@ struct DriverOptions {
   bool winograd = true;
   cpu::SparseUse sparse = cpu::SparseUse::Auto;
   bool bf16 = false; // convolutions and matrix products multiply bf16
+  bool tf32 = false; // those of f32 on GPUs multiply tf32
   std::optional<double> tuneSeconds; // choose kernels by running them, for so long
   std::string cacheDir; // of measurements and object code (Cache.h); empty: none
-  std::string gpu; // architectures to add GPU code for; "emulate": GPU kernels on the CPU
+  std::string gpu; // architectures to add GPU code for; "emulate" or "emulate:N": GPU kernels on the CPU
   bool check = false;
   bool verify = false;
   bool bisect = false;
@@ -94,8 +95,10 @@ struct CompiledModel {
 struct CodegenOptions {
   /// Architectures to add GPU code for: 80 for sm_80.
   std::vector<uint32_t> gpus;
-  /// GPU kernels run on the CPU, in place of those of the CPU (cuda::emulate).
+  /// GPU kernels run on the CPU, in place of those of the CPU (cuda::emulate), as for a GPU with so many multiprocessors
+  /// where that is said.
   bool emulateGpu = false;
+  int64_t emulatedMultiprocessors = 0;
   cpu::LoweringOptions lowering;
   cpu::CompileOptions compile;
   std::vector<std::pair<std::string, std::string>> properties;

@@ -78,7 +78,7 @@ static LogicalResult addPass(OpPassManager &pm, const PassText &pass, std::strin
 bool addPasses(OpPassManager &pm, const DriverOptions &options, std::string &error) {
   if (!options.passes) {
     buildOptimizationPipeline(pm, options.optLevel, options.emit == EmitKind::ONNX ? PipelineEnd::Graph : PipelineEnd::Target,
-                              options.bf16 ? Precision::BF16 : Precision::F32, /*widen=*/!options.gpu.empty());
+                              options.bf16 ? Precision::BF16 : Precision::F32, /*gpu=*/!options.gpu.empty());
     return true;
   }
   for (const PassText &pass : splitPipeline(*options.passes)) {

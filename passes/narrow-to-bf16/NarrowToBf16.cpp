@@ -35,7 +35,7 @@ bool isForWinograd(nn::ConvOp op) {
 
 } // namespace
 
-std::string whyNotBf16(nn::LinearOp op) {
+std::string whyNotBf16(nn::LinearOp op, bool winograd) {
   auto conv = dyn_cast<nn::ConvOp>(op.getOperation());
   auto matmul = dyn_cast<nn::MatMulOp>(op.getOperation());
   if (!conv && !matmul)
@@ -44,7 +44,7 @@ std::string whyNotBf16(nn::LinearOp op) {
     return "it has an epilogue or is not of 32-bit floats";
   if (!isConstant(op.getWeight()) || isConstant(op.getActivation()))
     return "its weights are not constant, or its activation is";
-  if (conv && isForWinograd(conv))
+  if (conv && winograd && isForWinograd(conv))
     return "Winograd's algorithm in f32 is faster";
   ArrayRef<int64_t> weights = shapeOf(op.getWeight());
   if (conv && conv.getGroup() > 1 && weights[1] < leastChannels)
@@ -85,7 +85,7 @@ struct NarrowToBf16Pass : impl::NarrowToBf16Base<NarrowToBf16Pass> {
     });
     for (nn::LinearOp op : linears) {
       Location loc = op.getLoc();
-      if (std::string why = whyNotBf16(op); !why.empty()) {
+      if (std::string why = whyNotBf16(op, winograd); !why.empty()) {
         missedRemark(loc, kPass, "not-narrowed") << remark::reason("{0}", why);
         continue;
       }

@@ -6,8 +6,9 @@
 
 namespace nnopt {
 
-/// Why a linear operation does not get bf16 operands; empty when it does.
-std::string whyNotBf16(nn::LinearOp op);
+/// Why a linear operation does not get bf16 operands; empty when it does. `winograd`: leave convolutions to Winograd's
+/// algorithms where they are faster.
+std::string whyNotBf16(nn::LinearOp op, bool winograd = true);
 
 } // namespace nnopt
 

@@ -54,6 +54,14 @@ def main():
         for flag in ("sm_20", "volta", "sm_80,", "sm_90x"):
             code, _, text = run(compile, MODEL, f"--gpu={flag}", "-o", os.path.join(folder, "bad.so"), "--quiet")
             check(f"--gpu={flag} is a usage error", code == 2 and text.count("\n") == 1 and "--gpu" in text, (code, text))
+        for flags, says in ((["--precision=tf32"], "--gpu"), (["--precision=f16"], "expected"), (["--gpu=emulate:0"], "--gpu")):
+            code, _, text = run(compile, MODEL, *flags, "-o", os.path.join(folder, "bad.so"), "--quiet")
+            check(f"{flags[0]} is a usage error", code == 2 and text.count("\n") == 1 and says in text, (code, text))
+        for precision, symbol in (("tf32", b"_tf32_"), ("bf16", b"_bf16_")):
+            code, _, text = run(compile, MODEL, "--gpu=sm_80", f"--precision={precision}", "-o", plain, "--quiet")
+            with open(plain, "rb") as f:
+                check(f"--precision={precision}: tensor cores", code == 0 and symbol in f.read(), (code, text))
+        run(compile, MODEL, "-o", plain, "--quiet")
         code, _, text = run(nnopt.tool("nnopt-run"), plain, "--device=cuda", f"--inputs={INPUTS}", "--quiet")
         check("no GPU code in the artifact", code == 4 and text.count("\n") == 1 and "--gpu" in text, (code, text))
         code, _, text = run(nnopt.tool("nnopt-run"), both, "--device=cuda", f"--inputs={INPUTS}", "--quiet")

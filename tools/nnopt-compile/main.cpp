@@ -76,13 +76,14 @@ static cl::opt<std::string>
     gpu("gpu",
         cl::desc(
             "Add code for NVIDIA GPUs of these architectures, as sm_80,sm_90; `emulate` runs their "
-            "kernels on the CPU, for tests"),
+            "kernels on the CPU, for tests, `emulate:N` those for a GPU with N multiprocessors"),
         cl::value_desc("ARCH,..."), cl::cat(category));
 static cl::opt<std::string> precision(
     "precision",
     cl::desc("f32 (default), or bf16: convolutions and matrix products multiply bf16 and add in "
-             "f32; up to twice as fast where the CPU has instructions for it"),
-    cl::value_desc("f32|bf16"), cl::init("f32"), cl::cat(category));
+             "f32; up to twice as fast where the CPU has instructions for it. tf32: with --gpu, those of f32 on "
+             "the GPU round to 10 bits behind the point what they multiply"),
+    cl::value_desc("f32|bf16|tf32"), cl::init("f32"), cl::cat(category));
 static cl::opt<bool>
     exactConv("exact-conv",
               cl::desc("No Winograd convolutions: smaller rounding errors, slower 3x3 layers"),
@@ -213,8 +214,8 @@ int main(int argc, char **argv) {
     errs() << "--opt=" << int(optLevel) << ": expected 0, 1 or 2\n";
     return ExitUsage;
   }
-  if (precision != "f32" && precision != "bf16") {
-    errs() << "--precision=" << precision << ": expected f32 or bf16\n";
+  if (precision != "f32" && precision != "bf16" && precision != "tf32") {
+    errs() << "--precision=" << precision << ": expected f32, bf16 or tf32\n";
     return ExitUsage;
   }
   // One technique by itself, within a budget or without; or what a recipe says. Channels can go ahead of a technique.
@@ -285,6 +286,7 @@ int main(int argc, char **argv) {
   options.winograd = !exactConv;
   options.sparse = sparse;
   options.bf16 = precision == "bf16";
+  options.tf32 = precision == "tf32";
   if (tuneTime.getNumOccurrences()) {
     double seconds = 120;
     if (!tuneTime.empty() && (StringRef(tuneTime).getAsDouble(seconds) || !(seconds > 0))) {

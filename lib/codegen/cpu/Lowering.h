@@ -41,6 +41,8 @@ struct LoweringOptions {
   SparseUse sparse = SparseUse::Auto;
   /// Lower for this device; what it has no kernel for is a reference kernel, run by it if it can.
   Device *device = nullptr;
+  /// Whether the device's tensor cores may round f32 to tf32 where they multiply.
+  bool tf32 = false;
   /// In front of the names of CPU kernels.
   std::string kernelPrefix;
   /// Gets the register tiles that contractions had to choose from: for tuning.

@@ -1,11 +1,12 @@
 //===- Conv.cpp - convolutions of channels-last images ----------------------===//
 //
-// An implicit matrix product: rows are positions of the result, the contracted dimension runs through taps and
-// input channels, which are gathered while they are loaded. Depthwise: a thread has four channels of a position.
+// An implicit matrix product: rows are positions of the result, the contracted dimension runs
+// through taps and input channels, which are gathered while they are loaded. Depthwise: a thread
+// has four channels of a position.
 //
 //===----------------------------------------------------------------------===//
 
-#include "lib/codegen/cpu/contraction/ConvShape.h"
+#include "lib/codegen/cuda/ConvWindow.h"
 #include "lib/codegen/cuda/Epilogue.h"
 #include "lib/codegen/cuda/Gemm.h"
 
@@ -16,19 +17,23 @@ namespace {
 
 bool match(Operation *op, Lowering &l) {
   auto conv = cast<nn::ConvOp>(op);
-  auto isF32 = [&](Value v) { return l.shapes.info(v).elementType.isF32(); };
-  if (!conv.getChannelsLast() || !isF32(conv.getX()) || !isF32(conv.getW()) || !isF32(conv.getResult()))
+  auto isFloat = [&](Value v) {
+    Type t = l.shapes.info(v).elementType;
+    return t.isF32() || t.isF16() || t.isBF16();
+  };
+  if (!conv.getChannelsLast() || !isFloat(conv.getX()) || !isFloat(conv.getW()) ||
+      !isFloat(conv.getResult()))
     return false;
   cpu::ConvShape shape(conv, l);
-  return l.constant(conv.getW()) && shape.inPerGroup > 0 && shape.outPerGroup > 0 && canRunEpilogue(conv.getEpilogue());
+  return l.constant(conv.getW()) && shape.inPerGroup > 0 && shape.outPerGroup > 0 &&
+         canRunEpilogue(conv.getEpilogue());
 }
 
 /// The weights as [group][tap][input channel][output channel].
 Buffer packWeights(Kernel &k, nn::ConvOp op, const cpu::ConvShape &s) {
   auto data = k.lowering.constant(op.getW());
   int64_t taps = s.taps(), in = s.inPerGroup, out = s.outPerGroup;
-  std::vector<float> packed(data->size());
-  const float *w = reinterpret_cast<const float *>(data->bytes().data());
+  std::vector<float> w = data->asFloats(), packed(w.size());
   for (int64_t g = 0; g < s.groups; ++g)
     for (int64_t o = 0; o < out; ++o)
       for (int64_t i = 0; i < in; ++i)
@@ -37,57 +42,12 @@ Buffer packWeights(Kernel &k, nn::ConvOp op, const cpu::ConvShape &s) {
   return k.weights(packed);
 }
 
-/// Where a position of the result begins in the input.
-struct Window {
-  Ix image;                // offset of the image
-  SmallVector<Ix, 3> start; // along each spatial dimension, may be negative
-};
-
-struct Images {
-  Kernel &k;
-  const cpu::ConvShape &s;
-
-  nn::Dims resultDims() const {
-    nn::Dims dims{s.batch};
-    for (const cpu::ConvDim &d : s.dims)
-      dims.push_back(d.out);
-    return dims;
-  }
-  /// Elements between neighbours along spatial dimension d.
-  nn::Dim step(size_t d) const {
-    nn::Dim step = k.lowering.c(s.inChannels());
-    for (size_t e = d + 1; e < s.dims.size(); ++e)
-      step = step * s.dims[e].in;
-    return step;
-  }
-  Window window(Ix position) const {
-    SmallVector<Ix> at = k.delinearize(position, resultDims());
-    Window w{at[0] * k.dim(step(0) * s.dims[0].in), {}};
-    for (auto [i, d] : llvm::enumerate(s.dims))
-      w.start.push_back(at[i + 1] * d.inStep + d.first);
-    return w;
-  }
-  /// The offset of tap t of a window, and whether it is inside of the image (null: always).
-  std::pair<Ix, Value> tap(const Window &w, ArrayRef<Ix> t) const {
-    Ix offset = w.image;
-    Value inside;
-    for (auto [i, d] : llvm::enumerate(s.dims)) {
-      Ix at = w.start[i] + t[i] * d.tapStep;
-      if (d.checked) {
-        Value in = at.inRange(k.dim(d.in));
-        inside = inside ? k.land(inside, in) : in;
-      }
-      offset = offset + at * k.dim(step(i));
-    }
-    return {offset, inside};
-  }
-  nn::Dims tapDims() const {
-    nn::Dims dims;
-    for (const cpu::ConvDim &d : s.dims)
-      dims.push_back(k.lowering.c(d.taps));
-    return dims;
-  }
-};
+SmallVector<Value> loadFloats(Kernel &k, const Buffer &buf, Ix offset, int64_t lanes) {
+  SmallVector<Value> values = k.loadLanes(buf, offset, lanes);
+  for (Value &v : values)
+    v = k.toFloat(v);
+  return values;
+}
 
 LogicalResult emitGemm(Operation *op, Lowering &l) {
   auto conv = cast<nn::ConvOp>(op);
@@ -115,17 +75,22 @@ LogicalResult emitGemm(Operation *op, Lowering &l) {
   };
   left.load = [&](ArrayRef<Ix> prepared, Ix d) {
     Window window{prepared[0], SmallVector<Ix, 3>(prepared.drop_front())};
-    SmallVector<Ix> t = single ? SmallVector<Ix>(s.dims.size(), k.c(0)) : k.delinearize(d / s.inPerGroup, images.tapDims());
+    SmallVector<Ix> t = single ? SmallVector<Ix>(s.dims.size(), k.c(0))
+                               : k.delinearize(d / s.inPerGroup, images.tapDims());
     auto [offset, inside] = images.tap(window, t);
     Value valid = d < limit;
     return k.ifElse(
         inside ? k.land(valid, inside) : valid, SmallVector<Type>(left.lanes, k.b.getF32Type()),
-        [&] { return k.loadLanes(x, offset + (single ? d : d % s.inPerGroup), left.lanes); },
+        [&, offset = offset] {
+          return loadFloats(k, x, offset + (single ? d : d % s.inPerGroup), left.lanes);
+        },
         [&] { return SmallVector<Value>(left.lanes, k.f32(0)); });
   };
   right.alongDepth = false;
   right.lanes = s.outPerGroup % 4 == 0 ? 4 : 1;
-  right.prepare = [&](Ix column) -> SmallVector<Ix> { return {group * (limit * columns) + column, column}; };
+  right.prepare = [&](Ix column) -> SmallVector<Ix> {
+    return {group * (limit * columns) + column, column};
+  };
   right.load = [&](ArrayRef<Ix> prepared, Ix d) {
     return k.ifElse(
         k.land(prepared[1] < columns, d < limit), SmallVector<Type>(right.lanes, k.b.getF32Type()),
@@ -134,8 +99,10 @@ LogicalResult emitGemm(Operation *op, Lowering &l) {
   };
   // Columns of a group may begin anywhere: then results are stored one by one.
   int64_t storeLanes = s.groups == 1 || s.outPerGroup % 4 == 0 ? epilogue.lanes() : 1;
-  emitTile(k, tile, depth, left, right, rowTile * tile.rows, columnTile * tile.columns, rows, columns, storeLanes,
-           [&](Ix row, Ix column, ArrayRef<Value> sums) { epilogue.store(row, group * s.outPerGroup + column, sums); });
+  emitTile(k, tile, depth, left, right, rowTile * tile.rows, columnTile * tile.columns, rows,
+           columns, storeLanes, [&](Ix row, Ix column, ArrayRef<Value> sums) {
+             epilogue.store(row, group * s.outPerGroup + column, sums);
+           });
   k.flops = s.flops(l);
   k.launch(rowTiles * columnTiles * s.groups);
   return success();
@@ -149,8 +116,7 @@ LogicalResult emitDepthwise(Operation *op, Lowering &l) {
   Buffer x = k.read(conv.getX());
   // [tap][channel]: a group is a channel.
   auto data = l.constant(conv.getW());
-  const float *raw = reinterpret_cast<const float *>(data->bytes().data());
-  std::vector<float> packed(data->size());
+  std::vector<float> raw = data->asFloats(), packed(raw.size());
   for (int64_t c = 0; c < s.groups; ++c)
     for (int64_t t = 0; t < s.taps(); ++t)
       packed[t * s.groups + c] = raw[c * s.taps() + t];
@@ -167,7 +133,8 @@ LogicalResult emitDepthwise(Operation *op, Lowering &l) {
     auto add = [&](SmallVector<Value> sums, ArrayRef<Ix> t, Ix flat) {
       auto [offset, inside] = images.tap(window, t);
       auto sum = [&, offset = offset] {
-        SmallVector<Value> xs = k.loadLanes(x, offset + channel, lanes), ws = k.loadLanes(w, flat * s.groups + channel, lanes);
+        SmallVector<Value> xs = loadFloats(k, x, offset + channel, lanes),
+                           ws = k.loadLanes(w, flat * s.groups + channel, lanes);
         SmallVector<Value> next;
         for (int64_t lane = 0; lane < lanes; ++lane)
           next.push_back(k.fma(xs[lane], ws[lane], sums[lane]));
@@ -175,7 +142,8 @@ LogicalResult emitDepthwise(Operation *op, Lowering &l) {
       };
       if (!inside)
         return sum();
-      return k.ifElse(inside, SmallVector<Type>(lanes, k.b.getF32Type()), sum, [&] { return sums; });
+      return k.ifElse(inside, SmallVector<Type>(lanes, k.b.getF32Type()), sum,
+                      [&] { return sums; });
     };
     if (s.taps() <= 25)
       for (int64_t t = 0; t < s.taps(); ++t)
@@ -187,7 +155,10 @@ LogicalResult emitDepthwise(Operation *op, Lowering &l) {
     epilogue.store(position, channel, sums);
   });
   k.flops = s.flops(l);
-  k.bytes = (l.numElements(conv.getX()) + l.numElements(conv.getResult())) * 4;
+  auto bytes = [&](Value v) {
+    return l.numElements(v) * nn::elementBytes(l.shapes.info(v).elementType);
+  };
+  k.bytes = bytes(conv.getX()) + bytes(conv.getResult());
   k.launch(total.ceilDiv(l.c(threads)));
   return success();
 }

@@ -20,7 +20,7 @@ RegisterEmitter::RegisterEmitter(cpu::Emitter emitter) {
   llvm::stable_sort(list, [](const cpu::Emitter &a, const cpu::Emitter &b) { return a.priority > b.priority; });
 }
 
-Device::Device(MLIRContext *ctx) : owned(ModuleOp::create(UnknownLoc::get(ctx))) {
+Device::Device(MLIRContext *ctx, const Machine &machine) : machine(machine), owned(ModuleOp::create(UnknownLoc::get(ctx))) {
   kernels = *owned;
   OpBuilder b = OpBuilder::atBlockEnd(kernels.getBody());
   LLVM::GlobalOp::create(b, UnknownLoc::get(ctx), LLVM::LLVMArrayType::get(b.getI8Type(), 0), /*isConstant=*/false,

@@ -3,6 +3,7 @@
 #define NNOPT_LIB_CODEGEN_CUDA_DEVICE_H
 
 #include "lib/codegen/cpu/Lowering.h"
+#include "lib/codegen/cuda/Machine.h"
 
 namespace nnopt::cuda {
 
@@ -10,12 +11,14 @@ namespace nnopt::cuda {
 /// nothing a GPU lacks.
 class Device : public cpu::Device {
 public:
-  explicit Device(mlir::MLIRContext *ctx);
+  Device(mlir::MLIRContext *ctx, const Machine &machine);
   std::optional<mlir::LogicalResult> emit(mlir::Operation *op, cpu::Lowering &lowering) override;
   bool canRun(mlir::func::FuncOp kernel) override;
   bool readsStrided(mlir::OpOperand &operand, cpu::Lowering &lowering) override;
   bool takesNarrowWeights(mlir::OpOperand &operand) override;
   mlir::ModuleOp module() { return *owned; }
+  /// What kernels are made for.
+  const Machine machine;
 
 private:
   mlir::OwningOpRef<mlir::ModuleOp> owned;

@@ -21,7 +21,8 @@ Epilogue::Epilogue(Kernel &k, nn::LinearOp op, bool noColumns) : k(k), epilogue(
   bool addColumn = noColumns || dims.empty();
   if (addColumn)
     dims.push_back(one);
-  bool aligned = isMultiple(dims.back(), 4) && isAligned(l, result) && (!second || isAligned(l, op.getSecond()));
+  bool aligned = isMultiple(dims.back(), 4) && isAligned(l, result) &&
+                 (!second || isAligned(l, op.getSecond()));
   if (biasValue) {
     bias = k.read(biasValue);
     aligned &= isAligned(l, biasValue);
@@ -66,9 +67,16 @@ SmallVector<Value> Epilogue::loadArg(const Arg &arg, Ix row, Ix column, int64_t 
 
 void Epilogue::storeAs(const Buffer &buffer, Ix offset, ArrayRef<Value> values) {
   SmallVector<Value> converted(values);
-  for (Value &v : converted)
-    if (v.getType() != buffer.valueType)
+  for (Value &v : converted) {
+    if (v.getType() == buffer.valueType)
+      continue;
+    if (isa<FloatType>(v.getType()) || isa<FloatType>(buffer.valueType))
       v = k.fromFloat(k.toFloat(v), buffer.valueType, buffer.isUnsigned);
+    else if (buffer.valueType.getIntOrFloatBitWidth() < v.getType().getIntOrFloatBitWidth())
+      v = arith::TruncIOp::create(k.b, k.loc, buffer.valueType, v);
+    else
+      v = arith::ExtSIOp::create(k.b, k.loc, buffer.valueType, v);
+  }
   k.storeLanes(buffer, offset, converted);
 }
 
@@ -82,10 +90,13 @@ void Epilogue::store(Ix row, Ix column, ArrayRef<Value> sums) {
     values = loadArg(arg, row, column, count);
   for (int64_t i = 0; i < count; ++i) {
     Value v = sums[i];
+    bool isFloat = isa<FloatType>(v.getType());
     if (bias)
-      v = cpu::fadd(k, v, k.toFloat(biases[i]));
+      v = isFloat ? cpu::fadd(k, v, k.toFloat(biases[i]))
+                  : arith::AddIOp::create(k.b, k.loc, v, biases[i]).getResult();
     if (!epilogue.empty()) {
-      SmallVector<Value> scalars = {k.fromFloat(v, epilogue.front().getArgument(0).getType())};
+      SmallVector<Value> scalars = {
+          isFloat ? k.fromFloat(v, epilogue.front().getArgument(0).getType()) : v};
       for (ArrayRef<Value> values : operands)
         scalars.push_back(values[i]);
       SmallVector<Value> yielded = k.inlineScalarRegion(epilogue, scalars);

@@ -15,7 +15,7 @@ public:
 
   /// Neighbouring columns that can be stored at once: 4 or 1.
   int64_t lanes() const { return width; }
-  /// Finishes sums[i] (f32), element (row, column + i); sums are as many as lanes() or one.
+  /// Finishes sums[i] (f32, or i32 where bias and epilogue take that), element (row, column + i); sums are as many as lanes() or one.
   void store(Ix row, Ix column, llvm::ArrayRef<mlir::Value> sums);
 
   Buffer out;

@@ -1,0 +1,47 @@
+//===- TensorContraction.h - kernels of products on tensor cores -*- C++ -*-===//
+#ifndef NNOPT_LIB_CODEGEN_CUDA_TENSORCONTRACTION_H
+#define NNOPT_LIB_CODEGEN_CUDA_TENSORCONTRACTION_H
+
+#include "lib/codegen/cuda/Epilogue.h"
+#include "lib/codegen/cuda/TensorWeights.h"
+
+namespace nnopt::cuda {
+
+/// `count` products of [m, depth] and [depth, n] as an operation needs them. What depends on a
+/// kernel is called for each: a contraction may be one kernel, or one that leaves partial sums and
+/// one that adds them.
+struct TensorContraction {
+  nn::LinearOp op;
+  std::string name;
+  MmaTypes types;
+  TensorTile tile;
+  nn::Dim m, n, depth, count;
+  nn::Dim flops;
+  /// The right operand where it is constant, and the zero point of the left one, or null.
+  const TensorWeights *weights = nullptr;
+  mlir::Value leftZero;
+  /// A result without columns.
+  bool noColumns = false;
+
+  /// The operands of product `index`; the right one unless it is constant, then its number among
+  /// the weights.
+  std::function<TensorOperand(Kernel &k, Ix index)> left, right;
+  std::function<Ix(Kernel &k, Ix index)> weightsOf;
+  /// The row and the column of the operation's result, for an element of product `index`.
+  std::function<std::pair<Ix, Ix>(Kernel &k, Ix index, Ix row, Ix column)> place;
+  /// Whether columns of a product begin at multiples of 4.
+  bool alignedColumns = true;
+};
+
+/// Whether tensor cores can compute the operation, up to its shape; if so, what they multiply.
+std::optional<MmaTypes> tensorTypes(nn::LinearOp op, Lowering &l, mlir::Value leftZero,
+                                    mlir::Value rightZero);
+
+/// The machine that kernels are made for.
+const Machine &machineOf(Lowering &l);
+
+mlir::LogicalResult emitTensorContraction(Lowering &l, const TensorContraction &c);
+
+} // namespace nnopt::cuda
+
+#endif

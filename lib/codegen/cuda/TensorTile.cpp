@@ -1,0 +1,291 @@
+//===- TensorTile.cpp - tiles of a matrix product on tensor cores -----------===//
+
+#include "lib/codegen/cuda/TensorTile.h"
+
+using namespace mlir;
+
+namespace nnopt::cuda {
+
+int64_t pieceBytes(nn::Dim length, int64_t elementBytes, bool aligned) {
+  for (int64_t bytes : {16, 8, 4})
+    if (aligned && elementBytes <= bytes && isMultiple(length, bytes / elementBytes))
+      return bytes;
+  return 0;
+}
+
+namespace {
+
+constexpr int64_t chunkBytes = 16;
+
+/// One operand's part of shared memory: for each stage, lines of chunks. A line is an x with what
+/// it has of a step, or, for elements of 16 bits whose neighbours lie along x, an element of the
+/// step with all x ("transposed").
+class Side {
+public:
+  Side(Kernel &k, const MmaTypes &types, const TensorOperand &operand, int64_t size,
+       int64_t threads, Ix first)
+      : k(k), operand(operand), elementBytes(types.elementBytes()),
+        transposed(!operand.alongDepth && elementBytes == 2),
+        depth(TensorTile::depthBytes / elementBytes), lines(transposed ? depth : size),
+        chunks((transposed ? size : depth) * elementBytes / chunkBytes) {
+    memory = k.shared(k.b.getI8Type(), TensorTile::stages * stageBytes());
+    int64_t bytes = operand.piece ? operand.piece : wordBytes,
+            perLine = chunks * chunkBytes / bytes;
+    for (int64_t i = 0; i < llvm::divideCeil(lines * perLine, threads); ++i)
+      pieces.push_back(makePiece(bytes, perLine, threads, i, first));
+  }
+
+  /// Begins to fill a stage with the step that starts at this depth.
+  void fill(Ix stage, Ix firstDepth) {
+    Value to = k.ptrAdd(memory.ptr, stage * stageBytes(), memory.storageType);
+    for (const Piece &piece : pieces) {
+      auto one = [&] { operand.piece ? copy(piece, to, firstDepth) : put(piece, to, firstDepth); };
+      piece.exists ? k.ifThen(piece.exists, one) : one();
+    }
+  }
+
+  /// Where the lane's row of four matrices begins in a stage: those that make a piece of 16 x from
+  /// `x` on (a multiple of 16) and of half a step. Of the left operand, matrices of the same x are
+  /// two apart, of the right one neighbours.
+  Ix place(Ix x, int64_t half, bool isLeft) {
+    Ix lane = k.thread % warpSize, row = lane % 8;
+    Ix second = lane / 8 % 2 * 8, fourth = lane / 16 * 8; // of a 16 x 16 piece
+    Ix alongX = isLeft ? second : fourth, along = isLeft ? fourth : second;
+    if (transposed)
+      return offset(along + row + half * 16, (x + alongX) / 8);
+    // Lines that are a multiple of 8 apart are swizzled alike: places of pieces differ by
+    // constants.
+    return offset(alongX + row, along / 8 + half * 2) + x * (chunks * chunkBytes);
+  }
+
+  SmallVector<Value> take(Ix stage, Ix place) {
+    Value row = k.ptrAdd(memory.ptr, stage * stageBytes() + place, memory.storageType);
+    SmallVector<Value> words = loadMatrices(k, row, transposed);
+    if (operand.needsRounding)
+      for (Value &word : words)
+        word = roundToTf32(k, word);
+    return words;
+  }
+
+private:
+  static constexpr int64_t wordBytes = 4;
+  struct Piece {
+    Ix place;                              // in a stage
+    Ix depth;                              // of its first element, in the step
+    Value exists;                          // null: for all threads
+    SmallVector<SmallVector<Ix>> prepared; // of each x
+  };
+
+  int64_t stageBytes() const { return lines * chunks * chunkBytes; }
+
+  /// Bytes before a chunk. Eight chunks are as wide as all banks: lines that are narrower share
+  /// them.
+  Ix offset(Ix line, Ix chunk) {
+    int64_t banks = std::min<int64_t>(chunks, 8);
+    Ix swizzle = line / (8 / banks) % banks;
+    Ix at(&k, k.b.createOrFold<arith::XOrIOp>(k.loc, chunk, swizzle));
+    return (line * chunks + at) * chunkBytes;
+  }
+
+  Piece makePiece(int64_t bytes, int64_t perLine, int64_t threads, int64_t i, Ix first) {
+    Piece piece;
+    Ix line, within;
+    // Neighbouring threads copy what are neighbours in memory.
+    if (operand.alongDepth || transposed) {
+      // With whole lines for the threads, all pieces of a thread are at the same place of their
+      // lines.
+      bool whole = threads % perLine == 0;
+      line =
+          whole ? k.thread / perLine + i * (threads / perLine) : (k.thread + i * threads) / perLine;
+      within = whole ? k.thread % perLine : (k.thread + i * threads) % perLine;
+    } else {
+      line = (k.thread + i * threads) % lines;
+      within = (k.thread + i * threads) / lines;
+    }
+    if ((i + 1) * threads > lines * perLine)
+      piece.exists = k.thread + i * threads < k.c(lines * perLine);
+    Ix byte = within * bytes;
+    piece.place = offset(line, byte / chunkBytes) + byte % chunkBytes;
+    Ix inLine = byte / elementBytes, x = first + (transposed ? inLine : line);
+    piece.depth = transposed ? line : inLine;
+    int64_t xs = transposed && !operand.piece ? wordBytes / elementBytes : 1;
+    for (int64_t j = 0; j < xs; ++j)
+      piece.prepared.push_back(operand.prepare(x + j));
+    return piece;
+  }
+
+  void copy(const Piece &piece, Value to, Ix firstDepth) {
+    auto [offset, inside] = operand.locate(piece.prepared[0], firstDepth + piece.depth);
+    Value from = k.ptrAdd(operand.buffer.ptr, offset, operand.buffer.storageType);
+    if (inside && operand.outside) {
+      from = k.select(inside, from, operand.outside->ptr);
+      inside = nullptr;
+    }
+    copyAsync(k, k.ptrAdd(to, piece.place, memory.storageType), from, operand.piece, inside);
+  }
+
+  /// Puts a word together from elements that are loaded one by one.
+  void put(const Piece &piece, Value to, Ix firstDepth) {
+    Type i32 = k.b.getI32Type(), bits = k.b.getIntegerType(8 * elementBytes);
+    Value word;
+    for (int64_t j = 0; j < wordBytes / elementBytes; ++j) {
+      auto [offset, inside] = transposed
+                                  ? operand.locate(piece.prepared[j], firstDepth + piece.depth)
+                                  : operand.locate(piece.prepared[0], firstDepth + piece.depth + j);
+      Value from = operand.buffer.ptr;
+      if (inside && operand.outside) {
+        from = k.select(inside, k.ptrAdd(from, offset, bits), operand.outside->ptr);
+        offset = k.c(0);
+      } else if (inside) {
+        offset = k.selectIx(inside, offset, k.c(0)); // the first element exists
+      }
+      Value v = k.loadAt(from, offset, bits);
+      if (inside && !operand.outside)
+        v = k.select(inside, v, k.constant(bits, 0));
+      if (elementBytes < wordBytes)
+        v = arith::ExtUIOp::create(k.b, k.loc, i32, v);
+      if (j)
+        v = arith::OrIOp::create(
+            k.b, k.loc, word,
+            arith::ShLIOp::create(k.b, k.loc, v, k.constant(i32, 8 * elementBytes * j)));
+      word = v;
+    }
+    k.storeAt(k.ptrAdd(to, piece.place, memory.storageType), k.c(0), word);
+  }
+
+  Kernel &k;
+  const TensorOperand &operand;
+  int64_t elementBytes;
+  bool transposed;
+  int64_t depth; // elements of a step
+  int64_t lines, chunks;
+  Buffer memory;
+  SmallVector<Piece> pieces; // of a thread
+};
+
+/// The part of a tile that a warp computes.
+class Warp {
+public:
+  Warp(Kernel &k, const TensorProduct &p, Side &left, Side &right)
+      : k(k), p(p), left(left), right(right), rowPieces(p.tile.warpRows / MmaTypes::rows),
+        columnPieces(p.tile.warpColumns / MmaTypes::columns) {
+    Ix warp = k.thread / warpSize;
+    int64_t across = p.tile.columns / p.tile.warpColumns;
+    firstRow = warp / across * p.tile.warpRows;
+    firstColumn = warp % across * p.tile.warpColumns;
+    for (int64_t half = 0; half < halves; ++half) {
+      for (int64_t i = 0; i < rowPieces; ++i)
+        leftPlaces.push_back(left.place(firstRow + i * 16, half, true));
+      for (int64_t j = 0; j < columnPieces / 2; ++j)
+        rightPlaces.push_back(right.place(firstColumn + j * 16, half, false));
+    }
+  }
+
+  /// Four sums of each piece of the result, then, where they are wanted, those of the left
+  /// operand's rows.
+  SmallVector<Value> zeros() {
+    int64_t count = 4 * rowPieces * (columnPieces + (p.rowSums ? 1 : 0));
+    return SmallVector<Value>(count, k.constant(p.types.sumType(k.b.getContext()), 0));
+  }
+
+  SmallVector<Value> multiply(Ix stage, ValueRange sums) {
+    SmallVector<Value> acc(sums);
+    MutableArrayRef<Value> all(acc);
+    // The product with ones has the sums of rows in all columns.
+    SmallVector<Value> ones(2, p.rowSums ? k.constant(k.b.getI32Type(), 0x01010101) : Value());
+    MmaTypes withOnes{p.types.left, NVVM::MMATypes::s8};
+    for (int64_t half = 0; half < halves; ++half) {
+      SmallVector<SmallVector<Value>> as, bs;
+      for (int64_t i = 0; i < rowPieces; ++i)
+        as.push_back(left.take(stage, leftPlaces[half * rowPieces + i]));
+      for (int64_t j = 0; j < columnPieces / 2; ++j)
+        bs.push_back(right.take(stage, rightPlaces[half * (columnPieces / 2) + j]));
+      for (int64_t i = 0; i < rowPieces; ++i) {
+        for (int64_t j = 0; j < columnPieces; ++j)
+          multiplyAdd(k, p.types, as[i], ArrayRef(bs[j / 2]).slice(j % 2 * 2, 2),
+                      all.slice(4 * (i * columnPieces + j), 4));
+        if (p.rowSums)
+          multiplyAdd(k, withOnes, as[i], ones, all.slice(4 * (rowPieces * columnPieces + i), 4));
+      }
+    }
+    return acc;
+  }
+
+  void store(ArrayRef<Value> sums, StoreSums store) {
+    Ix lane = k.thread % warpSize;
+    Ix row = p.firstRow + firstRow + lane / 4, column = p.firstColumn + firstColumn;
+    Value isOdd = k.thread % 2 == 1;
+    auto one = [&](Ix row, Ix column, ArrayRef<Value> values, Value rowSum) {
+      k.ifThen(k.land(row < p.rows, column < p.columns),
+               [&] { store(row, column, values, rowSum); });
+    };
+    for (int64_t i = 0; i < rowPieces; ++i) {
+      ArrayRef<Value> totals =
+          p.rowSums ? sums.slice(4 * (rowPieces * columnPieces + i), 4) : ArrayRef<Value>();
+      Value upper = p.rowSums ? totals[0] : Value(), lower = p.rowSums ? totals[2] : Value();
+      Value rowSum = p.rowSums ? k.select(isOdd, lower, upper) : Value();
+      for (int64_t j = 0; j < columnPieces; ++j) {
+        ArrayRef<Value> c = sums.slice(4 * (i * columnPieces + j), 4);
+        Ix top = row + i * 16, from = column + j * 8;
+        if (p.storeLanes == 1) {
+          for (int64_t s = 0; s < 4; ++s)
+            one(top + s / 2 * 8, from + lane % 4 * 2 + s % 2, c[s], s < 2 ? upper : lower);
+          continue;
+        }
+        // Two lanes have two columns each of two rows: they exchange, and have four columns of a
+        // row each.
+        Value got[2];
+        for (int64_t s = 0; s < 2; ++s)
+          got[s] = k.shuffleXor(k.select(isOdd, c[s], c[2 + s]), 1);
+        SmallVector<Value> four;
+        for (int64_t s = 0; s < 2; ++s)
+          four.push_back(k.select(isOdd, got[s], c[s]));
+        for (int64_t s = 0; s < 2; ++s)
+          four.push_back(k.select(isOdd, c[2 + s], got[s]));
+        one(k.selectIx(isOdd, top + 8, top), from + lane % 4 / 2 * 4, four, rowSum);
+      }
+    }
+  }
+
+private:
+  static constexpr int64_t halves = TensorTile::depthBytes / MmaTypes::depthBytes;
+  Kernel &k;
+  const TensorProduct &p;
+  Side &left, &right;
+  int64_t rowPieces, columnPieces;
+  Ix firstRow, firstColumn;
+  SmallVector<Ix> leftPlaces, rightPlaces;
+};
+
+} // namespace
+
+void emitTensorTile(Kernel &k, const TensorProduct &p, StoreSums store) {
+  Side left(k, p.types, p.left, p.tile.rows, k.threads, p.firstRow);
+  Side right(k, p.types, p.right, p.tile.columns, k.threads, p.firstColumn);
+  Warp warp(k, p, left, right);
+  int64_t depth = TensorTile::depthBytes / p.types.elementBytes();
+  constexpr int64_t ahead = TensorTile::stages - 1;
+  nn::Dim steps = p.depth.ceilDiv(k.lowering.c(depth)),
+          share = steps.ceilDiv(k.lowering.c(p.tile.slices));
+  Ix firstStep = p.slice * k.dim(share), count = k.dim(share);
+  if (p.tile.slices > 1)
+    count = count.min(k.dim(steps) - firstStep);
+  // There is a group for each step, if only of no copies, so that the same wait fits all steps.
+  auto begin = [&](Ix step) {
+    k.ifThen(step < count, [&] {
+      left.fill(step % TensorTile::stages, (firstStep + step) * depth);
+      right.fill(step % TensorTile::stages, (firstStep + step) * depth);
+    });
+    commitCopies(k);
+  };
+  k.loop(k.c(0), k.c(ahead), 1, begin);
+  SmallVector<Value> sums = k.loop(k.c(0), count, 1, warp.zeros(), [&](Ix step, ValueRange acc) {
+    waitForCopies(k, ahead - 1);
+    k.barrier();
+    begin(step + ahead); // where all warps have read the step before this one
+    return warp.multiply(step % TensorTile::stages, acc);
+  });
+  warp.store(sums, store);
+}
+
+} // namespace nnopt::cuda
