@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Matrix products and convolutions on the tensor cores of this GPU beside PyTorch (cuBLASLt, cuDNN), in one run.
+
+    products.py [--only=TEXT] [--repeat=N] [--json=FILE]
+
+For bf16, f16, tf32 and int8: 4096^3 and 8192^3, the products of bert_base (128 tokens, batch 1 and 32) and convolutions of
+resnet50 (batch 1 and 64). Times are those of the kernels, by CUDA events, the minimum of N runs; ours has its inputs
+rounded on the GPU first, which does not count. `error` compares the two results, relative to the scale.
+"""
+import argparse
+import json
+import os
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from models import kernels  # noqa: E402
+import nnopt  # noqa: E402
+
+TYPES = {"bf16": (TensorProto.BFLOAT16, torch.bfloat16), "f16": (TensorProto.FLOAT16, torch.float16),
+         "tf32": (TensorProto.FLOAT, torch.float32), "int8": (TensorProto.INT8, torch.int8)}
+PRODUCTS = [(4096, 4096, 4096), (8192, 8192, 8192)] + [(m, n, k) for m in (128, 4096) for n, k in ((768, 768), (3072, 768), (768, 3072))]
+# batch, size, in, out, kernel, stride
+CONVOLUTIONS = [(b, *c) for b in (1, 64) for c in ((56, 64, 64, 3, 1), (28, 128, 512, 1, 1), (14, 256, 256, 3, 1), (7, 512, 2048, 1, 1))]
+
+
+def cases():
+    for kind in TYPES:
+        for m, n, k in PRODUCTS:
+            yield f"{kind} product {m}x{n}x{k}", kind, ("product", m, n, k)
+        if kind != "int8": # PyTorch has no convolution of bytes on GPUs
+            for c in CONVOLUTIONS:
+                yield f"{kind} conv {c[0]}x{c[1]}x{c[1]}x{c[2]} -> {c[3]}, {c[4]}x{c[4]}", kind, ("conv", *c)
+
+
+def model(kind, case, path, data):
+    """Writes the operation with constant weights; returns its input, weights and floating-point operations."""
+    onnx_type = TYPES[kind][0]
+    if case[0] == "product":
+        _, m, n, k = case
+        shape, weights, work = (m, k), (k, n), 2 * m * n * k
+        op = helper.make_node("MatMulInteger" if kind == "int8" else "MatMul", ["a", "w"], ["p"])
+    else:
+        _, batch, size, ci, co, taps, stride = case
+        shape, weights = (batch, ci, size, size), (co, ci, taps, taps)
+        work = 2 * batch * (size // stride) ** 2 * ci * co * taps * taps
+        op = helper.make_node("Conv", ["a", "w"], ["p"], pads=[taps // 2] * 4, strides=[stride] * 2)
+    draw = (lambda s: data.integers(-128, 128, s).astype(np.float32)) if kind == "int8" else \
+        (lambda s: data.standard_normal(s).astype(np.float32))
+    x, w = draw(shape), draw(weights)
+    tensor = onnx.TensorProto(name="w", data_type=onnx_type, dims=weights)
+    tensor.raw_data = torch.from_numpy(w).to(TYPES[kind][1]).view(torch.uint8).numpy().tobytes()
+    nodes = [helper.make_node("Cast", ["x"], ["a"], to=onnx_type), op]
+    result = "p"
+    if kind != "tf32":
+        nodes.append(helper.make_node("Cast", ["p"], ["y"], to=TensorProto.FLOAT))
+        result = "y"
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+                              [helper.make_tensor_value_info(result, TensorProto.FLOAT, None)], [tensor])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path,
+              save_as_external_data=tensor.ByteSize() > 1 << 30)
+    return x, w, work
+
+
+def ours(kind, path, x, repeat):
+    arch = "sm_%d%d" % torch.cuda.get_device_capability()
+    out = path.replace(".onnx", ".so")
+    flags = ["--quiet", f"--gpu={arch}"] + (["--precision=tf32"] if kind == "tf32" else [])
+    nnopt.compile(path, out, flags)
+    with nnopt.Session(out, device="cuda") as session:
+        session.prepare({"x": x})
+        session.step()
+        times = [sum(t for name, (t, _) in kernels(session) if name.startswith("tensor_")) for _ in range(repeat)]
+        return min(times), session.results[0]
+
+
+def theirs(kind, case, x, w, repeat):
+    dtype = TYPES[kind][1]
+    a, b = torch.from_numpy(x).cuda().to(dtype), torch.from_numpy(w).cuda().to(dtype)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    if case[0] == "conv":
+        a, b = a.to(memory_format=torch.channels_last), b.to(memory_format=torch.channels_last)
+        call = lambda: torch.nn.functional.conv2d(a, b, stride=case[6], padding=case[5] // 2)
+    elif kind == "int8":
+        # The layout that cuBLASLt is fastest with; it takes more than 16 rows.
+        b = b.t().contiguous().t()
+        call = lambda: torch._int_mm(a, b)
+    else:
+        call = lambda: torch.matmul(a, b)
+    for _ in range(10):
+        result = call()
+    times = []
+    for _ in range(repeat):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        call()
+        end.record()
+        end.synchronize()
+        times.append(begin.elapsed_time(end) * 1e3)
+    return min(times), result.float().cpu().numpy()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--repeat", type=int, default=20)
+    parser.add_argument("--json")
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("products.py: PyTorch sees no GPU")
+    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}")
+    records, data = [], np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, kind, case in cases():
+            if arguments.only not in name:
+                continue
+            path = os.path.join(folder, "model.onnx")
+            x, w, work = model(kind, case, path, data)
+            mine, result = ours(kind, path, x, arguments.repeat)
+            peer, want = theirs(kind, case, x, w, arguments.repeat)
+            error = nnopt.difference(result, want)
+            records.append({"name": name, "nnopt_us": mine, "torch_us": peer, "nnopt_tops": work / mine / 1e6, "error": error})
+            print(f"{name:44s} {mine:9.1f} us {work / mine / 1e6:7.1f} T/s | torch {peer:9.1f} us | {peer / mine:5.2f}x | error {error:.1e}",
+                  flush=True)
+    if arguments.json:
+        with open(arguments.json, "w") as f:
+            json.dump(records, f, indent=1)
+
+
+if __name__ == "__main__":
+    main()
