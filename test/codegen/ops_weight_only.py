@@ -6,10 +6,10 @@ stand for.
 
 Every case is a small ONNX model of a random shape: DequantizeLinear of constant 2-, 4- and 8-bit integers of either
 signedness, with scales and zero points for the whole tensor, for columns or for blocks of the depth (`quantized`), Cast
-of constant 16-bit floats (`halves`), MatMulNBits (`nbits`), depths that are done in parts (`deep`), and rows of such a table
-(`lookup`), and rows of bytes that have a scale each (`bytes`; with scales that are powers of two the result must be exact). It
-is compiled at --opt=0, by default, by default for x86-64-v3 and for baseline x86-64, and run with 1 and 3 threads. The
-largest error relative to the result's scale may be 1e-5, and by default the artifact must hold the weights in their own width.
+of constant 16-bit floats (`halves`), MatMulNBits (`nbits`), depths that are done in parts (`deep`), rows of such a table
+(`lookup`, some of GatherBlockQuantized), and rows of bytes that have a scale each (`bytes`; with scales that are powers of
+two the result must be exact). It is compiled at --opt=0, by default, by default for x86-64-v3 and for baseline x86-64, and
+run with 1 and 3 threads. The largest error relative to the result's scale may be 1e-5, and by default the artifact must hold the weights in their own width.
 Ends with `N passed, N failed`; exit code 1 if any case fails.
 """
 import os
@@ -164,10 +164,25 @@ def byte_rows(case):
     return case.node("Add", ["p", "bias"], "y"), want + wide(case.constant("bias", [columns]))
 
 
+def block_table(case, depth, rows):
+    """The initializers of GatherBlockQuantized, bytes of two 4-bit integers in blocks of 16; returns the table."""
+    q = case.data.integers(0, 16, (rows, depth))
+    scale = scales(case, (rows, depth // 16))
+    case.constants += [numpy_helper.from_array((q[:, ::2] | q[:, 1::2] << 4).astype(np.uint8), "q"),
+                       numpy_helper.from_array(scale, "scale")]
+    case.bits, case.groups, case.depth = 4, depth // 16, depth
+    case.text = f"GatherBlockQuantized {q.shape}"
+    return (q - 8) * np.repeat(scale, 16, axis=1).astype(np.float64)
+
+
 def lookup(case):
     rng = case.rng
     depth, rows = rng.choice([1, 3, 4, 8, 17, 24, 32, 64, 96, 100, 130, 256]), rng.choice([2, 3, 17, 100, 1000])
-    weights = rng.choice([integer_weights, integer_weights, half_weights])(case, depth, rows, transposed=True).T
+    blocks = depth % 16 == 0 and rng.random() < 0.4
+    if blocks:
+        weights = block_table(case, depth, rows)
+    else:
+        weights = rng.choice([integer_weights, integer_weights, half_weights])(case, depth, rows, transposed=True).T
     indices = case.data.integers(-rows, rows, rng.choice([[], [1], [7], [2, 40]])).astype(rng.choice([np.int32, np.int64]))
     case.inputs.append(helper.make_tensor_value_info("ids", helper.np_dtype_to_tensor_dtype(indices.dtype),
                                                      [f"d{i}" for i in range(indices.ndim)] if case.dynamic else indices.shape))
@@ -175,6 +190,9 @@ def lookup(case):
     case.text = f"{indices.shape} {indices.dtype} of {case.text}"
     # Rows are whole words, but for an odd number of elements; each group has a scale and perhaps a zero point.
     case.most = rows * (depth * (case.bits if depth % 2 == 0 else max(case.bits, 8)) / 8 + 5 * case.groups) + 4096
+    if blocks:
+        case.node("GatherBlockQuantized", ["q", "ids", "scale"], "y", domain="com.microsoft", bits=4, block_size=16)
+        return "y", weights[indices]
     return case.node("Gather", ["w", "ids"], "y", axis=0), weights[indices]
 
 

@@ -279,6 +279,18 @@ def matmul_n_bits(rng, count):
                    constants=("b", "s", "z", "bias"), expected=y, tolerance=2e-5)
 
 
+def gather_block_quantized(rng, count):
+    for i in range(2 * count):
+        rows, block = int(rng.integers(2, 9)), int(rng.choice([16, 32]))
+        blocks = int(rng.integers(1, 4))
+        indices = rng.integers(-rows, rows, [[3], [2, 4], []][i % 3]).astype([np.int64, np.int32][i % 2])
+        values = {"w": integers(rng, np.uint8, [rows, blocks * block // 2]), "i": indices, "s": scale(rng, rows, blocks)}
+        if i // 2 % 2:
+            values["z"] = integers(rng, np.uint8, [rows, -(-blocks // 2)])
+        yield case("GatherBlockQuantized", i, contrib("GatherBlockQuantized", list(values), ["y"], bits=4, block_size=block,
+                                                      gather_axis=0, quantize_axis=1), values, constants=("w", "s", "z"))
+
+
 # --------------------------------------------------------------------- com.microsoft: fused
 def fused_products(rng, count):
     for i in range(count):
@@ -596,7 +608,8 @@ def cases(count):
     rng = np.random.default_rng(1)
     families = (quantize_linear, dequantize_linear, narrow_movement, integer_products, integer_convolutions,
                 quantized_elementwise, quantized_softmax, quantized_pooling, matmul_n_bits, fused_products, activations,
-                normalization, attention, multi_head_attention, group_query_attention, rotary_embedding, experts, others)
+                normalization, attention, multi_head_attention, group_query_attention, rotary_embedding, experts, others,
+                gather_block_quantized)
     return itertools.chain.from_iterable(family(rng, count) for family in families)
 
 

@@ -31,7 +31,7 @@ MISSING = {name: reason for reason, names in REASONS.items() for name in names.s
 # What exporters and onnxruntime's optimizer write into models; test/conformance/quantized.py compares what they compute.
 CONTRIB = "com.microsoft"
 CONTRIB_OPERATORS = """Attention BiasGelu BiasSplitGelu CDist DequantizeLinear DynamicQuantizeMatMul EmbedLayerNormalization
-FastGelu FusedConv FusedGemm FusedMatMul Gelu GroupNorm GroupQueryAttention Inverse LayerNormalization MatMulIntegerToFloat
+FastGelu FusedConv FusedGemm FusedMatMul GatherBlockQuantized Gelu GroupNorm GroupQueryAttention Inverse LayerNormalization MatMulIntegerToFloat
 MatMulNBits MoE MultiHeadAttention NGramRepeatBlock NhwcMaxPool Pad QAttention QGemm QLinearAdd QLinearAveragePool QLinearConcat
 QLinearConv QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearSoftmax QLinearWhere QMoE QuantizeLinear
 QuickGelu RotaryEmbedding SimplifiedLayerNormalization SkipGroupNorm SkipLayerNormalization SkipSimplifiedLayerNormalization

@@ -106,6 +106,9 @@ case("qlinear-conv", node("QLinearConv", "x s z w s z s z b", "y"),
 case("matmul-n-bits", node("MatMulNBits", "x w s", "y", domain="com.microsoft", K=16, N=4, bits=4, block_size=16),
      ["to = ui4", "nn.dequantize", "transpose_b", "-> tensor<2x4xf32>"], [value("x", [2, 16])],
      init=[bytes8("w", 4, 1, 8), f32("s", 4, 1)], imports=[helper.make_opsetid("com.microsoft", 1)])
+case("gather-block-quantized", node("GatherBlockQuantized", "w x s", "y", domain="com.microsoft", bits=4, block_size=16),
+     ["to = ui4", "nn.dequantize", "nn.gather", "-> tensor<3x32xf32>"], [value("x", [3], TensorProto.INT64)],
+     init=[bytes8("w", 4, 16), f32("s", 4, 2)], imports=[helper.make_opsetid("com.microsoft", 1)])
 case("group-query-attention-prompt",
      helper.make_node("GroupQueryAttention", ["x", "x", "x", "", "", "l", "t"], ["y"], domain="com.microsoft", num_heads=2,
                       kv_num_heads=2), ["nn.attention", "-> tensor<1x3x8xf32>"], [value("x", [1, 3, 8])],

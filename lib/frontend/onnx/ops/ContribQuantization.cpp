@@ -173,6 +173,28 @@ void importMatMulNBits(Node &n) {
   n.out(0, n.matmul(a, real, n.optIn(5), false, true));
 }
 
+/// Slices of a table in blocks of integers with few bits: embeddings.
+void importGatherBlockQuantized(Node &n) {
+  Value table = n.in(0), scales = n.in(2), zeros = n.optIn(3);
+  int64_t bits = n.i("bits", 4), block = n.i("block_size", 128);
+  if (n.elt(table).isUnsignedInteger(8)) {
+    // Elements of fewer bits share bytes, and 0 is the middle of their range unless there are zero points.
+    table = unpackBits(n, table, bits);
+    if (zeros)
+      zeros = unpackBits(n, zeros, bits);
+    else
+      zeros = n.number(double(int64_t(1) << (bits - 1)), n.elt(table));
+  }
+  int64_t rank = n.rank(table), axis = n.axis(n.i("quantize_axis", 1), rank), gathered = n.axis(n.i("gather_axis", 0), rank);
+  n.needRank(scales, rank, rank);
+  if (block < 1)
+    n.invalid("block_size must be positive");
+  // Bytes may hold more zero points than there are blocks.
+  if (zeros && n.rank(zeros) == rank && n.dim(scales, rank - 1).isConst())
+    zeros = n.slice(zeros, rank - 1, 0, n.dim(scales, rank - 1).value());
+  n.out(0, n.make<nn::GatherOp>(dequantizeBlocks(n, table, scales, zeros, axis, block), n.in(1), n.i64(gathered)));
+}
+
 } // namespace
 
 void registerContribQuantization(Registry &r) {
@@ -186,6 +208,7 @@ void registerContribQuantization(Registry &r) {
   r.add("com.microsoft.QLinearAveragePool", 4, 5, importAveragePool, 1, 1);
   r.add("com.microsoft.QLinearGlobalAveragePool", 5, 5, importGlobalAveragePool, 1, 1);
   r.add("com.microsoft.MatMulNBits", 3, 6, importMatMulNBits, 1, 1);
+  r.add("com.microsoft.GatherBlockQuantized", 3, 4, importGatherBlockQuantized, 1, 1);
 }
 
 } // namespace nnopt::onnx

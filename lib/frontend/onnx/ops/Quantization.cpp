@@ -83,11 +83,12 @@ namespace {
 
 /// The operands of QuantizeLinear and DequantizeLinear, with scale and zero point shaped to broadcast.
 /// Blocks become a dimension of their own where sizes are known; the result then has to get `shape`.
-struct Operands {
+struct LinearOperands {
   Value x, scale, zero;
   std::optional<Ints> shape;
 
-  explicit Operands(Node &n) : x(n.in(0)), scale(n.in(1)), zero(n.optIn(2)) {
+  LinearOperands(Value x, Value scale, Value zero) : x(x), scale(scale), zero(zero) {}
+  explicit LinearOperands(Node &n) : x(n.in(0)), scale(n.in(1)), zero(n.optIn(2)) {
     int64_t axis = n.i("axis", 1), block = n.i("block_size", 0), rank = n.rank(x);
     n.needFloat(scale);
     if (block < 0)
@@ -111,6 +112,7 @@ struct Operands {
 
   void splitBlocks(Node &n, int64_t axis, int64_t block) {
     Dim size = n.dim(x, axis);
+    auto isSplit = [&](Value v) { return v && n.rank(v) > 0; }; // a single zero point broadcasts
     // One block broadcasts as it is, and so do blocks of one element.
     if (size.isConst(block) || block == 1)
       return;
@@ -124,7 +126,7 @@ struct Operands {
       // Number i / block of the blocks for index i.
       Value index = n.make<nn::DivOp>(n.countTo(n.sizeOf(x, axis)), n.intConstant(block));
       for (Value *v : {&scale, &zero})
-        if (*v)
+        if (isSplit(*v))
           *v = n.make<nn::GatherOp>(*v, index, n.i64(axis));
       return;
     }
@@ -138,7 +140,7 @@ struct Operands {
     }
     x = n.reshape(x, blocks);
     for (Value *v : {&scale, &zero})
-      if (*v)
+      if (isSplit(*v))
         *v = n.unsqueeze(*v, {axis + 1});
   }
 
@@ -160,7 +162,7 @@ Type typeAttribute(Node &n, StringRef name) {
 Value dropFloatZero(Node &n, Value zero, Type type) { return isa<FloatType>(type) ? Value() : zero; }
 
 void importDequantize(Node &n) {
-  Operands o(n);
+  LinearOperands o(n);
   if (o.zero)
     n.needSameType({o.x, o.zero});
   Type to = typeAttribute(n, "output_dtype");
@@ -169,7 +171,7 @@ void importDequantize(Node &n) {
 }
 
 void importQuantize(Node &n) {
-  Operands o(n);
+  LinearOperands o(n);
   Type to = typeAttribute(n, "output_dtype"), precision = typeAttribute(n, "precision");
   if (to && o.zero && n.elt(o.zero) != to)
     n.invalid("attribute 'output_dtype' is not the type of the zero point");
@@ -192,6 +194,12 @@ void importDynamicQuantize(Node &n) {
 }
 
 } // namespace
+
+Value dequantizeBlocks(Node &n, Value x, Value scale, Value zero, int64_t axis, int64_t block) {
+  LinearOperands o(x, scale, zero);
+  o.splitBlocks(n, axis, block);
+  return o.result(n, dequantize(n, o.x, o.scale, o.zero));
+}
 
 void registerQuantization(Registry &r) {
   for (std::string domain : {"", "com.microsoft."}) {

@@ -10,6 +10,9 @@ namespace nnopt::onnx {
 /// null) broadcast to x.
 Value dequantize(Node &n, Value x, Value scale, Value zero, mlir::Type to = {});
 
+/// The same with a scale and zero point for each `block` positions along `axis`.
+Value dequantizeBlocks(Node &n, Value x, Value scale, Value zero, int64_t axis, int64_t block);
+
 /// round(x / scale) + zero, clamped to the integer type `to`; the zero point may be null.
 Value quantize(Node &n, Value x, Value scale, Value zero, mlir::Type to);
 
