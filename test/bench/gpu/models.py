@@ -23,15 +23,25 @@ class Record(C.Structure):
                 ("flops", C.c_int64), ("bytes", C.c_int64), ("tasks", C.c_int64)]
 
 
+def bounds(session):
+    """10^9 operations of f32 and bytes of memory per second that the GPU can do at most."""
+    found = C.c_double(), C.c_double()
+    session.lib.nnopt_model_device_bounds.argtypes = [C.c_void_p] * 4
+    session._check(session.lib.nnopt_model_device_bounds(session.model, *map(C.byref, found), C.byref(session.error)))
+    return [v.value for v in found]
+
+
 def kernels(session):
-    """Microseconds and number of launches of each kernel in one run."""
-    times = collections.defaultdict(lambda: [0.0, 0])
+    """Microseconds, number of launches, and least microseconds by the bounds, of each kernel in one run."""
+    times = collections.defaultdict(lambda: [0.0, 0, 0.0])
+    gflops, gbytes = bounds(session)
 
     def record(_, pointer):
         r = C.cast(pointer, C.POINTER(Record)).contents
         entry = times[r.kernel.decode()]
         entry[0] += r.duration_ns / 1e3
         entry[1] += 1
+        entry[2] += max(r.flops / gflops, r.bytes / gbytes, 0) / 1e3
 
     callback = nnopt._PROFILE(record)
     session.lib.nnopt_session_set_profiler(session.session, callback, None)
@@ -64,9 +74,9 @@ def measure(path, inputs):
             times.append((time.perf_counter() - start) * 1e3)
         print(f"  latency: median {np.median(times):.3f} ms, min {min(times):.3f} ms")
         profile = kernels(gpu)
-        print(f"  kernels: {sum(t for _, (t, _) in profile):.0f} us in {sum(n for _, (_, n) in profile)} launches")
-        for name, (t, n) in profile[:12]:
-            print(f"    {t:8.1f} us {n:4d}x {name}")
+        print(f"  kernels: {sum(t for _, (t, _, _) in profile):.0f} us in {sum(n for _, (_, n, _) in profile)} launches")
+        for name, (t, n, least) in profile[:12]:
+            print(f"    {t:8.1f} us {n:4d}x {100 * least / t if t else 0:4.0f}% of the bound in f32 FMA or memory  {name}")
     return worst <= 1e-4
 
 
