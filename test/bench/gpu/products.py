@@ -5,7 +5,8 @@
 
 For bf16, f16, tf32 and int8: 4096^3 and 8192^3, the products of bert_base (128 tokens, batch 1 and 32) and convolutions of
 resnet50 (batch 1 and 64). Times are those of the kernels, by CUDA events, the minimum of N runs; ours has its inputs
-rounded on the GPU first, which does not count. `error` compares the two results, relative to the scale.
+rounded on the GPU first, which does not count. `error` compares the two results, relative to the scale. Needs a GPU and the
+package torch.
 """
 import argparse
 import json
