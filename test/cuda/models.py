@@ -25,7 +25,7 @@ import nnopt  # noqa: E402
 
 GOLDEN = os.path.join(HERE, "models.json")
 ASSEMBLED = {80: "sm_80", 90: "sm_90a"}
-SMALL = ["squeezenet1_1", "gru_speech", "lstm_tagger", "lm_cache", "moe_lm", "vit", "tiny_cnn", "tiny_transformer", "tiny_lstm"]
+SMALL = ["gru_rows", "lstm_lm", "lm_cache", "moe_lm", "silero_vad_v5", "vit", "tiny_cnn", "tiny_transformer", "tiny_lstm"]
 
 
 def find_ptxas():
