@@ -112,6 +112,14 @@ TEST(Elimination, CriteriaLookAtWhatTheySay) {
   filters.producers << 5, 0, 1, 0, 0, 9;
   EXPECT_EQ(findCriterion("l1")->eliminate(filters).order[0], 1);
   EXPECT_EQ(findCriterion("l2")->eliminate(filters).order[0], 1);
+  // The first filter is the sum of the next two; the last is small, but no other has its direction.
+  Gram four = momentsOf(300, 4, [](Matrix &) {});
+  UnitGroup sums = groupOf(four, Matrix::Ones(2, 4), 4);
+  sums.producers = Matrix(4, 4);
+  sums.producers << 3, 1, 2, 0, 3, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1;
+  EXPECT_EQ(findCriterion("l2")->eliminate(sums).order[0], 3);
+  EXPECT_NE(findCriterion("merge")->eliminate(sums).order[0], 3);
+  EXPECT_LT(findCriterion("merge")->eliminate(sums).loss[0], 0.02);
   EXPECT_EQ(findCriterion("none"), nullptr);
 }
 

@@ -27,7 +27,7 @@ from nnopt import BUILD, ROOT
 CASES = [("vgg_wide", 50, 2.0), ("repvgg", 25, 2.0), ("resnet20", 25, 2.0), ("vit", 33, 1.5), ("mobilenetv2", 25, None)]
 # Group L1 of torch_pruning with batch normalizations estimated anew: share of the multiply-adds that goes, accuracy.
 ANCHORS = {"repvgg": (43, 65.90), "resnet20": (44, 76.05), "mobilenetv2": (40, 78.90), "vit": (33, 86.50)}
-CRITERIA = ["reconstruction", "fluctuation", "wanda", "l1", "l2", "geometric-median"]
+CRITERIA = ["reconstruction", "fluctuation", "wanda", "l1", "l2", "geometric-median", "merge"]
 BEGIN, END = "<!-- structured.py: table -->", "<!-- structured.py: end -->"
 
 

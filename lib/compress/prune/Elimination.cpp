@@ -102,6 +102,28 @@ static Elimination byReconstruction(const UnitGroup &group) {
   return result;
 }
 
+/// What the weights that make the other units cannot make up for in those that make a unit, times the weights that read it: merging a
+/// filter into the next layer without data (Bai et al. 2023, "Unified Data-Free Compression", section 3.2). That is reconstruction
+/// with the moments that units have when what makes them reads white noise.
+static Elimination byMerging(const UnitGroup &group) {
+  Matrix moments = group.producers.cols() ? Matrix(group.producers * group.producers.transpose())
+                                          : Matrix(Matrix::Identity(group.units, group.units));
+  std::vector<Gram> grams(group.consumers.size());
+  UnitGroup white = group;
+  for (auto [c, gram] : llvm::zip_equal(white.consumers, grams)) {
+    int64_t columns = c.weights.weights.cols();
+    gram.h = Matrix::Zero(columns, columns);
+    gram.mean = Vector::Zero(columns);
+    gram.rows = 1000 * columns; // many: nothing is uncertain
+    for (int64_t u = 0; u < group.units; ++u)
+      for (int64_t v = 0; v < group.units; ++v)
+        for (auto [a, b] : llvm::zip(c.columns[u], c.columns[v]))
+          gram.h(a, b) = moments(u, v);
+    c.gram = &gram;
+  }
+  return byReconstruction(white);
+}
+
 //===----------------------------------------------------------------------===//
 // Scores of single units
 //===----------------------------------------------------------------------===//
@@ -192,6 +214,7 @@ llvm::ArrayRef<Criterion> criteria() {
        [](const UnitGroup &g) { return byNorm(g, 2); }},
       {"geometric-median", "distance to the weights of the other units (He et al. 2019)",
        byGeometricMedian},
+      {"merge", "weights that make a unit and are no combination of those of the others (Bai et al. 2023, UDFC)", byMerging},
   };
   return all;
 }
