@@ -1,7 +1,7 @@
 //===- ContribMoE.cpp - com.microsoft: mixtures of experts ----------------===//
 //
-// Every expert sees every token, and what the router did not choose gets the weight 0: exact, but not
-// sparse.
+// Every expert sees every token, and what the router did not choose gets the weight 0: exact, and what
+// group-experts makes sparse.
 //
 //===----------------------------------------------------------------------===//
 #include "lib/frontend/onnx/ops/Quantized.h"
@@ -60,25 +60,32 @@ Value activate(Node &n, Value h) {
 
 /// The hidden layer behind its activation; fc3 (may be null) gates it.
 Value hidden(Node &n, Value x, const Layer &fc1, const Layer &fc3) {
-  Value h = fc1.apply(n, x);
   if (n.s("activation_type", "relu") != "swiglu") {
     n.ignore({"activation_alpha", "activation_beta", "swiglu_limit", "swiglu_fusion"});
-    h = activate(n, h);
+    Value h = activate(n, fc1.apply(n, x));
     return fc3 ? n.make<nn::MulOp>(h, fc3.apply(n, x)) : h;
   }
   int64_t fusion = n.i("swiglu_fusion", 0);
   if (fusion == 0) {
     if (!fc3)
       n.invalid("swiglu without fusion needs the weights of fc3");
-    return swiglu(n, h, fc3.apply(n, x));
+    return swiglu(n, fc1.apply(n, x), fc3.apply(n, x));
   }
-  Dim size = n.dim(h, 2);
+  Dim size = n.dim(fc1.weights, 1);
   if (!size.isConst() || size.value() % 2 || fusion > 2)
     n.unsupported("attribute 'swiglu_fusion'", "must be 0 to 2, with a static, even size");
   int64_t all = size.value(), half = all / 2;
+  // Rows of the weights in place of columns of the product: each half is a layer of experts.
+  auto part = [&](int64_t from, int64_t to, int64_t step) {
+    Layer layer = fc1;
+    layer.weights = n.slice(fc1.weights, 1, from, to, step);
+    if (fc1.bias)
+      layer.bias = n.slice(fc1.bias, 1, from, to, step);
+    return layer.apply(n, x);
+  };
   if (fusion == 1)
-    return swiglu(n, n.slice(h, 2, 0, all, 2), n.slice(h, 2, 1, all, 2));
-  return swiglu(n, n.slice(h, 2, 0, half), n.slice(h, 2, half, all));
+    return swiglu(n, part(0, all, 2), part(1, all, 2));
+  return swiglu(n, part(0, half, 1), part(half, all, 1));
 }
 
 /// [experts, tokens, 1]: softmax of the router's scores, 0 but for the best k. They are scaled to add
