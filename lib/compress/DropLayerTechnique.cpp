@@ -8,8 +8,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "lib/compress/ResidualBlock.h"
 #include "lib/compress/Technique.h"
-#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using Eigen::MatrixXd;
@@ -20,58 +20,6 @@ namespace {
 
 /// Of the mean of the diagonal of the moments; where data say nothing the block is the identity.
 constexpr double kDamping = 1e-3;
-
-struct Block {
-  Value skip;
-  /// Operations that nothing but the block needs, in graph order.
-  SmallVector<Operation *> inside;
-};
-
-/// Operations that `from` is computed by without going beyond `end`, and whether they read `end`.
-bool collect(Value from, Value end, llvm::SetVector<Operation *> &ops) {
-  SmallVector<Value> work = {from};
-  bool reads = false;
-  while (!work.empty()) {
-    Value v = work.pop_back_val();
-    if (v == end) {
-      reads = true;
-      continue;
-    }
-    Operation *op = v.getDefiningOp();
-    // What comes before the end cannot read it.
-    if (!op || isConstant(v) || (end.getDefiningOp() && op->isBeforeInBlock(end.getDefiningOp())) ||
-        !ops.insert(op))
-      continue;
-    work.append(op->operand_begin(), op->operand_end());
-  }
-  return reads;
-}
-
-std::optional<Block> blockOf(nn::AddOp add) {
-  if (add.getLhs().getType() != add.getRhs().getType() || !elementTypeOf(add.getResult()).isF32())
-    return std::nullopt;
-  for (auto [skip, branch] :
-       {std::pair(add.getLhs(), add.getRhs()), std::pair(add.getRhs(), add.getLhs())}) {
-    llvm::SetVector<Operation *> ops;
-    if (skip == branch || isConstant(skip) || !collect(branch, skip, ops))
-      continue;
-    // A sum inside a longer expression (x + relu(x)) is no block: there is nothing to save.
-    if (llvm::none_of(ops, [](Operation *op) { return isa<nn::LinearOp>(op); }))
-      continue;
-    Block block{skip, {}};
-    SmallVector<Operation *> sorted(ops.begin(), ops.end());
-    llvm::sort(sorted, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
-    llvm::SmallPtrSet<Operation *, 16> needed;
-    for (Operation *op : llvm::reverse(sorted))
-      if (llvm::all_of(op->getUsers(),
-                       [&](Operation *user) { return user == add || needed.contains(user); }))
-        needed.insert(op);
-    llvm::copy_if(sorted, std::back_inserter(block.inside),
-                  [&](Operation *op) { return needed.contains(op); });
-    return block;
-  }
-  return std::nullopt;
-}
 
 /// The width of values that a linear map may take the place of, or 0: tokens [batch, tokens,
 /// width].
@@ -86,7 +34,7 @@ public:
     SiteNames names;
     for (nn::AddOp op : func.getBody().front().getOps<nn::AddOp>()) {
       std::string name = names.of(op);
-      std::optional<Block> block = blockOf(op);
+      std::optional<ResidualBlock> block = ResidualBlock::endingAt(op);
       if (!block)
         continue;
       Site site{op, name, {block->skip}, Value()};
@@ -125,7 +73,7 @@ public:
 
   std::string check(Operation *op, const Option &option) const override {
     auto add = dyn_cast<nn::AddOp>(op);
-    if (!add || !blockOf(add))
+    if (!add || !ResidualBlock::endingAt(add))
       return "it is no sum of a value and of a block that reads it";
     if (option.name == "drop")
       return "";
@@ -141,7 +89,7 @@ public:
   }
 
   Value apply(RewriterBase &rewriter, Operation *op, const Option &option) const override {
-    Value skip = blockOf(cast<nn::AddOp>(op))->skip;
+    Value skip = ResidualBlock::endingAt(cast<nn::AddOp>(op))->skip;
     if (option.name == "drop")
       return skip;
     OpBuilder::InsertionGuard guard(rewriter);

@@ -9,6 +9,7 @@
 #include "lib/compress/prune/StructuredPruning.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Path.h"
 
 using namespace mlir;
 using nlohmann::json;
@@ -42,6 +43,13 @@ Search::Search(ModuleOp module, const DriverOptions &options, Progress &progress
   quick = settings;
   quick.quickly = true;
 }
+
+Search::Search(const Search &beside, ModuleOp module, std::vector<Step> ahead, std::vector<std::string> &said)
+    : module(module), options(beside.options), ask(beside.ask), progress(beside.progress), moments(beside.moments),
+      techniques(allTechniques()), settings(beside.settings), quick(beside.quick), runsTarget(beside.runsTarget),
+      multipliesBf16(beside.multipliesBf16), budget(beside.budget), maxDrop(beside.maxDrop), calib(beside.calib),
+      eval(beside.eval), plain(beside.plain), ahead(std::move(ahead)), metric(beside.metric), notes(beside.notes),
+      said(&said) {}
 
 /// What measures layers. A warning where that is not what the target will take.
 LayerCosts Search::layerCosts(const Samples *samples) {
@@ -183,7 +191,7 @@ std::vector<HostTensor> *Search::run(const Dataset &data, int64_t first, const C
 
 /// The outputs of the float model: as it was before channels went.
 std::vector<HostTensor> *Search::floatOutputs(const Dataset &data, int64_t first, int64_t count) {
-  return pruned.empty() ? run(data, first, none()) : &plain->run(data.inputs(first, count));
+  return ahead.empty() ? run(data, first, none()) : &plain->run(data.inputs(first, count));
 }
 
 /// The metric of a choice on the evaluation data.
@@ -226,7 +234,7 @@ CompiledGraph Search::compiled(const Choice &choice, const CompileSettings &how,
 
 /// The same with what was done to the model before.
 Recipe Search::recipeOf(const Choice &choice) const {
-  Recipe recipe{pruned, notes};
+  Recipe recipe{ahead, notes};
   std::vector<Step> steps = stepsOf(choice);
   recipe.steps.insert(recipe.steps.end(), steps.begin(), steps.end());
   return recipe;
@@ -264,11 +272,25 @@ void Search::dropReplaced(Choice &choice) const {
 Recipe Search::run() {
   Interrupt interrupt;
   try {
-    return search();
+    readData();
+    if (!ask.structured.empty())
+      removeChannels();
+    bool plans = budget && !alone() && ask.structured.empty();
+    Attempt result = plans ? searchPlans() : attempt();
+    if (!ask.recipeOut.empty() && !result.recipe.notes.empty())
+      result.recipe.write(ask.recipeOut);
+    return std::move(result.recipe);
   } catch (const Interrupted &) {
     say(options.model + ": warning: interrupted before anything was chosen: the model stays as it " +
-        (pruned.empty() ? "is" : "is after the removal of channels"));
+        (ahead.empty() ? "is" : "is after what went ahead of the search"));
     return recipeOf(none());
+  } catch (const BudgetRefused &refused) {
+    std::string path =
+        ask.recipeOut.empty() ? llvm::sys::path::stem(options.model).str() + ".recipe.json" : ask.recipeOut;
+    refused.best.write(path);
+    progress.finish();
+    throw ToolError(1, options.model + ": the budget cannot be met: " + refused.why +
+                           "\nThe best recipe that was found is in " + path + "; no artifact was written.");
   }
 }
 
@@ -290,31 +312,31 @@ void Search::removeChannels() {
     });
     return count;
   };
-  plain = std::make_unique<CompiledGraph>(module, settings, /*threads=*/1);
+  plain = std::make_shared<CompiledGraph>(module, settings, /*threads=*/1);
   PruneSpec spec;
   spec.parse(ask.structured);
   LayerCosts costs = layerCosts();
   StructuredPruning pruning(module, spec, *calib, quick, costs, progress);
   try {
-    pruned = pruning.run();
+    ahead = pruning.run();
   } catch (const ToolError &e) {
     throw ToolError(e.status(), options.model + ": error: " + e.what());
   }
   json &note = notes["structured"] = pruning.report();
   note["parameters"] = {{"float", parameters()}};
-  applyStructuredPruning(module, pruned);
+  applyStructuredPruning(module, ahead);
   note["parameters"]["compressed"] = parameters();
   say(options.model + ": " + pruning.summary());
 }
 
-Recipe Search::search() {
-  // All that the user gave is checked before anything takes time.
-  std::optional<Budget> budget;
+/// All that the user gave is checked before anything takes time.
+void Search::readData() {
   if (!ask.budget.empty())
     budget = Budget::parse(ask.budget);
   auto main = module.lookupSymbol<func::FuncOp>("main");
   observations.ofNoise = ask.calib.empty();
-  calib = observations.ofNoise ? Dataset::noise(main, kNoiseSamples) : Dataset(ask.calib, main);
+  calib = std::make_shared<const Dataset>(observations.ofNoise ? Dataset::noise(main, kNoiseSamples)
+                                                               : Dataset(ask.calib, main));
   notes["calibration"] = {{"source", observations.ofNoise ? "noise" : "data"}, {"samples", calib->usable()}};
   if (observations.ofNoise) {
     notes["calibration"]["normalized"] = moments;
@@ -322,30 +344,35 @@ Recipe Search::search() {
                         "normalizations know for " + std::to_string(moments) + " values: expect a larger loss than with data");
   }
   if (!ask.eval.empty())
-    eval.emplace(ask.eval, main);
+    eval = std::make_shared<const Dataset>(ask.eval, main);
   const Dataset &data = eval ? *eval : *calib;
   if (eval || budget || !ask.metric.empty())
-    metric = std::make_unique<Metric>(ask.metric, data, outputNames(main));
-  std::optional<double> maxDrop;
+    metric = std::make_shared<const Metric>(ask.metric, data, outputNames(main));
+  if (metric && !eval)
+    say(options.model + ": warning: without --eval, quality is measured on the calibration data, which flatters");
   if (budget && !budget->drop.empty()) {
     maxDrop = metric->parseDrop(budget->drop);
     if (metric->name() == "psnr" && !data.labels())
       throw ToolError(2,
                       "--budget=drop with psnr needs 'labels' in --eval; without them, use cosine");
   }
-  if (!ask.structured.empty())
-    removeChannels();
+}
+
+/// From the module as it is to a choice, which is applied and measured.
+Attempt Search::attempt() {
+  Attempt result;
+  const Dataset &data = eval ? *eval : *calib;
   bool more = alone() || budget;
   if (more)
     findCandidates();
   if (candidates.empty() && more) {
     std::string why = refused.empty() ? "it has no layer for any technique"
                                       : "'" + refused[0].name + "': " + refused[0].reason;
-    if (budget && (budget->latency || budget->size || budget->memory) && pruned.empty())
+    if (budget && (budget->latency || budget->size || budget->memory) && ahead.empty())
       refuseBudget("no layer can be compressed: " + why, {});
     say(options.model + ": warning: no layer can be compressed: " + why);
-    if (pruned.empty())
-      return {};
+    if (ahead.empty())
+      return result;
   }
   if (more)
     measureSiteErrors();
@@ -355,17 +382,14 @@ Recipe Search::search() {
     keepBestVariants();
   if (metric) {
     auto reference = [&](int64_t first, int64_t count) { return floatOutputs(data, first, count); };
-    floatQuality = pruned.empty() ? quality(none()) : metric->evaluate(reference, reference);
+    floatQuality = ahead.empty() ? quality(none()) : metric->evaluate(reference, reference);
     notes["metric"] = metric->name();
     notes["float"]["quality"] = floatQuality.value;
-    if (!eval)
-      say(options.model +
-          ": warning: without --eval, quality is measured on the calibration data, which flatters");
   }
   if (global) {
     choice = bestGlobalVariant();
   } else if (budget) {
-    choice = chooseWithin(*budget, maxDrop);
+    choice = chooseWithin();
   } else {
     choice = Choice(candidates.size(), 0);
     dropReplaced(choice);
@@ -407,14 +431,12 @@ Recipe Search::search() {
   applyRecipe(module, {stepsOf(choice)}, techniques);
   if (metric || plain) {
     progress.stage("validation");
-    validate(choice, budget, maxDrop);
+    validate(choice, result);
   }
   if (more)
     printSummary(choice);
-  Recipe recipe = recipeOf(choice);
-  if (!ask.recipeOut.empty())
-    recipe.write(ask.recipeOut);
-  return recipe;
+  result.recipe = recipeOf(choice);
+  return result;
 }
 
 } // namespace nnopt::compress

@@ -13,9 +13,24 @@
 
 namespace nnopt::compress {
 
+/// What a search came to, as it was measured.
+struct Attempt {
+  Recipe recipe;           // without notes where nothing could be done
+  std::vector<Step> ahead; // the first steps of the recipe
+  Evaluation floatQuality, quality;
+  double latency = 0;
+  std::vector<std::string> said; // lines for the user
+};
+
+/// Thrown where no choice is within the budget.
+struct BudgetRefused {
+  std::string why;
+  Recipe best;
+};
+
 /// One search:
-/// 0. with --prune=structured: channels go; all else is about the smaller model, but quality and costs are compared with
-///    the model as it was
+/// 0. with --prune=structured: channels go; all else is about the smaller model, but quality and costs
+///    are compared with the model as it was. A budget for all techniques tries without and with several shares (SearchPlans.cpp)
 /// 1. calibrate; offers of all techniques, their errors at their sites; one variant of each option
 /// 2. with a budget: sensitivity (one site at a time) and costs; solve; validate, back off
 /// 3. solve weights anew, layer by layer
@@ -28,7 +43,21 @@ public:
   Recipe run();
 
 private:
-  Recipe search();
+  /// Beside another one: the same data, metric and limits, on a module that the steps `ahead` changed.
+  Search(const Search &beside, mlir::ModuleOp module, std::vector<Step> ahead, std::vector<std::string> &said);
+  void readData();
+  Attempt attempt();
+  /// What several searches came to.
+  struct Plans {
+    std::optional<Attempt> best;
+    std::optional<BudgetRefused> refusal;
+    nlohmann::json notes = nlohmann::json::array();
+    std::string compared; // for the user
+  };
+  Attempt searchPlans();
+  bool tryPlan(std::vector<Step> ahead, nlohmann::json structured, Plans &plans, nlohmann::json note, std::string text);
+  bool isDone(const Plans &plans) const;
+  void tryFewerChannels(Plans &plans);
   void removeChannels();
   void dropReplaced(Choice &choice) const;
   Choice choiceOf(const std::vector<int> &solution) const;
@@ -38,6 +67,10 @@ private:
   }
   bool canRepair(const Choice &choice) const;
   Evaluation qualityOfRecipe(const Choice &choice);
+  /// Whether an evaluation loses more than chance explains.
+  bool losesQuality(const Evaluation &reference, const Evaluation &value) const {
+    return metric->drop(reference.value, value.value) > metric->interval(reference, value).value_or(0);
+  }
   /// Whether an evaluation loses no more than `maxDrop`.
   bool holds(const Evaluation &value, double maxDrop) const {
     return metric->drop(floatQuality.value, value.value) <= maxDrop + 1e-9;
@@ -60,17 +93,25 @@ private:
   bool alone() const { return !ask.technique.empty(); }
   void measureSensitivity();
   void measureCosts();
-  Choice chooseWithin(const Budget &budget, std::optional<double> maxDrop);
+  Choice chooseWithin();
+  /// Solves a problem like `problem`, of options of a technique alone or of all (null).
+  std::optional<std::vector<int>> solveWith(const Technique *technique, const Problem &limited) const;
+  std::optional<Choice> withinLimits(const Technique *technique, bool mustFit);
+  Choice leastLoss();
+  /// Milliseconds of the float model and of a compressed one.
+  std::pair<double, double> latencies(CompiledGraph &compressed);
   [[noreturn]] void refuseBudget(const std::string &why, const Choice &best);
   const Evaluation &quality(const Choice &choice);
   std::vector<HostTensor> *run(const Dataset &data, int64_t first, const Choice &choice);
   std::vector<HostTensor> *floatOutputs(const Dataset &data, int64_t first, int64_t count);
   std::vector<Step> stepsOf(const Choice &choice) const;
   Recipe recipeOf(const Choice &choice) const;
-  void validate(const Choice &choice, const std::optional<Budget> &budget, std::optional<double> maxDrop);
+  void validate(const Choice &choice, Attempt &result);
   void printSummary(const Choice &choice) const;
   Choice none() const { return Choice(candidates.size(), -1); }
   void say(const std::string &line) const {
+    if (said)
+      return said->push_back(line);
     progress.finish();
     if (!options.quiet)
       llvm::errs() << line << "\n";
@@ -89,12 +130,14 @@ private:
   std::vector<Candidate> candidates;
   std::vector<Refusal> refused, sensitive; // not eligible; left because of what they do to the outputs
   Observations observations;
-  std::optional<Dataset> calib, eval;
+  std::optional<Budget> budget;
+  std::optional<double> maxDrop; // of the budget
+  std::shared_ptr<const Dataset> calib, eval;
   std::unique_ptr<SwitchModel> model;   // of all variants
-  std::unique_ptr<CompiledGraph> plain; // the float model, on one thread
-  std::vector<Step> pruned;             // what removed channels: the module is what they left
+  std::shared_ptr<CompiledGraph> plain; // the float model, on one thread
+  std::vector<Step> ahead;             // what changed shapes ahead of the search: the module is what they left
   Cost start;                           // of the module before any option is taken
-  std::unique_ptr<Metric> metric;
+  std::shared_ptr<const Metric> metric;
   llvm::DenseMap<mlir::Value, std::vector<int64_t>> shapes;
   Samples samples; // of the same values
   std::vector<std::vector<double>> siteErrors; // relative, of each offer
@@ -103,6 +146,7 @@ private:
   std::map<Choice, std::vector<Step>> repairs; // beside the options of choices: of other layers
   Evaluation floatQuality;
   nlohmann::json notes = nlohmann::json::object();
+  std::vector<std::string> *said = nullptr; // where lines for the user wait; null: they are printed
 };
 
 } // namespace nnopt::compress

@@ -3,7 +3,7 @@
 #include "lib/compress/LayerCost.h"
 #include "lib/compress/Search.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/Path.h"
+#include <set>
 
 using namespace mlir;
 using nlohmann::json;
@@ -30,16 +30,10 @@ void Search::measureCosts() {
   }
 }
 
-void Search::refuseBudget(const std::string &why, const Choice &best) {
-  std::string path = ask.recipeOut.empty()
-                         ? llvm::sys::path::stem(options.model).str() + ".recipe.json"
-                         : ask.recipeOut;
-  recipeOf(best).write(path);
-  progress.finish();
-  throw ToolError(1, options.model + ": the budget cannot be met: " + why +
-                         "\nThe best recipe that was found is in " + path +
-                         "; no artifact was written.");
-}
+void Search::refuseBudget(const std::string &why, const Choice &best) { throw BudgetRefused{why, recipeOf(best)}; }
+
+/// By how much times of one model may differ: a limit is held by that margin.
+constexpr double kTimingNoise = 0.02;
 
 static std::string joinNames(const std::vector<std::pair<double, std::string>> &sorted,
                              const char *format, size_t count) {
@@ -120,13 +114,98 @@ Choice Search::settle(std::vector<int> solution, double maxDrop) {
   return none();
 }
 
-Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop) {
+std::optional<std::vector<int>> Search::solveWith(const Technique *technique, const Problem &limited) const {
+  if (!technique)
+    return solve(limited);
+  Problem some = limited;
+  std::vector<std::vector<int>> places(some.sites.size(), {0}); // of the options that are left
+  for (auto [i, c] : llvm::enumerate(candidates)) {
+    some.sites[i].resize(1);
+    some.gone[i].resize(1);
+    for (auto [k, offer] : llvm::enumerate(c.offers))
+      if (offer.technique == technique) {
+        some.sites[i].push_back(limited.sites[i][k + 1]);
+        some.gone[i].push_back(limited.goneWith(i, k + 1));
+        places[i].push_back(int(k) + 1);
+      }
+  }
+  std::optional<std::vector<int>> solution = solve(some);
+  if (solution)
+    for (auto [option, place] : llvm::zip(*solution, places))
+      option = place[option];
+  return solution;
+}
+
+/// The choice with the least distortion within the limits. What padding and the code of kernels add to the file, and what layers
+/// side by side take longer or shorter, is known when the whole is compiled; then the layers must save that too. `mustFit`:
+/// nothing in place of a choice that exceeds them still.
+std::optional<Choice> Search::withinLimits(const Technique *technique, bool mustFit) {
+  Problem limited = problem;
+  std::optional<Choice> choice;
+  for (int round = 0; round < 5; ++round) {
+    std::optional<std::vector<int>> solution = solveWith(technique, limited);
+    if (!solution)
+      break;
+    choice = choiceOf(*solution);
+    if ((!budget->size && !budget->latency) || Interrupt::happened())
+      return choice;
+    CompiledGraph whole = compiled(*choice, settings, /*threads=*/1);
+    double bytes = budget->size ? double(whole.fileBytes()) - budget->size->of(plain->fileBytes()) : 0, ms = 0;
+    if (budget->latency) {
+      auto [base, compressed] = latencies(whole);
+      ms = compressed - (1 - kTimingNoise) * budget->latency->of(base);
+    }
+    if (bytes <= 0 && ms <= 0)
+      return choice;
+    if (bytes > 0)
+      *limited.limits[Size] -= bytes;
+    if (ms > 0)
+      *limited.limits[Latency] -= ms;
+  }
+  return mustFit ? std::nullopt : choice;
+}
+
+/// The choice within the limits that loses least. Errors of layers do not tell what techniques do to the metric when they are taken
+/// together, nor what solving anew makes good. So where the choice among all options loses quality, that of each technique alone
+/// is looked at, too.
+Choice Search::leastLoss() {
+  Choice first = *withinLimits(nullptr, /*mustFit=*/false), best = first;
+  const std::vector<Candidate> before = candidates;
+  repair(best);
+  std::vector<Candidate> kept = candidates; // with what was solved for the best
+  Evaluation least = qualityOfRecipe(best);
+  std::set<Choice> tried = {first};
+  progress.stage("techniques alone");
+  for (const std::unique_ptr<Technique> &technique : techniques) {
+    if (Interrupt::happened() || !losesQuality(floatQuality, least))
+      break;
+    restore(before);
+    std::optional<Choice> choice = withinLimits(technique.get(), /*mustFit=*/true);
+    if (!choice || !tried.insert(*choice).second)
+      continue;
+    repair(*choice);
+    Evaluation value = qualityOfRecipe(*choice);
+    notes["alone"][technique->name().str()] = value.value;
+    if (metric->drop(least.value, value.value) < 0) {
+      least = std::move(value);
+      best = *choice;
+      kept = candidates;
+    }
+  }
+  restore(std::move(kept));
+  return best;
+}
+
+Choice Search::chooseWithin() {
   measureSensitivity();
   measureCosts();
 
   // What the float model costs, and what is left of it where channels went: limits are about the former.
   std::unique_ptr<CompiledGraph> narrowed;
-  (pruned.empty() ? plain : narrowed) = std::make_unique<CompiledGraph>(module, settings, /*threads=*/1);
+  if (!plain)
+    plain = std::make_shared<CompiledGraph>(module, settings, /*threads=*/1);
+  if (!ahead.empty())
+    narrowed = std::make_unique<CompiledGraph>(module, settings, /*threads=*/1);
   auto costOf = [&](CompiledGraph &graph) {
     return Cost{0, graph.measure(calib->inputs(0, calib->latencyBatch()), 20), double(graph.fileBytes())};
   };
@@ -134,15 +213,15 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
   start = narrowed ? costOf(*narrowed) : full;
   notes["float"]["latency_ms"] = full.latency;
   notes["float"]["bytes"] = plain->fileBytes();
-  if (budget.latency)
-    problem.limits[Latency] = budget.latency->of(full.latency) - start.latency;
-  if (budget.size)
-    problem.limits[Size] = budget.size->of(full.size) - start.size;
+  if (budget->latency)
+    problem.limits[Latency] = budget->latency->of(full.latency) - start.latency;
+  if (budget->size)
+    problem.limits[Size] = budget->size->of(full.size) - start.size;
   // What options save of the file they save of the memory: it is weights. What they save of the arena is known when the
   // whole is compiled; until then the least that weights can be has to do.
-  if (budget.memory) {
-    double limit = budget.memory->of(double(plain->memoryBytes())) -
-                   double((narrowed ? narrowed : plain)->memoryBytes());
+  if (budget->memory) {
+    double limit = budget->memory->of(double(plain->memoryBytes())) -
+                   double((narrowed ? *narrowed : *plain).memoryBytes());
     Problem smallest = problem;
     smallest.limits = {};
     smallest.minimize = Size;
@@ -156,13 +235,13 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
   if (!solution) {
     Problem fastest = problem;
     fastest.limits = {};
-    fastest.minimize = budget.latency ? Latency : Size;
+    fastest.minimize = budget->latency ? Latency : Size;
     std::vector<int> least = *solve(fastest);
     Cost cost = total(fastest, least);
     std::vector<std::pair<double, std::string>> heavy;
     for (auto [i, c] : llvm::enumerate(candidates))
       heavy.push_back(
-          {budget.latency
+          {budget->latency
                ? notes["layers"][i]["ms"].get<double>() + problem.sites[i][least[i]].latency
                : notes["layers"][i]["weight_bytes"].get<double>() + problem.sites[i][least[i]].size,
            c.site.name});
@@ -172,27 +251,12 @@ Choice Search::chooseWithin(const Budget &budget, std::optional<double> maxDrop)
                                "most is in {4}",
                                start.latency + cost.latency, (start.size + cost.size) / 1e6,
                                full.latency, full.size / 1e6,
-                               joinNames(heavy, budget.latency ? "{0:f3} ms" : "{0:f0} bytes", 5))
+                               joinNames(heavy, budget->latency ? "{0:f3} ms" : "{0:f0} bytes", 5))
                      .str(),
                  choiceOf(least));
   }
-  if (!maxDrop) {
-    Choice choice = choiceOf(*solution);
-    // What padding and the code of kernels add to the file is known when the whole is compiled. Then the layers must save
-    // that too.
-    for (int round = 0; budget.size && round < 4 && !Interrupt::happened(); ++round) {
-      double excess = double(compiled(choice, settings, /*threads=*/1).fileBytes()) - budget.size->of(full.size);
-      if (excess <= 0)
-        break;
-      *problem.limits[Size] -= excess;
-      solution = solve(problem);
-      if (!solution)
-        break; // validation says so
-      choice = choiceOf(*solution);
-    }
-    repair(choice);
-    return choice;
-  }
+  if (!maxDrop)
+    return leastLoss();
 
   // Quality falls with distortion, nearly: bisection over the logarithm of what distortion may be.
   // Each step costs one evaluation, or none where the solution is known.

@@ -42,10 +42,16 @@ void Search::measureSensitivity() {
       outputErrors(*model, oneAtATime(), *calib, {0, std::min(kProbeSamples, calib->usable())},
                    [&](double share) { progress.fraction(share); });
   size_t at = 0;
-  for (const Candidate &c : candidates) {
+  for (auto [i, c] : llvm::enumerate(candidates)) {
     problem.sites.push_back({Cost{}});
-    for (size_t k = 0; k < c.offers.size(); ++k)
+    problem.gone.push_back({0});
+    for (const Offer &offer : c.offers) {
       problem.sites.back().push_back(Cost{errors[at++], 0, 0});
+      size_t gone = 0;
+      while (gone < i && llvm::is_contained(offer.replaces, candidates[i - gone - 1].site.op))
+        ++gone;
+      problem.gone.back().push_back(int(gone));
+    }
   }
 }
 

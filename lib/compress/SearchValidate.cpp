@@ -8,9 +8,20 @@ using namespace mlir;
 
 namespace nnopt::compress {
 
+/// Turn by turn: other work on the machine then disturbs both alike. Short runs are repeated more often.
+std::pair<double, double> Search::latencies(CompiledGraph &compressed) {
+  double ms = INFINITY, base = INFINITY;
+  auto begin = std::chrono::steady_clock::now();
+  for (int turn = 0; turn < 3 || (turn < 25 && std::chrono::steady_clock::now() - begin < std::chrono::seconds(1));
+       ++turn) {
+    base = std::min(base, plain->measure(calib->inputs(0, calib->latencyBatch()), 20));
+    ms = std::min(ms, compressed.measure(calib->inputs(0, calib->latencyBatch()), 20));
+  }
+  return {base, ms};
+}
+
 /// Measures the compressed module as it will run. A budget that it exceeds is refused.
-void Search::validate(const Choice &choice, const std::optional<Budget> &budget,
-                      std::optional<double> maxDrop) {
+void Search::validate(const Choice &choice, Attempt &result) {
   const Dataset &data = eval ? *eval : *calib;
   CompiledGraph compressed(module, settings, /*threads=*/1);
   std::string line;
@@ -31,16 +42,8 @@ void Search::validate(const Choice &choice, const std::optional<Budget> &budget,
     line += ")";
   }
   if (plain) {
-    // Turn by turn: other work on the machine then disturbs both alike. Short runs are repeated
-    // more often.
-    double ms = INFINITY, base = INFINITY;
-    auto begin = std::chrono::steady_clock::now();
-    for (int turn = 0; turn < 3 || (turn < 25 && std::chrono::steady_clock::now() - begin <
-                                                     std::chrono::seconds(1));
-         ++turn) {
-      base = std::min(base, plain->measure(calib->inputs(0, calib->latencyBatch()), 20));
-      ms = std::min(ms, compressed.measure(calib->inputs(0, calib->latencyBatch()), 20));
-    }
+    auto [base, ms] = latencies(compressed);
+    result.latency = ms;
     if (metric) {
       notes["points"].push_back({{"quality", floatQuality.value},
                                  {"ms", base},
@@ -78,6 +81,8 @@ void Search::validate(const Choice &choice, const std::optional<Budget> &budget,
       refuseBudget("the compiled model is larger than its layers promised: " + line, choice);
   }
   say(options.model + ": " + line);
+  result.floatQuality = floatQuality;
+  result.quality = std::move(value);
 }
 
 } // namespace nnopt::compress

@@ -2,7 +2,8 @@
 //
 // Dynamic programming over sites. A state is what the choices for the first sites cost together.
 // Costs add up, so a state that is not better than another in anything cannot become part of a
-// better solution (Bellman), and is dropped.
+// better solution (Bellman), and is dropped. An option that replaces sites before its own continues the
+// states from before those.
 //
 //===----------------------------------------------------------------------===//
 
@@ -17,7 +18,7 @@ namespace {
 
 struct State {
   Cost cost;
-  int previous, option; // in the states of the site before
+  int previous, option, gone; // in the states of the site before those that are gone
 };
 
 Cost sum(const Cost &a, const Cost &b) {
@@ -105,15 +106,18 @@ std::optional<std::vector<int>> solve(const Problem &problem, size_t maxStates) 
       }
     return false;
   };
-  std::vector<std::vector<State>> table = {{State{{}, -1, -1}}};
+  std::vector<std::vector<State>> table = {{State{{}, -1, -1, 0}}};
   for (size_t i = 0; i < n; ++i) {
     std::vector<State> next;
-    for (size_t p = 0; p < table.back().size(); ++p)
-      for (size_t o = 0; o < problem.sites[i].size(); ++o) {
-        State s{sum(table.back()[p].cost, problem.sites[i][o]), int(p), int(o)};
+    for (size_t o = 0; o < problem.sites[i].size(); ++o) {
+      int gone = problem.goneWith(i, o);
+      const std::vector<State> &before = table[i - gone];
+      for (size_t p = 0; p < before.size(); ++p) {
+        State s{sum(before[p].cost, problem.sites[i][o]), int(p), int(o), gone};
         if (!hopeless(s.cost, i + 1))
           next.push_back(s);
       }
+    }
     std::stable_sort(next.begin(), next.end(), [&](const State &a, const State &b) {
       for (Quantity q : counts)
         if (get(a.cost, q) != get(b.cost, q))
@@ -129,18 +133,22 @@ std::optional<std::vector<int>> solve(const Problem &problem, size_t maxStates) 
     dropDominated(next, counts);
     if (next.size() > maxStates)
       thin(next, counts, maxStates);
-    if (next.empty())
-      return std::nullopt;
     table.push_back(std::move(next));
   }
+  if (table.back().empty())
+    return std::nullopt;
   auto best = std::min_element(
       table.back().begin(), table.back().end(), [&](const State &a, const State &b) {
         return get(a.cost, problem.minimize) < get(b.cost, problem.minimize);
       });
   std::vector<int> choice(n);
   int at = int(best - table.back().begin());
-  for (size_t i = n; i-- > 0; at = table[i + 1][at].previous)
-    choice[i] = table[i + 1][at].option;
+  for (size_t i = n; i > 0;) {
+    const State &s = table[i][at];
+    choice[i - 1] = s.option;
+    i -= 1 + s.gone;
+    at = s.previous;
+  }
   return choice;
 }
 

@@ -21,6 +21,12 @@ inline double get(const Cost &c, Quantity q) {
 
 struct Problem {
   std::vector<std::vector<Cost>> sites; // costs of the options of each site
+  /// By site and option, how many sites just before are gone when it is taken: these have option 0 then. What the vectors do not
+  /// hold is 0.
+  std::vector<std::vector<int>> gone;
+  int goneWith(size_t site, size_t option) const {
+    return site < gone.size() && option < gone[site].size() ? gone[site][option] : 0;
+  }
   Quantity minimize = Latency;
   std::array<std::optional<double>, 3> limits; // by Quantity
 };

@@ -13,6 +13,9 @@ static double bruteForce(const Problem &p) {
   while (true) {
     Cost c = total(p, choice);
     bool within = true;
+    for (size_t i = 0; i < choice.size(); ++i)
+      for (int gone = p.goneWith(i, choice[i]); gone > 0; --gone)
+        within &= choice[i - gone] == 0;
     for (Quantity q : {Distortion, Latency, Size})
       within &= !p.limits[q] || get(c, q) <= *p.limits[q];
     if (within)
@@ -41,6 +44,9 @@ TEST(Solver, EqualsBruteForce) {
   int infeasible = 0;
   for (int trial = 0; trial < 600; ++trial) {
     Problem p = randomProblem(rng, 1 + int(rng() % 5), 1 + int(rng() % 6));
+    for (size_t i = 0; trial % 2 && i < p.sites.size(); ++i) // options that replace sites before
+      for (p.gone.push_back({0}); p.gone[i].size() < p.sites[i].size();)
+        p.gone[i].push_back(rng() % 3 ? 0 : int(rng() % (i + 1)));
     p.minimize = Quantity(trial % 3);
     for (Quantity q : {Distortion, Latency, Size})
       if (rng() % 2)

@@ -279,6 +279,21 @@ def drop_layer(f):
     assert 0 < options["linear"]["error"] < options["drop"]["error"], options
 
 
+def plans(f):
+    """A budget that no other technique meets removes channels by itself, and says what it compared; its recipe gives the same bytes."""
+    mlp(f / "wide.onnx", [128, 1024, 64])
+    x = np.random.default_rng(2).standard_normal((256, 128)).astype(np.float32)
+    np.savez(f / "wide.npz", x=x)
+    f.compile("--budget=size=0.12x", "--metric=cosine", "--calib=wide.npz", "-o", "w.so", "--recipe-out=w.json", model="wide.onnx",
+              says=["compared: as it is (", "of the multiply-adds gone"])
+    notes = json.load(open(f / "w.json"))
+    assert {"prune-structured"} < {s["technique"] for s in notes["steps"]}, {s["technique"] for s in notes["steps"]}
+    assert notes["plans"][0]["multiply_adds_gone"] == 0 and len(notes["plans"]) > 1, notes["plans"]
+    f.compile("-o", "dense.so", model="wide.onnx")
+    assert os.path.getsize(f / "w.so") <= 0.12 * os.path.getsize(f / "dense.so")
+    f.replay("w", model="wide.onnx")
+
+
 def mlp(path, sizes):
     """A model of matrix products with random weights, relu between them; its input is x [n, sizes[0]]."""
     rng = np.random.default_rng(0)
@@ -556,7 +571,7 @@ def resnet20(f):
     assert notes["compressed"]["quality"] >= notes["float"]["quality"] - 0.5, notes["compressed"]
 
 
-TESTS = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, sensitive, low_rank, drop_layer, budget, targets,
+TESTS = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, sensitive, low_rank, drop_layer, plans, budget, targets,
          memory, interrupted, metrics, command, wrong]
 
 

@@ -261,11 +261,10 @@ void StructuredPruning::solveLayers() {
     throw Interrupted();
 }
 
-std::vector<Step> StructuredPruning::run() {
-  std::vector<Refusal> refused;
+/// What can go, what it saves at each level, and what it does to the outputs.
+void StructuredPruning::findGroups() {
   for (PrunableGroup &group : findPrunable(groups, layers, refused))
     states.push_back({std::move(group), {}, {}, 0});
-  refusedCount = refused.size();
   if (states.empty())
     throw ToolError(
         1, "--prune=structured: no channels can be removed" +
@@ -275,18 +274,53 @@ std::vector<Step> StructuredPruning::run() {
   fullWork = work->after(std::vector<int64_t>(groups.groups().size(), 0));
   progress.stage("costs of layers");
   fullTimes = timesAfter(module, {}, calib, costs);
+  lookAtReaders();
+  tryLevels();
+}
+
+/// Takes back what went, with the levels as they were measured.
+void StructuredPruning::startAgain() {
+  gone.clear();
+  for (State &s : states)
+    s.level = 0;
+  for (auto [i, layer] : llvm::enumerate(layers)) {
+    set(i, layer.weights());
+    technique.kept[layer.op()].assign(layer.columns(), true);
+  }
+}
+
+/// Nothing takes time that is not needed.
+void StructuredPruning::requireGone(double share) const {
+  if (workLeft() > 1 - share + 1e-9)
+    throw ToolError(
+        1, llvm::formatv("--prune=structured:{0}%: at most {1:f1} % of the multiply-adds can go",
+                         share * 100, (1 - workLeft()) * 100));
+}
+
+std::vector<Step> StructuredPruning::run() {
+  findGroups();
   for (int64_t step = 1; step <= spec.steps; ++step) {
-    lookAtReaders();
-    tryLevels();
+    if (step > 1) {
+      lookAtReaders();
+      tryLevels();
+    }
     chooseLevels(1 - spec.shareAfter(step));
-    // Nothing takes time that is not needed.
-    if (step == spec.steps && workLeft() > 1 - spec.share + 1e-9)
-      throw ToolError(
-          1, llvm::formatv("--prune=structured:{0}%: at most {1:f1} % of the multiply-adds can go",
-                           spec.share * 100, (1 - workLeft()) * 100));
+    if (step == spec.steps)
+      requireGone(spec.share);
     solveLayers();
   }
-  writeNotes(refused);
+  writeNotes();
+  return steps();
+}
+
+std::vector<Step> StructuredPruning::run(double share) {
+  if (states.empty())
+    findGroups();
+  startAgain();
+  chooseLevels(1 - share);
+  requireGone(share);
+  solveLayers();
+  writeNotes();
   return steps();
 }
 
@@ -331,7 +365,8 @@ std::vector<Step> StructuredPruning::steps() const {
   return result;
 }
 
-void StructuredPruning::writeNotes(ArrayRef<Refusal> refused) {
+void StructuredPruning::writeNotes() {
+  notes = json::object();
   notes["criterion"] = spec.criterion->name;
   notes["multiply_adds"] = {{"float", fullWork}, {"compressed", fullWork * workLeft()}};
   notes["output_error"] = error();
@@ -355,7 +390,7 @@ std::string StructuredPruning::summary() const {
   int64_t pruned = llvm::count_if(states, [](const State &s) { return s.removed() > 0; });
   return llvm::formatv("{0:f1} % of the multiply-adds, {1} of {2} groups of channels smaller, {3} "
                        "not eligible",
-                       workLeft() * 100, pruned, states.size(), refusedCount)
+                       workLeft() * 100, pruned, states.size(), refused.size())
       .str();
 }
 

@@ -30,9 +30,12 @@ public:
   /// `quick`: how models are compiled that are only looked at; `costs`: measures operations.
   StructuredPruning(mlir::ModuleOp module, const PruneSpec &spec, const Dataset &calib,
                     const CompileSettings &quick, LayerCosts &costs, Progress &progress);
-  /// The steps that say what goes; the module stays as it is. Throws ToolError where less can go
-  /// than was asked for, Interrupted after Ctrl-C.
+  /// The steps that say what goes, as the flag asks; the module stays as it is. Throws ToolError where
+  /// less can go than was asked for, Interrupted after Ctrl-C.
   std::vector<Step> run();
+  /// The same for another share, in one step: what levels of groups bring and save is measured once for
+  /// all shares. Throws ToolError likewise.
+  std::vector<Step> run(double share);
   /// After run(): what was found, for people.
   const nlohmann::json &report() const { return notes; }
   /// "72.1 % of the multiply-adds, 9 of 12 groups of channels smaller, 2 not eligible".
@@ -75,13 +78,16 @@ private:
   double workLeft() const;
   double timeLeft() const;
   std::vector<double> timesOf(const PrunableGroup &group, int64_t removed);
+  void findGroups();
+  void startAgain();
   void lookAtReaders();
   void tryLevels();
   void chooseLevels(double target);
+  void requireGone(double share) const;
   void solveLayers();
   bool isGone(size_t layer, nn::Axis axis, int64_t index) const;
   std::vector<Step> steps() const;
-  void writeNotes(llvm::ArrayRef<Refusal> refused);
+  void writeNotes();
 
   mlir::ModuleOp module;
   const PruneSpec &spec;
@@ -103,7 +109,7 @@ private:
   std::vector<State> states;
   std::map<size_t, Gram> moments; // of what the layers behind groups read
   std::set<std::pair<unsigned, unsigned>> gone;
-  size_t refusedCount = 0;
+  std::vector<Refusal> refused;
   nlohmann::json notes = nlohmann::json::object();
 };
 

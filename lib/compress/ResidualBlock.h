@@ -1,0 +1,21 @@
+//===- ResidualBlock.h - x + f(x) --------------------------------*- C++ -*-===//
+#ifndef NNOPT_LIB_COMPRESS_RESIDUALBLOCK_H
+#define NNOPT_LIB_COMPRESS_RESIDUALBLOCK_H
+
+#include "passes/common/Rewrite.h"
+
+namespace nnopt::compress {
+
+/// What a residual sum adds to a value that it also passes on.
+struct ResidualBlock {
+  mlir::Value skip, branch; // the sum's operands, x and f(x)
+  /// Operations that f(x) is computed from x by, in graph order; those that nothing but the block needs.
+  llvm::SmallVector<mlir::Operation *> all, inside;
+
+  /// The block that `add` ends. Nothing where neither operand is computed from the other by a layer.
+  static std::optional<ResidualBlock> endingAt(nn::AddOp add);
+};
+
+} // namespace nnopt::compress
+
+#endif

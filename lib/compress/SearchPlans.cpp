@@ -1,0 +1,115 @@
+//===- SearchPlans.cpp - budgets with and without removed channels ----------===//
+//
+// Removing channels changes the shapes of many operations at once, so it is no option at a site. A budget for all
+// techniques therefore searches several times: on the model as it is, and on what is left of it with more and more
+// channels gone, as long as that is better. What counts is what the compiled results measure.
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/compress/Search.h"
+#include "lib/compress/prune/PruneRecipe.h"
+#include "lib/compress/prune/StructuredPruning.h"
+#include "passes/common/ChannelMoments.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using nlohmann::json;
+
+namespace nnopt::compress {
+
+/// Shares of the multiply-adds that go, in the order in which they are tried.
+constexpr double kShares[] = {0.25, 0.5, 0.75};
+
+/// Searches a model after the steps `ahead`. `note` and `text` say what that came to. Returns whether it is the best
+/// so far.
+bool Search::tryPlan(std::vector<Step> ahead, json structured, Plans &plans, json note, std::string text) {
+  OwningOpRef<ModuleOp> copy = module.clone();
+  applyStructuredPruning(*copy, ahead);
+  std::vector<std::string> lines;
+  Search search(*this, *copy, ahead, lines);
+  if (!structured.empty())
+    search.notes["structured"] = std::move(structured);
+  bool better = false;
+  try {
+    Attempt result = search.attempt();
+    result.said = std::move(lines);
+    result.ahead = std::move(ahead);
+    note["quality"] = result.quality.value;
+    note["ms"] = result.latency;
+    text += " (" + metric->format(result.quality.value) + llvm::formatv(", {0:f3} ms)", result.latency).str();
+    // Fewer milliseconds where the drop is limited, else the lesser drop.
+    std::optional<Attempt> &best = plans.best;
+    better = !best || (maxDrop ? result.latency < best->latency
+                               : metric->drop(best->quality.value, result.quality.value) < 0);
+    if (better)
+      best = std::move(result);
+  } catch (const BudgetRefused &refused) {
+    note["refused"] = refused.why;
+    text += " (the budget cannot be met)";
+    if (!plans.refusal) // of the first plan, which has most to choose from
+      plans.refusal = refused;
+  }
+  plans.notes.push_back(std::move(note));
+  plans.compared += (plans.compared.empty() ? "" : ", ") + text;
+  return better;
+}
+
+/// Whether nothing can be won any more: where nothing is lost, only time.
+bool Search::isDone(const Plans &plans) const {
+  const std::optional<Attempt> &best = plans.best;
+  return Interrupt::happened() ||
+         (best && (best->recipe.notes.empty() || (!maxDrop && !losesQuality(best->floatQuality, best->quality))));
+}
+
+/// More and more channels gone, as long as that is better, or nothing is within the budget yet.
+void Search::tryFewerChannels(Plans &plans) {
+  PruneSpec spec;
+  std::optional<LayerCosts> costs;
+  std::unique_ptr<StructuredPruning> pruning;
+  for (double share : kShares) {
+    if (isDone(plans))
+      return;
+    json note = {{"multiply_adds_gone", share}};
+    std::vector<Step> steps;
+    try {
+      if (!pruning) {
+        costs.emplace(layerCosts());
+        pruning = std::make_unique<StructuredPruning>(module, spec, *calib, quick, *costs, progress);
+      }
+      steps = pruning->run(share);
+    } catch (const ToolError &e) { // no more can go
+      note["refused"] = e.what();
+      plans.notes.push_back(std::move(note));
+      return;
+    }
+    if (!tryPlan(std::move(steps), pruning->report(), plans, std::move(note),
+                 llvm::formatv("{0:f0} % of the multiply-adds gone", share * 100)) &&
+        plans.best)
+      return;
+  }
+}
+
+Attempt Search::searchPlans() {
+  plain = std::make_shared<CompiledGraph>(module, settings, /*threads=*/1);
+  Plans plans;
+  tryPlan({}, {}, plans, {{"multiply_adds_gone", 0}}, "as it is");
+  try {
+    tryFewerChannels(plans);
+  } catch (const Interrupted &) { // what is there is kept
+  }
+  if (!plans.best)
+    throw std::move(*plans.refusal);
+  Attempt &best = *plans.best;
+  if (plans.notes.size() > 1)
+    say(options.model + ": compared: " + plans.compared);
+  for (const std::string &line : best.said)
+    say(line);
+  if (best.recipe.notes.empty())
+    return std::move(best);
+  best.recipe.notes["plans"] = std::move(plans.notes);
+  module.walk([](Operation *op) { removeMoments(op); });
+  applyRecipe(module, best.recipe, techniques);
+  return std::move(best);
+}
+
+} // namespace nnopt::compress
