@@ -26,6 +26,7 @@ struct Attempt {
 struct BudgetRefused {
   std::string why;
   Recipe best;
+  double excess = 1; // what is limited, by how much at least it is above the limit
 };
 
 /// One search:
@@ -100,7 +101,7 @@ private:
   Choice leastLoss();
   /// Milliseconds of the float model and of a compressed one.
   std::pair<double, double> latencies(CompiledGraph &compressed);
-  [[noreturn]] void refuseBudget(const std::string &why, const Choice &best);
+  [[noreturn]] void refuseBudget(const std::string &why, const Choice &best, double excess = 1);
   const Evaluation &quality(const Choice &choice);
   std::vector<HostTensor> *run(const Dataset &data, int64_t first, const Choice &choice);
   std::vector<HostTensor> *floatOutputs(const Dataset &data, int64_t first, int64_t count);

@@ -30,7 +30,9 @@ void Search::measureCosts() {
   }
 }
 
-void Search::refuseBudget(const std::string &why, const Choice &best) { throw BudgetRefused{why, recipeOf(best)}; }
+void Search::refuseBudget(const std::string &why, const Choice &best, double excess) {
+  throw BudgetRefused{why, recipeOf(best), excess};
+}
 
 /// By how much times of one model may differ: a limit is held by that margin.
 constexpr double kTimingNoise = 0.02;
@@ -238,6 +240,11 @@ Choice Search::chooseWithin() {
     fastest.minimize = budget->latency ? Latency : Size;
     std::vector<int> least = *solve(fastest);
     Cost cost = total(fastest, least);
+    double excess = 1; // by the least that is possible
+    if (budget->latency)
+      excess = (start.latency + cost.latency) / budget->latency->of(full.latency);
+    else if (budget->size)
+      excess = (start.size + cost.size) / budget->size->of(full.size);
     std::vector<std::pair<double, std::string>> heavy;
     for (auto [i, c] : llvm::enumerate(candidates))
       heavy.push_back(
@@ -253,7 +260,7 @@ Choice Search::chooseWithin() {
                                full.latency, full.size / 1e6,
                                joinNames(heavy, budget->latency ? "{0:f3} ms" : "{0:f0} bytes", 5))
                      .str(),
-                 choiceOf(least));
+                 choiceOf(least), excess);
   }
   if (!maxDrop)
     return leastLoss();

@@ -69,6 +69,9 @@ void Search::tryFewerChannels(Plans &plans) {
   for (double share : kShares) {
     if (isDone(plans))
       return;
+    // What is left costs no less than its share of the multiply-adds.
+    if (!plans.best && (1 - share) * plans.refusal->excess > 1)
+      continue;
     json note = {{"multiply_adds_gone", share}};
     std::vector<Step> steps;
     try {
