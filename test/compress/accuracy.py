@@ -162,24 +162,25 @@ def write_docs(results, budget, path):
 
 
 def image_lines(results, budget):
+    """The columns of a budget only where there was one."""
     lines = ["# Quantization", "",
              f"Written by `test/compress/accuracy.py --write-docs` ({datetime.date.today()}, {platform.machine()}, onnxruntime",
              f"{onnxruntime.__version__}): top-1 accuracy in % on 2,000 images of Fashion-MNIST, of trained models calibrated with 512 others.",
              "One image is 0.05 points; the standard error of a difference is about 0.3 points.", "",
              "- **int8**: `--quantize=int8`, all eligible layers: convolutions, matrix products with constant weights, residual sums of",
              "  convolutions; attention multiplies bf16.",
-             f"- **{budget or 'budget'}**: `--budget={budget}`, which leaves layers in floats where the budget or the clock says so; the",
-             "  evaluation images that it validates on are those of the table.",
+             *([f"- **{budget}**: `--budget={budget}`, which leaves layers in floats where the budget or the clock says so; the",
+                "  evaluation images that it validates on are those of the table."] if budget else []),
              "- **onnxruntime**: `quant_pre_process` and `quantize_static`: QDQ, per-channel i8 weights, u8 activations, MinMax, same images.",
              "- **nncf**: its defaults for the kind of model, same images, run by openvino; empty where it was not installed.", "",
-             f"| model | float | int8 | layers int8 | {budget or 'budget'} | layers int8 | onnxruntime int8 | nncf int8 |",
-             "|---|---|---|---|---|---|---|---|"]
+             f"| model | float | int8 | layers int8 |{f' {budget} | layers int8 |' if budget else ''} onnxruntime int8 | nncf int8 |",
+             "|---" * (8 if budget else 6) + "|"]
     for r in results:
         if "failure" in r:
-            lines.append(f"| {r['model']} | {r['failure'].splitlines()[0]} | | | | | | |")
+            lines.append(f"| {r['model']} | {r['failure'].splitlines()[0]} | | | | |{' | |' if budget else ''}")
             continue
-        held = f"{r['budget']:.2f} | {r['budget_layers']} of {r['layers'][1]}" if "budget" in r else " | "
-        lines.append(f"| {r['model']} | {r['float']:.2f} | {r['int8']:.2f} | {r['layers'][0]} of {r['layers'][1]} | {held} | "
+        held = f" {r['budget']:.2f} | {r['budget_layers']} of {r['layers'][1]} |" if "budget" in r else " | |" if budget else ""
+        lines.append(f"| {r['model']} | {r['float']:.2f} | {r['int8']:.2f} | {r['layers'][0]} of {r['layers'][1]} |{held} "
                      f"{r['onnxruntime']:.2f} | " + (f"{r['nncf']:.2f} |" if "nncf" in r else "|"))
     return lines
 
