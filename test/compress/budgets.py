@@ -106,7 +106,7 @@ def holds(r):
 
 
 def table(results):
-    lines = [BEGIN, "", f"Written by `test/compress/budgets.py --write-docs` ({platform.machine()}): accuracy in % on 2,000 images (perplexity of",
+    lines = [BEGIN, "", "What that comes to, beside each technique alone under the same limit:", "", f"Written by `test/compress/budgets.py --write-docs` ({platform.machine()}): accuracy in % on 2,000 images (perplexity of",
              "`lm`), 512 calibration images (64 sequences), no training; processor time of one thread at batch 1. The standard error of a",
              "difference is about 0.3 points.", "",
              "| model | limit | float | with all techniques | latency, ms | size, KB | steps | best technique alone | alone, not within the limit |",
