@@ -51,15 +51,20 @@ def theirs_of(model, ids):
     return ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"]).run(None, {"ids": ids})[0]
 
 
-def tables(f):
-    """Tables in fewer bits: sizes as promised, small errors, recipes that replay, models that onnxruntime runs."""
+def prepare(f):
+    """The model and its calibration data; how it is compiled, some ids, and the logits and bytes of weights in floats."""
     write_model(f / "words.onnx")
     rng = np.random.default_rng(1)
     ids = rng.integers(0, WORDS, (8, 16))
     np.savez(f / "words.npz", ids=rng.integers(0, WORDS, (32, 16)))
     compile = lambda *flags, **more: f.compile(*flags, model=f / "words.onnx", **more)
     compile("-o", "words.so")
-    want, wide = logits(f / "words.so", ids)
+    return compile, ids, *logits(f / "words.so", ids)
+
+
+def tables(f):
+    """Tables in fewer bits: sizes as promised, small errors, recipes that replay, models that onnxruntime runs."""
+    compile, ids, want, wide = prepare(f)
     for spec, error, share in (("w8", 0.02, 0.28), ("w4", 0.16, 0.20), ("bf16", 0.01, 0.52), ("f16", 0.001, 0.52)):
         compile(f"--quantize={spec}", "--calib=words.npz", "-o", "w.so", "--recipe-out=w.json", says=[f"3 layers {spec}"])
         got, bytes = logits(f / "w.so", ids)
@@ -87,13 +92,7 @@ def tables(f):
 
 def byte_rows(f):
     """w8a8 and w4a8: activations of 8 bits with a scale for each row; small errors, recipes that replay, exported models."""
-    write_model(f / "words.onnx")
-    rng = np.random.default_rng(1)
-    ids = rng.integers(0, WORDS, (8, 16))
-    np.savez(f / "words.npz", ids=rng.integers(0, WORDS, (32, 16)))
-    compile = lambda *flags, **more: f.compile(*flags, model=f / "words.onnx", **more)
-    compile("-o", "words.so")
-    want, wide = logits(f / "words.so", ids)
+    compile, ids, want, wide = prepare(f)
     for spec, error, share in (("w8a8", 0.025, 0.28), ("w4a8,group=16", 0.16, 0.22)):
         compile(f"--quantize={spec}", "--calib=words.npz", "-o", "w.so", "--recipe-out=w.json")
         steps = json.load(open(f / "w.json"))["steps"]
