@@ -149,7 +149,7 @@ namespace {
 /// One kernel: what it was, and what became of it. Object code of a kernel depends on nothing else in the model, nor on the
 /// number of threads: it can be kept, and artifacts are the same on all machines.
 struct Unit {
-  std::string bytecode, error;
+  std::string bytecode, key, error; // key: in the cache
   SmallVector<char, 0> object;
   bool known = false;
 };
@@ -269,7 +269,9 @@ LogicalResult compileKernels(ModuleOp kernels, const Program &program, ArrayRef<
     unit.bytecode = extract(kernels, symbols, name);
   std::vector<Unit *> left;
   for (Unit &unit : units) {
-    unit.known = options.cache.find && options.cache.find(cacheKey(target, options.optLevel, unit.bytecode), unit.object);
+    if (options.cache.find || options.cache.store)
+      unit.key = cacheKey(target, options.optLevel, unit.bytecode);
+    unit.known = options.cache.find && options.cache.find(unit.key, unit.object);
     if (!unit.known)
       left.push_back(&unit);
   }
@@ -298,7 +300,7 @@ LogicalResult compileKernels(ModuleOp kernels, const Program &program, ArrayRef<
     if (!unit.error.empty())
       return kernels.emitError(unit.error);
     if (!unit.known && options.cache.store)
-      options.cache.store(cacheKey(target, options.optLevel, unit.bytecode), unit.object);
+      options.cache.store(unit.key, unit.object);
     out.push_back(std::move(unit.object));
   }
 
