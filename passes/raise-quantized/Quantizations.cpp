@@ -1,7 +1,6 @@
 //===- Quantizations.cpp - nn.quantize ahead of integer kernels -----------===//
 #include "passes/raise-quantized/Quantizations.h"
 #include "passes/common/Movement.h"
-#include <cmath>
 
 using namespace mlir;
 
@@ -23,6 +22,14 @@ std::optional<double> quantizationScale(nn::QuantizeOp quantize) {
   return scale;
 }
 
+std::optional<Interval> clampOf(Operation *op) {
+  if (isa_and_nonnull<nn::ReluOp>(op))
+    return Interval{0, INFINITY};
+  auto clip = dyn_cast_or_null<nn::ClipOp>(op);
+  std::optional<double> lo = clip ? scalarOf(clip.getLo()) : std::nullopt, hi = clip ? scalarOf(clip.getHi()) : std::nullopt;
+  return lo && hi && *lo <= *hi ? std::optional(Interval{*lo, *hi}) : std::nullopt;
+}
+
 void dropRepeatedClamps(nn::QuantizeOp quantize, RewriterBase &rewriter) {
   std::optional<double> scale = quantizationScale(quantize);
   std::optional<double> zero = quantize.getZeroPoint() ? scalarOf(quantize.getZeroPoint()) : 0.0;
@@ -32,16 +39,9 @@ void dropRepeatedClamps(nn::QuantizeOp quantize, RewriterBase &rewriter) {
   double highest = type.isUnsignedInteger() ? 255 : 127, lowest = highest - 255;
   while (quantize.getX().hasOneUse()) {
     Operation *clamp = quantize.getX().getDefiningOp();
-    std::optional<double> lo, hi;
-    if (isa_and_nonnull<nn::ReluOp>(clamp)) {
-      lo = 0;
-      hi = INFINITY;
-    } else if (auto clip = dyn_cast_or_null<nn::ClipOp>(clamp)) {
-      lo = scalarOf(clip.getLo());
-      hi = scalarOf(clip.getHi());
-    }
+    std::optional<Interval> bounds = clampOf(clamp);
     auto integer = [&](double bound) { return std::nearbyint(bound / *scale) + *zero; };
-    if (!lo || !hi || !(integer(*lo) <= lowest) || !(integer(*hi) >= highest))
+    if (!bounds || !(integer(bounds->lo) <= lowest) || !(integer(bounds->hi) >= highest))
       return;
     rewriter.modifyOpInPlace(quantize, [&] { quantize.getXMutable().assign(clamp->getOperand(0)); });
     rewriter.eraseOp(clamp);

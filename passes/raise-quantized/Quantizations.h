@@ -3,6 +3,7 @@
 #define NNOPT_PASSES_RAISEQUANTIZED_QUANTIZATIONS_H
 
 #include "passes/common/Rewrite.h"
+#include <cmath>
 
 namespace nnopt {
 
@@ -11,6 +12,14 @@ mlir::Value shapedConstant(mlir::Value v);
 
 /// The scale of a quantization in 32-bit floats by one constant scale.
 std::optional<double> quantizationScale(nn::QuantizeOp quantize);
+
+/// Bounds of values.
+struct Interval {
+  double lo = -INFINITY, hi = INFINITY;
+};
+
+/// The bounds that relu or a clip by constants puts; nothing for other operations, and for null.
+std::optional<Interval> clampOf(mlir::Operation *op);
 
 /// Takes relu and clips away that a quantization, which clamps, repeats: round(clip(x) / s) is round(x / s), clamped by the
 /// integers that the bounds become.

@@ -85,20 +85,6 @@ static std::string readDequantized(Value v, Dequantized &d) {
 // Linear operations
 //===----------------------------------------------------------------------===//
 
-/// Bounds of values; NaN does not occur.
-struct Interval {
-  double lo = -INFINITY, hi = INFINITY;
-};
-
-/// The bounds that relu or a clip by constants puts; nothing for other operations.
-static std::optional<Interval> clampOf(Operation *op) {
-  if (isa<nn::ReluOp>(op))
-    return Interval{0, INFINITY};
-  auto clip = dyn_cast<nn::ClipOp>(op);
-  std::optional<double> lo = clip ? scalarOf(clip.getLo()) : std::nullopt, hi = clip ? scalarOf(clip.getHi()) : std::nullopt;
-  return lo && hi && *lo <= *hi ? std::optional(Interval{*lo, *hi}) : std::nullopt;
-}
-
 /// What follows the result: relu, clips with constant bounds, sums with dequantized values, a product with positive constants
 /// for the channels, each read by the next one only, and a quantization by one scale.
 struct Requantization {
