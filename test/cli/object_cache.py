@@ -12,17 +12,10 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support")]
+from checks import check, finish
 from nnopt import ROOT, tool
 
 MODEL = os.path.join(ROOT, "examples", "models", "fashion.onnx")
-passed = failed = 0
-
-
-def check(name, good, detail=""):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    if not good:
-        print(f"FAILED {name} {detail}")
 
 
 def kept(cache):
@@ -65,5 +58,4 @@ with tempfile.TemporaryDirectory() as folder:
     check("mends the cache", all(open(f, "rb").read() for f in (less, cut, changed)) and compile(cache) == plain)
     open(os.path.join(folder, "file"), "w").close()
     check("does without a cache", compile(os.path.join(folder, "file", "cache")) == plain)
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+sys.exit(finish())

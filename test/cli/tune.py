@@ -16,18 +16,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support")]
 import numpy as np
 
+from checks import check, finish
 from nnopt import ROOT, Session, tool
 
 MODEL = os.path.join(ROOT, "examples", "models", "fashion.onnx")
 IMAGE = np.load(os.path.join(ROOT, "examples", "models", "fashion.npz"))["image"][:1]
-passed = failed = 0
-
-
-def check(name, good, detail=""):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    if not good:
-        print(f"FAILED {name} {detail}")
 
 
 def compile(folder, *flags, home=None):
@@ -84,5 +77,4 @@ with tempfile.TemporaryDirectory() as folder:
                         (["--emit=onnx"], "does nothing")):
         code, wrong, _ = compile(folder, "--tune", *flags)
         check(f"--tune {flags[0]}", code == 2 and text in wrong, wrong)
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+sys.exit(finish())

@@ -17,17 +17,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support")]
 import numpy as np
 
+from checks import check, finish
 from nnopt import ROOT, Session, compile, tool
 
 MODEL = os.path.join(ROOT, "examples", "models", "fashion.onnx")
-passed = failed = 0
-
-
-def check(name, good, detail=""):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    if not good:
-        print(f"FAILED {name} {detail}")
 
 
 def run(command):
@@ -86,8 +79,7 @@ def main():
             done = run([tool("nnopt-compile"), MODEL, "-o", at("wrong.so"), *flags])
             check(" ".join(flags), done.returncode == 2 and says.replace("\\", "") in done.stderr and not os.path.exists(at("wrong.so")),
                   f"exit {done.returncode}: {done.stderr}")
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    return finish()
 
 
 if __name__ == "__main__":
