@@ -138,9 +138,8 @@ public:
     const RowPlace *place = rowPlaceOf(v);
     return dims(place ? place->whole : v).back();
   }
-  /// Bytes of weights that one core gets per cycle: from memory, or from the last cache where a run of the model leaves its
-  /// weights there.
-  double weightBytesPerCycle() const { return constantBytes * 2 <= target.l3Bytes ? 20 : 5; }
+  /// Whether a run of the model leaves its weights in the last cache, so that the next one finds them there.
+  bool weightsStayCached() const { return constantBytes * 2 <= target.l3Bytes; }
   /// Whether some emitter reads `v` itself, and not only what it is a view of.
   bool isRead(mlir::Value v) const { return readValues.contains(v); }
   /// `op` needs no code of its own: the emitter of its operand has written its result.

@@ -4,19 +4,31 @@
 #include "runtime/format.h"
 #include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/TargetParser/Host.h"
 #include "llvm/TargetParser/SubtargetFeature.h"
 #include "llvm/TargetParser/Triple.h"
-#include <unistd.h>
 
 using namespace llvm;
 
 namespace nnopt::cpu {
 
-static int64_t cacheBytes(int name, int64_t fallback) {
-  long v = sysconf(name);
-  return v > 0 ? v : fallback;
+/// Size of the data cache of a level that a core of this machine reads, as Linux says (`32768K`): sysconf() adds up or
+/// guesses the last level's on some virtual machines.
+static int64_t cacheBytes(int level, int64_t fallback) {
+  for (int index = 0; index < 8; ++index) {
+    auto read = [&](const char *name) -> std::string {
+      auto file = MemoryBuffer::getFileAsStream("/sys/devices/system/cpu/cpu0/cache/index" + Twine(index) + "/" + name);
+      return file ? (*file)->getBuffer().trim().str() : "";
+    };
+    int64_t kibibytes;
+    std::string size = read("size");
+    if (read("level") == std::to_string(level) && read("type") != "Instruction" &&
+        StringRef(size).ends_with("K") && !StringRef(size).drop_back().getAsInteger(10, kibibytes) && kibibytes > 0)
+      return kibibytes << 10;
+  }
+  return fallback;
 }
 
 /// Kernels get exactly what the runtime can check for: an x86-64 level and the extensions below. All
@@ -121,9 +133,9 @@ bool Target::get(StringRef spec, Target &t, std::string &error) {
     t.fma = t.f16 = true;
   }
   if (cpu == "native") {
-    t.l1Bytes = cacheBytes(_SC_LEVEL1_DCACHE_SIZE, t.l1Bytes);
-    t.l2Bytes = cacheBytes(_SC_LEVEL2_CACHE_SIZE, t.l2Bytes);
-    t.l3Bytes = cacheBytes(_SC_LEVEL3_CACHE_SIZE, t.l3Bytes);
+    t.l1Bytes = cacheBytes(1, t.l1Bytes);
+    t.l2Bytes = cacheBytes(2, t.l2Bytes);
+    t.l3Bytes = cacheBytes(3, t.l3Bytes);
   }
   return true;
 }

@@ -161,8 +161,8 @@ template <typename Op> struct Emission {
     int64_t least = known.value_or(leastRows(lowering));
     int64_t expected = known.value_or(std::max(least, expectedRows));
     // Weights that a run of the model leaves in no cache stream from memory. From caches: as measured layer by layer.
-    if (double rate = lowering.weightBytesPerCycle(); rate < 10)
-      q.coldBytesPerCycle = rate;
+    if (!lowering.weightsStayCached())
+      q.coldBytesPerCycle = 5;
     plan = chooseSparsePlan(lowering.target, q, expected, known.has_value());
     gain = INFINITY;
     for (int64_t rows : {least, expected})

@@ -309,7 +309,8 @@ double tilesOf(const Algorithm &f, const ConvShape &shape) {
 /// The algorithm that is expected to be faster than direct convolution, or null.
 const Algorithm *choose(const ConvShape &shape, Lowering &lowering) {
   int64_t lanes = lowering.target.lanes(4);
-  double bandwidth = lowering.weightBytesPerCycle(), positions = positionsOf(shape);
+  // In cycles of the estimates above, of which a core with one multiply-add per cycle takes two: 19 GB/s from memory.
+  double bandwidth = lowering.weightsStayCached() ? 20 : 10, positions = positionsOf(shape);
   // Vectors of results are computed whole.
   double in = shape.inPerGroup, out = llvm::alignTo(shape.outPerGroup, lanes);
   double best = 0.85 * directCycles(positions, in, out, bandwidth);
