@@ -9,9 +9,10 @@ using namespace mlir;
 
 namespace nnopt {
 
-void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end, Precision precision, bool gpu) {
+void buildOptimizationPipeline(OpPassManager &pm, const PipelineOptions &options) {
+  PipelineEnd end = options.end;
   OpPassManager &func = pm.nest<func::FuncOp>();
-  if (optLevel == 0) {
+  if (options.optLevel == 0) {
     func.addPass(createInferShapes());
     return;
   }
@@ -32,7 +33,7 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
   // they stay what they are.
   FoldConstantsOptions keepsQuantized, folds;
   keepsQuantized.keepDequantize = true;
-  keepsQuantized.widen = folds.widen = gpu;
+  keepsQuantized.widen = folds.widen = options.gpu;
   func.addPass(createFoldConstants(keepsQuantized));
   if (end != PipelineEnd::Graph) {
     func.addPass(createRaiseQuantized());
@@ -71,6 +72,12 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
     func.addPass(createGroupExperts());
   // Behind the mixtures, whose tokens must not be taken apart. It makes operations smaller, never more.
   func.addPass(createHoistSlices());
+  // Behind what is computed for one token only.
+  if (!options.paddingMask.empty()) {
+    PackTokensOptions packTokens;
+    packTokens.mask = options.paddingMask;
+    func.addPass(createPackTokens(packTokens));
+  }
   if (end == PipelineEnd::Graph) {
     func.addPass(createCanonicalizerPass());
     func.addPass(createCSEPass());
@@ -81,8 +88,8 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
   func.addPass(createCSEPass());
   func.addPass(createCleanupTransposes());
   NarrowToBf16Options narrow;
-  narrow.markedOnly = precision != Precision::BF16;
-  narrow.winograd = !gpu;
+  narrow.markedOnly = options.precision != Precision::BF16;
+  narrow.winograd = !options.gpu;
   func.addPass(createNarrowToBf16(narrow));
   func.addPass(createCSEPass());
   func.addPass(createFoldConstants(folds));
@@ -94,9 +101,13 @@ void buildOptimizationPipeline(OpPassManager &pm, int optLevel, PipelineEnd end,
 
 void registerPipelines() {
   PassPipelineRegistration<>("nnopt-default", "The passes of --opt=2",
-                             [](OpPassManager &pm) { buildOptimizationPipeline(pm, 2); });
+                             [](OpPassManager &pm) { buildOptimizationPipeline(pm); });
   PassPipelineRegistration<>("nnopt-graph", "The passes of --opt=2 before layouts and fusion: those of --emit=onnx",
-                             [](OpPassManager &pm) { buildOptimizationPipeline(pm, 2, PipelineEnd::Graph); });
+                             [](OpPassManager &pm) {
+                               PipelineOptions graph;
+                               graph.end = PipelineEnd::Graph;
+                               buildOptimizationPipeline(pm, graph);
+                             });
 }
 
 } // namespace nnopt

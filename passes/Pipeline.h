@@ -3,6 +3,7 @@
 #define NNOPT_PASSES_PIPELINE_H
 
 #include "mlir/Pass/PassManager.h"
+#include <string>
 
 namespace nnopt {
 
@@ -12,11 +13,17 @@ enum class PipelineEnd { Graph, Target };
 /// What convolutions and matrix products multiply.
 enum class Precision { F32, BF16 };
 
-/// The passes of `--opt=LEVEL`: 0 only refines shapes, 2 is everything exact but for the precision that is asked for.
-/// `gpu`: for kernels of GPUs. Weights that are stored in fewer bits than the product has become constants as wide as it,
-/// since those read no others, and no convolution is left to Winograd's algorithms.
-void buildOptimizationPipeline(mlir::OpPassManager &pm, int optLevel, PipelineEnd end = PipelineEnd::Target,
-                               Precision precision = Precision::F32, bool gpu = false);
+struct PipelineOptions {
+  int optLevel = 2; ///< `--opt=LEVEL`: 0 only refines shapes, 2 is everything exact but for what is asked for below
+  PipelineEnd end = PipelineEnd::Target;
+  Precision precision = Precision::F32;
+  /// For kernels of GPUs. Weights that are stored in fewer bits than the product has become constants as wide as it,
+  /// since those read no others, and no convolution is left to Winograd's algorithms.
+  bool gpu = false;
+  /// An input that says which tokens are real: others are not computed (pass pack-tokens). Empty: all are.
+  std::string paddingMask;
+};
+void buildOptimizationPipeline(mlir::OpPassManager &pm, const PipelineOptions &options = {});
 /// Registers the pipelines by name for nnopt-opt (`--nnopt-default`).
 void registerPipelines();
 

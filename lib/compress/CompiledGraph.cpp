@@ -20,7 +20,7 @@ CompiledGraph::CompiledGraph(ModuleOp module, const CompileSettings &settings, i
   OwningOpRef<ModuleOp> copy = module.clone();
   PassManager pm(copy->getContext(), ModuleOp::getOperationName(), PassManager::Nesting::Implicit);
   if (!settings.asItIs)
-    buildOptimizationPipeline(pm, 2);
+    buildOptimizationPipeline(pm);
   cpu::Target target;
   std::string error;
   if (!cpu::Target::get(settings.target, target, error))

@@ -48,7 +48,11 @@ std::shared_ptr<const Recipe> compressModule(ModuleOp module, const DriverOption
     if (failed(pm.run(module)))
       throw ToolError(1, options.model + ": error: optimization failed");
   };
-  run([](PassManager &pm) { buildOptimizationPipeline(pm, 2, PipelineEnd::Graph); });
+  run([](PassManager &pm) {
+    PipelineOptions graph;
+    graph.end = PipelineEnd::Graph;
+    buildOptimizationPipeline(pm, graph);
+  });
   int64_t noted = noteMoments(main, moments);
   run([](PassManager &pm) { pm.addNestedPass<func::FuncOp>(createEqualizeChannels()); });
   if (searches)

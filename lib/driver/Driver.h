@@ -34,6 +34,7 @@ struct DriverOptions {
   bool winograd = true;
   cpu::SparseUse sparse = cpu::SparseUse::Auto;
   bool bf16 = false; // convolutions and matrix products multiply bf16
+  std::string paddingMask; // input that says which tokens are real; others are not computed
   bool tf32 = false; // those of f32 on GPUs multiply tf32
   std::optional<double> tuneSeconds; // choose kernels by running them, for so long
   std::string cacheDir; // of measurements and object code (Cache.h); empty: none

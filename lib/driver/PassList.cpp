@@ -77,8 +77,13 @@ static LogicalResult addPass(OpPassManager &pm, const PassText &pass, std::strin
 
 bool addPasses(OpPassManager &pm, const DriverOptions &options, std::string &error) {
   if (!options.passes) {
-    buildOptimizationPipeline(pm, options.optLevel, options.emit == EmitKind::ONNX ? PipelineEnd::Graph : PipelineEnd::Target,
-                              options.bf16 ? Precision::BF16 : Precision::F32, /*gpu=*/!options.gpu.empty());
+    PipelineOptions pipeline;
+    pipeline.optLevel = options.optLevel;
+    pipeline.end = options.emit == EmitKind::ONNX ? PipelineEnd::Graph : PipelineEnd::Target;
+    pipeline.precision = options.bf16 ? Precision::BF16 : Precision::F32;
+    pipeline.gpu = !options.gpu.empty();
+    pipeline.paddingMask = options.paddingMask;
+    buildOptimizationPipeline(pm, pipeline);
     return true;
   }
   for (const PassText &pass : splitPipeline(*options.passes)) {

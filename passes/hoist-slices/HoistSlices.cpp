@@ -1,6 +1,6 @@
 //===- HoistSlices.cpp - parts are taken before they are computed ---------===//
 #include "passes/Passes.h"
-#include "passes/hoist-slices/Through.h"
+#include "passes/common/Through.h"
 
 using namespace mlir;
 

@@ -89,6 +89,11 @@ static cl::opt<bool>
               cl::desc("No Winograd convolutions: smaller rounding errors, slower 3x3 layers"),
               cl::cat(category));
 static cl::opt<std::string>
+    skipPadding("skip-padding",
+                cl::desc("Padded batches: do what is done token by token (products, normalizations) only for tokens where this input, "
+                         "[batch, sequence], is not 0. Rows of other tokens become zeros in outputs that have them"),
+                cl::value_desc("INPUT"), cl::cat(category));
+static cl::opt<std::string>
     tuneTime("tune", cl::ValueOptional,
              cl::desc("Choose kernels (algorithms, register tiles) by running them on this machine, for "
                       "at most so many seconds (default 120); what was measured is kept for the next time"),
@@ -287,6 +292,7 @@ int main(int argc, char **argv) {
   options.sparse = sparse;
   options.bf16 = precision == "bf16";
   options.tf32 = precision == "tf32";
+  options.paddingMask = skipPadding;
   if (tuneTime.getNumOccurrences()) {
     double seconds = 120;
     if (!tuneTime.empty() && (StringRef(tuneTime).getAsDouble(seconds) || !(seconds > 0))) {

@@ -1,5 +1,5 @@
 //===- Through.cpp - operations that parts can be taken before ------------===//
-#include "passes/hoist-slices/Through.h"
+#include "passes/common/Through.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -47,8 +47,11 @@ Through throughElementwise(Operation *op, int64_t axis, FuncShapes &shapes) {
 
 /// [..., i, :] of A B is A[..., i, :] B, [..., :, j] is A B[..., :, j].
 Through throughMatMul(nn::MatMulOp op, int64_t axis, FuncShapes &shapes) {
-  if (!op.getEpilogue().empty() || op.getAZero() || op.getBZero())
-    return refuse("it has an epilogue or zero points");
+  if (!op.getEpilogue().empty())
+    return refuse("it has an epilogue");
+  for (Value zero : {op.getAZero(), op.getBZero()})
+    if (zero && !shapes.isOneElement(zero))
+      return refuse("its zero points differ");
   int64_t rank = rankOf(op.getResult()), rankA = rankOf(op.getA()), rankB = rankOf(op.getB());
   if (rankA < 2 || rankB < 2)
     return refuse("an operand is a vector");

@@ -1,6 +1,6 @@
 //===- Through.h - operations that parts can be taken before ----*- C++ -*-===//
-#ifndef NNOPT_PASSES_HOIST_SLICES_THROUGH_H
-#define NNOPT_PASSES_HOIST_SLICES_THROUGH_H
+#ifndef NNOPT_PASSES_COMMON_THROUGH_H
+#define NNOPT_PASSES_COMMON_THROUGH_H
 
 #include "passes/common/Parts.h"
 
