@@ -3,8 +3,8 @@
 
     run.py [--only=NAME]
 
-The C runtime is built for AArch64 by a cross compiler. The example model, also on integers, and small models of
-../shared/models where they are: convolutions, transformers, recurrent nets, text. Needs qemu-aarch64 and
+The C runtime is built for AArch64 by a cross compiler. The example model, also on integers, random products and convolutions of
+bytes, equal to the last bit, and small models of ../shared/models where they are: convolutions, transformers, recurrent nets, text. Needs qemu-aarch64 and
 aarch64-linux-gnu-gcc (tools/setup.sh full); where they are not there, it says so and runs nothing. Ends with
 `N passed, N failed`.
 """
@@ -19,6 +19,8 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support")]
 import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 from nnopt import ROOT, Session, tool
 
@@ -82,7 +84,28 @@ def compare(name, program, model, feeds, flags=(), tolerance=1e-4):
             got = np.frombuffer(data, want.dtype).reshape(shape)
             scale = np.abs(want).max() or 1
             worst = max(worst, np.abs(got.astype(np.float64) - want).max() / scale)
-        check(f"{name} (error {worst:.1e} of scale)", worst < tolerance)
+        check(f"{name} (error {worst:.1e} of scale)", worst < tolerance and (worst == 0 or not np.issubdtype(want.dtype, np.integer)))
+
+
+def integers(folder):
+    """(name, model, feeds) of ConvInteger and MatMulInteger with bytes of either sign, zero points and odd sizes."""
+    rng = np.random.default_rng(1)
+    types = {"u8": (TensorProto.UINT8, np.uint8), "s8": (TensorProto.INT8, np.int8)}
+    for i in range(16):
+        (x_type, x_numpy), (w_type, w_numpy) = (types[rng.choice(["u8", "s8"])] for _ in range(2))
+        draw = lambda shape, numpy: rng.integers(np.iinfo(numpy).min, np.iinfo(numpy).max + 1, shape).astype(numpy)
+        channels, columns, kernel = int(rng.integers(1, 40)), int(rng.integers(1, 40)), int(rng.choice([1, 3]))
+        op = ["MatMulInteger", "ConvInteger"][i % 2]
+        shape, weights = ([int(rng.integers(1, 20)), channels], [channels, columns]) if op == "MatMulInteger" else \
+            ([1, channels, 7, 6], [columns, channels, kernel, kernel])
+        constants = [numpy_helper.from_array(draw(weights, w_numpy), "w"), numpy_helper.from_array(draw([], x_numpy), "x_zero"),
+                     numpy_helper.from_array(draw([], w_numpy) if rng.random() < 0.5 else np.array(0, w_numpy), "w_zero")]
+        node = helper.make_node(op, ["x", "w", "x_zero", "w_zero"], ["y"], **({"pads": [kernel // 2] * 4} if "Conv" in op else {}))
+        graph = helper.make_graph([node], "bytes", [helper.make_tensor_value_info("x", x_type, shape)],
+                                  [helper.make_tensor_value_info("y", TensorProto.INT32, None)], constants)
+        path = os.path.join(folder, f"bytes{i}.onnx")
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+        yield f"{op} {shape} x {weights}", path, {"x": draw(shape, x_numpy)}
 
 
 def trained():
@@ -115,6 +138,9 @@ def main():
         jobs = [("fashion", fashion, {"image": image}, ()), ("fashion, one image", fashion, {"image": image[:1]}, ("--dim", "batch=1")),
                 ("fashion at --opt=0", fashion, {"image": image[:2]}, ("--opt=0",)),
                 ("fashion on integers", fashion, {"image": image}, (f"--recipe={recipe}",))]
+        jobs += [(name, model, feeds, ()) for name, model, feeds in integers(folder)]
+        code = subprocess.run([tool("nnopt-compile"), jobs[-1][1], f"--target={CPU}", "--emit=asm"], capture_output=True, text=True)
+        check("products of bytes by sdot", "sdot" in code.stdout, code.stderr)
         if os.path.isdir(TRAINED):
             jobs += [(name, os.path.join(TRAINED, name + ".onnx"), feeds, ()) for name, feeds in trained()]
         else:

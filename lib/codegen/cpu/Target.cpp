@@ -128,7 +128,11 @@ bool Target::get(StringRef spec, Target &t, std::string &error) {
   if (t.isX86) {
     chooseX86Features(has, t);
   } else if (t.isAArch64) {
-    t.required = NNOPT_CPU_AARCH64;
+    // As for x86-64: no more than artifacts ask for.
+    t.cpu = "generic";
+    t.dotprod = has("dotprod");
+    t.features = t.dotprod ? "+dotprod" : "";
+    t.required = NNOPT_CPU_AARCH64 | (t.dotprod ? NNOPT_CPU_ARM_DOTPROD : 0);
     t.vectorRegisters = 32;
     t.fma = t.f16 = true;
   }

@@ -24,6 +24,7 @@ struct Target {
   int64_t multiplyBits = 128;
   bool fma = false, avx2 = false, avx512 = false, vnni = false, avxVnni = false;
   bool f16 = false, bf16 = false; // instructions that convert them; with bf16 also ones that multiply
+  bool dotprod = false;           // AArch64: sums of four products of bytes
   bool isX86 = false, isAArch64 = false;
   int64_t l1Bytes = 32 << 10, l2Bytes = 1 << 20, l3Bytes = 16 << 20;
 

@@ -243,7 +243,7 @@ SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc
     for (int64_t i = 0; i < mr; ++i) {
       if (a.perStep > 1) {
         auto addProducts = a.perStep == 2 ? addPairProducts : addByteProducts;
-        Value x = k.splat(loadRowBytes(k, a.rows[i], index, rowBytes, a.signedRows), a.lanes);
+        Value x = k.splat(loadRowBytes(k, a.rows[i], index, rowBytes, a.movedRows), a.lanes);
         for (int64_t j = 0; j < a.nv; ++j)
           next[i * a.nv + j] = addProducts(k, in[i * a.nv + j], x, panel[j]);
         if (a.rowSums) {

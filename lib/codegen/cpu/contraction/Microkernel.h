@@ -73,9 +73,9 @@ struct Accumulate {
   /// Rows of bytes or bf16 (NarrowProduct.h): `depth`, a constant, counts elements of rows; a panel element is an i32
   /// that holds `perStep` elements of a column (4 signed bytes, 2 bf16), and a step multiplies as many of a row with them.
   int64_t perStep = 1;
-  /// Of bytes. `signedRows`: bytes of rows are signed and move by 128 into the unsigned range. `rowSums`: the sum of each
+  /// Of bytes. `movedRows`: bytes of rows move by 128 into the range that is multiplied. `rowSums`: the sum of each
   /// row's (moved) bytes is accumulated in mr more values behind the tile.
-  bool signedRows = false, rowSums = false;
+  bool movedRows = false, rowSums = false;
 };
 llvm::SmallVector<mlir::Value> emitAccumulate(Kernel &k, const Accumulate &a, mlir::ValueRange acc);
 

@@ -19,6 +19,11 @@ Value addByteProducts(Kernel &k, Value acc, Value x, Value w) {
     return LLVM::CallIntrinsicOp::create(k.b, k.loc, type, k.b.getStringAttr(name), args).getResults();
   };
   auto as = [&](Value v, VectorType other) -> Value { return vector::BitCastOp::create(k.b, k.loc, other, v); };
+  if (target.dotprod) {
+    VectorType bytes = k.vec(4 * lanes, k.b.getI8Type());
+    std::string name = "llvm.aarch64.neon.sdot.v" + std::to_string(lanes) + "i32.v" + std::to_string(4 * lanes) + "i8";
+    return call(name, {acc, as(x, bytes), as(w, bytes)});
+  }
   if (lanes == 16 ? target.vnni : target.vnni || target.avxVnni) {
     // With 256 bits LLVM selects the AVX-512 or the AVX form by what the target has.
     VectorType bytes = k.vec(4 * lanes, k.b.getI8Type());
@@ -54,7 +59,7 @@ Value byteMask(Kernel &k, int64_t count, uint8_t byte) {
   return arith::ConstantOp::create(k.b, k.loc, k.b.getI32IntegerAttr(int32_t(bits)));
 }
 
-Value loadRowBytes(Kernel &k, Value row, Ix index, int64_t count, bool isSigned) {
+Value loadRowBytes(Kernel &k, Value row, Ix index, int64_t count, bool moved) {
   Type i32 = k.b.getI32Type();
   Value x;
   auto part = [&](int64_t bits, int64_t at) -> Value {
@@ -71,7 +76,7 @@ Value loadRowBytes(Kernel &k, Value row, Ix index, int64_t count, bool isSigned)
       x = arith::OrIOp::create(k.b, k.loc, x, high);
     }
   }
-  return isSigned ? arith::XOrIOp::create(k.b, k.loc, x, byteMask(k, count, 0x80)).getResult() : x;
+  return moved ? arith::XOrIOp::create(k.b, k.loc, x, byteMask(k, count, 0x80)).getResult() : x;
 }
 
 //===----------------------------------------------------------------------===//
@@ -87,11 +92,12 @@ static bool isSingle(Lowering &lowering, Value v) {
 }
 
 bool NarrowProduct::matches(Lowering &lowering, const NarrowOperands &o, Value bias, Value result, Region &epilogue) {
-  if (!lowering.target.isX86 || !lowering.target.avx2)
+  const Target &target = lowering.target;
+  if (target.isX86 ? !target.avx2 : !target.dotprod)
     return false;
   Type x = lowering.shapes.info(o.x).elementType, w = lowering.shapes.info(o.w).elementType;
   if (x.isBF16())
-    return w.isBF16() && lowering.target.bf16 && lowering.constant(o.w) && (!bias || isa<FloatType>(lowering.shapes.info(bias).elementType));
+    return w.isBF16() && target.bf16 && lowering.constant(o.w) && (!bias || isa<FloatType>(lowering.shapes.info(bias).elementType));
   if (!isByte(x) || !isByte(w) || !lowering.constant(o.w))
     return false;
   if (!accumulatorType(x, lowering.shapes.info(result).elementType, &epilogue).isSignlessInteger(32))
@@ -115,7 +121,8 @@ NarrowProduct::NarrowProduct(Kernel &k, const NarrowOperands &operands, const Pa
     packPairs(*lowering.constant(operands.w), s, tapsPerRun);
     return;
   }
-  signedRows = !isUnsignedByte(lowering.shapes.info(operands.x).elementType);
+  bool multipliesSigned = multipliesSignedRows(k.target());
+  movedRows = isUnsignedByte(lowering.shapes.info(operands.x).elementType) == multipliesSigned;
   bool unsignedWeights = isUnsignedByte(lowering.shapes.info(operands.w).elementType);
   std::optional<nn::ConstantData> weights = lowering.constant(operands.w), zeros;
   if (operands.wZero)
@@ -156,7 +163,7 @@ NarrowProduct::NarrowProduct(Kernel &k, const NarrowOperands &operands, const Pa
     else
       zero = k.read(operands.xZero);
   }
-  int64_t moved = signedRows ? 128 : 0;
+  int64_t moved = !movedRows ? 0 : multipliesSigned ? -128 : 128;
   if (knownZero) {
     for (int32_t &sum : sums)
       sum = int32_t(uint32_t(sum) * uint32_t(-(*knownZero + moved)));
@@ -214,7 +221,7 @@ Type NarrowProduct::accumulator() const { return pairs ? Type(k.b.getF32Type()) 
 void NarrowProduct::configure(Accumulate &accumulate) const {
   accumulate.element = k.b.getI32Type();
   accumulate.perStep = pairs ? 2 : 4;
-  accumulate.signedRows = signedRows;
+  accumulate.movedRows = movedRows;
   accumulate.rowSums = weightZeros.has_value();
 }
 

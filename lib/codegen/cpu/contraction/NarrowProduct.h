@@ -7,9 +7,10 @@
 // bf16: two to a lane, products added in f32 (AVX512-BF16's vdpbf16ps, which takes denormals for zeros).
 //
 // Bytes: sum (x - xZero) (w - wZero) in i32 by the instruction that multiplies four unsigned bytes with four signed ones
-// and adds all four products to an i32 lane (VNNI's vpdpbusd; exact replacements where there is none).
+// and adds all four products to an i32 lane (VNNI's vpdpbusd; exact replacements where there is none). AArch64's sdot
+// multiplies signed bytes with signed ones.
 //
-// Signed x is moved by 128 into the unsigned range, unsigned w by 128 into the signed one, and so are their zero
+// Unsigned w is moved by 128 into the signed range, x into the one that the instruction takes, and so are their zero
 // points; then
 //
 //   sum (x - xZero)(w - wZero) = sum x w  -  xZero sum (w - wZero)  -  wZero sum x
@@ -26,14 +27,17 @@
 
 namespace nnopt::cpu {
 
-/// acc + the sum of the four products of unsigned bytes of x with signed bytes of w, lane by lane; all vectors of i32.
+/// Whether bytes of rows are multiplied as signed numbers, else as unsigned ones.
+inline bool multipliesSignedRows(const Target &target) { return target.isAArch64; }
+/// acc + the sum of the four products of bytes of x (multipliesSignedRows()) with signed bytes of w, lane by lane; all
+/// vectors of i32.
 mlir::Value addByteProducts(Kernel &k, mlir::Value acc, mlir::Value x, mlir::Value w);
 /// An i32 whose lowest `count` bytes are `byte`, the others 0.
 mlir::Value byteMask(Kernel &k, int64_t count, uint8_t byte);
 /// acc + the sum of the two products of bf16 pairs in the i32 lanes of x and w; acc is a vector of f32.
 mlir::Value addPairProducts(Kernel &k, mlir::Value acc, mlir::Value x, mlir::Value w);
-/// `count` (1 to 4) bytes from row + 4 * index as an i32 with zeros above; signed ones are moved by 128.
-mlir::Value loadRowBytes(Kernel &k, mlir::Value row, Ix index, int64_t count, bool isSigned);
+/// `count` (1 to 4) bytes from row + 4 * index as an i32 with zeros above; `moved` by 128, from one range to the other.
+mlir::Value loadRowBytes(Kernel &k, mlir::Value row, Ix index, int64_t count, bool moved);
 
 /// The operands of a contraction; zero points, of bytes, may be null.
 struct NarrowOperands {
@@ -83,7 +87,7 @@ private:
   Kernel &k;
   Tile tile;
   bool pairs = false; // bf16
-  bool signedRows = false;
+  bool movedRows = false;
   /// The zero point of x as it is in memory, where it is known; else it is read.
   std::optional<int64_t> knownZero;
   Buffer zero;

@@ -331,7 +331,7 @@ SmallVector<Value> NarrowPanels::multiplyBytes(const PanelAt &at, ArrayRef<Value
         int64_t set = (number * (nibbles ? 2 : 1) + half) % sets;
         for (int64_t i = 0; i < mr; ++i) {
           Ix place = (first + index * perRow) / 4 + half;
-          Value x = k.splat(loadRowBytes(k, rows[i], place, std::min<int64_t>(count - half * 4, 4), /*isSigned=*/false), tile.lanes);
+          Value x = k.splat(loadRowBytes(k, rows[i], place, std::min<int64_t>(count - half * 4, 4), /*moved=*/false), tile.lanes);
           for (int64_t j = 0; j < nv; ++j) {
             Value &sum = next[set * tileVectors + i * nv + j];
             sum = addByteProducts(k, sum, bytes[j], x);
