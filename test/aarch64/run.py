@@ -22,19 +22,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from checks import check, finish
 from nnopt import ROOT, Session, tool
 
 EXAMPLES = os.path.join(ROOT, "examples", "models")
 TRAINED = os.path.join(os.environ.get("NNOPT_SHARED", os.path.join(ROOT, "..", "shared", "models")), "trained")
 SYSTEM = "/usr/aarch64-linux-gnu"  # where the cross compiler's libc is
 CPU = "aarch64-linux-gnu:neoverse-n1"
-passed = failed = 0
-
-
-def check(name, good, detail=""):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    print("ok   " if good else "FAIL ", name, "" if good else detail, flush=True)
 
 
 def build(folder):
@@ -153,8 +147,7 @@ def main():
         subprocess.run([tool("nnopt-compile"), fashion, "-o", wrong, "--quiet"], check=True)
         outputs, error = on_arm(program, wrong, [image], folder)
         check("an artifact for x86-64 is refused", outputs is None and "exit 3" in error and "x86" in error, error)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return finish()
 
 
 if __name__ == "__main__":

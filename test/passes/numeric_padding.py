@@ -21,6 +21,7 @@ from onnx import TensorProto, helper
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numeric
+import checks
 import nnopt
 
 MASKS = {"int64": TensorProto.INT64, "int32": TensorProto.INT32, "bool": TensorProto.BOOL, "float32": TensorProto.FLOAT}
@@ -174,26 +175,16 @@ def main():
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--keep", help="folder for the models of failing cases")
     options = parser.parse_args()
-    passed = failed = 0
-
-    def count(name, problem):
-        nonlocal passed, failed
-        passed += not problem
-        failed += bool(problem)
-        if problem:
-            print(f"FAIL  {name}: {problem}", flush=True)
-
     with tempfile.TemporaryDirectory() as folder:
         for i in range(options.count):
             problem = check(random.Random(options.seed * 100003 + i), folder)
             if problem and options.keep:
                 os.makedirs(options.keep, exist_ok=True)
                 os.replace(os.path.join(folder, "model.onnx"), os.path.join(options.keep, f"{i}.onnx"))
-            count(f"case {i}", problem)
+            checks.check(f"case {i}", not problem, problem)
         for name, problem in refusals(folder):
-            count(name, problem)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+            checks.check(name, not problem, problem)
+    return checks.finish()
 
 
 if __name__ == "__main__":
