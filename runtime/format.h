@@ -69,7 +69,8 @@ typedef struct nnopt_version {
 /* Code for one generation of NVIDIA GPUs. */
 enum {
   NNOPT_IMAGE_PTX,  /* text, NUL-terminated; for `arch` and everything newer */
-  NNOPT_IMAGE_CUBIN /* machine code; for `arch` and later ones of its major number */
+  NNOPT_IMAGE_CUBIN, /* machine code; for `arch` and later ones of its major number */
+  NNOPT_IMAGE_PTX_EXACT /* text; for `arch` alone (sm_90a) */
 };
 typedef struct nnopt_device_image {
   uint32_t kind;

@@ -151,7 +151,7 @@ int nni_host_instruction(nnopt_session *s, const nnopt_instruction *n, nnopt_err
 /* Whether a value fits an input. */
 int nni_check_value(const nnopt_tensor_info *info, const nnopt_value *value, nnopt_error *error);
 
-/* ---- cuda.c: GPUs --------------------------------------------------------------------------- */
+/* ---- cuda_*.c: GPUs -------------------------------------------------------------------------- */
 
 /* Of a model that was opened for a GPU: driver, kernels, weights. */
 typedef struct nni_device nni_device;
