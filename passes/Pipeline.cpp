@@ -33,7 +33,7 @@ void buildOptimizationPipeline(OpPassManager &pm, const PipelineOptions &options
   // they stay what they are.
   FoldConstantsOptions keepsQuantized, folds;
   keepsQuantized.keepDequantize = true;
-  keepsQuantized.widen = folds.widen = options.gpu;
+  keepsQuantized.keepNarrow16Bit = folds.keepNarrow16Bit = options.gpu;
   func.addPass(createFoldConstants(keepsQuantized));
   if (end != PipelineEnd::Graph) {
     func.addPass(createRaiseQuantized());

@@ -34,13 +34,13 @@ static Value keptOperand(Operation *op) {
   return fromStart ? slice.getX() : Value();
 }
 
+static bool is16Bit(Type type) { return type.isF16() || type.isBF16(); }
+
 static bool isWideningKind(Operation *op) {
-  if (auto cast = dyn_cast_or_null<CastOp>(op)) {
-    Type from = elementTypeOf(cast.getX().getType());
-    return cast.getTo().isF32() && (from.isF16() || from.isBF16());
-  }
+  if (auto cast = dyn_cast_or_null<CastOp>(op))
+    return cast.getTo().isF32() && is16Bit(elementTypeOf(cast.getX().getType()));
   auto dequantize = dyn_cast_or_null<DequantizeOp>(op);
-  if (!dequantize || !dequantize.getTo().isF32())
+  if (!dequantize || !(dequantize.getTo().isF32() || is16Bit(dequantize.getTo())))
     return false;
   auto integer = dyn_cast<IntegerType>(elementTypeOf(dequantize.getX().getType()));
   return integer && integer.getWidth() <= 8 && integer.getWidth() > 1;
@@ -87,22 +87,23 @@ std::optional<NarrowWeights::Places> NarrowWeights::placesOf(Value parameter, Ar
   return result;
 }
 
-std::optional<NarrowWeights> NarrowWeights::get(MatMulOp op) {
-  if (!elementTypeOf(op.getA().getType()).isF32() || op.getTransposeA() || op.getAZero() || op.getBZero() ||
-      (op.getBias() && !isa<FloatType>(elementTypeOf(op.getBias().getType()))))
+std::optional<NarrowWeights> NarrowWeights::get(MatMulOp op, bool of16Bit) {
+  Type rows = elementTypeOf(op.getA().getType());
+  if (!(rows.isF32() || (of16Bit && is16Bit(rows))) || rows != elementTypeOf(op.getB().getType()) || op.getTransposeA() ||
+      op.getAZero() || op.getBZero() || (op.getBias() && !isa<FloatType>(elementTypeOf(op.getBias().getType()))))
     return std::nullopt;
   return of(op.getB(), op.getTransposeB());
 }
 
 std::optional<NarrowWeights> NarrowWeights::get(GatherOp op) {
   // Rows that are known are constants, too.
-  if (op.getAxis() != 0 || op.getIndices().getDefiningOp<ConstantOp>())
+  if (op.getAxis() != 0 || op.getIndices().getDefiningOp<ConstantOp>() || !elementTypeOf(op.getX().getType()).isF32())
     return std::nullopt;
   return of(op.getX(), /*transposed=*/true);
 }
 
 std::optional<NarrowWeights> NarrowWeights::of(Value b, bool transposed) {
-  if (!elementTypeOf(b.getType()).isF32() || !isStatic(b) || shapeOf(b).size() != 2)
+  if (!isStatic(b) || shapeOf(b).size() != 2)
     return std::nullopt;
   NarrowWeights w;
   ArrayRef<int64_t> matrix = shapeOf(b);
@@ -170,7 +171,7 @@ bool NarrowWeights::isByteRows(Operation *op) {
   });
 }
 
-bool NarrowWeights::isWidening(Operation *op) {
+bool NarrowWeights::isWidening(Operation *op, bool of16Bit) {
   if (!isWideningKind(op) || op->use_empty())
     return false;
   SmallVector<Value> work = {op->getResult(0)};
@@ -184,7 +185,7 @@ bool NarrowWeights::isWidening(Operation *op) {
       }
       auto matmul = dyn_cast<MatMulOp>(user);
       auto gather = dyn_cast<GatherOp>(user);
-      bool reads = (matmul && &use == &matmul.getBMutable() && get(matmul)) ||
+      bool reads = (matmul && &use == &matmul.getBMutable() && get(matmul, of16Bit)) ||
                    (gather && &use == &gather.getXMutable() && get(gather));
       if (!reads)
         return false;

@@ -1,6 +1,7 @@
 //===- NarrowWeights.h - weights in fewer bits than the product --*- C++ -*-===//
 //
-// A matrix product of 32-bit floats whose weights are stored as integers with scales or as 16-bit floats:
+// A matrix product of 32-bit floats whose weights are stored as integers with scales or as 16-bit floats (or, for kernels of
+// GPUs, a product of 16-bit floats with weights that are integers with scales):
 //
 //   matmul(x, dequantize(q, scale, zero))    matmul(x, cast(w))
 //
@@ -22,8 +23,8 @@ namespace nnopt::nn {
 class NarrowWeights {
 public:
   /// Of a product that a kernel can compute from them; nothing for others. This is a question of types and shapes: whether
-  /// the operands are constant does not matter.
-  static std::optional<NarrowWeights> get(MatMulOp op);
+  /// the operands are constant does not matter. `of16Bit`: products of 16-bit floats count, too.
+  static std::optional<NarrowWeights> get(MatMulOp op, bool of16Bit = false);
   /// Of a lookup of rows: a row of the table is a column here, its elements are the depth.
   static std::optional<NarrowWeights> get(GatherOp op);
   /// What widens the rows that a product with integer weights multiplies: signed bytes, a scale for each row and no zero
@@ -32,7 +33,7 @@ public:
   /// Whether `op` is that of all operations that read it.
   static bool isByteRows(mlir::Operation *op);
   /// Whether `op` widens constants (now, or once its operands are folded) for such operations alone.
-  static bool isWidening(mlir::Operation *op);
+  static bool isWidening(mlir::Operation *op, bool of16Bit = false);
 
   /// A product is of [rows, depth] and [depth, columns].
   int64_t depth = 0, columns = 0;

@@ -8,7 +8,8 @@ namespace nnopt::nn {
 
 /// On nn.attention of f32: its products round queries, keys, values and exponentials to bf16, where the target has
 /// instructions for that; scores, softmax and sums are f32. On nn.lstm, nn.gru and nn.rnn: products round inputs, weights and
-/// states so; cells, states and sums are f32. On linear operations: narrow-to-bf16 does it.
+/// states so; cells, states and sums are f32. On linear operations: narrow-to-bf16 does it, but for products whose weights
+/// are stored in fewer bits and stay so, where kernels may.
 constexpr llvm::StringLiteral kBf16Products = "bf16_products";
 
 } // namespace nnopt::nn

@@ -91,9 +91,9 @@ LogicalResult lowerModel(ModuleOp module, const cpu::Target &target, const Codeg
   if (options.emulatedMultiprocessors)
     machine.multiprocessors = options.emulatedMultiprocessors;
   result.device = std::make_shared<cuda::Device>(module.getContext(), machine);
-  if (options.emulateGpu) {
+  if (options.emulateGpu != CodegenOptions::GpuEmulation::None) {
     if (failed(lowerForGpu(main, *result.dims, *result.program, *result.kernels, *result.device, target, options.lowering)) ||
-        failed(cuda::emulate(result.device->module(), *result.kernels, *result.program)))
+        failed(cuda::emulate(result.device->module(), *result.kernels, *result.program, options.emulateGpu == CodegenOptions::GpuEmulation::Sm90a)))
       return failure();
   } else if (failed(lower(main, *result.dims, *result.program, *result.kernels, target, options.lowering))) {
     return failure();

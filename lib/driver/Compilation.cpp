@@ -124,9 +124,10 @@ int Compilation::codegenOptions(ModuleOp module, CodegenOptions &codegen) {
   std::string error;
   codegen.lowering.tf32 = options.tf32;
   StringRef gpu = options.gpu;
+  bool isExact = gpu.starts_with("emulate") && gpu.consume_back(":sm_90a");
   if (gpu.consume_front("emulate") && (gpu.empty() || (gpu.consume_front(":") && !gpu.getAsInteger(10, codegen.emulatedMultiprocessors) &&
                                                        codegen.emulatedMultiprocessors > 0)))
-    codegen.emulateGpu = true;
+    codegen.emulateGpu = isExact ? CodegenOptions::GpuEmulation::Sm90a : CodegenOptions::GpuEmulation::Portable;
   else if (!options.gpu.empty() && !cuda::parseArchitectures(options.gpu, codegen.gpus, error))
     return fail("--gpu: " + error, ExitUsage);
   if (options.emit == EmitKind::LLVM)

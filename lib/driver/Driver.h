@@ -96,9 +96,9 @@ struct CompiledModel {
 struct CodegenOptions {
   /// Architectures to add GPU code for: 80 for sm_80.
   std::vector<uint32_t> gpus;
-  /// GPU kernels run on the CPU, in place of those of the CPU (cuda::emulate), as for a GPU with so many multiprocessors
-  /// where that is said.
-  bool emulateGpu = false;
+  /// GPU kernels run on the CPU, in place of those of the CPU (cuda::emulate), as in the portable image or that for sm_90a,
+  /// as for a GPU with so many multiprocessors where that is said.
+  enum class GpuEmulation : uint8_t { None, Portable, Sm90a } emulateGpu = GpuEmulation::None;
   int64_t emulatedMultiprocessors = 0;
   cpu::LoweringOptions lowering;
   cpu::CompileOptions compile;

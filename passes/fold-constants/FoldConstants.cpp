@@ -24,8 +24,8 @@ int64_t bytesOf(Value v) {
 
 class ConstantFolder {
 public:
-  ConstantFolder(func::FuncOp func, int64_t maxGrowth, bool keepDequantize, bool widen)
-      : func(func), maxGrowth(maxGrowth), keepDequantize(keepDequantize), widen(widen), rewriter(func.getContext()) {}
+  ConstantFolder(func::FuncOp func, int64_t maxGrowth, bool keepDequantize, bool keepNarrow16Bit)
+      : func(func), maxGrowth(maxGrowth), keepDequantize(keepDequantize), keepNarrow16Bit(keepNarrow16Bit), rewriter(func.getContext()) {}
 
   void fold(bool compile);
   int64_t direct = 0, evaluated = 0, kept = 0;
@@ -43,7 +43,7 @@ private:
 
   func::FuncOp func;
   int64_t maxGrowth;
-  bool keepDequantize, widen;
+  bool keepDequantize, keepNarrow16Bit;
   IRRewriter rewriter;
   /// Bytes of the constants a value is computed from, for constants and foldable operations.
   DenseMap<Value, int64_t> leafBytes;
@@ -54,7 +54,7 @@ private:
 
 /// Whether `op` stays, as kernels read what it widens, or passes that come later do.
 bool ConstantFolder::isKeptNarrow(Operation *op) {
-  return (keepDequantize && isa<nn::DequantizeOp>(op)) || (!widen && nn::NarrowWeights::isWidening(op));
+  return (keepDequantize && isa<nn::DequantizeOp>(op)) || nn::NarrowWeights::isWidening(op, keepNarrow16Bit);
 }
 
 /// Whether `op` can be computed at compile time; notes what it is computed from.
@@ -241,7 +241,7 @@ struct FoldConstantsPass : impl::FoldConstantsBase<FoldConstantsPass> {
   void runOnOperation() override {
     if (getOperation().isExternal())
       return;
-    ConstantFolder folder(getOperation(), maxGrowthBytes, keepDequantize, widen);
+    ConstantFolder folder(getOperation(), maxGrowthBytes, keepDequantize, keepNarrow16Bit);
     folder.fold(compile);
     numDirect += folder.direct;
     numEvaluated += folder.evaluated;

@@ -10,8 +10,8 @@ def FoldConstants : Pass<"fold-constants", "::mlir::func::FuncOp"> {
     Not folded: results above `max-growth-bytes` that are more than four times larger than the
     constants they come from (expand, tile, range, ...), because the artifact would carry them;
     control flow; results whose size is not static; and what widens the weights of matrix products (a dequantization of
-    integers, a cast of 16-bit floats), unless `widen` is set: kernels do that on the way, and read a half to an eighth
-    of the memory.
+    integers, a cast of 16-bit floats): kernels do that on the way, and read a half to an eighth of the memory. Products
+    of 16-bit floats have such kernels on GPUs, for which `keep-narrow-16-bit` is set.
 
     Doctest: test/passes/fold-constants/doctest.mlir
   }];
@@ -19,7 +19,8 @@ def FoldConstants : Pass<"fold-constants", "::mlir::func::FuncOp"> {
   let options = [
     Option<"maxGrowthBytes", "max-growth-bytes", "int64_t", "1 << 20", "Smaller results may always grow">,
     Option<"keepDequantize", "keep-dequantize", "bool", "false", "Leave nn.dequantize as it is">,
-    Option<"widen", "widen", "bool", "false", "Compute the weights of matrix products that are stored in fewer bits, too">,
+    Option<"keepNarrow16Bit", "keep-narrow-16-bit", "bool", "false",
+           "Leave what widens integers for matrix products of 16-bit floats, too">,
     Option<"compile", "compile", "bool", "true", "Compile and run what is not computed directly">
   ];
   let statistics = [

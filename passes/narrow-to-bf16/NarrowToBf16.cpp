@@ -1,5 +1,6 @@
 //===- NarrowToBf16.cpp - linear operations with bf16 operands ------------===//
 #include "passes/narrow-to-bf16/NarrowToBf16.h"
+#include "dialects/nn/NarrowWeights.h"
 #include "dialects/nn/Precision.h"
 #include "passes/Passes.h"
 
@@ -85,6 +86,8 @@ struct NarrowToBf16Pass : impl::NarrowToBf16Base<NarrowToBf16Pass> {
     });
     for (nn::LinearOp op : linears) {
       Location loc = op.getLoc();
+      if (auto matmul = dyn_cast<nn::MatMulOp>(op.getOperation()); matmul && !markedOnly && nn::NarrowWeights::get(matmul))
+        op->setAttr(nn::kBf16Products, rewriter.getUnitAttr());
       if (std::string why = whyNotBf16(op, winograd); !why.empty()) {
         missedRemark(loc, kPass, "not-narrowed") << remark::reason("{0}", why);
         continue;

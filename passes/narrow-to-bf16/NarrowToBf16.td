@@ -5,7 +5,8 @@ def NarrowToBf16 : Pass<"narrow-to-bf16", "::mlir::func::FuncOp"> {
     which has the exponents of f32 and 8 bits of precision; products are added in f32, and bias, epilogue and result stay
     f32. Twice the products per instruction and half the bytes of weights. `fuse-epilogue` then rounds an activation
     where it is computed. Attention and LSTM, GRU and RNN with constant weights get `bf16_products`: their kernels
-    round what they multiply, and keep scores, softmax, cells, states and sums in f32.
+    round what they multiply, and keep scores, softmax, cells, states and sums in f32. So do products whose weights are
+    stored in fewer bits, and stay so: kernels of GPUs round what they multiply.
 
     Not exact: each product has a relative error of up to 2^-8, and errors of a sum average out. Other pipelines than that
     of `--precision=bf16` take `marked-only`: operations with `bf16_products`, which compression chose.

@@ -20,6 +20,10 @@ const uint32_t *nnopt_simt_mma(int64_t site, int64_t left, int64_t right, uint32
 void nnopt_simt_copy_async(char *to, const char *from, int64_t bytes, int64_t read);
 void nnopt_simt_commit_copies(void);
 void nnopt_simt_wait_for_copies(int64_t groups);
+void nnopt_simt_fence_products(void);
+void nnopt_simt_wgmma(int64_t site, int64_t type, int64_t columns, uint64_t left, uint64_t right, float *sums);
+void nnopt_simt_commit_products(void);
+void nnopt_simt_wait_for_products(int64_t site, int64_t groups);
 
 enum { Threads = 32, Bytes = 16 * Threads };
 static unsigned char memory[Bytes], result[Bytes];
@@ -136,11 +140,82 @@ KERNEL(barrier_missing) {
     nnopt_simt_barrier();
 }
 
+/* ---- Products of 128 threads: 64 rows and 8 columns of f16, in lines of 64 bytes ---- */
+
+enum { GroupThreads = 128, LineBytes = 64, Rows = 64, Columns = 8, ProductBytes = (Rows + Columns) * LineBytes };
+
+/* Each thread writes a part of the operands: element d of row r is r + d, element d of column c is 1 where d is c. */
+static void writeOperands(int64_t thread) {
+  static const uint16_t halves[] = {0x0000, 0x3c00, 0x4000, 0x4200, 0x4400, 0x4500, 0x4600, 0x4700, 0x4800};
+  for (int64_t word = thread; word < ProductBytes / 4; word += GroupThreads) {
+    int64_t line = word / 16, at = (line * LineBytes + word % 16 * 4) ^ (line / 2 % 4 << 4);
+    uint16_t both[2];
+    for (int64_t i = 0; i < 2; ++i) {
+      int64_t d = word % 16 * 2 + i;
+      both[i] = line < Rows ? halves[(line + d) % 9] : (uint16_t)(d == line - Rows ? 0x3c00 : 0);
+    }
+    nnopt_simt_access(shared(at), 4, 4, 1);
+    memcpy(shared(at), both, 4);
+  }
+}
+
+static uint64_t describe(const char *line) {
+  return ((uint64_t)(uintptr_t)line & 0x3ffff) >> 4 | (uint64_t)(8 * LineBytes / 16) << 32 | (uint64_t)2 << 62;
+}
+
+enum { NoFence = 1, NoBarrier = 2, NoWait = 4, OwnOperand = 8, NoSwizzle = 16, Outside = 32, Shifted = 64 };
+
+static void multiplyOnce(int64_t thread, int wrong) {
+  float sums[4] = {0, 0, 0, 0};
+  writeOperands(thread);
+  if (!(wrong & NoFence))
+    nnopt_simt_fence_products();
+  if (!(wrong & NoBarrier))
+    nnopt_simt_barrier();
+  uint64_t left = describe(shared(0)), right = describe(shared(Rows * LineBytes));
+  if (wrong & OwnOperand && thread == 7)
+    left = right;
+  if (wrong & NoSwizzle)
+    left &= ~(uint64_t)0 >> 2;
+  if (wrong & Outside)
+    left = describe(shared(ProductBytes - 8 * LineBytes));
+  if (wrong & Shifted)
+    left = describe(shared(LineBytes));
+  nnopt_simt_wgmma(1, 0, Columns, left, right, sums);
+  nnopt_simt_commit_products();
+  nnopt_simt_wait_for_products(2, wrong & NoWait ? 1 : 0);
+  nnopt_simt_barrier();
+  writeOperands(thread);
+  int right_sums = 1;
+  for (int64_t i = 0; i < 4; ++i) {
+    int64_t row = thread / 32 * 16 + thread % 32 / 4 + i / 2 * 8, column = thread % 4 * 2 + i % 2;
+    right_sums &= sums[i] == (float)((row + column) % 9);
+  }
+  for (int64_t i = 4 * thread; right_sums && i < 4 * thread + 4; ++i)
+    result[i] = memory[(i + 16) % Bytes];
+}
+
+#define PRODUCT(name, wrong)                                                                                     \
+  KERNEL(name) {                                                                                                 \
+    UNUSED;                                                                                                      \
+    multiplyOnce(thread, wrong);                                                                                 \
+  }
+PRODUCT(product, 0)
+PRODUCT(product_not_fenced, NoFence)
+PRODUCT(product_without_barrier, NoBarrier)
+PRODUCT(product_not_waited_for, NoWait)
+PRODUCT(product_of_others, OwnOperand)
+PRODUCT(product_not_swizzled, NoSwizzle)
+PRODUCT(product_outside, Outside)
+PRODUCT(product_shifted, Shifted)
+
 static const struct {
   const char *name;
   thread_fn kernel;
 } cases[] = {
 #define CASE(name) {#name, name}
+    CASE(product), CASE(product_not_fenced), CASE(product_without_barrier), CASE(product_not_waited_for),
+    CASE(product_of_others), CASE(product_not_swizzled), CASE(product_outside), CASE(product_shifted),
     CASE(copies), CASE(missing_wait), CASE(wait_for_older_group), CASE(not_committed), CASE(missing_barrier),
     CASE(overwritten_while_read), CASE(copy_outside_of_shared), CASE(copy_outside_of_buffer), CASE(zeros_from_outside),
     CASE(misaligned_copy), CASE(matrix), CASE(misaligned_matrix), CASE(matrix_outside), CASE(matrix_of_own_write),
@@ -154,7 +229,8 @@ int main(int argc, char **argv) {
       continue;
     void *buffers[] = {memory};
     int64_t sizes[] = {Bytes};
-    nnopt_simt_run(cases[i].kernel, buffers, sizes, 1, 0, 0, 1, Threads, Bytes, 1);
+    int group = !strncmp(argv[1], "product", 7);
+    nnopt_simt_run(cases[i].kernel, buffers, sizes, 1, 0, 0, 1, group ? GroupThreads : Threads, group ? ProductBytes : Bytes, 1);
     int zeros = !strcmp(argv[1], "zeros_from_outside");
     for (int k = 0; k < Bytes; ++k)
       if (result[k] != (zeros ? 0 : memory[(k + 16) % Bytes])) {

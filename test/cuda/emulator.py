@@ -22,6 +22,9 @@ CASES = {
     "matrix_outside": "outside of the shared memory", "matrix_of_own_write": "race: reads what another thread has just written",
     "lanes_apart": "different operations of the warp", "lane_missing": "lane that never comes",
     "barrier_missing": "barrier that another thread never reaches",
+    "product": "", "product_not_fenced": "has not fenced", "product_without_barrier": "race: reads what another thread has just written",
+    "product_not_waited_for": "race: writes what a product reads", "product_of_others": "different operands",
+    "product_not_swizzled": "mode of swizzling", "product_outside": "outside of the shared memory", "product_shifted": "pattern of swizzling",
 }
 
 

@@ -32,6 +32,7 @@ class Case:
         self.inputs, self.feeds, self.constants, self.nodes = [], {}, [], []
         self.dynamic = self.rng.random() < 0.3
         self.text = ""  # the model as MLIR, where it is no ONNX
+        self.expects = b""  # in the name of a kernel of the artifact
 
     def size(self, *choices):
         return self.rng.choice(choices or (1, 2, 3, 5, 8, 17, 32, 33, 64, 70))
@@ -155,8 +156,52 @@ def movement(c):
 
 
 def pooling(c):
-    x = c.input([c.size(1, 2), c.size(3, 8), c.size(6, 9), c.size(6, 11)])
-    return c.node(c.rng.choice(["MaxPool", "AveragePool"]), x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    """In either layout: channels are last beside a convolution."""
+    channels = c.size(3, 8, 16)
+    x = c.input([c.size(1, 2), channels, c.size(6, 9), c.size(6, 11)])
+    if c.rng.random() < 0.6:
+        c.dynamic = False
+        c.inputs[0].type.tensor_type.shape.CopyFrom(helper.make_tensor_value_info("", 1, c.feeds[x].shape).type.tensor_type.shape)
+        x = c.node("Conv", x, c.weight(8, channels, 1, 1))
+    window = c.size(2, 3, 3, 5)
+    op = c.rng.choice(["MaxPool", "AveragePool", "LpPool"])
+    attributes = {"MaxPool": {}, "AveragePool": {"count_include_pad": c.rng.randrange(2)}, "LpPool": {"p": c.size(1, 2, 3)}}[op]
+    return c.node(op, x, kernel_shape=[window, c.size(2, 3)], strides=[2, c.size(1, 2)], pads=[1, c.rng.randrange(2), 1, 1],
+                  dilations=[1, c.size(1, 1, 2)], ceil_mode=c.rng.randrange(2), **attributes)
+
+
+def upsampling(c):
+    channels = c.size(3, 8)
+    c.dynamic = False
+    x = c.node("Conv", c.input([1, channels, c.size(4, 7), c.size(5, 8)]), c.weight(channels, channels, 1, 1))
+    mode = c.rng.choice(["nearest", "linear", "cubic"])
+    scales = c.const(np.array([1, 1, c.rng.choice([1, 2, 0.6]), c.rng.choice([2, 1.5])], np.float32))
+    y = c.node("Resize", x, "", scales, mode=mode,
+               coordinate_transformation_mode=c.rng.choice(["half_pixel", "asymmetric", "align_corners"]))
+    pads = [c.rng.randrange(3) for _ in range(8)]
+    y = c.node("Pad", y, c.const(np.array(pads)), mode=c.rng.choice(["constant", "edge"]))
+    return c.node("Conv", y, c.weight(4, channels + pads[1] + pads[5], 1, 1)) if c.rng.random() < 0.5 else y
+
+
+def vocabulary(c):
+    """Rows of tables, constant ones in fewer bits, too, and elements along other axes."""
+    rows, width = c.size(3, 40), c.size(1, 5, 16, 24, 40, 64)
+    shape = [c.size(1, 4), c.size(1, 7)]
+    if c.rng.random() < 0.5:
+        name, low, high = c.rng.choice([("int8", -128, 127), ("uint8", 0, 255), ("int4", -8, 7), ("uint4", 0, 15)])
+        kind = {"int8": np.int8, "uint8": np.uint8, "int4": ml_dtypes.int4, "uint4": ml_dtypes.uint4}[name]
+        draw = lambda *own: c.data.integers(low, high + 1, own).astype(kind)
+        block = c.rng.choice([b for b in (8, 16) if width % b == 0] or [0])
+        own, attributes = ([rows, width // block], {"axis": 1, "block_size": block}) if block else ([rows], {"axis": 0})
+        inputs = [c.const(draw(rows, width)), c.const(c.data.uniform(0.01, 0.1, own).astype(np.float32))]
+        inputs += [c.const(draw(*own))] if c.rng.random() < 0.7 else []
+        table, axis, c.expects = c.node("DequantizeLinear", *inputs, **attributes), 0, b"gather_narrow"
+    else:
+        axis = c.rng.randrange(3)
+        table = c.input([2, rows, width])
+    limit = rows if c.expects or axis == 1 else 2 if axis == 0 else width
+    index = c.input(None, c.data.integers(-limit, limit, shape), ["i" if c.dynamic else shape[0], shape[1]])
+    return c.node("Gather", table, index, axis=axis)
 
 
 def attention(c):
@@ -236,6 +281,7 @@ def narrow_weights(c):
     """Weights of 8 and 4 bits with scales of columns or blocks, and of 16-bit floats."""
     depth, columns, rows = c.size(8, 17, 64, 96, 160), c.size(2, 16, 33), c.size(1, 1, 2, 4, 5, 40)
     c.dynamic, dynamic = False, c.dynamic
+    c.expects = b"gemv_narrow" if dynamic or rows <= 4 else b"matmul_narrow"
     x = c.input([rows, depth], dims=["rows" if dynamic else rows, depth])
     if c.rng.random() < 0.3:
         kind = c.rng.choice([np.float16, ml_dtypes.bfloat16])
@@ -294,7 +340,7 @@ def mixture(c):
 
 
 KINDS = {f.__name__: f for f in (elementwise, reduction, softmax, normalization, matmul, convolution, depthwise, transposed, movement,
-                                 pooling, attention, recurrent, topk, rotary, narrow_weights, mixture)}
+                                 pooling, upsampling, vocabulary, attention, recurrent, topk, rotary, narrow_weights, mixture)}
 TOLERANCES = {"float16": 2e-3, "bfloat16": 2e-2}
 
 
@@ -321,6 +367,9 @@ def run(seed, kind, folder, arguments):
     for flags in (["--opt=0"], ["--gpu=emulate", f"--link={simt(folder)}"]):
         try:
             nnopt.compile(model, out, ["--quiet", *flags])
+            with open(out, "rb") as f:
+                if outputs and c.expects not in f.read():
+                    return [f"{title}: no kernel {c.expects.decode()}"]
             # A process of its own: the emulator ends it where a kernel breaks a rule.
             feeds, result = os.path.join(folder, "in.npz"), os.path.join(folder, "out.npz")
             np.savez(feeds, **c.feeds)

@@ -4,11 +4,12 @@
     tensor.py [--seed=N] [--count=N] [--only=KIND]
 
 As kernels.py, with models of f16 and bf16, products in bf16 and tf32 of f32 models, and integers. A case is compiled for a
-GPU of few or many multiprocessors, so that all tiles and split products occur.
+GPU of few or many multiprocessors, so that all tiles and split products occur, or as the image for sm_90a.
 Errors of an output may be, relative to its scale:
   integers   0: sums are exact; where they are quantized again, one step of 255 (it is rounded from another float)
   f16, bf16  2^-10, 2^-7: one unit in the last place of a result that is rounded to the type
-  products in bf16, tf32: 1e-5 where operands have no more bits (the sums are of the same products), else 2^-8, 2^-11
+  attention  2e-3, with bf16 2e-2
+  products in bf16, tf32: 1e-5 where operands have no more bits (the sums are of the same products), else 2^-7, 2^-10
 Ends with `N passed, N failed`; exit code 1 if any case fails.
 """
 import os
@@ -16,6 +17,7 @@ import re
 import subprocess
 import sys
 
+import ml_dtypes
 import numpy as np
 from onnx import TensorProto
 
@@ -38,7 +40,7 @@ class TensorCase(Case):
     def __init__(self, seed):
         super().__init__(seed)
         self.flags, self.tolerance, self.expects = [], 1e-5, b""
-        self.gpu = self.rng.choice(["emulate", "emulate", "emulate:1", "emulate:6"])
+        self.gpu = self.rng.choice(["emulate", "emulate", "emulate:1", "emulate:6", "emulate:sm_90a", "emulate:6:sm_90a"])
         self.dynamic = False
 
     def narrow(self, value):
@@ -69,7 +71,7 @@ class TensorCase(Case):
             if self.rng.random() < 0.7:
                 self.keep_bits(bits)
             else:
-                self.tolerance = 2.0 ** -(bits + 1)
+                self.tolerance = 2.0 ** -bits  # each factor of a product is rounded by half of that
             return y
         return self.node("Cast", y, to=TensorProto.FLOAT)
 
@@ -93,7 +95,9 @@ def matmul(c):
     constant = kind == "products bf16" or c.dynamic or c.rng.random() < 0.5
     transpose_a = not c.dynamic and kind != "products bf16" and c.rng.random() < 0.3
     transpose_b = not constant and c.rng.random() < 0.5
+    # Sums of about 1, of which activations lose nothing.
     a = c.input(batch + ([k, m] if transpose_a else [m, k]))
+    c.feeds[a] *= np.float32(k**-0.5)
     if c.dynamic:
         c.inputs[0].type.tensor_type.shape.dim[1].dim_value = k
     a = c.narrow(a)
@@ -190,8 +194,82 @@ def quantized(c):
     else:
         y = c.node("Add", c.node("MatMul", x, w), c.weight(n))
     y = c.node("QuantizeLinear", c.node("Relu", y), scale(0.05), zero(0))
-    c.tolerance = 1 / 255
+    c.tolerance = 1.0001 / 255  # one step, and the rounding of the error itself
     return c.node("DequantizeLinear", y, scale(0.05), zero(0))
+
+
+def attention(c):
+    """Queries, keys and values as projections leave them: heads beside each other, or a tensor of each."""
+    c.choose_type()
+    batch, shared, group = c.size(1, 2), c.size(1, 2), c.size(1, 1, 3)
+    queries, keys = c.size(5, 16, 33, 70, 140), c.size(1, 7, 33, 64, 70, 150)
+    if c.rng.random() < 0.5:
+        keys = queries
+    width, value_width = c.size(8, 16, 24, 40, 64, 72, 128), c.size(8, 16, 40, 64)
+    c.dynamic = c.rng.random() < 0.3
+    operands = []
+    for heads, length, name, components in ((shared * group, queries, "q", width), (shared, keys, "k", width),
+                                            (shared, keys, "k", value_width)):
+        beside = c.rng.random() < 0.5
+        size = name if c.dynamic else length
+        x = c.input([batch, length, heads * components] if beside else [batch, heads, length, components],
+                    dims=[batch, size, heads * components] if beside else [batch, heads, size, components])
+        x = c.narrow(x)
+        if beside:
+            x = c.node("Reshape", x, c.const(np.array([0, 0, heads, components])))
+            x = c.node("Transpose", x, perm=[0, 2, 1, 3])
+        operands.append(x)
+    causal, mask = c.rng.random() < 0.4, ""
+    if not causal and c.rng.random() < 0.5:
+        shape = c.rng.choice([[queries, keys], [batch, 1, queries, keys], [1, shared * group, 1, keys]])
+        taking = c.data.random(shape) < 0.7
+        taking[..., 0] = True
+        named = [("q" if n == queries and i == len(shape) - 2 else "k" if i == len(shape) - 1 else n) if c.dynamic else n
+                 for i, n in enumerate(shape)]
+        if c.rng.random() < 0.5:
+            mask = c.input(None, taking, named)
+        else:
+            mask = c.narrow(c.input(None, np.where(taking, c.data.standard_normal(shape), -np.inf).astype(np.float32), named))
+    # With fewer keys than queries, causal rows see all or none of them.
+    y = c.node("Attention", *operands, mask, is_causal=int(causal), **({"softcap": 5.0} if c.rng.random() < 0.2 else {}))
+    if c.rng.random() < 0.5:
+        y = c.node("Transpose", y, perm=[0, 2, 1, 3])
+    # Scores, of up to 16, are rounded as well: by --opt=0 to 16 bits after each step, by tensor cores as they multiply.
+    c.tolerance = {"f16": 2e-3, "bf16": 2e-2, "products bf16": 2e-3, "products tf32": 2e-3}[c.kind]
+    c.expects = b"attention"
+    return y if not c.type else c.node("Cast", y, to=TensorProto.FLOAT)
+
+
+def narrow_weights(c):
+    """Weights of 8 and 4 bits, of many rows, and of 16 bits, of rows that are multiplied as tf32."""
+    kind = c.choose_type()
+    m, n, k = c.size(5, 16, 33, 130, 260), c.size(2, 16, 33, 64, 130, 300), c.size(8, 17, 32, 64, 96, 160, 640)
+    c.dynamic = c.rng.random() < 0.2
+    x = c.input([m, k], dims=["rows" if c.dynamic else m, k])
+    if not c.type and c.rng.random() < 0.25:
+        values = k**-0.5 * c.data.standard_normal((k, n))
+        w = c.node("Cast", c.const(values.astype(c.rng.choice([np.float16, ml_dtypes.bfloat16]))), to=TensorProto.FLOAT)
+        bits = 16
+    else:
+        bits, signed = c.rng.choice([4, 8]), c.rng.random() < 0.5
+        numpy_type = {(4, True): ml_dtypes.int4, (4, False): ml_dtypes.uint4, (8, True): np.int8, (8, False): np.uint8}[bits, signed]
+        draw = lambda *shape: (c.data.integers(0, 2**bits, shape) - (2**(bits - 1) if signed else 0)).astype(numpy_type)
+        step = 32 if c.type else 16
+        block = c.rng.choice([b for b in (step, 2 * step) if k % b == 0 and b < k] or [0])
+        shape, attributes = ([k // block, n], {"axis": 0, "block_size": block}) if block else ([n], {"axis": 1})
+        # Sums of about 1, of which activations lose nothing.
+        scales = (k**-0.5 / 2**bits * c.data.uniform(0.5, 2, shape)).astype(np.float32)
+        scales = c.const(scales.astype({0: np.float32, NARROW["f16"][0]: np.float16, NARROW["bf16"][0]: ml_dtypes.bfloat16}[c.type]))
+        zero = [c.const(draw(*shape))] if c.rng.random() < 0.7 else []
+        w = c.node("DequantizeLinear", c.const(draw(k, n)), scales, *zero, **attributes)
+    c.expects = f"w{bits}_".encode()
+    y = finish(c, c.node("MatMul", c.narrow(x), w), n)
+    if c.type:
+        return c.node("Cast", y, to=TensorProto.FLOAT)
+    # Rows that are tf32 already: weights are rounded to that once, when they have been scaled.
+    c.keep_bits(10)
+    c.tolerance = 2**-10
+    return y
 
 
 TILES = [(128, 256), (128, 128), (128, 64), (64, 128), (64, 64), (32, 64), (16, 64)]
@@ -228,7 +306,7 @@ def tiles(c):
             f"  %y = nn.matmul %a, %b {{{flags}}} : ({text(a)}, {text(b)}) -> {result}{epilogue}\n  return %y : {result}\n}}\n")
 
 
-KINDS = {f.__name__: f for f in (tiles, matmul, convolution, integer_matmul, integer_convolution, quantized)}
+KINDS = {f.__name__: f for f in (tiles, matmul, narrow_weights, attention, convolution, integer_matmul, integer_convolution, quantized)}
 
 
 def run(seed, kind, folder, arguments):

@@ -76,7 +76,8 @@ static cl::opt<std::string>
     gpu("gpu",
         cl::desc(
             "Add code for NVIDIA GPUs of these architectures, as sm_80,sm_90; `emulate` runs their "
-            "kernels on the CPU, for tests, `emulate:N` those for a GPU with N multiprocessors"),
+            "kernels on the CPU, for tests, `emulate:N` those for a GPU with N multiprocessors, `emulate:sm_90a` "
+            "those that only sm_90a has"),
         cl::value_desc("ARCH,..."), cl::cat(category));
 static cl::opt<std::string> precision(
     "precision",

@@ -3,12 +3,14 @@
 // One pass over the keys with a running maximum (Milakov and Gimelshein, "Online normalizer calculation for
 // softmax"): a warp has one query, a block the queries of neighbouring warps, which share tiles of keys and
 // values in shared memory. In scores a lane is a key; in sums of values a lane is every 32nd component.
-// Few queries, as in decoding, have kernels of their own (AttentionDecode.cpp).
+// Few queries, as in decoding, have kernels of their own (AttentionDecode.cpp), and so do types that tensor cores multiply
+// (TensorAttention.cpp).
 //
 //===----------------------------------------------------------------------===//
 
 #include "lib/codegen/cuda/Attention.h"
 #include "lib/codegen/cpu/StridedView.h"
+#include "lib/codegen/cpu/memory/Space.h"
 #include "lib/codegen/cpu/memory/Vectorize.h"
 
 using namespace mlir;
@@ -25,35 +27,46 @@ Attention::Attention(nn::AttentionOp op, Lowering &l, Kernel &k) : op(op), l(l),
   queries = k.dim(q.dims[2]), keys = k.dim(key.dims[2]);
 }
 
+/// As many elements as 16 bytes hold, where rows of `base` from `offset` on lie at multiples of them, else one.
+static int64_t lanesOf(Lowering &l, Value base, nn::Dim offset, const nn::Dims &dims, ArrayRef<nn::Dim> strides) {
+  int64_t widest = 16 / nn::elementBytes(l.shapes.info(base).elementType);
+  bool aligned = isAligned(l, base) && isMultiple(offset, widest) && isMultiple(dims[3], widest) && strides[3].isConst(1);
+  for (nn::Dim s : strides.drop_back())
+    aligned &= isMultiple(s, widest);
+  return aligned ? widest : 1;
+}
+
+int64_t componentLanes(Lowering &l, OpOperand &operand) {
+  cpu::StridedView view = cpu::readView(l, operand);
+  return lanesOf(l, view.base, view.offset, l.dims(operand.get()), view.strides);
+}
+
 Heads Attention::read(unsigned operand) {
   cpu::StridedView view = cpu::readView(l, op->getOpOperand(operand));
   Heads h{k.read(view.base), l.dims(op->getOperand(operand)), {}};
   h.buffer.ptr = k.ptrAdd(h.buffer.ptr, k.dim(view.offset), h.buffer.storageType);
   for (nn::Dim s : view.strides)
     h.strides.push_back(k.dim(s));
-  int64_t bytes = cpu::storageBytes(h.buffer), widest = 16 / bytes;
-  bool aligned = isAligned(l, view.base) && isMultiple(view.offset, widest) && isMultiple(h.dims[3], widest) &&
-                 view.strides[3].isConst(1);
-  for (nn::Dim s : ArrayRef(view.strides).drop_back())
-    aligned &= isMultiple(s, widest);
-  h.lanes = aligned ? widest : 1;
+  h.lanes = componentLanes(l, op->getOpOperand(operand));
   return h;
 }
 
 Heads Attention::result() {
   Heads out;
   out.dims = l.dims(op.getResult());
+  Value written = op.getResult();
+  nn::Dims strides = cpu::rowMajor(l.dimContext(), out.dims);
   if (nn::TransposeOp transpose = cpu::transposeWrittenBy(l, op)) {
     l.absorb(transpose);
-    out.buffer = k.write(transpose.getResult());
-    SmallVector<Ix> strides = k.strides(l.dims(transpose.getResult()));
-    out.strides.resize(4);
+    written = transpose.getResult();
+    nn::Dims own = cpu::rowMajor(l.dimContext(), l.dims(written));
     for (auto [i, p] : llvm::enumerate(transpose.getPerm()))
-      out.strides[p] = strides[i];
-  } else {
-    out.buffer = k.write(op.getResult());
-    out.strides = k.strides(out.dims);
+      strides[p] = own[i];
   }
+  out.buffer = k.write(written);
+  for (nn::Dim s : strides)
+    out.strides.push_back(k.dim(s));
+  out.lanes = lanesOf(l, written, l.c(0), out.dims, strides);
   return out;
 }
 
@@ -68,7 +81,7 @@ Value Attention::score(Value sum, Ix batch, Ix head, Ix query, Ix at) {
   sum = cpu::fmul(k, sum, k.f32(op.getScale().convertToDouble()));
   if (double cap = op.getSoftcap().convertToDouble(); cap > 0)
     sum = cpu::fmul(k, k.f32(cap), math::TanhOp::create(k.b, k.loc, cpu::fdiv(k, sum, k.f32(cap))));
-  Value none = k.f32(-INFINITY), takesPart = at < keys;
+  Value none = k.f32(-INFINITY);
   if (op.getMask()) {
     Ix position[] = {batch, head, query.min(queries - 1), at.min(keys - 1)};
     nn::Dims own = mask.dims;
@@ -90,12 +103,17 @@ Value Attention::score(Value sum, Ix batch, Ix head, Ix query, Ix at) {
         sum = k.select(isNone(k, m), none, sum);
     }
   }
-  if (op.getCausal()) {
-    Ix last = op.getCausalFromEnd() ? query + (keys - queries) : query;
-    takesPart = k.land(takesPart, at <= last);
-  }
-  return k.select(takesPart, sum, none);
+  return sum;
 }
+
+Ix Attention::visible(Ix query) {
+  if (!op.getCausal())
+    return keys;
+  Ix end = op.getCausalFromEnd() ? query + (keys - queries) + 1 : query + 1;
+  return end.max(k.c(0)).min(keys);
+}
+
+Value Attention::ifVisible(Value score, Ix query, Ix at) { return k.select(at < visible(query), score, k.f32(-INFINITY)); }
 
 Value Attention::normalized(Value sum, Value total) {
   Value r = cpu::fdiv(k, sum, total);
@@ -170,7 +188,7 @@ struct Emission {
     Value sum = k.f32(0);
     for (int64_t i = 0; i < head; ++i)
       sum = k.fma(k.load(queryMemory, warp * head + i), k.load(keyMemory, lane * (head + 1) + i), sum);
-    return a.score(sum, batch, heading, query, at);
+    return a.ifVisible(a.score(sum, batch, heading, query, at), query, at);
   }
 
   /// Launches it if `when` is 1.
@@ -241,7 +259,8 @@ LogicalResult emit(Operation *op, Lowering &l) {
   if (!few.isConst(0))
     emitFewQueries(attention, l, few);
   if (!few.isConst(1))
-    Emission(attention, l).emit(l.c(1) - few);
+    isForTensorCores(attention, l) ? emitOnTensorCores(attention, l, l.c(1) - few)
+                                   : Emission(attention, l).emit(l.c(1) - few);
   return success();
 }
 

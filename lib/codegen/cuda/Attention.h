@@ -37,9 +37,12 @@ struct Attention {
   /// What exponents are relative to, where `max` is the largest score: before the first key that takes part everything is
   /// 0, not e^(inf - inf).
   mlir::Value base(mlir::Value max);
-  /// The score of key `at` for a query, where the product of both is `sum`: scale, soft cap and mask applied, -infinity
-  /// where the key takes no part (as behind the last one).
+  /// The score of key `at` for a query, where the product of both is `sum`: scale, soft cap and mask applied.
   mlir::Value score(mlir::Value sum, Ix batch, Ix head, Ix query, Ix at);
+  /// `score`, or -infinity where the key takes no part: behind the last one, or behind the query in a causal attention.
+  mlir::Value ifVisible(mlir::Value score, Ix query, Ix at);
+  /// The number of keys before which all are that `query` may see, perhaps none.
+  Ix visible(Ix query);
   /// A component of the result: `sum` of weighted values, `total` of the weights.
   mlir::Value normalized(mlir::Value sum, mlir::Value total);
   /// Multiply-adds of the whole operation, times two.
@@ -49,11 +52,18 @@ private:
   Heads read(unsigned operand);
 };
 
+/// Neighbouring components of a row of an operand that are one load.
+int64_t componentLanes(Lowering &l, mlir::OpOperand &operand);
+
 /// Up to this many queries, the decoding kernel shares the keys of a head among blocks.
 inline constexpr int64_t maxFewQueries = 4;
 
 /// Emits the kernels for few queries, launched if `when` is 1 (and not if it is 0).
 void emitFewQueries(nn::AttentionOp op, Lowering &l, nn::Dim when);
+
+/// Whether tensor cores can compute the attention, and the kernel for that (TensorAttention.cpp).
+bool isForTensorCores(nn::AttentionOp op, Lowering &l);
+void emitOnTensorCores(nn::AttentionOp op, Lowering &l, nn::Dim when);
 
 } // namespace nnopt::cuda
 

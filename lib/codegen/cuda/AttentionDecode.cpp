@@ -157,7 +157,7 @@ private:
           sum = k.fma(x, y, sum);
         for (int64_t mask = keyLanes / 2; mask; mask /= 2)
           sum = cpu::fadd(k, sum, k.shuffleXor(sum, mask));
-        Value s = a.score(sum, batch, row.head, row.query, at[j]);
+        Value s = a.ifVisible(a.score(sum, batch, row.head, row.query, at[j]), row.query, at[j]);
         scores.push_back(k.select(at[j] < high, s, k.f32(-INFINITY)));
         max = a.larger(max, scores.back());
       }

@@ -3,10 +3,12 @@
 #include "lib/codegen/cuda/Compile.h"
 #include "lib/codegen/cpu/Compile.h"
 #include "lib/codegen/cuda/ScalarMath.h"
+#include "lib/codegen/cuda/Wgmma.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVMPass.h"
 #include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
+#include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
 #include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Conversion/UBToLLVM/UBToLLVM.h"
@@ -103,6 +105,7 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module) {
   pm.addPass(createConvertFuncToLLVMPass());
   pm.addPass(createConvertControlFlowToLLVMPass());
   pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createConvertNVVMToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
   return pm.run(module);
 }
@@ -111,16 +114,37 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module) {
 // PTX
 //===----------------------------------------------------------------------===//
 
-static bool emitPtx(llvm::Module &m, uint32_t arch, std::string &ptx, std::string &error) {
+namespace {
+struct Architecture {
+  uint32_t number;
+  /// With the instructions that are of this one alone (sm_90a).
+  bool isExact = false;
+  std::string name() const { return "sm_" + std::to_string(number) + (isExact ? "a" : ""); }
+};
+} // namespace
+
+/// Answers the question of hasWgmma in all kernels.
+static void answerHasWgmma(llvm::Module &m, bool answer) {
+  llvm::Function *question = m.getFunction(hasWgmmaFunction);
+  for (llvm::User *call : llvm::make_early_inc_range(question->users())) {
+    call->replaceAllUsesWith(llvm::ConstantInt::getBool(m.getContext(), answer));
+    cast<llvm::Instruction>(call)->eraseFromParent();
+  }
+  question->eraseFromParent();
+}
+
+static bool emitPtx(llvm::Module &m, const Architecture &arch, std::string &ptx, std::string &error) {
+  answerHasWgmma(m, arch.isExact);
   llvm::Triple triple("nvptx64-nvidia-cuda");
   const llvm::Target *target = llvm::TargetRegistry::lookupTarget("", triple, error);
   if (!target)
     return false;
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Fast; // contraction is the only relaxation
-  // The PTX of CUDA 11.8, the first that knows sm_90: any driver since can compile it.
-  std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
-      triple, "sm_" + std::to_string(arch), "+ptx78", options, llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+  // The PTX of CUDA 11.8, the first that knows sm_90: any driver since can compile it. sm_90a came with CUDA 12.
+  std::unique_ptr<llvm::TargetMachine> machine(
+      target->createTargetMachine(triple, arch.name(), arch.isExact ? "+ptx80" : "+ptx78", options, llvm::Reloc::PIC_,
+                                  std::nullopt, llvm::CodeGenOptLevel::Aggressive));
   m.setTargetTriple(triple);
   m.setDataLayout(machine->createDataLayout());
 
@@ -158,7 +182,7 @@ static std::string findPtxas() {
 }
 
 /// Assembles PTX; an empty result with an empty error where there is no assembler.
-static std::string assemble(StringRef ptx, uint32_t arch, std::string &error) {
+static std::string assemble(StringRef ptx, const Architecture &arch, std::string &error) {
   std::string ptxas = findPtxas();
   if (ptxas.empty())
     return "";
@@ -174,7 +198,7 @@ static std::string assemble(StringRef ptx, uint32_t arch, std::string &error) {
   });
   std::error_code ec;
   llvm::raw_fd_ostream(source, ec) << ptx;
-  std::string name = "sm_" + std::to_string(arch);
+  std::string name = arch.name();
   std::optional<StringRef> redirects[] = {std::nullopt, StringRef(log), StringRef(log)};
   int code = llvm::sys::ExecuteAndWait(ptxas, {"ptxas", "-O3", "--gpu-name", name, "-o", object, source}, std::nullopt, redirects);
   auto read = [](StringRef path) {
@@ -207,16 +231,22 @@ LogicalResult compileImages(ModuleOp kernels, const Program &program, ArrayRef<u
     // The assembler may give each thread all registers that a block of this size leaves it.
     f.addFnAttr("nvvm.reqntid", std::to_string(threads.lookup(f.getName())));
   }
-  for (uint32_t arch : architectures) {
-    std::unique_ptr<llvm::Module> copy = llvm::CloneModule(*module);
-    Image ptx{NNOPT_IMAGE_PTX, arch, {}};
+  bool usesWgmma = !module->getFunction(hasWgmmaFunction)->use_empty();
+  for (uint32_t number : architectures) {
+    // The portable image first, then the one of this architecture alone: machine code is that of the last.
+    SmallVector<Architecture> variants = {{number}};
+    if (number == 90 && usesWgmma)
+      variants.push_back({number, /*isExact=*/true});
     std::string error;
-    if (!emitPtx(*copy, arch, ptx.bytes, error))
-      return kernels.emitError(error);
-    Image cubin{NNOPT_IMAGE_CUBIN, arch, assemble(ptx.bytes, arch, error)};
+    for (const Architecture &variant : variants) {
+      std::unique_ptr<llvm::Module> copy = llvm::CloneModule(*module);
+      images.push_back({variant.isExact ? uint32_t(NNOPT_IMAGE_PTX_EXACT) : uint32_t(NNOPT_IMAGE_PTX), number, {}});
+      if (!emitPtx(*copy, variant, images.back().bytes, error))
+        return kernels.emitError(error);
+    }
+    Image cubin{NNOPT_IMAGE_CUBIN, number, assemble(images.back().bytes, variants.back(), error)};
     if (!error.empty())
       return kernels.emitError(error);
-    images.push_back(std::move(ptx));
     if (!cubin.bytes.empty())
       images.push_back(std::move(cubin));
   }

@@ -30,8 +30,9 @@ bool emitDeviceProgram(const Program &program, llvm::ArrayRef<Image> images, con
                        std::string &error);
 
 /// Moves the GPU kernels of a program to the CPU: every thread runs as the kernels say, with barriers, by
-/// functions that test/support/simt has. The launches are then of ordinary CPU kernels, a task a block.
-mlir::LogicalResult emulate(mlir::ModuleOp deviceKernels, mlir::ModuleOp cpuKernels, Program &program);
+/// functions that test/support/simt has. The launches are then of ordinary CPU kernels, a task a block. `hasWgmma`: as an
+/// image for sm_90a.
+mlir::LogicalResult emulate(mlir::ModuleOp deviceKernels, mlir::ModuleOp cpuKernels, Program &program, bool hasWgmma);
 
 /// Registers what compileImages needs.
 void registerDialects(mlir::DialectRegistry &registry);

@@ -4,6 +4,7 @@
 #include "lib/codegen/cpu/StridedView.h"
 #include "lib/codegen/cuda/Epilogue.h"
 #include "lib/codegen/cuda/ScalarMath.h"
+#include "lib/codegen/cuda/Wgmma.h"
 
 using namespace mlir;
 
@@ -24,7 +25,8 @@ Device::Device(MLIRContext *ctx, const Machine &machine) : machine(machine), own
   kernels = *owned;
   OpBuilder b = OpBuilder::atBlockEnd(kernels.getBody());
   LLVM::GlobalOp::create(b, UnknownLoc::get(ctx), LLVM::LLVMArrayType::get(b.getI8Type(), 0), /*isConstant=*/false,
-                         LLVM::Linkage::External, sharedSymbol, Attribute(), /*alignment=*/16, /*addrSpace=*/3);
+                         LLVM::Linkage::External, sharedSymbol, Attribute(), /*alignment=*/sharedAlignment, /*addrSpace=*/3);
+  LLVM::LLVMFuncOp::create(b, UnknownLoc::get(ctx), hasWgmmaFunction, LLVM::LLVMFunctionType::get(b.getI1Type(), {}));
 }
 
 /// The emitter that `op` gets, or null.
@@ -62,7 +64,7 @@ bool Device::readsStrided(OpOperand &operand, cpu::Lowering &l) {
 
 bool Device::takesNarrowWeights(OpOperand &operand) {
   auto matmul = dyn_cast<nn::MatMulOp>(operand.getOwner());
-  return matmul && &operand == &matmul.getBMutable() && canRunEpilogue(matmul.getEpilogue());
+  return isa<nn::GatherOp>(operand.getOwner()) || (matmul && canRunEpilogue(matmul.getEpilogue()));
 }
 
 /// Element types that GPU kernels compute with: narrower floats only exist in memory, as their bits.

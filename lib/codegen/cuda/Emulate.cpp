@@ -10,6 +10,7 @@
 #include "lib/codegen/cuda/Compile.h"
 #include "lib/codegen/cuda/Kernel.h"
 #include "lib/codegen/cuda/ScalarMath.h"
+#include "lib/codegen/cuda/Wgmma.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 using namespace mlir;
@@ -19,8 +20,8 @@ namespace {
 
 class Emulation {
 public:
-  Emulation(ModuleOp cpuKernels, Program &program)
-      : module(cpuKernels), program(program), b(module.getContext()) {}
+  Emulation(ModuleOp cpuKernels, Program &program, bool hasWgmma)
+      : module(cpuKernels), program(program), hasWgmma(hasWgmma), b(module.getContext()) {}
 
   /// Moves one kernel, whose launches all have these threads and this much shared memory at most.
   void add(func::FuncOp kernel, StringRef name, uint32_t threads, uint32_t sharedBytes) {
@@ -73,6 +74,30 @@ public:
       } else if (auto wait = dyn_cast<NVVM::CpAsyncWaitGroupOp>(op)) {
         call("nnopt_simt_wait_for_copies", {}, {number(wait.getN())});
         op->erase();
+      } else if (auto product = dyn_cast<NVVM::WgmmaMmaAsyncOp>(op)) {
+        waits = true;
+        addProduct(product, kernel);
+      } else if (isa<NVVM::FenceProxyOp>(op)) {
+        call("nnopt_simt_fence_products", {}, {});
+        op->erase();
+      } else if (isa<NVVM::WgmmaFenceAlignedOp>(op)) {
+        op->erase();
+      } else if (isa<NVVM::WgmmaGroupSyncAlignedOp>(op)) {
+        call("nnopt_simt_commit_products", {}, {});
+        op->erase();
+      } else if (auto wait = dyn_cast<NVVM::WgmmaWaitGroupSyncOp>(op)) {
+        call("nnopt_simt_wait_for_products", {}, {site(), number(wait.getGroup())});
+        op->erase();
+      } else if (auto order = dyn_cast<LLVM::InlineAsmOp>(op)) { // of no instruction: its results are its operands
+        for (Operation *user : order->getUsers()) {
+          auto extract = cast<LLVM::ExtractValueOp>(user);
+          extract.getRes().replaceAllUsesWith(order.getOperand(extract.getPosition()[0]));
+          replaced.push_back(extract);
+        }
+        replaced.push_back(op);
+      } else if (auto question = dyn_cast<LLVM::CallOp>(op); question && question.getCallee() == hasWgmmaFunction) {
+        question.getResult().replaceAllUsesWith(arith::ConstantIntOp::create(b, loc, hasWgmma, 1));
+        op->erase();
       } else if (auto convert = dyn_cast<NVVM::ConvertFloatToTF32Op>(op)) {
         Value bits = arith::BitcastOp::create(b, loc, b.getI32Type(), convert.getSrc());
         convert.getRes().replaceAllUsesWith(call("nnopt_simt_tf32", b.getI32Type(), {bits}));
@@ -120,6 +145,35 @@ private:
       replaced.push_back(extract);
     }
     replaced.push_back(op);
+  }
+
+  /// Calls what adds to sums in memory.
+  void addProduct(NVVM::WgmmaMmaAsyncOp product, func::FuncOp kernel) {
+    auto type = cast<LLVM::LLVMStructType>(product->getResult(0).getType());
+    int64_t count = type.getBody().size();
+    Value memory;
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(&kernel.getBody().front());
+      memory = LLVM::AllocaOp::create(b, loc, pointer(), b.getF32Type(), number(count), 4);
+    }
+    auto place = [&](int64_t i) -> Value {
+      return LLVM::GEPOp::create(b, loc, pointer(), b.getF32Type(), memory, ArrayRef<LLVM::GEPArg>{int32_t(i)});
+    };
+    for (auto insert = product.getInouts().getDefiningOp<LLVM::InsertValueOp>(); insert;
+         insert = insert.getContainer().getDefiningOp<LLVM::InsertValueOp>())
+      LLVM::StoreOp::create(b, loc, insert.getValue(), place(insert.getPosition()[0]), 4);
+    // As the types of mma are numbered.
+    bool isHalf = product.getTypeA() == NVVM::WGMMATypes::f16;
+    NVVM::MMATypes elements = isHalf ? NVVM::MMATypes::f16 : NVVM::MMATypes::bf16;
+    call("nnopt_simt_wgmma", {}, {site(), number(int64_t(elements)), number(product.getShape().getN()), product.getDescriptorA(),
+                                  product.getDescriptorB(), memory});
+    for (Operation *user : product->getUsers()) {
+      auto extract = cast<LLVM::ExtractValueOp>(user);
+      extract.getRes().replaceAllUsesWith(LLVM::LoadOp::create(b, loc, b.getF32Type(), place(extract.getPosition()[0]), 4));
+      replaced.push_back(extract);
+    }
+    replaced.push_back(product);
   }
 
   Value call(StringRef name, Type result, ValueRange args) {
@@ -183,6 +237,7 @@ private:
 
   ModuleOp module;
   Program &program;
+  bool hasWgmma;
   OpBuilder b;
   int64_t sites = 0;
   SmallVector<Operation *> replaced; // users before what they use
@@ -197,7 +252,7 @@ static nn::Dim extent(const Program &program, uint32_t buffer) {
   return b.kind == NNOPT_B_VIEW ? extent(program, b.index) - b.size : b.size;
 }
 
-LogicalResult emulate(ModuleOp deviceKernels, ModuleOp cpuKernels, Program &program) {
+LogicalResult emulate(ModuleOp deviceKernels, ModuleOp cpuKernels, Program &program, bool hasWgmma) {
   if (failed(expandScalarMath(deviceKernels)))
     return failure();
   std::vector<uint32_t> threads(program.deviceKernelNames.size()), sharedBytes(threads.size());
@@ -214,7 +269,7 @@ LogicalResult emulate(ModuleOp deviceKernels, ModuleOp cpuKernels, Program &prog
     for (uint32_t buffer : launch.buffers)
       launch.dims.push_back(extent(program, buffer));
   }
-  Emulation emulation(cpuKernels, program);
+  Emulation emulation(cpuKernels, program, hasWgmma);
   for (auto [i, name] : llvm::enumerate(program.deviceKernelNames)) {
     emulation.add(deviceKernels.lookupSymbol<func::FuncOp>(name + ".body"), name, threads[i],
                   sharedBytes[i]);

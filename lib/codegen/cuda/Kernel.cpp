@@ -10,10 +10,12 @@ namespace nnopt::cuda {
 
 static Value i32(Kernel &k, int64_t v) { return arith::ConstantIntOp::create(k.b, k.loc, v, 32); }
 
-Buffer Kernel::shared(Type elementType, int64_t elements) {
+Buffer Kernel::shared(Type elementType, int64_t elements) { return sharedAt(16, elementType, elements); }
+
+Buffer Kernel::sharedAt(int64_t alignment, Type elementType, int64_t elements) {
   Buffer buf = at({}, elementType);
-  int64_t offset = sharedBytes;
-  sharedBytes += (elements * cpu::storageBytes(buf) + 15) / 16 * 16;
+  int64_t offset = llvm::alignTo(sharedBytes, alignment);
+  sharedBytes = llvm::alignTo(offset + elements * cpu::storageBytes(buf), 16);
   Type pointer = LLVM::LLVMPointerType::get(b.getContext()), own = LLVM::LLVMPointerType::get(b.getContext(), 3);
   Value base = LLVM::AddressOfOp::create(b, loc, own, sharedSymbol);
   base = LLVM::AddrSpaceCastOp::create(b, loc, pointer, base);

@@ -19,7 +19,7 @@ using cpu::Lowering;
 
 /// The symbol of a block's shared memory, of which a kernel gets as much as its launch says.
 inline constexpr llvm::StringLiteral sharedSymbol = "nnopt_shared";
-inline constexpr int64_t warpSize = 32;
+inline constexpr int64_t warpSize = 32, sharedAlignment = 1024;
 
 class Kernel : public cpu::Kernel {
 public:
@@ -33,6 +33,8 @@ public:
 
   /// `elements` elements of shared memory (16-byte aligned).
   Buffer shared(mlir::Type elementType, int64_t elements);
+  /// The same at a multiple of `alignment` bytes, up to sharedAlignment.
+  Buffer sharedAt(int64_t alignment, mlir::Type elementType, int64_t elements);
   /// Waits for all threads of the block; must be reached by all or none of them.
   void barrier();
   /// The value of the lane whose number differs in the bits of `mask`. f32 and i32.

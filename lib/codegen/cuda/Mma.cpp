@@ -83,6 +83,13 @@ void multiplyAdd(Kernel &k, const MmaTypes &types, ArrayRef<Value> left, ArrayRe
     sum = LLVM::ExtractValueOp::create(k.b, k.loc, all, i);
 }
 
+Value packHalves(Kernel &k, const MmaTypes &types, Value low, Value high) {
+  Type type = types.left == MMATypes::f16 ? Type(k.b.getF16Type()) : Type(k.b.getBF16Type());
+  SmallVector<Value> both = {k.fromFloat(low, type), k.fromFloat(high, type)};
+  Value pair = vector::FromElementsOp::create(k.b, k.loc, k.vec(2, type), both);
+  return LLVM::BitcastOp::create(k.b, k.loc, k.b.getI32Type(), pair);
+}
+
 void copyAsync(Kernel &k, Value to, Value from, int64_t bytes, Value inside) {
   Type i32 = k.b.getI32Type();
   Value count;

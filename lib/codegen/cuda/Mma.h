@@ -46,6 +46,9 @@ llvm::SmallVector<mlir::Value> loadMatrices(Kernel &k, mlir::Value row, bool tra
 void multiplyAdd(Kernel &k, const MmaTypes &types, llvm::ArrayRef<mlir::Value> left,
                  llvm::ArrayRef<mlir::Value> right, llvm::MutableArrayRef<mlir::Value> sums);
 
+/// Two f32 as a word of 16-bit floats that are multiplied.
+mlir::Value packHalves(Kernel &k, const MmaTypes &types, mlir::Value low, mlir::Value high);
+
 /// Begins to copy 4, 8 or 16 bytes to shared memory; zeros unless `inside` (null: always).
 void copyAsync(Kernel &k, mlir::Value to, mlir::Value from, int64_t bytes, mlir::Value inside);
 /// The copies begun since the last call are a group from now on.

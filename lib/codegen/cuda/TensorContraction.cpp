@@ -1,6 +1,7 @@
 //===- TensorContraction.cpp - kernels of products on tensor cores ----------===//
 
 #include "lib/codegen/cuda/TensorContraction.h"
+#include "dialects/nn/Precision.h"
 #include "lib/codegen/cuda/Device.h"
 
 using namespace mlir;
@@ -12,7 +13,8 @@ const Machine &machineOf(Lowering &l) { return static_cast<Device *>(l.options.d
 std::optional<MmaTypes> tensorTypes(nn::LinearOp op, Lowering &l, Value leftZero, Value rightZero) {
   auto typeOf = [&](Value v) { return l.shapes.info(v).elementType; };
   std::optional<MmaTypes> types =
-      mmaTypes(typeOf(op.getActivation()), typeOf(op.getWeight()), l.options.tf32);
+      mmaTypes(typeOf(op.getActivation()), typeOf(op.getWeight()),
+               l.options.tf32 || op->hasAttr(nn::kBf16Products)); // tf32 has more bits than bf16
   if (!types || !canRunEpilogue(op.getEpilogue()))
     return std::nullopt;
   Type sum = types->sumType(op.getContext());
@@ -32,6 +34,29 @@ std::optional<MmaTypes> tensorTypes(nn::LinearOp op, Lowering &l, Value leftZero
       (rightZero && !l.constant(rightZero)))
     return std::nullopt;
   return types;
+}
+
+TensorOperand tensorMatrix(Kernel &k, const MmaTypes &types, const Buffer &buf, bool aligned,
+                           Ix base, nn::Dim size, nn::Dim depth, bool along) {
+  TensorOperand operand;
+  operand.buffer = buf;
+  operand.alongDepth = along;
+  operand.needsRounding = types.isTf32();
+  operand.piece = pieceBytes(along ? depth : size, types.elementBytes(), aligned);
+  // Elements that lie across words of shared memory are copied alone, bytes not at all.
+  if (!along && types.elementBytes() != 2)
+    operand.piece = types.elementBytes() == 4 ? 4 : 0;
+  Ix n = k.dim(size), d = k.dim(depth);
+  operand.prepare = [base, along, d](Ix x) -> SmallVector<Ix> {
+    return {base + (along ? x * d : x), x};
+  };
+  bool wholeSteps = isMultiple(depth, TensorTile::depthBytes / types.elementBytes());
+  operand.locate = [&k, along, wholeSteps, n, d](ArrayRef<Ix> prepared, Ix depth) {
+    Value inside = prepared[1] < n;
+    return std::pair(prepared[0] + (along ? depth : depth * n),
+                     wholeSteps ? inside : k.land(inside, depth < d));
+  };
+  return operand;
 }
 
 namespace {
@@ -77,12 +102,19 @@ LogicalResult emitTensorContraction(Lowering &l, const TensorContraction &c) {
   Place at(k, c, rowTiles, columnTiles);
   Ix weights = c.weights ? c.weightsOf(k, at.index) : Ix();
   TensorProduct p{c.types, tile, c.left(k, at.index),
-                  c.weights ? c.weights->operand(k, weights) : c.right(k, at.index), c.depth};
+                  c.weights  ? c.weights->operand(k, weights)
+                  : c.narrow ? TensorOperand()
+                             : c.right(k, at.index),
+                  c.depth};
   p.slice = at.slice;
   p.firstRow = at.rowTile * tile.rows;
   p.firstColumn = at.columnTile * tile.columns;
   p.rows = k.dim(c.m);
   p.columns = k.dim(c.n);
+  std::unique_ptr<RightOperand> narrow;
+  if (c.narrow)
+    narrow = c.narrow(k, p.firstColumn);
+  p.own = narrow.get();
   p.rowSums = c.weights && c.weights->hasZeros();
   std::optional<TensorWeights::Terms> terms;
   if (c.weights)
@@ -94,7 +126,7 @@ LogicalResult emitTensorContraction(Lowering &l, const TensorContraction &c) {
     epilogue.store(r, col, sums);
   };
   k.flops = c.flops;
-  nn::Dim blocks = c.count * rowTiles * columnTiles;
+  nn::Dim when = c.when ? c.when : l.c(1), blocks = c.count * rowTiles * columnTiles * when;
   if (!split) {
     Epilogue epilogue(k, c.op, c.noColumns);
     p.storeLanes = c.alignedColumns ? epilogue.lanes() : 1;
@@ -144,7 +176,7 @@ LogicalResult emitTensorContraction(Lowering &l, const TensorContraction &c) {
     finish(s, epilogue, index, row % s.dim(c.m), column, sums);
   });
   s.bytes = elements * (4 * tile.slices);
-  s.launch(vectors.ceilDiv(l.c(threads)));
+  s.launch(vectors.ceilDiv(l.c(threads)) * when);
   return success();
 }
 

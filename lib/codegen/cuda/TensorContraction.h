@@ -17,6 +17,8 @@ struct TensorContraction {
   TensorTile tile;
   nn::Dim m, n, depth, count;
   nn::Dim flops;
+  /// 1 or 0: whether it is launched; null: always.
+  nn::Dim when;
   /// The right operand where it is constant, and the zero point of the left one, or null.
   const TensorWeights *weights = nullptr;
   mlir::Value leftZero;
@@ -27,6 +29,8 @@ struct TensorContraction {
   /// the weights.
   std::function<TensorOperand(Kernel &k, Ix index)> left, right;
   std::function<Ix(Kernel &k, Ix index)> weightsOf;
+  /// In place of all these for the right operand: one of its own for the tile that begins at this column.
+  std::function<std::unique_ptr<RightOperand>(Kernel &k, Ix firstColumn)> narrow;
   /// The row and the column of the operation's result, for an element of product `index`.
   std::function<std::pair<Ix, Ix>(Kernel &k, Ix index, Ix row, Ix column)> place;
   /// Whether columns of a product begin at multiples of 4.
@@ -36,6 +40,11 @@ struct TensorContraction {
 /// Whether tensor cores can compute the operation, up to its shape; if so, what they multiply.
 std::optional<MmaTypes> tensorTypes(nn::LinearOp op, Lowering &l, mlir::Value leftZero,
                                     mlir::Value rightZero);
+
+/// An operand whose matrices have `size` x `depth` elements and begin at `base`; `along`: its rows
+/// lie along the contracted dimension.
+TensorOperand tensorMatrix(Kernel &k, const MmaTypes &types, const Buffer &buf, bool aligned, Ix base,
+                           nn::Dim size, nn::Dim depth, bool along);
 
 /// The machine that kernels are made for.
 const Machine &machineOf(Lowering &l);

@@ -18,31 +18,6 @@ bool match(Operation *op, Lowering &l) {
   return !matmul.getBZero() || shape.bShared;
 }
 
-/// An operand whose matrices have `size` x `depth` elements and begin at `base`; `along`: its rows
-/// lie along the contracted dimension.
-TensorOperand matrixOperand(Kernel &k, const MmaTypes &types, const Buffer &buf, bool aligned,
-                            Ix base, nn::Dim size, nn::Dim depth, bool along) {
-  TensorOperand operand;
-  operand.buffer = buf;
-  operand.alongDepth = along;
-  operand.needsRounding = types.isTf32();
-  operand.piece = pieceBytes(along ? depth : size, types.elementBytes(), aligned);
-  // Elements that lie across words of shared memory are copied alone, bytes not at all.
-  if (!along && types.elementBytes() != 2)
-    operand.piece = types.elementBytes() == 4 ? 4 : 0;
-  Ix n = k.dim(size), d = k.dim(depth);
-  operand.prepare = [base, along, d](Ix x) -> SmallVector<Ix> {
-    return {base + (along ? x * d : x), x};
-  };
-  bool wholeSteps = isMultiple(depth, TensorTile::depthBytes / types.elementBytes());
-  operand.locate = [&k, along, wholeSteps, n, d](ArrayRef<Ix> prepared, Ix depth) {
-    Value inside = prepared[1] < n;
-    return std::pair(prepared[0] + (along ? depth : depth * n),
-                     wholeSteps ? inside : k.land(inside, depth < d));
-  };
-  return operand;
-}
-
 LogicalResult emit(Operation *op, Lowering &l) {
   auto matmul = cast<nn::MatMulOp>(op);
   cpu::MatMulShape shape(matmul, l);
@@ -83,13 +58,13 @@ LogicalResult emit(Operation *op, Lowering &l) {
   }
   c.left = [&](Kernel &k, Ix index) {
     Buffer a = k.read(matmul.getA());
-    return matrixOperand(k, c.types, a, isAligned(l, matmul.getA()),
+    return tensorMatrix(k, c.types, a, isAligned(l, matmul.getA()),
                          shape.batchOffset(k, index, shape.aBatch, aMatrix), shape.m, shape.depth,
                          !shape.transposeA);
   };
   c.right = [&](Kernel &k, Ix index) {
     Buffer b = k.read(matmul.getB());
-    return matrixOperand(k, c.types, b, isAligned(l, matmul.getB()),
+    return tensorMatrix(k, c.types, b, isAligned(l, matmul.getB()),
                          shape.batchOffset(k, index, shape.bBatch, bMatrix), shape.n, shape.depth,
                          shape.transposeB);
   };

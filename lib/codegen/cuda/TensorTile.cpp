@@ -1,6 +1,7 @@
 //===- TensorTile.cpp - tiles of a matrix product on tensor cores -----------===//
 
 #include "lib/codegen/cuda/TensorTile.h"
+#include "lib/codegen/cuda/Wgmma.h"
 
 using namespace mlir;
 
@@ -28,7 +29,7 @@ public:
         transposed(!operand.alongDepth && elementBytes == 2),
         depth(TensorTile::depthBytes / elementBytes), lines(transposed ? depth : size),
         chunks((transposed ? size : depth) * elementBytes / chunkBytes) {
-    memory = k.shared(k.b.getI8Type(), TensorTile::stages * stageBytes());
+    memory = k.sharedAt(wgmmaAlignment, k.b.getI8Type(), TensorTile::stages * stageBytes());
     int64_t bytes = operand.piece ? operand.piece : wordBytes,
             perLine = chunks * chunkBytes / bytes;
     for (int64_t i = 0; i < llvm::divideCeil(lines * perLine, threads); ++i)
@@ -57,6 +58,9 @@ public:
     // constants.
     return offset(alongX + row, along / 8 + half * 2) + x * (chunks * chunkBytes);
   }
+
+  /// The line of x, along the contracted dimension.
+  Value line(Ix stage, Ix x) { return k.ptrAdd(memory.ptr, stage * stageBytes() + x * (chunks * chunkBytes), memory.storageType); }
 
   SmallVector<Value> take(Ix stage, Ix place) {
     Value row = k.ptrAdd(memory.ptr, stage * stageBytes() + place, memory.storageType);
@@ -163,10 +167,53 @@ private:
   SmallVector<Piece> pieces; // of a thread
 };
 
+/// Stores the sums of pieces of a tile, four of a lane each: `rowPieces` that are `distance` rows apart, from `firstRow` of the
+/// tile on, with `columnPieces` beside each other. `totals`: four of each row piece, the left operand's sums, where they are wanted.
+void storePieces(Kernel &k, const TensorProduct &p, int64_t rowPieces, int64_t distance, int64_t columnPieces, Ix firstRow,
+                 Ix firstColumn, ArrayRef<Value> sums, ArrayRef<Value> totals, StoreSums store) {
+  Ix lane = k.thread % warpSize;
+  Ix row = p.firstRow + firstRow + lane / 4, column = p.firstColumn + firstColumn;
+  Value isOdd = k.thread % 2 == 1;
+  auto one = [&](Ix row, Ix column, ArrayRef<Value> values, Value rowSum) {
+    k.ifThen(k.land(row < p.rows, column < p.columns), [&] { store(row, column, values, rowSum); });
+  };
+  for (int64_t i = 0; i < rowPieces; ++i) {
+    Value upper, lower, rowSum;
+    if (!totals.empty()) {
+      upper = totals[4 * i];
+      lower = totals[4 * i + 2];
+      rowSum = k.select(isOdd, lower, upper);
+    }
+    for (int64_t j = 0; j < columnPieces; ++j) {
+      ArrayRef<Value> c = sums.slice(4 * (i * columnPieces + j), 4);
+      Ix top = row + i * distance, from = column + j * 8;
+      if (p.storeLanes == 1) {
+        for (int64_t s = 0; s < 4; ++s)
+          one(top + s / 2 * 8, from + lane % 4 * 2 + s % 2, c[s], s < 2 ? upper : lower);
+        continue;
+      }
+      // Two lanes have two columns each of two rows: they exchange, and have four columns of a row each.
+      Value got[2];
+      for (int64_t s = 0; s < 2; ++s)
+        got[s] = k.shuffleXor(k.select(isOdd, c[s], c[2 + s]), 1);
+      SmallVector<Value> four;
+      for (int64_t s = 0; s < 2; ++s)
+        four.push_back(k.select(isOdd, got[s], c[s]));
+      for (int64_t s = 0; s < 2; ++s)
+        four.push_back(k.select(isOdd, c[2 + s], got[s]));
+      one(k.selectIx(isOdd, top + 8, top), from + lane % 4 / 2 * 4, four, rowSum);
+    }
+  }
+}
+
 /// The part of a tile that a warp computes.
 class Warp {
 public:
-  Warp(Kernel &k, const TensorProduct &p, Side &left, Side &right)
+  /// Steps that are copied while one is multiplied.
+  static constexpr int64_t ahead = TensorTile::stages - 1;
+
+  /// `right`: null where the product has its own.
+  Warp(Kernel &k, const TensorProduct &p, Side &left, Side *right)
       : k(k), p(p), left(left), right(right), rowPieces(p.tile.warpRows / MmaTypes::rows),
         columnPieces(p.tile.warpColumns / MmaTypes::columns) {
     Ix warp = k.thread / warpSize;
@@ -176,9 +223,11 @@ public:
     for (int64_t half = 0; half < halves; ++half) {
       for (int64_t i = 0; i < rowPieces; ++i)
         leftPlaces.push_back(left.place(firstRow + i * 16, half, true));
-      for (int64_t j = 0; j < columnPieces / 2; ++j)
-        rightPlaces.push_back(right.place(firstColumn + j * 16, half, false));
+      for (int64_t j = 0; right && j < columnPieces / 2; ++j)
+        rightPlaces.push_back(right->place(firstColumn + j * 16, half, false));
     }
+    for (int64_t j = 0; p.own && j < columnPieces / 2; ++j)
+      p.own->addColumns(firstColumn + j * 16);
   }
 
   /// Four sums of each piece of the result, then, where they are wanted, those of the left
@@ -199,7 +248,7 @@ public:
       for (int64_t i = 0; i < rowPieces; ++i)
         as.push_back(left.take(stage, leftPlaces[half * rowPieces + i]));
       for (int64_t j = 0; j < columnPieces / 2; ++j)
-        bs.push_back(right.take(stage, rightPlaces[half * (columnPieces / 2) + j]));
+        bs.push_back(p.own ? p.own->take(stage, j, half) : right->take(stage, rightPlaces[half * (columnPieces / 2) + j]));
       for (int64_t i = 0; i < rowPieces; ++i) {
         for (int64_t j = 0; j < columnPieces; ++j)
           multiplyAdd(k, p.types, as[i], ArrayRef(bs[j / 2]).slice(j % 2 * 2, 2),
@@ -211,60 +260,83 @@ public:
     return acc;
   }
 
-  void store(ArrayRef<Value> sums, StoreSums store) {
-    Ix lane = k.thread % warpSize;
-    Ix row = p.firstRow + firstRow + lane / 4, column = p.firstColumn + firstColumn;
-    Value isOdd = k.thread % 2 == 1;
-    auto one = [&](Ix row, Ix column, ArrayRef<Value> values, Value rowSum) {
-      k.ifThen(k.land(row < p.rows, column < p.columns),
-               [&] { store(row, column, values, rowSum); });
-    };
-    for (int64_t i = 0; i < rowPieces; ++i) {
-      ArrayRef<Value> totals =
-          p.rowSums ? sums.slice(4 * (rowPieces * columnPieces + i), 4) : ArrayRef<Value>();
-      Value upper = p.rowSums ? totals[0] : Value(), lower = p.rowSums ? totals[2] : Value();
-      Value rowSum = p.rowSums ? k.select(isOdd, lower, upper) : Value();
-      for (int64_t j = 0; j < columnPieces; ++j) {
-        ArrayRef<Value> c = sums.slice(4 * (i * columnPieces + j), 4);
-        Ix top = row + i * 16, from = column + j * 8;
-        if (p.storeLanes == 1) {
-          for (int64_t s = 0; s < 4; ++s)
-            one(top + s / 2 * 8, from + lane % 4 * 2 + s % 2, c[s], s < 2 ? upper : lower);
-          continue;
-        }
-        // Two lanes have two columns each of two rows: they exchange, and have four columns of a
-        // row each.
-        Value got[2];
-        for (int64_t s = 0; s < 2; ++s)
-          got[s] = k.shuffleXor(k.select(isOdd, c[s], c[2 + s]), 1);
-        SmallVector<Value> four;
-        for (int64_t s = 0; s < 2; ++s)
-          four.push_back(k.select(isOdd, got[s], c[s]));
-        for (int64_t s = 0; s < 2; ++s)
-          four.push_back(k.select(isOdd, c[2 + s], got[s]));
-        one(k.selectIx(isOdd, top + 8, top), from + lane % 4 / 2 * 4, four, rowSum);
-      }
-    }
+  void store(SmallVector<Value> sums, StoreSums store) {
+    size_t count = 4 * rowPieces * columnPieces;
+    storePieces(k, p, rowPieces, MmaTypes::rows, columnPieces, firstRow, firstColumn, ArrayRef(sums).take_front(count),
+                ArrayRef(sums).drop_front(count), store);
   }
+
+  /// What a step waits for before all have it.
+  void finishCopies() {}
 
 private:
   static constexpr int64_t halves = TensorTile::depthBytes / MmaTypes::depthBytes;
   Kernel &k;
   const TensorProduct &p;
-  Side &left, &right;
+  Side &left, *right;
   int64_t rowPieces, columnPieces;
   Ix firstRow, firstColumn;
   SmallVector<Ix> leftPlaces, rightPlaces;
+};
+
+/// The part that four warps compute together, on sm_90a. Products are under way while the next step is waited for: the stage that is
+/// filled then is not that of the last step, but of the one before.
+class WarpGroup {
+public:
+  static constexpr int64_t ahead = TensorTile::stages - 2;
+
+  static bool canMultiply(const TensorProduct &p, int64_t threads) {
+    return !p.own && !p.types.isInteger() && !p.types.isTf32() && p.left.alongDepth && p.right.alongDepth &&
+           threads % warpgroupThreads == 0 && p.tile.rows % (wgmmaRows * (threads / warpgroupThreads)) == 0;
+  }
+
+  WarpGroup(Kernel &k, const TensorProduct &p, Side &left, Side &right)
+      : k(k), p(p), left(left), right(right), pieces(p.tile.rows / wgmmaRows * warpgroupThreads / k.threads) {
+    firstRow = k.thread / warpgroupThreads * (pieces * wgmmaRows);
+  }
+
+  SmallVector<Value> zeros() { return SmallVector<Value>(pieces * p.tile.columns / 2, k.f32(0)); }
+
+  SmallVector<Value> multiply(Ix stage, ValueRange sums) {
+    SmallVector<Value> acc(sums);
+    int64_t count = p.tile.columns / 2;
+    beginProducts(k);
+    for (int64_t half = 0; half < TensorTile::depthBytes / MmaTypes::depthBytes; ++half)
+      for (int64_t i = 0; i < pieces; ++i) {
+        auto at = [&](Value line) { return describeLines(k, k.ptrAdd(line, k.c(half * MmaTypes::depthBytes), k.b.getI8Type())); };
+        addProduct(k, p.types, p.tile.columns, at(left.line(stage, firstRow + i * wgmmaRows)), at(right.line(stage, k.c(0))),
+                   MutableArrayRef(acc).slice(i * count, count));
+      }
+    commitProducts(k);
+    // Those of the step before are done: when all threads have come to the next barrier, its stage can be filled.
+    waitForProducts(k, 1, {});
+    return acc;
+  }
+
+  void finishCopies() { fenceForProducts(k); }
+
+  void store(SmallVector<Value> sums, StoreSums store) {
+    waitForProducts(k, 0, sums);
+    Ix warp = k.thread / warpSize % (warpgroupThreads / warpSize);
+    storePieces(k, p, pieces, wgmmaRows, p.tile.columns / MmaTypes::columns, firstRow + warp * MmaTypes::rows, k.c(0), sums, {}, store);
+  }
+
+private:
+  Kernel &k;
+  const TensorProduct &p;
+  Side &left, &right;
+  int64_t pieces; // of 64 rows
+  Ix firstRow;
 };
 
 } // namespace
 
 void emitTensorTile(Kernel &k, const TensorProduct &p, StoreSums store) {
   Side left(k, p.types, p.left, p.tile.rows, k.threads, p.firstRow);
-  Side right(k, p.types, p.right, p.tile.columns, k.threads, p.firstColumn);
-  Warp warp(k, p, left, right);
+  std::optional<Side> right;
+  if (!p.own)
+    right.emplace(k, p.types, p.right, p.tile.columns, k.threads, p.firstColumn);
   int64_t depth = TensorTile::depthBytes / p.types.elementBytes();
-  constexpr int64_t ahead = TensorTile::stages - 1;
   nn::Dim steps = p.depth.ceilDiv(k.lowering.c(depth)),
           share = steps.ceilDiv(k.lowering.c(p.tile.slices));
   Ix firstStep = p.slice * k.dim(share), count = k.dim(share);
@@ -273,19 +345,29 @@ void emitTensorTile(Kernel &k, const TensorProduct &p, StoreSums store) {
   // There is a group for each step, if only of no copies, so that the same wait fits all steps.
   auto begin = [&](Ix step) {
     k.ifThen(step < count, [&] {
-      left.fill(step % TensorTile::stages, (firstStep + step) * depth);
-      right.fill(step % TensorTile::stages, (firstStep + step) * depth);
+      Ix stage = step % TensorTile::stages, firstDepth = (firstStep + step) * depth;
+      left.fill(stage, firstDepth);
+      p.own ? p.own->fill(stage, firstDepth) : right->fill(stage, firstDepth);
     });
     commitCopies(k);
   };
-  k.loop(k.c(0), k.c(ahead), 1, begin);
-  SmallVector<Value> sums = k.loop(k.c(0), count, 1, warp.zeros(), [&](Ix step, ValueRange acc) {
-    waitForCopies(k, ahead - 1);
-    k.barrier();
-    begin(step + ahead); // where all warps have read the step before this one
-    return warp.multiply(step % TensorTile::stages, acc);
-  });
-  warp.store(sums, store);
+  auto run = [&](auto &&part) {
+    constexpr int64_t ahead = std::remove_reference_t<decltype(part)>::ahead;
+    k.loop(k.c(0), k.c(ahead), 1, begin);
+    SmallVector<Value> sums = k.loop(k.c(0), count, 1, part.zeros(), [&](Ix step, ValueRange acc) {
+      waitForCopies(k, ahead - 1);
+      part.finishCopies();
+      k.barrier();
+      begin(step + ahead); // into a stage that all have read
+      return part.multiply(step % TensorTile::stages, acc);
+    });
+    part.store(sums, store);
+  };
+  auto byWarps = [&] { run(Warp(k, p, left, right ? &*right : nullptr)); };
+  if (WarpGroup::canMultiply(p, k.threads))
+    k.ifThen(hasWgmma(k), [&] { run(WarpGroup(k, p, left, *right)); }, byWarps);
+  else
+    byWarps();
 }
 
 } // namespace nnopt::cuda

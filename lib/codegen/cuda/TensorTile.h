@@ -54,6 +54,18 @@ struct TensorOperand {
   std::function<std::pair<Ix, mlir::Value>(llvm::ArrayRef<Ix> prepared, Ix depth)> locate;
 };
 
+/// A right operand that comes into registers in its own way.
+class RightOperand {
+public:
+  virtual ~RightOperand() = default;
+  /// Begins to fill a stage of shared memory with the step that starts at this depth.
+  virtual void fill(Ix stage, Ix firstDepth) = 0;
+  /// Says, before the first step, that the warp takes the 16 columns of the tile from `x` on; calls are numbered from 0.
+  virtual void addColumns(Ix x) = 0;
+  /// The words of half a step (Mma.h): two of the first eight of these columns, two of the others.
+  virtual llvm::SmallVector<mlir::Value> take(Ix stage, int64_t number, int64_t half) = 0;
+};
+
 /// The bytes that can be copied at once where lines have `length` elements.
 int64_t pieceBytes(nn::Dim length, int64_t elementBytes, bool aligned);
 
@@ -63,6 +75,8 @@ struct TensorProduct {
   TensorTile tile;
   TensorOperand left, right;
   nn::Dim depth;
+  /// In place of `right`, or null.
+  RightOperand *own = nullptr;
   Ix slice, firstRow, firstColumn, rows, columns;
   /// Neighbouring sums that are stored at once, 4 or 1.
   int64_t storeLanes = 1;

@@ -1,9 +1,6 @@
 // Weights of matrix products, and tables, that are stored in fewer bits stay as they are: kernels widen them on the way.
-// RUN: nnopt-opt %s --fold-constants --split-input-file | FileCheck %s
-// RUN: nnopt-opt %s --fold-constants=widen=true --split-input-file | FileCheck %s --check-prefix=WIDE
-
-// WIDE-NOT: nn.dequantize
-// WIDE-NOT: nn.cast
+// RUN: nnopt-opt %s --fold-constants --split-input-file | FileCheck %s --check-prefixes=CHECK,CPU
+// RUN: nnopt-opt %s --fold-constants=keep-narrow-16-bit=true --split-input-file | FileCheck %s --check-prefixes=CHECK,GPU
 
 // Integers with a scale for each column.
 // CHECK-LABEL: func @columns
@@ -84,4 +81,19 @@ func.func @lookup(%i: tensor<?xi64>) -> tensor<?x3xf32> {
   %x = nn.gather %w, %i {axis = 0 : i64} : (tensor<3x2xf32>, tensor<?xi64>) -> tensor<?x2xf32>
   %y = nn.matmul %x, %w {transpose_b} : (tensor<?x2xf32>, tensor<3x2xf32>) -> tensor<?x3xf32>
   return %y : tensor<?x3xf32>
+}
+
+// -----
+
+// A product of 16-bit floats has a kernel that reads integers on GPUs only.
+// CHECK-LABEL: func @of_halves
+// GPU: %[[W:.*]] = nn.dequantize
+// GPU: nn.matmul %arg0, %[[W]]
+// CPU-NOT: nn.dequantize
+func.func @of_halves(%x: tensor<?x2xf16>) -> tensor<?x3xf16> {
+  %q = nn.constant dense<[[1, 2, 3], [4, 5, -6]]> : tensor<2x3xi4>
+  %s = nn.constant dense<[0.5, 0.25, 2.0]> : tensor<3xf16>
+  %w = nn.dequantize %q, %s {to = f16} : (tensor<2x3xi4>, tensor<3xf16>) -> tensor<2x3xf16>
+  %y = nn.matmul %x, %w : (tensor<?x2xf16>, tensor<2x3xf16>) -> tensor<?x3xf16>
+  return %y : tensor<?x3xf16>
 }

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <ucontext.h>
 
-enum { MaxThreads = 1024, Warp = 32, StackBytes = 64 << 10, MaxWords = 10 };
+enum { MaxThreads = 1024, Warp = 32, Warpgroup = 128, StackBytes = 64 << 10, MaxWords = 10, MaxProducts = 16, SharedWindow = 1 << 18 };
 
 typedef void (*thread_fn)(void *const *buffers, const int64_t *dims, int64_t block, int64_t blocks, int64_t thread);
 
@@ -22,6 +22,7 @@ typedef struct shadow {
   uint32_t write_interval, read_interval;
   int16_t writer, reader; /* reader -2: several */
   int16_t copier;         /* whose asynchronous copy is on its way here, or -1 */
+  uint32_t fences;        /* that the last writer had executed when it wrote */
 } shadow;
 
 /* An asynchronous copy that has not arrived. */
@@ -32,19 +33,29 @@ typedef struct pending {
   uint32_t group;
 } pending;
 
+/* Lines that a product of a warpgroup reads until it is waited for. */
+typedef struct product {
+  const char *first[2];
+  int64_t bytes[2];
+  uint32_t group;
+} product;
+
 typedef struct fiber {
   ucontext_t context;
-  uint32_t barriers, exchanges; /* how many it has reached */
+  uint32_t barriers, exchanges[2]; /* how many it has reached, of the warp and of the warpgroup */
   /* What it gives to its warp at an exchange, and at which operation. The next exchange uses the other one: all
    * lanes have read this one when the first comes to the one after that. */
   struct {
     int64_t site;
     uintptr_t row;
     uint32_t words[MaxWords];
-  } given[2];
+  } given[2][2];
   uint32_t results[4];
   pending *copies;
   uint32_t copy_count, copy_room, group;
+  uint32_t fences; /* for products */
+  product products[MaxProducts];
+  uint32_t product_count, product_group;
   int32_t done;
 } fiber;
 
@@ -70,8 +81,21 @@ static void fail(const char *what, const void *address, int64_t bytes) {
   abort();
 }
 
+/* A product that another thread, or this one, has begun and not waited for must not have its operands changed. */
+static void checkProducts(const char *address, int64_t bytes) {
+  for (int64_t t = 0; s.fibers && t < s.threads; t += Warpgroup)
+    for (uint32_t i = 0; i < s.fibers[t].product_count; ++i)
+      for (int side = 0; side < 2; ++side) {
+        const product *p = &s.fibers[t].products[i];
+        if (address + bytes > p->first[side] && address < p->first[side] + p->bytes[side])
+          fail("race: writes what a product reads that has not been waited for", address, bytes);
+      }
+}
+
 /* `me`: the thread, or -2 for a read whose data others get. */
 static void checkShared(int64_t offset, int64_t bytes, int64_t writes, int16_t me) {
+  if (writes)
+    checkProducts(s.shared + offset, bytes);
   for (int64_t i = offset; i < offset + bytes; ++i) {
     shadow *h = &s.shadows[i];
     if (h->copier != -1)
@@ -83,6 +107,7 @@ static void checkShared(int64_t offset, int64_t bytes, int64_t writes, int16_t m
         fail("race: writes shared memory that another thread reads", s.shared + offset, bytes);
       h->write_interval = s.interval;
       h->writer = me;
+      h->fences = s.fibers ? s.fibers[me].fences : 0;
     } else {
       h->reader = h->read_interval == s.interval && h->reader != me ? -2 : me;
       h->read_interval = s.interval;
@@ -140,36 +165,41 @@ void nnopt_simt_barrier(void) {
 
 /* ---- What a warp does together ---- */
 
-/* The fibers of the warp's lanes, when all have come to this exchange. The words are in given[*turn]. */
-static const fiber *meetWarp(int64_t site, uintptr_t row, const uint32_t *words, int count, int *turn) {
+/* The fibers of `size` neighbouring threads, when all have come to this exchange. The words are in given[kind][*turn]: a
+ * warp's are apart from those of a warpgroup, since another warp may come to its next ones before this one has read. */
+static const fiber *meet(int64_t size, int64_t site, uintptr_t row, const uint32_t *words, int count, int *turn) {
   fiber *me = &s.fibers[s.current];
-  int which = *turn = me->exchanges++ & 1;
-  me->given[which].site = site;
-  me->given[which].row = row;
-  memcpy(me->given[which].words, words, (size_t)count * sizeof *words);
-  int64_t first = s.current / Warp * Warp, last = first + Warp < s.threads ? first + Warp : s.threads;
+  int kind = size == Warpgroup, which = *turn = me->exchanges[kind]++ & 1;
+  me->given[kind][which].site = site;
+  me->given[kind][which].row = row;
+  memcpy(me->given[kind][which].words, words, (size_t)count * sizeof *words);
+  int64_t first = s.current / size * size, last = first + size < s.threads ? first + size : s.threads;
   for (;;) {
     int64_t arrived = 0;
     for (int64_t t = first; t < last; ++t)
-      arrived += s.fibers[t].exchanges >= me->exchanges;
+      arrived += s.fibers[t].exchanges[kind] >= me->exchanges[kind];
     if (arrived == last - first)
       break;
     for (int64_t t = first; t < last; ++t)
-      if (s.fibers[t].done && s.fibers[t].exchanges < me->exchanges)
+      if (s.fibers[t].done && s.fibers[t].exchanges[kind] < me->exchanges[kind])
         fail("waits for a lane that never comes to an operation of the warp", NULL, 0);
     yield();
   }
   for (int64_t t = first; t < last; ++t)
-    if (s.fibers[t].given[which].site != site)
+    if (s.fibers[t].given[kind][which].site != site)
       fail("lanes of a warp are at different operations of the warp", NULL, 0);
   return &s.fibers[first];
+}
+
+static const fiber *meetWarp(int64_t site, uintptr_t row, const uint32_t *words, int count, int *turn) {
+  return meet(Warp, site, row, words, count, turn);
 }
 
 uint32_t nnopt_simt_shuffle_xor(int64_t site, uint32_t value, uint32_t mask) {
   int turn;
   int64_t other = (s.current % Warp) ^ (int64_t)mask, first = s.current / Warp * Warp;
   const fiber *warp = meetWarp(site, 0, &value, 1, &turn);
-  return other < Warp && first + other < s.threads ? warp[other].given[turn].words[0] : value;
+  return other < Warp && first + other < s.threads ? warp[other].given[0][turn].words[0] : value;
 }
 
 static void needWholeWarp(void) {
@@ -193,89 +223,18 @@ const uint32_t *nnopt_simt_ldmatrix(int64_t site, char *row, int64_t matrices, i
   const fiber *warp = meetWarp(site, (uintptr_t)row, NULL, 0, &turn);
   for (int64_t m = 0; m < matrices; ++m) {
     if (!transposed) {
-      memcpy(&me->results[m], (const char *)warp[8 * m + lane / 4].given[turn].row + lane % 4 * 4, 4);
+      memcpy(&me->results[m], (const char *)warp[8 * m + lane / 4].given[0][turn].row + lane % 4 * 4, 4);
       continue;
     }
     uint16_t halves[2];
     for (int64_t i = 0; i < 2; ++i)
-      memcpy(&halves[i], (const char *)warp[8 * m + lane % 4 * 2 + i].given[turn].row + lane / 4 * 2, 2);
+      memcpy(&halves[i], (const char *)warp[8 * m + lane % 4 * 2 + i].given[0][turn].row + lane / 4 * 2, 2);
     me->results[m] = halves[0] | (uint32_t)halves[1] << 16;
   }
   return me->results;
 }
 
-static float asFloat(uint32_t bits) {
-  float f;
-  memcpy(&f, &bits, 4);
-  return f;
-}
-
-static float halfToFloat(uint32_t h) {
-  uint32_t sign = (h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 0x3ff;
-  if (exponent == 31)
-    return asFloat(sign | 0x7f800000 | fraction << 13);
-  if (exponent)
-    return asFloat(sign | (exponent + 112) << 23 | fraction << 13);
-  float value = (float)fraction / 16777216.0f; /* 2^-24 */
-  return sign ? -value : value;
-}
-
-/* Numbers of NVVM::MMATypes. */
-enum { F16 = 0, TF32 = 2, U8 = 3, S8 = 4, BF16 = 9 };
-
-static int elementsOfWord(int64_t type) { return type == TF32 ? 1 : type == U8 || type == S8 ? 4 : 2; }
-
-/* Element i of a word. Tensor cores do not read the 13 last bits of a tf32. */
-static double element(uint32_t word, int64_t type, int i) {
-  switch (type) {
-  case F16:
-    return halfToFloat(word >> 16 * i & 0xffff);
-  case BF16:
-    return asFloat((word >> 16 * i & 0xffff) << 16);
-  case U8:
-    return (uint8_t)(word >> 8 * i);
-  case S8:
-    return (int8_t)(word >> 8 * i);
-  default:
-    return asFloat(word & ~0x1fffu);
-  }
-}
-
-/* PTX ISA, mma.m16n8k(256 bits): the sums of this lane, rounded once. Hardware rounds more often. */
-const uint32_t *nnopt_simt_mma(int64_t site, int64_t left, int64_t right, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                               uint32_t b0, uint32_t b1, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3) {
-  uint32_t words[MaxWords] = {a0, a1, a2, a3, b0, b1, c0, c1, c2, c3};
-  fiber *me = &s.fibers[s.current];
-  int turn, perWord = elementsOfWord(left);
-  int64_t lane = s.current % Warp;
-  needWholeWarp();
-  const fiber *warp = meetWarp(site, 0, words, MaxWords, &turn);
-  for (int r = 0; r < 4; ++r) {
-    int64_t row = lane / 4, column = lane % 4 * 2 + r % 2;
-    double sum = 0;
-    int32_t whole = 0;
-    for (int word = 0; word < 8; ++word) {
-      uint32_t x = warp[row * 4 + word % 4].given[turn].words[word / 4 * 2 + r / 2];
-      uint32_t y = warp[column * 4 + word % 4].given[turn].words[4 + word / 4];
-      for (int i = 0; i < perWord; ++i) {
-        double product = element(x, left, i) * element(y, right, i);
-        sum += product;
-        whole += perWord == 4 ? (int32_t)product : 0;
-      }
-    }
-    float total = asFloat(words[6 + r]) + (float)sum;
-    if (perWord == 4)
-      me->results[r] = words[6 + r] + (uint32_t)whole;
-    else
-      memcpy(&me->results[r], &total, 4);
-  }
-  return me->results;
-}
-
-/* cvt.rna.tf32.f32: to 10 bits behind the point, ties away from zero. */
-uint32_t nnopt_simt_tf32(uint32_t bits) {
-  return ((bits & 0x7f800000) == 0x7f800000 ? bits : bits + 0x1000) & ~0x1fffu;
-}
+#include "tensor.h"
 
 /* ---- Asynchronous copies ---- */
 
@@ -328,7 +287,7 @@ static void startThread(void) {
 static void runFibers(void) {
   for (int64_t t = 0; t < s.threads; ++t) {
     fiber *f = &s.fibers[t];
-    f->barriers = f->exchanges = f->copy_count = f->group = 0;
+    f->barriers = f->exchanges[0] = f->exchanges[1] = f->copy_count = f->group = f->fences = f->product_count = f->product_group = 0;
     f->done = 0;
     getcontext(&f->context);
     f->context.uc_stack.ss_sp = s.stacks + t * StackBytes;
@@ -356,7 +315,8 @@ void nnopt_simt_run(thread_fn function, void *const *buffers, const int64_t *dim
   s.blocks = end;
   s.threads = threads;
   s.shared_bytes = shared_bytes;
-  s.shared = aligned_alloc(128, (size_t)(shared_bytes + 127) / 128 * 128 + 128);
+  /* Descriptors of products have the last 18 bits of addresses. */
+  s.shared = aligned_alloc(SharedWindow, (size_t)(shared_bytes + SharedWindow) / SharedWindow * SharedWindow);
   s.shadows = calloc((size_t)shared_bytes + 1, sizeof *s.shadows);
   if (waits) {
     s.fibers = calloc((size_t)threads, sizeof *s.fibers);

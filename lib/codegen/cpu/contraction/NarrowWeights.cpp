@@ -14,7 +14,7 @@ std::optional<nn::NarrowWeights> narrowWeights(Lowering &lowering, OpOperand &op
     return std::nullopt;
   std::optional<nn::NarrowWeights> weights;
   if (auto matmul = dyn_cast<nn::MatMulOp>(operand.getOwner()); matmul && &operand == &matmul.getBMutable())
-    weights = nn::NarrowWeights::get(matmul);
+    weights = nn::NarrowWeights::get(matmul, /*of16Bit=*/device);
   else if (auto gather = dyn_cast<nn::GatherOp>(operand.getOwner()); gather && &operand == &gather.getXMutable())
     weights = nn::NarrowWeights::get(gather);
   auto isKnown = [&](Value v) { return !v || lowering.constant(v); };

@@ -11,20 +11,6 @@ bool matchUnfiltered(Operation *op, Lowering &) {
   return !resize.getAntialias() || resize.getMode() == nn::ResizeMode::nearest;
 }
 
-/// Calls `leaf` for every combination of one tap of each axis with the combined input offset and
-/// weight (null when no axis has weights).
-void forCombinations(Kernel &k, ArrayRef<SmallVector<Tap, 4>> axisTaps, ArrayRef<Ix> strides, Ix offset, Value weight,
-                     llvm::function_ref<void(Ix, Value)> leaf) {
-  if (axisTaps.empty())
-    return leaf(offset, weight);
-  for (const Tap &tap : axisTaps.front()) {
-    Value w = weight;
-    if (tap.weight)
-      w = w ? Value(arith::MulFOp::create(k.b, k.loc, w, tap.weight)) : tap.weight;
-    forCombinations(k, axisTaps.drop_front(), strides.drop_front(), offset + tap.index * strides.front(), w, leaf);
-  }
-}
-
 //===----------------------------------------------------------------------===//
 // Reference: every element by itself
 //===----------------------------------------------------------------------===//

@@ -169,4 +169,16 @@ SmallVector<Tap, 4> ResizeTaps::taps(Kernel &k, unsigned axis, Ix o) {
   return result;
 }
 
+void forCombinations(Kernel &k, ArrayRef<SmallVector<Tap, 4>> axisTaps, ArrayRef<Ix> strides, Ix offset, Value weight,
+                     llvm::function_ref<void(Ix, Value)> leaf) {
+  if (axisTaps.empty())
+    return leaf(offset, weight);
+  for (const Tap &tap : axisTaps.front()) {
+    Value w = weight;
+    if (tap.weight)
+      w = w ? Value(arith::MulFOp::create(k.b, k.loc, w, tap.weight)) : tap.weight;
+    forCombinations(k, axisTaps.drop_front(), strides.drop_front(), offset + tap.index * strides.front(), w, leaf);
+  }
+}
+
 } // namespace nnopt::cpu

@@ -48,6 +48,11 @@ private:
   llvm::SmallVector<mlir::Value, 6> scales, begins, ends; // by axis, null where it does not change
 };
 
+/// Calls `leaf` for every combination of one tap of each axis with the combined input offset and
+/// weight (null when no axis has weights).
+void forCombinations(Kernel &k, llvm::ArrayRef<llvm::SmallVector<Tap, 4>> axisTaps, llvm::ArrayRef<Ix> strides, Ix offset,
+                     mlir::Value weight, llvm::function_ref<void(Ix, mlir::Value)> leaf);
+
 } // namespace nnopt::cpu
 
 #endif

@@ -10,7 +10,7 @@ namespace nnopt::cpu {
 struct Pool {
   mlir::Operation *op;
   Lowering &l;
-  Kernel k;
+  Kernel &k;
   bool isMax = false, includePad = false, columnMajor = false, channelsLast = false;
   int64_t p = 0; // lp_pool: the exponent
   llvm::ArrayRef<int64_t> kernel, strides, pads, dilations;
@@ -19,7 +19,8 @@ struct Pool {
   mlir::Type type; // of the accumulator
   unsigned spatial;
 
-  Pool(mlir::Operation *op, Lowering &l);
+  /// `k`: a kernel in which nothing is yet.
+  Pool(mlir::Operation *op, Lowering &l, Kernel &k);
 
   bool isFloat() const { return llvm::isa<mlir::FloatType>(type); }
   unsigned axisOf(unsigned s) const { return s + (channelsLast ? 1 : 2); }

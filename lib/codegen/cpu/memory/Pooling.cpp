@@ -7,7 +7,7 @@ using namespace mlir;
 
 namespace nnopt::cpu {
 
-Pool::Pool(Operation *op, Lowering &l) : op(op), l(l), k(l, op, op->getName().stripDialect()) {
+Pool::Pool(Operation *op, Lowering &l, Kernel &k) : op(op), l(l), k(k) {
   auto take = [&](auto pool) {
     kernel = pool.getKernel(), strides = pool.getStrides(), pads = pool.getPads(), dilations = pool.getDilations();
     channelsLast = pool.getChannelsLast();
@@ -192,9 +192,13 @@ bool matchFast(Operation *op, Lowering &l) {
   return !max || !max.getIndices();
 }
 
-LogicalResult emitReference(Operation *op, Lowering &l) { return Pool(op, l).emitReference(); }
+LogicalResult emitReference(Operation *op, Lowering &l) {
+  Kernel k(l, op, op->getName().stripDialect());
+  return Pool(op, l, k).emitReference();
+}
 LogicalResult emitFast(Operation *op, Lowering &l) {
-  Pool pool(op, l);
+  Kernel k(l, op, op->getName().stripDialect());
+  Pool pool(op, l, k);
   return pool.channelsLast ? pool.emitChannelsLast() : pool.emitChannelsFirst();
 }
 
