@@ -170,7 +170,7 @@ def pooling(c):
                   dilations=[1, c.size(1, 1, 2)], ceil_mode=c.rng.randrange(2), **attributes)
 
 
-def upsampling(c):
+def resize(c):
     channels = c.size(3, 8)
     c.dynamic = False
     x = c.node("Conv", c.input([1, channels, c.size(4, 7), c.size(5, 8)]), c.weight(channels, channels, 1, 1))
@@ -183,7 +183,7 @@ def upsampling(c):
     return c.node("Conv", y, c.weight(4, channels + pads[1] + pads[5], 1, 1)) if c.rng.random() < 0.5 else y
 
 
-def vocabulary(c):
+def lookup(c):
     """Rows of tables, constant ones in fewer bits, too, and elements along other axes."""
     rows, width = c.size(3, 40), c.size(1, 5, 16, 24, 40, 64)
     shape = [c.size(1, 4), c.size(1, 7)]
@@ -340,7 +340,7 @@ def mixture(c):
 
 
 KINDS = {f.__name__: f for f in (elementwise, reduction, softmax, normalization, matmul, convolution, depthwise, transposed, movement,
-                                 pooling, upsampling, vocabulary, attention, recurrent, topk, rotary, narrow_weights, mixture)}
+                                 pooling, resize, lookup, attention, recurrent, topk, rotary, narrow_weights, mixture)}
 TOLERANCES = {"float16": 2e-3, "bfloat16": 2e-2}
 
 

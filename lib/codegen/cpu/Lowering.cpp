@@ -313,7 +313,7 @@ void Lowering::finishBlock(uint32_t number) {
 
 /// A slice of step 1 that cuts only one dimension, with nothing but 1s before it: the byte offset
 /// of its start, else null.
-static nn::Dim contiguousSliceOffset(nn::SliceOp op, Lowering &l) {
+nn::Dim contiguousSliceOffset(nn::SliceOp op, Lowering &l) {
   const nn::Dims &in = l.dims(op.getX()), &out = l.dims(op.getResult());
   auto starts = l.shapes.content(op.getStarts());
   auto axes = op.getAxes() ? l.shapes.constantContent(op.getAxes()) : std::nullopt;

@@ -37,6 +37,8 @@ bool isOuterAxis(Lowering &l, mlir::Value whole, int64_t axis);
 bool isView(mlir::Operation *op);
 /// Whether `op` is a transpose that only moves dimensions of size 1: a view.
 bool isViewTranspose(mlir::Operation *op, Lowering &l);
+/// The bytes before a slice that is contiguous in its operand, of which it is a part then; null for other ones.
+nn::Dim contiguousSliceOffset(nn::SliceOp op, Lowering &l);
 /// Whether the tiled kernel emits this attention (contraction/AttentionTiled.cpp).
 bool isTiledAttention(mlir::Operation *op, Lowering &l);
 

@@ -51,6 +51,12 @@ bool Device::readsStrided(OpOperand &operand, cpu::Lowering &l) {
   unsigned number = operand.getOperandNumber();
   if (l.dims(operand.get()).empty() || !find(op, l))
     return false;
+  // What is a part of its operand's memory has no code that could read through strides: the operand must be there.
+  auto slice = dyn_cast<nn::SliceOp>(op);
+  auto split = dyn_cast<nn::SplitOp>(op);
+  if (cpu::isViewTranspose(op, l) || (slice && cpu::contiguousSliceOffset(slice, l)) ||
+      (split && cpu::isOuterAxis(l, split.getX(), split.getAxis())))
+    return false;
   if (isa<nn::AttentionOp>(op))
     return number < 3;
   if (isa<nn::TransposeOp, nn::SplitOp, nn::SliceOp, nn::ExpandOp, nn::RotaryOp>(op))
