@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """What skipping zero weights gains, layer by layer.
 
-    sparse.py [--shapes=REGEX] [--zeros=80,90] [--seconds=S] [--target=CPU] [--no-peer] [--json=FILE] [--write-docs]
+    sparse.py [--shapes=REGEX] [--zeros=80,90] [--masks=random,blocks] [--seconds=S] [--target=CPU] [--no-peer] [--json=FILE]
+              [--write-docs]
 
-Layers of BERT and of convolutional networks with random masks, in f32 and in 8 bits. Of each: the time of our dense kernel
+Layers of BERT and of convolutional networks in f32 and in 8 bits, with random masks of single weights, of blocks that a vector of
+512 bits holds (16 out channels by 1 in channel, or by 4 of 8 bits), or N:M. Of each: the time of our dense kernel
 (--sparse=off), of the kernel that skips zeros (--sparse=on), whether --sparse=auto takes it, the bytes of the weights
 in the artifact, and onnxruntime's time for the same layer in f32. All run in one process in turn, on one thread; times are
 the least of processor time, so that other work on the machine disturbs little. --write-docs puts the table into
@@ -49,7 +51,30 @@ SHAPES = {
 }
 
 
-def layer(shape, zeros, bits, channels_last=True):
+def keep(shape, out, into, zeros, bits, mask, rng):
+    """Which weights are not zero; `out` and `into` are the axes of the out and in channels."""
+    if ":" in mask:
+        kept, of = map(int, mask.split(":"))
+        # Of each group of in channels the ones with the largest random numbers.
+        numbers = np.moveaxis(rng.random(shape), into, -1)
+        order = numbers.reshape(*numbers.shape[:-1], -1, of).argsort(-1).argsort(-1)
+        return np.moveaxis((order < kept).reshape(numbers.shape), -1, into)
+    size = [1] * len(shape)
+    if mask == "blocks":
+        size[out], size[into] = 16, 4 if bits == 8 else 1
+    kept = rng.random([-(-d // s) for d, s in zip(shape, size)]) >= zeros
+    for axis, s in enumerate(size):
+        kept = kept.repeat(s, axis)
+    return kept[tuple(slice(d) for d in shape)]
+
+
+def zeros_of(mask):
+    """The percentage of zeros of N:M."""
+    kept, of = map(int, mask.split(":"))
+    return round(100 * (1 - kept / of))
+
+
+def layer(shape, zeros, bits, mask="random", channels_last=True):
     """A model of one layer and its input. Convolutions get and give channels last, as between the layers of a network here;
     for others than nnopt, channels first."""
     rng = np.random.default_rng(1)
@@ -62,12 +87,13 @@ def layer(shape, zeros, bits, channels_last=True):
         dims, weights = [1, ci, size, size], [co, ci, kernel, kernel]
         out = [1, co, -(-size // stride), -(-size // stride)]
     w = (rng.standard_normal(weights) / np.sqrt(np.prod(weights) / co)).astype(np.float32)
-    w[rng.random(weights) < zeros] = 0
+    kept = keep(weights, *((1, 0) if kind == "matmul" else (0, 1)), zeros, bits, mask, rng)
+    w[~kept] = 0
     x = rng.standard_normal(dims).astype(np.float32)
     attributes = {} if kind == "matmul" else {"pads": [window[0] // 2] * 4, "strides": [window[1]] * 2}
     if bits == 8:
         bytes_of = np.clip(np.round(w / np.abs(w).max() * 127), -127, 127).astype(np.int8)
-        bytes_of[(w != 0) & (bytes_of == 0)] = 1
+        bytes_of[kept & (bytes_of == 0)] = 1
         constants = [numpy_helper.from_array(v, n) for n, v in (
             ("w", bytes_of), ("s", np.float32(0.02)), ("z", np.uint8(128)), ("ws", np.float32(0.01)), ("wz", np.int8(0)),
             ("ys", np.float32(0.1)))]
@@ -124,7 +150,7 @@ def measure_layer(name, shape, shares, arguments, folder):
         sessions, sides, size = [], {}, {}
 
         def add(side, model, feeds, flags):
-            out = os.path.join(folder, f"{side}.so")
+            out = os.path.join(folder, f"{len(sessions)}.so")
             compile(model, out, ["--quiet", f"--target={arguments.target}", *flags])
             with open(out, "rb") as f:
                 text = f.read()
@@ -137,14 +163,16 @@ def measure_layer(name, shape, shares, arguments, folder):
 
         taken = {}
         path = os.path.join(folder, "model.onnx")
-        for share in shares:
-            model, feeds = layer(shape, share / 100, bits)
+        cases = [(mask, share) for mask in arguments.masks for share in (shares if ":" not in mask else [zeros_of(mask)])]
+        for case in cases:
+            mask, share = case
+            model, feeds = layer(shape, share / 100, bits, mask)
             onnx.save(model, path)
             if "dense" not in sides:
                 add("dense", path, feeds, ["--sparse=off"])
-            taken[share] = add(share, path, feeds, [])
-            if not taken[share]:
-                add(share, path, feeds, ["--sparse=on"])
+            taken[case] = add(case, path, feeds, [])
+            if not taken[case]:
+                add(case, path, feeds, ["--sparse=on"])
         if arguments.peer:
             model, feeds = layer(shape, 0, 32, channels_last=False)
             onnx.save(model, path)
@@ -152,28 +180,30 @@ def measure_layer(name, shape, shares, arguments, folder):
         times = measure(sides, arguments.seconds)
         for session in sessions:
             session.close()
-        for share in shares:
-            row = {"layer": name, "bits": bits, "zeros": share, "dense": times["dense"], "sparse": times[share],
-                   "taken": taken[share], "dense_bytes": size["dense"], "sparse_bytes": size[share], "peer": times.get("peer")}
+        for mask, share in cases:
+            case = mask, share
+            row = {"layer": name, "bits": bits, "mask": mask, "zeros": share, "dense": times["dense"], "sparse": times[case],
+                   "taken": taken[case], "dense_bytes": size["dense"], "sparse_bytes": size[case], "peer": times.get("peer")}
             rows.append(row)
             print(line(row), flush=True)
     return rows
 
 
-HEADER = ["layer", "bits", "zeros", "dense µs", "sparse µs", "gain", "taken", "bytes dense", "bytes sparse", "onnxruntime f32 µs", "ours faster"]
+HEADER = ["layer", "bits", "mask", "zeros", "dense µs", "sparse µs", "gain", "taken", "bytes dense", "bytes sparse", "onnxruntime f32 µs", "ours faster"]
+WIDTHS = [32, 4, 6, 5, 8, 9, 5, 5, 11, 12, 18, 11]
 
 
 def cells(row):
     fastest = row["sparse"] if row["taken"] else row["dense"]
     peer = row["peer"]
-    return [row["layer"], row["bits"], f"{row['zeros']} %", f"{row['dense']:.0f}", f"{row['sparse']:.0f}",
+    return [row["layer"], row["bits"], row["mask"], f"{row['zeros']} %", f"{row['dense']:.0f}", f"{row['sparse']:.0f}",
             f"{row['dense'] / row['sparse']:.2f}", "yes" if row["taken"] else "no", row["dense_bytes"], row["sparse_bytes"],
             f"{peer:.0f}" if peer else "", f"{peer / fastest:.1f}" if peer else ""]
 
 
 def line(row):
     return "  ".join(str(c).rjust(w) if i else str(c).ljust(32) for i, (c, w) in
-                     enumerate(zip(cells(row), [32, 4, 5, 8, 9, 5, 5, 11, 12, 18, 11])))
+                     enumerate(zip(cells(row), WIDTHS)))
 
 
 def write_docs(rows):
@@ -192,6 +222,7 @@ def main():
     parser.add_argument("--shapes", default="", help="only layers whose name matches")
     parser.add_argument("--zeros", default="70,80,90,95", help="percentages")
     parser.add_argument("--bits", default="32,8")
+    parser.add_argument("--masks", default="random,blocks", help="random, blocks, N:M")
     parser.add_argument("--seconds", type=float, default=1, help="of processor time for each layer")
     parser.add_argument("--target", default="native")
     parser.add_argument("--no-peer", dest="peer", action="store_false")
@@ -199,9 +230,10 @@ def main():
     parser.add_argument("--write-docs", action="store_true")
     arguments = parser.parse_args()
     arguments.bits = [int(b) for b in arguments.bits.split(",")]
+    arguments.masks = arguments.masks.split(",")
     shares = [int(z) for z in arguments.zeros.split(",")]
     print("  ".join(h.rjust(w) if i else h.ljust(32) for i, (h, w) in
-                    enumerate(zip(HEADER, [32, 4, 5, 8, 9, 5, 5, 11, 12, 18, 11]))))
+                    enumerate(zip(HEADER, WIDTHS))))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, shape in SHAPES.items():

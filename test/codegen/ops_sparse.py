@@ -2,8 +2,8 @@
 
     ops_sparse.py [--seed=N] [--count=N] [--only=KIND] [--target=CPU]
 
-Every case is a small ONNX model whose constant weights have zeros: a random share of them, whole columns, whole rows, none
-or all. It is compiled with --sparse=on, which skips zeros also where that does not pay, and must have a kernel that does so.
+Every case is a small ONNX model whose constant weights have zeros: a random share of them, blocks of out channels, whole
+columns, whole rows, none or all. It is compiled with --sparse=on, which skips zeros also where that does not pay, and must have a kernel that does so.
 Rows of infinite and NaN elements must give what the dense product gives. The largest error relative to the result's
 scale may be 1e-5; integers must be equal. Exit code 1 if any case fails.
 """
@@ -26,9 +26,17 @@ from ops_contraction import conv_numpy, wide  # noqa: E402
 class Case(ops_contraction.Case):
     def zeros(self, w, columns):
         """`w` with zeros; axis `columns` is that of the out channels."""
-        share = self.rng.choice([0, 0.3, 0.7, 0.9, 0.97, 1])
-        w = np.where(self.data.random(w.shape) < share, 0, w).astype(w.dtype)
-        self.text += f" {share} zeros"
+        share, blocks = self.rng.choice([0, 0.3, 0.7, 0.9, 0.97, 1]), self.rng.random() < 0.5
+        mask = self.data.random(w.shape) < share
+        if blocks:  # as vectors of out channels hold them
+            size = [1] * w.ndim
+            size[columns], size[1 - columns] = self.rng.choice([8, 16]), 1 if w.dtype == np.float32 else 4
+            mask = self.data.random([-(-d // s) for d, s in zip(w.shape, size)]) < share
+            for axis, s in enumerate(size):
+                mask = mask.repeat(s, axis)
+            mask = mask[tuple(slice(d) for d in w.shape)]
+        w = np.where(mask, 0, w).astype(w.dtype)
+        self.text += f" {share} zeros{' in blocks' if blocks else ''}"
         for axis in range(w.ndim):
             if self.rng.random() < 0.2:
                 which = self.data.random(w.shape[axis]) < 0.5

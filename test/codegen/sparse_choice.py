@@ -18,9 +18,10 @@ import nnopt  # noqa: E402
 rng = np.random.default_rng(0)
 
 
-def weights(shape, zeros):
+def weights(shape, zeros, block=1):
+    """`block`: neighbours in the last dimension that are zero together."""
     w = rng.standard_normal(shape).astype(np.float32)
-    w[rng.random(shape) < zeros] = 0
+    w[(rng.random([*shape[:-1], shape[-1] // block]) < zeros).repeat(block, -1)] = 0
     return w
 
 
@@ -32,8 +33,8 @@ def model(op, dims, w, **attributes):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
-def matmul(rows, zeros, k=256, n=256):
-    return model("MatMul", [rows, k], weights([k, n], zeros))
+def matmul(rows, zeros, k=256, n=256, block=1):
+    return model("MatMul", [rows, k], weights([k, n], zeros, block))
 
 
 def conv(size, zeros, kernel, channels=64):
@@ -42,16 +43,21 @@ def conv(size, zeros, kernel, channels=64):
 
 # Name: model, flags, emitter, (kind of remark, text in it) or None, weight bytes relative to the dense ones (at most).
 CASES = {
-    "product with many zeros": (matmul(128, 0.9), [], "matmul-sparse", ("passed", "% of the weights are zero and are skipped"), 0.16),
+    "product with many zeros": (matmul(128, 0.9), [], "matmul-sparse", ("passed", "% of the weights are zero and are skipped: estimated"), 0.16),
     "one that is not wanted": (matmul(128, 0.9), ["--sparse=off"], "matmul-tiled", None, 1),
     "plain loops": (matmul(128, 0.9), ["--opt=0"], "matmul-loops", None, 1),
     "few zeros": (matmul(16, 0.5), [], "matmul-tiled", ("missed", "x the time of the dense kernel"), 1),
-    "few zeros, by order": (matmul(16, 0.5), ["--sparse=on"], "matmul-sparse", ("passed", "are skipped"), 0.75),
+    "few zeros, by order": (matmul(16, 0.5), ["--sparse=on"], "matmul-sparse", ("passed", "are skipped in blocks"), 1.04),
     "hardly any zeros are not counted": (matmul(128, 0.1), [], "matmul-tiled", None, 1),
     "no zeros, by order": (matmul(128, 0), ["--sparse=on"], "matmul-sparse", ("passed", "0.0% of the weights"), 1.3),
     "one row": (matmul(1, 0.8), [], "matmul-tiled", ("missed", "x the time of the dense kernel"), 1),
     "unknown rows": (matmul("n", 0.8), [], "matmul-tiled", ("missed", "x the time of the dense kernel"), 1),
-    "unknown rows, nearly all zeros": (matmul("n", 0.99, k=4096), [], "matmul-sparse", ("passed", "are skipped"), 0.08),
+    "unknown rows, nearly all zeros": (matmul("n", 0.99, k=4096), [], "matmul-sparse", ("passed", "are skipped in blocks"), 0.16),
+    "blocks": (matmul(128, 0.8, block=16), [], "matmul-sparse", ("passed", "are skipped in blocks of 16 out channels"), 0.25),
+    "blocks, one row": (matmul(1, 0.8, block=16), [], "matmul-sparse", ("passed", "in blocks of 16 out channels"), 0.25),
+    "blocks, unknown rows": (matmul("n", 0.8, block=16), [], "matmul-sparse", ("passed", "in blocks of 16 out channels"), 0.25),
+    "blocks of which few are zero": (matmul(128, 0.1, block=16), [], "matmul-tiled", None, 1),
+    "blocks, AVX2": (matmul(128, 0.8, block=8), ["--target=x86-64-v3"], "matmul-sparse", ("passed", "in blocks of 8 out channels"), 0.27),
     "1x1 convolution": (conv(28, 0.9, 1), [], "conv-sparse", ("passed", "are skipped"), 0.2),
     "3x3 convolution": (conv(28, 0.97, 3), [], "conv-sparse", ("passed", "are skipped"), 0.1),
     "Winograd's algorithm is faster": (conv(28, 0.6, 3), [], "conv-winograd", ("missed", "x the time of the dense kernel"), 5),

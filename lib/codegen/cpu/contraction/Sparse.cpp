@@ -143,7 +143,7 @@ template <typename Op> struct Emission {
   Candidate candidate;
   SparsePlan plan;
   double zeros = 0, gain = 0;
-  bool possible = false, chosen = false;
+  bool possible = false, chosen = false, blocks = false;
 
   Emission(Op op, Lowering &lowering) {
     SparseUse use = lowering.options.sparse;
@@ -163,10 +163,23 @@ template <typename Op> struct Emission {
     // Weights that a run of the model leaves in no cache stream from memory. From caches: as measured layer by layer.
     if (!lowering.weightsStayCached())
       q.coldBytesPerCycle = 5;
-    plan = chooseSparsePlan(lowering.target, q, expected, known.has_value());
-    gain = INFINITY;
-    for (int64_t rows : {least, expected})
-      gain = std::min(gain, denseCycles(lowering.target, q, rows) / sparseCycles(lowering.target, q, plan, rows));
+    const Target &target = lowering.target;
+    auto gainOf = [&](const SparsePlan &plan, auto cycles) {
+      double smallest = INFINITY;
+      for (int64_t rows : {least, expected})
+        smallest = std::min(smallest, denseCycles(target, q, rows) / cycles(target, q, plan, rows));
+      return smallest;
+    };
+    plan = chooseSparsePlan(target, q, expected, known.has_value());
+    gain = gainOf(plan, sparseCycles);
+    // A block with a single nonzero costs as much as one without zeros.
+    q.blocks = countBlocks(candidate.source, target.lanes(4));
+    SparsePlan blockPlan = chooseBlockPlan(target, q, expected, known.has_value());
+    if (double blockGain = gainOf(blockPlan, blockCycles); blockGain > gain) {
+      plan = blockPlan;
+      gain = blockGain;
+      blocks = true;
+    }
     chosen = use == SparseUse::On || gain >= 1.1;
     // The entries are counted in 32 bits, and so are the elements that are looked up.
     if (count.entries > INT32_MAX)
@@ -202,12 +215,15 @@ template <typename Op> LogicalResult emit(Operation *operation, Lowering &loweri
   Emission<Op> emission(cast<Op>(operation), lowering);
   const Candidate &c = emission.candidate;
   remark::passed(operation->getLoc(), remarkOptions())
-      << remark::add("{0} of the weights are zero and are skipped: estimated to be {1:f2} x faster "
+      << remark::add("{0} of the weights are zero and are skipped{1}: estimated to be {2:f2} x faster "
                      "than the dense kernel",
-                     percent(emission.zeros), emission.gain)
-      << remark::metric("Entries", int64_t(c.query.entries)) << remark::metric("VectorsOfRows", emission.plan.vectors)
-      << remark::metric("Parts", emission.plan.parts());
-  return emitSparseProduct(cast<nn::LinearOp>(operation), lowering, c.rows, c.source, emission.plan, c.name);
+                     percent(emission.zeros),
+                     emission.blocks ? " in blocks of " + std::to_string(emission.plan.lanes) + " out channels" : "",
+                     emission.gain)
+      << remark::metric("Entries", int64_t(emission.blocks ? c.query.blocks : c.query.entries))
+      << remark::metric("VectorsOfRows", emission.plan.vectors) << remark::metric("Parts", emission.plan.parts());
+  auto emitProduct = emission.blocks ? emitSparseBlocks : emitSparseProduct;
+  return emitProduct(cast<nn::LinearOp>(operation), lowering, c.rows, c.source, emission.plan, c.name);
 }
 
 RegisterEmitter matmul({"nn.matmul", "matmul-sparse", 30, match<nn::MatMulOp>, emit<nn::MatMulOp>});

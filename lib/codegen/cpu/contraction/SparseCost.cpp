@@ -51,42 +51,110 @@ double sparseCycles(const Target &target, const SparseQuery &q, const SparsePlan
   return std::max(cycles, cold) + resultCycles(target, q, rows);
 }
 
-SparsePlan chooseSparsePlan(const Target &target, const SparseQuery &q, int64_t rows, bool known) {
-  SparsePlan best;
-  double bestCycles = 0;
-  int64_t lanes = target.lanes(4), all = llvm::divideCeil(rows, lanes);
-  for (int64_t vectors = 1; vectors <= 8; ++vectors) {
+double blockCycles(const Target &target, const SparseQuery &q, const SparsePlan &plan, int64_t rows) {
+  double unit = vectorCycles(target);
+  int64_t width = plan.vectors * plan.lanes;
+  // From where the blocks of a panel come to L1, once for all rows of a block of them.
+  double blockBytes = plan.lanes * 4 + 2, allBytes = q.blocks * blockBytes;
+  double load = blockBytes / (allBytes > target.l2Bytes * 0.7 ? 12 : 32);
+  auto ofRows = [&](int64_t count) {
+    int64_t vectors = llvm::divideCeil(count, plan.lanes);
+    double groups = plan.parts() == 1 ? 1 : llvm::divideCeil(plan.panels(), plan.groupPanels);
+    double prepare = plan.inPlace ? (q.bytes ? 0 : count * q.steps / double(plan.lanes) * unit)
+                                  : groups * vectors * q.taps * (q.steps * 7 * unit + (q.windows ? 4.0 * plan.lanes : 0));
+    double multiply = q.blocks * (std::max(2.4 * vectors, count * unit * 1.08 + 0.7 * vectors) + load);
+    // The branch out of the loop over a panel, and its results or sums.
+    double panels = double(plan.parts()) * plan.panels() * (10 + vectors * 14 + count * 2.5);
+    return prepare + multiply + panels;
+  };
+  int64_t rest = rows % width;
+  double cycles = double(rows / width) * ofRows(width) + (rest ? ofRows(rest) : 0);
+  double cold = q.coldBytesPerCycle > 0 ? allBytes / q.coldBytesPerCycle : 0;
+  return std::max(cycles, cold) + resultCycles(target, q, rows);
+}
+
+/// Cuts the contracted dimension into parts of which a block of rows has at most `bytes`.
+static void cutParts(SparsePlan &plan, int64_t bytes) {
+  int64_t most = std::max<int64_t>(plan.lanes, bytes / (plan.vectors * plan.lanes * 4)); // steps of a part
+  if (most >= plan.steps) {
+    plan.partSteps = plan.steps;
+    plan.partTaps = llvm::divideCeil(plan.taps, llvm::divideCeil(plan.taps, std::min(plan.taps, most / plan.steps)));
+  } else {
+    plan.partTaps = 1;
+    plan.partSteps = std::min(
+        plan.steps, int64_t(llvm::alignTo(llvm::divideCeil(plan.steps, llvm::divideCeil(plan.steps, most)), plan.lanes)));
+  }
+}
+
+static SparsePlan planFor(const Target &target, const SparseQuery &q, int64_t vectors) {
+  SparsePlan plan;
+  plan.lanes = target.lanes(4);
+  plan.vectors = vectors;
+  plan.columns = q.columns;
+  plan.taps = q.taps;
+  plan.steps = q.steps;
+  return plan;
+}
+
+/// Calls `add` with a plan for each number of vectors that blocks of rows may have.
+static void forEachVectors(const Target &target, const SparseQuery &q, int64_t rows, bool known,
+                           llvm::function_ref<void(SparsePlan)> add) {
+  for (int64_t vectors = 1; vectors <= 8; ++vectors)
     // Of unknown sizes the last block has a power of two; more code for more vectors.
-    if (known ? vectors > all : vectors != 8)
-      continue;
+    if (known ? vectors <= llvm::divideCeil(rows, target.lanes(4)) : vectors == 8)
+      add(planFor(target, q, vectors));
+}
+
+namespace {
+/// Keeps the best of several plans.
+struct Best {
+  SparsePlan plan;
+  double cycles = 0;
+  void add(const SparsePlan &other, double otherCycles) {
+    if (cycles != 0 && otherCycles >= cycles * 0.999)
+      return;
+    plan = other;
+    cycles = otherCycles;
+  }
+};
+} // namespace
+
+SparsePlan chooseSparsePlan(const Target &target, const SparseQuery &q, int64_t rows, bool known) {
+  Best best;
+  forEachVectors(target, q, rows, known, [&](SparsePlan plan) {
     for (int64_t budget :
          {target.l1Bytes, target.l1Bytes * 3 / 2, target.l2Bytes / 8, target.l2Bytes / 4, target.l2Bytes / 2}) {
-      SparsePlan plan;
-      plan.lanes = lanes;
-      plan.vectors = vectors;
-      plan.columns = q.columns;
-      plan.taps = q.taps;
-      plan.steps = q.steps;
-      int64_t most = std::max<int64_t>(lanes, budget / (vectors * lanes * 4)); // steps of a part
-      if (most >= q.steps) {
-        plan.partSteps = q.steps;
-        plan.partTaps = llvm::divideCeil(q.taps, llvm::divideCeil(q.taps, std::min(q.taps, most / q.steps)));
-      } else {
-        plan.partTaps = 1;
-        plan.partSteps = std::min(
-            q.steps, int64_t(llvm::alignTo(llvm::divideCeil(q.steps, llvm::divideCeil(q.steps, most)), lanes)));
-      }
+      cutParts(plan, budget);
       // Half a KB of a row is written together; of several parts as much as L2 holds.
-      plan.groupPanels =
-          plan.parts() == 1 ? 128 / lanes : std::max<int64_t>(8, target.l2Bytes / 3 / (lanes * vectors * lanes * 4));
-      double cycles = sparseCycles(target, q, plan, rows);
-      if (bestCycles == 0 || cycles < bestCycles * 0.999) {
-        best = plan;
-        bestCycles = cycles;
-      }
+      plan.groupPanels = plan.parts() == 1 ? 128 / plan.lanes
+                                           : std::max<int64_t>(8, target.l2Bytes / 3 / (plan.lanes * plan.vectors * plan.lanes * 4));
+      best.add(plan, sparseCycles(target, q, plan, rows));
     }
+  });
+  return best.plan;
+}
+
+SparsePlan chooseBlockPlan(const Target &target, const SparseQuery &q, int64_t rows, bool known) {
+  Best best;
+  constexpr int64_t mostSteps = 65536; // of a part (BlockStreams)
+  int64_t lanes = target.lanes(4), atOnce = known ? std::min(rows, lanes) : lanes;
+  // In place a few rows of any length, or whole vectors of rows that L1 holds.
+  if (!q.windows && q.steps <= mostSteps && (atOnce <= lanes / 2 || atOnce * q.steps * 4 <= target.l1Bytes / 2)) {
+    SparsePlan plan = planFor(target, q, 1);
+    plan.partSteps = q.steps;
+    plan.groupPanels = plan.panels();
+    plan.inPlace = true;
+    best.add(plan, blockCycles(target, q, plan, rows));
   }
-  return best;
+  forEachVectors(target, q, rows, known, [&](SparsePlan plan) {
+    for (int64_t budget : {target.l1Bytes, target.l2Bytes / 4, target.l2Bytes / 2}) {
+      cutParts(plan, std::min(budget, mostSteps * plan.vectors * lanes * 4));
+      plan.groupPanels =
+          plan.parts() == 1 ? plan.panels() : std::max<int64_t>(8, target.l2Bytes / 3 / (plan.vectors * lanes * lanes * 4));
+      best.add(plan, blockCycles(target, q, plan, rows));
+    }
+  });
+  return best.plan;
 }
 
 } // namespace nnopt::cpu

@@ -70,6 +70,35 @@ static void addEntry(std::vector<uint32_t> &values, std::vector<uint8_t> &gaps, 
   before = step;
 }
 
+/// The sums of the columns of bytes are those of their steps.
+static void addToSum(int32_t &sum, uint32_t step) {
+  for (int64_t byte = 0; byte < 4; ++byte)
+    sum += int8_t(step >> (8 * byte));
+}
+
+/// Panels that begin equal shares of all work.
+static std::vector<uint32_t> balance(ArrayRef<double> work) {
+  std::vector<uint32_t> first(1, 0);
+  int64_t panels = work.size();
+  double total = std::accumulate(work.begin(), work.end(), 0.0), before = 0;
+  for (int64_t share = 1, panel = 0; share < panels; ++share) {
+    while (panel < panels && before + work[panel] / 2 < total * share / panels)
+      before += work[panel++];
+    first.push_back(panel);
+  }
+  first.push_back(panels);
+  return first;
+}
+
+/// Calls `body` for each part and panel, in the order of streams: first and last tap and step, and the panel.
+template <typename Body> static void forEachPanel(const SparsePlan &plan, Body body) {
+  for (int64_t tap = 0; tap < plan.taps; tap += plan.partTaps)
+    for (int64_t step = 0; step < plan.steps; step += plan.partSteps)
+      // Panel by panel: neighbouring columns may be neighbours in memory.
+      for (int64_t panel = 0; panel < plan.panels(); ++panel)
+        body(tap, std::min(plan.taps, tap + plan.partTaps), step, std::min(plan.steps, step + plan.partSteps), panel);
+}
+
 SparseStreams encodeSparse(const SparseSource &s, const SparsePlan &plan) {
   SparseStreams streams;
   std::vector<double> work(plan.panels(), 64); // to transpose and store a panel
@@ -78,46 +107,71 @@ SparseStreams encodeSparse(const SparseSource &s, const SparsePlan &plan) {
     std::vector<uint8_t> gaps;
     int64_t before = 0;
   };
-  for (int64_t tap0 = 0; tap0 < plan.taps; tap0 += plan.partTaps) {
-    int64_t tap1 = std::min(plan.taps, tap0 + plan.partTaps);
-    for (int64_t step0 = 0; step0 < plan.steps; step0 += plan.partSteps) {
-      int64_t step1 = std::min(plan.steps, step0 + plan.partSteps);
-      // Panel by panel: neighbouring columns may be neighbours in memory.
-      for (int64_t panel = 0; panel < plan.panels(); ++panel) {
-        int64_t first = panel * plan.lanes, count = std::min(plan.lanes, plan.columns - first);
-        std::vector<Column> columns(count);
-        for (int64_t tap = tap0; tap < tap1; ++tap)
-          for (int64_t step = step0; step < step1; ++step)
-            for (int64_t c = 0; c < count; ++c)
-              if (uint32_t value = stepOf(s, first + c, tap, step))
-                addEntry(columns[c].values, columns[c].gaps, columns[c].before,
-                         (tap - tap0) * plan.partSteps + step - step0, value);
-        for (const Column &column : columns) {
-          streams.starts.push_back(streams.values.size());
-          streams.values.insert(streams.values.end(), column.values.begin(), column.values.end());
-          streams.gaps.insert(streams.gaps.end(), column.gaps.begin(), column.gaps.end());
-          work[panel] += column.values.size();
-        }
-      }
-    }
-  }
-  streams.starts.push_back(streams.values.size());
-
-  if (s.perStep > 1) {
+  if (s.perStep > 1)
     streams.sums.resize(plan.columns);
-    for (size_t i = 0; i + 1 < streams.starts.size(); ++i)
-      for (uint32_t e = streams.starts[i]; e < streams.starts[i + 1]; ++e)
-        for (int64_t byte = 0; byte < 4; ++byte)
-          streams.sums[i % plan.columns] += int8_t(streams.values[e] >> (8 * byte));
-  }
-  double total = std::accumulate(work.begin(), work.end(), 0.0), before = 0;
-  streams.balanced.push_back(0);
-  for (int64_t share = 1, panel = 0; share < plan.panels(); ++share) {
-    while (panel < plan.panels() && before + work[panel] / 2 < total * share / plan.panels())
-      before += work[panel++];
-    streams.balanced.push_back(panel);
-  }
-  streams.balanced.push_back(plan.panels());
+  forEachPanel(plan, [&](int64_t tap0, int64_t tap1, int64_t step0, int64_t step1, int64_t panel) {
+    int64_t first = panel * plan.lanes, count = std::min(plan.lanes, plan.columns - first);
+    std::vector<Column> columns(count);
+    for (int64_t tap = tap0; tap < tap1; ++tap)
+      for (int64_t step = step0; step < step1; ++step)
+        for (int64_t c = 0; c < count; ++c)
+          if (uint32_t value = stepOf(s, first + c, tap, step)) {
+            addEntry(columns[c].values, columns[c].gaps, columns[c].before,
+                     (tap - tap0) * plan.partSteps + step - step0, value);
+            if (s.perStep > 1)
+              addToSum(streams.sums[first + c], value);
+          }
+    for (const Column &column : columns) {
+      streams.starts.push_back(streams.values.size());
+      streams.values.insert(streams.values.end(), column.values.begin(), column.values.end());
+      streams.gaps.insert(streams.gaps.end(), column.gaps.begin(), column.gaps.end());
+      work[panel] += column.values.size();
+    }
+  });
+  streams.starts.push_back(streams.values.size());
+  streams.balanced = balance(work);
+  return streams;
+}
+
+int64_t countBlocks(const SparseSource &s, int64_t lanes) {
+  int64_t blocks = 0;
+  for (int64_t first = 0; first < s.panels.columns; first += lanes)
+    for (size_t tap = 0; tap < s.panels.tapOffsets.size(); ++tap)
+      for (int64_t i = 0; i < s.panels.channels / s.perStep; ++i) {
+        bool any = false;
+        for (int64_t column = first; column < std::min(first + lanes, s.panels.columns) && !any; ++column)
+          any = stepOf(s, column, tap, i) != 0;
+        blocks += any;
+      }
+  return blocks;
+}
+
+BlockStreams encodeBlocks(const SparseSource &s, const SparsePlan &plan) {
+  assert(plan.partTaps * plan.partSteps <= 65536 && "steps of a part do not fit their type");
+  BlockStreams streams;
+  std::vector<double> work(plan.panels(), 4); // to store a panel
+  if (s.perStep > 1)
+    streams.sums.resize(plan.columns);
+  std::vector<uint32_t> block(plan.lanes);
+  forEachPanel(plan, [&](int64_t tap0, int64_t tap1, int64_t step0, int64_t step1, int64_t panel) {
+    int64_t first = panel * plan.lanes, count = std::min(plan.lanes, plan.columns - first);
+    streams.starts.push_back(streams.steps.size());
+    for (int64_t tap = tap0; tap < tap1; ++tap)
+      for (int64_t step = step0; step < step1; ++step) {
+        for (int64_t c = 0; c < count; ++c)
+          block[c] = stepOf(s, first + c, tap, step);
+        if (llvm::all_of(block, [](uint32_t v) { return v == 0; }))
+          continue;
+        streams.steps.push_back((tap - tap0) * plan.partSteps + step - step0);
+        streams.values.insert(streams.values.end(), block.begin(), block.end());
+        for (int64_t c = 0; s.perStep > 1 && c < count; ++c)
+          addToSum(streams.sums[first + c], block[c]);
+      }
+    std::fill(block.begin(), block.end(), 0);
+    work[panel] += streams.steps.size() - streams.starts.back();
+  });
+  streams.starts.push_back(streams.steps.size());
+  streams.balanced = balance(work);
   return streams;
 }
 

@@ -5,6 +5,9 @@
 // is not zero) and, in one byte, how many steps each lies behind the one before. That is also how
 // weights with many zeros are small in the artifact: five bytes for a nonzero.
 //
+// Where zeros come in blocks, a panel of columns has one list of the steps at which some of its columns are not zero,
+// with a vector of values each.
+//
 //===----------------------------------------------------------------------===//
 #ifndef NNOPT_LIB_CODEGEN_CPU_CONTRACTION_SPARSEWEIGHTS_H
 #define NNOPT_LIB_CODEGEN_CPU_CONTRACTION_SPARSEWEIGHTS_H
@@ -27,6 +30,8 @@ struct SparsePlan {
   /// Panels whose sums wait at once. Where there are several parts, the rows are transposed anew
   /// for the next ones.
   int64_t groupPanels = 1;
+  /// Of blocks: rows are read where they are, not transposed.
+  bool inPlace = false;
 
   int64_t rangesOfTap() const { return llvm::divideCeil(steps, partSteps); }
   int64_t parts() const { return llvm::divideCeil(taps, partTaps) * rangesOfTap(); }
@@ -66,6 +71,20 @@ struct SparseStreams {
   std::vector<uint32_t> balanced;
 };
 SparseStreams encodeSparse(const SparseSource &source, const SparsePlan &plan);
+
+/// Steps at which some column of a panel of `lanes` columns is not zero, of all panels.
+int64_t countBlocks(const SparseSource &source, int64_t lanes);
+
+struct BlockStreams {
+  /// starts[part * panels + panel] is the first block of a panel in a part; one more at the end.
+  std::vector<uint32_t> starts;
+  std::vector<uint16_t> steps;  // of each block, in the part
+  std::vector<uint32_t> values; // `lanes` columns of a block, those behind the last one zero
+  std::vector<int32_t> sums;
+  std::vector<uint32_t> balanced; // as of SparseStreams
+};
+/// Parts have at most 65,536 steps.
+BlockStreams encodeBlocks(const SparseSource &source, const SparsePlan &plan);
 
 } // namespace nnopt::cpu
 
