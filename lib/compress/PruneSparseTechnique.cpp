@@ -14,7 +14,7 @@ namespace nnopt::compress {
 namespace {
 
 /// What budgets choose among.
-constexpr const char *kPatterns[] = {"50%", "70%", "80%", "90%", "2:4"};
+constexpr const char *kPatterns[] = {"50%", "70%", "80%", "90%", "80%,block=f32", "2:4"};
 
 bool isLayer(Operation *op) { return LinearLayer::get(op, nullptr, Groups::Taken).has_value(); }
 
@@ -62,11 +62,16 @@ class PruneSparseTechnique : public Technique {
 public:
   StringRef name() const override { return "prune-sparse"; }
 
+  void setTarget(const cpu::Target &target) override { lanes = target.lanes(4); }
+
   std::string configure(StringRef spec) override {
     only = SparsePattern::parse(spec.str());
-    return only ? ""
-                : "expected sparse:SHARE% (0 to 100) for a share of zeros over all layers, "
-                  "sparse:SHARE%,block=ROWSxCOLUMNS for blocks of weights, or sparse:N:M";
+    if (!only)
+      return "expected sparse:SHARE% (0 to 100) for a share of zeros over all layers, "
+             "sparse:SHARE%,block=ROWSxCOLUMNS for blocks of weights, block=f32 or block=int8 for those that the "
+             "target's vectors hold, or sparse:N:M";
+    only = only->withLanes(lanes);
+    return "";
   }
 
   std::vector<Site> sites(func::FuncOp func, std::vector<Refusal> &refused) const override {
@@ -111,25 +116,26 @@ public:
     if (gram.rows == 0 || !gram.h.allFinite())
       return {};
     std::vector<Option> result;
-    auto add = [&](SparsePattern pattern, const std::string &name, const std::string &variant) {
+    auto add = [&](SparsePattern pattern, const std::string &variant) {
+      std::string name = only ? only->text() : pattern.text();
       Option option{name, variant, {{"pattern", name}, {"zeros", pattern.zeros()}}, {}};
       if (refit(site.op, option, gram))
         result.push_back(option);
     };
     if (!only) {
       for (const char *text : kPatterns)
-        add(*SparsePattern::parse(text), text, "");
+        add(SparsePattern::parse(text)->withLanes(lanes), "");
       return result;
     }
     if (only->of)
-      add(*only, only->text(), "");
+      add(*only, "");
     auto planned = shares.find(site.op);
     if (planned == shares.end())
       return result;
     for (auto &[variant, share] : planned->second) {
       SparsePattern pattern = *only;
       pattern.share = share;
-      add(pattern, only->text(), variant);
+      add(pattern, variant);
     }
     return result;
   }
@@ -159,7 +165,9 @@ public:
   bool refit(Operation *op, Option &option, const Gram &gram) const override {
     LinearLayer layer = *LinearLayer::get(op);
     LeastSquares problem(gram, layer.weights(), dampingFor(gram), bool(layer.op().getBias()));
-    Mask mask = admmMask(problem.solve(), problem.hessian().cast<float>(), *patternOf(option));
+    SparsePattern pattern = *patternOf(option);
+    pattern.columnStride = layer.kernel();
+    Mask mask = admmMask(problem.solve(), problem.hessian().cast<float>(), pattern);
     LayerWeights solved;
     solved.weights = problem.solve(mask);
     solved.bias = problem.bias(solved.weights);
@@ -186,6 +194,7 @@ private:
     return pattern;
   }
 
+  int64_t lanes = 16; // of 32 bits in a vector of the target
   std::optional<SparsePattern> only;
   /// Of each layer, the share of zeros in each plan for the model.
   llvm::DenseMap<Operation *, std::vector<std::pair<std::string, double>>> shares;

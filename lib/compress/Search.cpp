@@ -66,9 +66,13 @@ void Search::findCandidates() {
   llvm::SetVector<Value> taps, sampled;
   TappedModel::Wanted wanted;
   std::vector<std::pair<Technique *, std::vector<Site>>> found;
+  cpu::Target target;
+  std::string unknown;
+  cpu::Target::get(StringRef(options.target).split(',').first, target, unknown);
   for (const std::unique_ptr<Technique> &technique : techniques) {
     if (technique->onlyRepairs())
       continue;
+    technique->setTarget(target);
     if (alone()) {
       if (technique->name() != ask.technique)
         continue;

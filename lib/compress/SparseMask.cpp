@@ -18,7 +18,7 @@ Mask obsMask(Matrix weights, const Matrix &hessian, const SparsePattern &pattern
              int64_t blockSize) {
   int64_t rows = weights.rows(), columns = weights.cols();
   // Blocks end where groups of the pattern do.
-  int64_t unit = pattern.of ? pattern.of : pattern.blockColumns;
+  int64_t unit = pattern.of ? pattern.of : pattern.blockColumns * pattern.columnStride;
   blockSize = std::max<int64_t>(1, blockSize / unit) * unit;
   // Row c of the upper factor of H^-1 has, behind c, how the columns behind change when column c
   // does; its diagonal element squared is [H^-1]_cc once the columns before are fixed.

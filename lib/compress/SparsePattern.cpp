@@ -24,11 +24,25 @@ std::optional<SparsePattern> SparsePattern::parse(const std::string &text) {
   p.share = *share;
   if (rest.empty() && text.back() != ',')
     return p;
+  if (rest == "block=f32" || rest == "block=int8") {
+    p.columnsOfLane = rest == "block=f32" ? 1 : 4;
+    return p;
+  }
   auto [rows, columns] = rest.split('x');
   if (!rows.consume_front("block=") || rows.getAsInteger(10, p.blockRows) ||
       columns.getAsInteger(10, p.blockColumns) || p.blockRows < 1 || p.blockColumns < 1 ||
       p.blockRows > 64 || p.blockColumns > 64)
     return std::nullopt;
+  return p;
+}
+
+SparsePattern SparsePattern::withLanes(int64_t lanes) const {
+  SparsePattern p = *this;
+  if (columnsOfLane) {
+    p.blockRows = lanes;
+    p.blockColumns = columnsOfLane;
+    p.columnsOfLane = 0;
+  }
   return p;
 }
 
@@ -43,7 +57,9 @@ std::string SparsePattern::text() const {
       number.pop_back();
     result = number + "%";
   }
-  if (blockRows != 1 || blockColumns != 1)
+  if (columnsOfLane)
+    result += columnsOfLane == 1 ? ",block=f32" : ",block=int8";
+  else if (blockRows != 1 || blockColumns != 1)
     result += ",block=" + std::to_string(blockRows) + "x" + std::to_string(blockColumns);
   return result;
 }
@@ -80,23 +96,29 @@ Mask keepOfGroups(const Matrix &scores, int64_t kept, int64_t of) {
 Mask keepLargest(const Matrix &scores, const SparsePattern &pattern, Scope scope) {
   if (pattern.of)
     return keepOfGroups(scores, pattern.kept, pattern.of);
-  int64_t rows = scores.rows(), columns = scores.cols(), br = pattern.blockRows,
-          bc = pattern.blockColumns;
-  int64_t down = (rows + br - 1) / br, across = (columns + bc - 1) / bc;
+  int64_t rows = scores.rows(), columns = scores.cols(), br = pattern.blockRows, bc = pattern.blockColumns;
+  // A span of columns has a block for each column that one can begin with.
+  int64_t stride = pattern.columnStride, span = bc * stride;
+  int64_t down = (rows + br - 1) / br, across = columns / span * stride + std::min(stride, columns % span);
   Mask mask = Mask::Constant(rows, columns, false);
+  auto forEachOf = [&](int64_t band, int64_t block, auto each) {
+    int64_t c0 = block / stride * span + block % stride;
+    for (int64_t r = band * br; r < std::min(rows, band * br + br); ++r)
+      for (int64_t c = c0; c < std::min(columns, c0 + span); c += stride)
+        each(r, c);
+  };
   for (int64_t first = 0; first < down; first += scope == Scope::Row ? 1 : down) {
     int64_t bands = scope == Scope::Row ? 1 : down;
     std::vector<float> sums;
     for (int64_t i = 0; i < bands; ++i)
       for (int64_t j = 0; j < across; ++j) {
-        int64_t r = (first + i) * br, c = j * bc;
-        sums.push_back(scores.block(r, c, std::min(br, rows - r), std::min(bc, columns - c)).sum());
+        float sum = 0;
+        forEachOf(first + i, j, [&](int64_t r, int64_t c) { sum += scores(r, c); });
+        sums.push_back(sum);
       }
     int64_t count = std::llround((1 - pattern.share) * double(sums.size()));
-    for (int64_t k : largest(sums, count)) {
-      int64_t r = (first + k / across) * br, c = k % across * bc;
-      mask.block(r, c, std::min(br, rows - r), std::min(bc, columns - c)).setConstant(true);
-    }
+    for (int64_t k : largest(sums, count))
+      forEachOf(first + k / across, k % across, [&](int64_t r, int64_t c) { mask(r, c) = true; });
   }
   return mask;
 }

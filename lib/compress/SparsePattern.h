@@ -16,10 +16,17 @@ using Mask = Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>
 struct SparsePattern {
   double share = 0;
   int64_t blockRows = 1, blockColumns = 1;
+  /// How far apart the columns of a block are: elements of a kernel, so that a block has neighbouring in channels.
+  int64_t columnStride = 1;
   int64_t kept = 0, of = 0; // N and M; of = 0: no such groups
+  /// Blocks are those that kernels skip as a whole: columns that a lane of 32 bits holds of f32 (1) or int8 (4), by as
+  /// many rows as a vector has lanes. 0: blockRows and blockColumns say.
+  int64_t columnsOfLane = 0;
 
-  /// "70%", "70%,block=4x1" or "2:4"; nothing for anything else.
+  /// "70%", "70%,block=4x1", "70%,block=f32", "70%,block=int8" or "2:4"; nothing for anything else.
   static std::optional<SparsePattern> parse(const std::string &text);
+  /// With the blocks of vectors of so many lanes, where these are asked for.
+  SparsePattern withLanes(int64_t lanes) const;
   /// As parse() reads it.
   std::string text() const;
   /// The share of zeros: that of N:M follows from its numbers.

@@ -10,6 +10,7 @@
 #define NNOPT_LIB_COMPRESS_TECHNIQUE_H
 
 #include "lib/compress/Gram.h"
+#include "lib/codegen/cpu/Target.h"
 #include "lib/compress/Statistics.h"
 #include "passes/common/Rewrite.h"
 #include "tools/common/npz.h"
@@ -101,6 +102,8 @@ public:
   virtual ~Technique() = default;
   /// As in recipes and the flag: "quantize".
   virtual llvm::StringRef name() const = 0;
+  /// Tells what the model is compiled for, before anything else.
+  virtual void setTarget(const cpu::Target &target) {}
   /// Makes this the only technique, with what its flag says ("int8", "70%"): options() then offers
   /// only that. Returns what is wrong with the text ("expected int8"); empty when nothing is.
   virtual std::string configure(llvm::StringRef spec) { return "no text is expected"; }

@@ -50,16 +50,20 @@ double lossOf(const Data &data, const Matrix &w, const Mask &mask) {
 }
 
 TEST(SparsePattern, Text) {
-  for (const char *text : {"70%", "0.5%", "99.25%", "70%,block=4x16", "2:4", "1:2"}) {
+  for (const char *text : {"70%", "0.5%", "99.25%", "70%,block=4x16", "2:4", "1:2", "80%,block=f32",
+                           "80%,block=int8"}) {
     auto pattern = SparsePattern::parse(text);
     ASSERT_TRUE(pattern) << text;
     EXPECT_EQ(pattern->text(), text);
   }
   for (const char *text :
        {"", "70", "0%", "100%", "-5%", "x%", "nan%", "70%,", "70%,block=4", "70%,block=0x4", "4:2",
-        "2:2", "0:4", "2:4,", "2:", ":4", "2:4,block=1x4", "70%,2:4"})
+        "2:2", "0:4", "2:4,", "2:", ":4", "2:4,block=1x4", "70%,2:4", "70%,block=f64", "70%,block=f32,"})
     EXPECT_FALSE(SparsePattern::parse(text)) << text;
   EXPECT_DOUBLE_EQ(SparsePattern::parse("2:4")->zeros(), 0.5);
+  EXPECT_EQ(SparsePattern::parse("80%,block=f32")->withLanes(16).text(), "80%,block=16x1");
+  EXPECT_EQ(SparsePattern::parse("80%,block=int8")->withLanes(8).text(), "80%,block=8x4");
+  EXPECT_EQ(SparsePattern::parse("80%,block=2x3")->withLanes(16).text(), "80%,block=2x3");
 }
 
 TEST(SparsePattern, ExactlyTheStatedShare) {
@@ -99,6 +103,24 @@ TEST(SparsePattern, GroupsAndBlocks) {
   EXPECT_EQ(kept, 6);
 }
 
+TEST(SparsePattern, BlocksOfChannelsOfAKernel) {
+  // Three elements of a kernel: blocks of two channels are columns 0 and 3, 1 and 4, ...; the last channel is alone.
+  Matrix scores = randomMatrix(4, 15, 2).cwiseAbs();
+  SparsePattern pattern = *SparsePattern::parse("50%,block=2x2");
+  pattern.columnStride = 3;
+  Mask blocks = keepLargest(scores, pattern);
+  int64_t kept = 0;
+  for (int64_t r = 0; r < 4; r += 2)
+    for (int64_t c : {0, 1, 2, 6, 7, 8, 12, 13, 14}) {
+      auto block = blocks.block(r, c, 2, 1);
+      EXPECT_TRUE(block.all() || !block.any());
+      if (c < 12)
+        EXPECT_TRUE((blocks.block(r, c, 2, 1) == blocks.block(r, c + 3, 2, 1)).all());
+      kept += block.any();
+    }
+  EXPECT_EQ(kept, 9);
+}
+
 TEST(SparseMask, WandaWeighsByTheData) {
   Matrix w(1, 4), h = Matrix::Zero(4, 4);
   w << 1, -2, 3, 4;
@@ -135,7 +157,7 @@ TEST(SparseMask, ObsMakesUpForWhatIsRemoved) {
 TEST(SparseMask, BetterMasksLoseLess) {
   Data data(2000, 48, 5);
   Matrix w = randomMatrix(24, 48, 6);
-  for (const char *text : {"50%", "70%", "90%", "2:4"}) {
+  for (const char *text : {"50%", "70%", "90%", "2:4", "70%,block=4x1", "70%,block=2x4"}) {
     SparsePattern p = *SparsePattern::parse(text);
     double magnitude = lossOf(data, w, magnitudeMask(w, p, Scope::Layer)),
            wanda = lossOf(data, w, wandaMask(w, data.gram.h, p, Scope::Layer)),

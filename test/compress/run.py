@@ -145,6 +145,16 @@ def sparse(f):
         if step["technique"] == "prune-sparse":
             weights = arrays[step["tensors"]["weights"]]
             assert ((weights.reshape(len(weights), -1, 4) != 0).sum(-1) <= 2).all(), step["site"]
+    # Blocks of a vector's out channels, and of four in channels at one place of the kernel.
+    for kind, target, rows, columns in (("f32", "x86-64-v4", 16, 1), ("int8", "x86-64-v3", 8, 4)):
+        f.compile(f"--prune=sparse:75%,block={kind}", f"--target={target}", *calib, "-o", "b.so", "--recipe-out=b.json",
+                  says=[f"2 layers 75%,block={rows}x{columns}"])
+        arrays = np.load(f / "b.json.npz")
+        for step in json.load(open(f / "b.json"))["steps"]:
+            if step["technique"] == "prune-sparse":
+                weights = arrays[step["tensors"]["weights"]]
+                kept = weights.reshape(len(weights) // rows, rows, -1, columns, 9) != 0
+                assert abs(kept.mean() - kept.any((1, 3)).mean()) < 1e-9, step["site"]
     broken = json.load(open(f / "s.json"))
     for change, says in (({"pattern": "7"}, "it needs a 'pattern'"), ({"zeros": 2}, "a share of 'zeros'")):
         broken["steps"][0]["parameters"] = {**steps[0]["parameters"], **change}

@@ -138,8 +138,9 @@ static cl::opt<std::string>
 static cl::opt<std::string>
     prune("prune",
           cl::desc("Set weights to zero in all layers where that is possible: sparse:70% of all, "
-                   "sparse:70%,block=8x1 in blocks, sparse:2:4 in each four. Or remove channels, heads and "
-                   "neurons: structured:25% of the multiply-adds, perhaps with criterion=NAME or steps=N; "
+                   "sparse:70%,block=8x1 in blocks (block=f32, block=int8: of the target's vectors), sparse:2:4 in each "
+                   "four. Or remove channels, heads and neurons: structured:25% of the multiply-adds, perhaps with "
+                   "criterion=NAME or steps=N; "
                    "goes ahead of --budget or another technique"),
           cl::value_desc("SPEC"), cl::cat(category));
 static cl::opt<std::string>
