@@ -232,13 +232,14 @@ static int checkTrailer(int file, const char *path, uint64_t fileSize, nnopt_tra
         "the same release as this library",
         path, trailer->format_version, NNOPT_FORMAT_VERSION);
   uint64_t body = fileSize - sizeof *trailer;
+  uint64_t stored = trailer->encoded_size ? trailer->encoded_size : trailer->weights_size;
   uint64_t padded = (trailer->elf_size + NNOPT_PAGE - 1) / NNOPT_PAGE * NNOPT_PAGE;
   if (trailer->file_size != fileSize)
     return nni_fail(error, NNOPT_INVALID, "%s: truncated or extended: %llu bytes, expected %llu",
                     path, (unsigned long long)fileSize, (unsigned long long)trailer->file_size);
   if (trailer->elf_size > body || trailer->weights_offset > body ||
-      trailer->weights_offset != padded || trailer->weights_size > body - trailer->weights_offset ||
-      body - trailer->weights_offset - trailer->weights_size >= NNOPT_PAGE)
+      trailer->weights_offset != padded || stored > body - trailer->weights_offset ||
+      body - trailer->weights_offset - stored >= NNOPT_PAGE)
     return nni_fail(error, NNOPT_INVALID,
                     "%s: damaged: its parts do not fit its size; compile it again", path);
   return NNOPT_OK;
@@ -246,6 +247,59 @@ static int checkTrailer(int file, const char *path, uint64_t fileSize, nnopt_tra
 
 /* Vector loads of kernels may touch this many bytes behind the last weight. */
 enum { WeightSlack = 64 };
+
+/* Memory for `size` bytes of weights. */
+static int reserveWeights(nni_artifact *artifact, const char *path, uint64_t size,
+                          const nnopt_options *options, nnopt_error *error) {
+  if (!nni_reserve(options, &artifact->copy, size + WeightSlack, 4096, 0))
+    return nni_fail(error, NNOPT_FAILED, "%s: out of memory for %llu bytes of weights", path,
+                    (unsigned long long)size);
+  memset(artifact->copy.data + size, 0, WeightSlack);
+  artifact->weights = (const uint8_t *)artifact->copy.data;
+  return NNOPT_OK;
+}
+
+/* Decodes `encoded` bytes at `offset` to `size` bytes of weights. */
+static int decodeWeights(nni_artifact *artifact, int file, const char *path, uint64_t offset,
+                         uint64_t encoded, uint64_t size, const nnopt_options *options,
+                         nnopt_error *error) {
+  typedef struct buffers {
+    nni_decode_memory memory;
+    uint8_t streams[NNOPT_BLOCK_STREAMS];
+  } buffers;
+  artifact->weights_size = size;
+  /* A block has more than its header: a size that these cannot add up to is not worth the memory. */
+  if (encoded / sizeof(nnopt_encoded_block) < size / NNOPT_BLOCK_SIZE)
+    return nni_fail(error, NNOPT_INVALID, "%s: absurd size of weights", path);
+  int code = reserveWeights(artifact, path, size, options, error);
+  if (code)
+    return code;
+  buffers *b = malloc(sizeof *b);
+  if (!b)
+    return nni_fail(error, NNOPT_FAILED, "%s: out of memory", path);
+  uint64_t from = 0, to = 0;
+  bool fits = true, read = true;
+  while (fits && to < size) {
+    nnopt_encoded_block block;
+    fits = encoded - from >= sizeof block;
+    if (!fits || !(read = readAt(file, &block, sizeof block, offset + from)))
+      break;
+    from += sizeof block;
+    fits = block.size && block.size <= size - to && block.streams <= sizeof b->streams &&
+           block.streams <= encoded - from;
+    if (!fits || !(read = readAt(file, b->streams, block.streams, offset + from)))
+      break;
+    fits = nni_decode_block(&block, b->streams, (uint8_t *)artifact->copy.data + to, &b->memory);
+    from += block.streams;
+    to += block.size;
+  }
+  free(b);
+  if (!read)
+    return nni_fail(error, NNOPT_FAILED, "%s: weights cannot be read: %s", path, strerror(errno));
+  if (!fits || from != encoded)
+    return nni_fail(error, NNOPT_INVALID, "%s: damaged: weights cannot be decoded; compile it again", path);
+  return NNOPT_OK;
+}
 
 /* Maps `size` bytes of weights at `offset`; copies them if asked to, or where a map would have no
  * memory behind them (the file has `behind` more bytes) or is not possible (64 KiB pages). */
@@ -260,14 +314,10 @@ static int openWeights(nni_artifact *artifact, int file, const char *path, uint6
   uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), inPage = (page - size % page) % page;
   bool mappable = offset % page == 0 && (behind >= WeightSlack || inPage >= WeightSlack);
   if ((options->flags & NNOPT_COPY_WEIGHTS) || !mappable) {
-    if (!nni_reserve(options, &artifact->copy, size + WeightSlack, 4096, 0))
-      return nni_fail(error, NNOPT_FAILED, "%s: out of memory for %llu bytes of weights", path,
-                      (unsigned long long)size);
-    if (!readAt(file, artifact->copy.data, size, offset))
-      return nni_fail(error, NNOPT_FAILED, "%s: weights cannot be read: %s", path, strerror(errno));
-    memset(artifact->copy.data + size, 0, WeightSlack);
-    artifact->weights = (const uint8_t *)artifact->copy.data;
-    return NNOPT_OK;
+    int code = reserveWeights(artifact, path, size, options, error);
+    if (!code && !readAt(file, artifact->copy.data, size, offset))
+      code = nni_fail(error, NNOPT_FAILED, "%s: weights cannot be read: %s", path, strerror(errno));
+    return code;
   }
   artifact->map_size = size + (behind >= WeightSlack ? WeightSlack : 0);
   void *map = mmap(NULL, artifact->map_size, PROT_READ, MAP_PRIVATE, file, (off_t)offset);
@@ -316,6 +366,9 @@ static int openFile(nni_artifact *artifact, int file, const char *path,
   if (!artifact->descriptor)
     return nni_fail(error, NNOPT_INVALID, "%s: damaged: no symbol %s; compile it again", path,
                     NNOPT_DESCRIPTOR_SYMBOL);
+  if (trailer.encoded_size)
+    return decodeWeights(artifact, file, path, trailer.weights_offset, trailer.encoded_size,
+                         trailer.weights_size, options, error);
   return openWeights(artifact, file, path, trailer.weights_offset, trailer.weights_size,
                      trailer.file_size - trailer.weights_offset - trailer.weights_size, options,
                      error);

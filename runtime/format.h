@@ -5,11 +5,12 @@
  *
  *   [ ELF shared object: kernels + metadata blob + descriptor symbol ]
  *   [ zero padding to a page boundary ]
- *   [ packed weights ]
+ *   [ packed weights, as they are or encoded (encoding.h) ]
  *   [ nnopt_trailer, the last bytes of the file ]
  *
  * The runtime reads and checks the trailer, the ELF header and the checksum of the ELF part before
- * anything is mapped or executed; weights are mapped read-only by offset.
+ * anything is mapped or executed; weights are mapped read-only by offset. Encoded ones are decoded
+ * into memory.
  *
  * The metadata blob is one flat byte array: nnopt_meta_header, then the tables it points to. All
  * offsets are from the start of the blob. Strings are NUL-terminated UTF-8 in the string pool; a
@@ -24,12 +25,13 @@
 #define NNOPT_RUNTIME_FORMAT_H
 
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define NNOPT_FORMAT_VERSION 4u
+#define NNOPT_FORMAT_VERSION 5u
 #define NNOPT_TRAILER_MAGIC "NNOPTEND"
 #define NNOPT_META_MAGIC "NNOPTMET"
 #define NNOPT_DESCRIPTOR_SYMBOL "nnopt_descriptor"
@@ -109,11 +111,11 @@ typedef struct nnopt_trailer {
   uint64_t elf_size;       /* bytes of the ELF part, from offset 0 */
   uint64_t elf_checksum;   /* nnopt_checksum of these bytes */
   uint64_t weights_offset; /* multiple of NNOPT_PAGE */
-  uint64_t weights_size;
+  uint64_t weights_size;   /* decoded */
   uint64_t file_size;      /* of the whole file, trailer included */
   uint32_t format_version;
   uint32_t cpu_features;   /* NNOPT_CPU_* that must be present: what all versions need */
-  uint64_t reserved;
+  uint64_t encoded_size;   /* bytes of the file that decode to the weights; 0: they are there as they are */
   char magic[8];           /* NNOPT_TRAILER_MAGIC */
 } nnopt_trailer;           /* 64 bytes */
 
@@ -123,7 +125,7 @@ static inline uint64_t nnopt_checksum(const void *data, uint64_t size) {
   uint64_t h = 1469598103934665603ull;
   for (uint64_t i = 0; i < size; i += 8) {
     uint64_t w = 0;
-    for (uint64_t j = 0; j < 8 && i + j < size; ++j) w |= (uint64_t)p[i + j] << (8 * j);
+    memcpy(&w, p + i, size - i < 8 ? size - i : 8);
     h = (h ^ w) * 1099511628211ull;
   }
   return h;

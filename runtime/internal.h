@@ -3,6 +3,7 @@
 #define NNOPT_RUNTIME_INTERNAL_H
 
 #include "nnopt/runtime.h"
+#include "runtime/encoding.h"
 #include "runtime/format.h"
 
 #include <stdatomic.h>

@@ -45,14 +45,18 @@ size_t WeightStore::add(llvm::ArrayRef<char> bytes, uint32_t align, bool copy) {
   return chunks.size() - 1;
 }
 
-void WeightStore::write(llvm::raw_ostream &os) const {
-  uint64_t at = 0;
-  for (const Chunk &chunk : chunks) {
-    os.write_zeros(chunk.offset - at);
-    os.write(chunk.bytes.data(), chunk.bytes.size());
+void WeightStore::visit(llvm::function_ref<void(llvm::ArrayRef<char>)> each) const {
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    const Chunk &chunk = chunks[i];
+    each(chunk.bytes);
     nn::dropPages(chunk.bytes);
-    at = chunk.offset + chunk.bytes.size();
+    uint64_t at = chunk.offset + chunk.bytes.size(), next = i + 1 < chunks.size() ? chunks[i + 1].offset : end;
+    each(std::vector<char>(next - at));
   }
+}
+
+void WeightStore::write(llvm::raw_ostream &os) const {
+  visit([&](llvm::ArrayRef<char> bytes) { os.write(bytes.data(), bytes.size()); });
 }
 
 uint32_t Program::addChunk(llvm::ArrayRef<char> bytes, uint32_t align, bool copy) {

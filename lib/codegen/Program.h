@@ -83,6 +83,8 @@ public:
   size_t add(llvm::ArrayRef<char> bytes, uint32_t align, bool copy);
   uint64_t offset(size_t chunk) const { return chunks[chunk].offset; }
   uint64_t size() const { return end; }
+  /// Calls `each` with what belongs to one chunk after the other: its bytes, and zeros up to the next one.
+  void visit(llvm::function_ref<void(llvm::ArrayRef<char>)> each) const;
   /// Writes everything in order.
   void write(llvm::raw_ostream &os) const;
 

@@ -5,7 +5,6 @@
 #include "lib/driver/Cache.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Pipeline.h"
-#include "llvm/Support/FileSystem.h"
 #include <algorithm>
 #include <ctime>
 
@@ -33,14 +32,15 @@ CompiledGraph::CompiledGraph(ModuleOp module, const CompileSettings &settings, i
   CompiledModel compiled;
   if (failed(pm.run(*copy)) || failed(generateCode(*copy, target, options, compiled)))
     throw ToolError(1, "compression: the graph cannot be compiled");
-  if (!writeArtifact(file.path(), compiled.objects, *compiled.program, target.required, error))
+  nnopt_trailer trailer;
+  if (!writeArtifact(file.path(), compiled.objects, *compiled.program, {target.required, settings.encodeWeights}, error,
+                     &trailer))
     throw ToolError(1, "compression: " + error);
   MemoryPlan plan = compiled.program->planMemory();
   weights = plan.weights;
   arena = plan.arena;
-  uint64_t bytes = 0;
-  llvm::sys::fs::file_size(file.path(), bytes);
-  size = int64_t(bytes);
+  size = int64_t(trailer.file_size);
+  storedWeights = int64_t(trailer.encoded_size ? trailer.encoded_size : trailer.weights_size);
   runner = std::make_unique<Runner>(file.path().str(), threads);
 }
 

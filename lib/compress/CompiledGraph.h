@@ -13,6 +13,7 @@ using Samples = llvm::DenseMap<mlir::Value, std::shared_ptr<const HostTensor>>;
 struct CompileSettings {
   std::string target = "native";
   bool winograd = true;
+  bool encodeWeights = false; // in the file
   cpu::SparseUse sparse = cpu::SparseUse::Auto;
   /// Looked at only, never timed: LLVM optimizes less, so that it is ready sooner.
   bool quickly = false;
@@ -23,7 +24,8 @@ struct CompileSettings {
 
   /// What the times of kernels depend on, for keys of caches.
   std::string key() const {
-    return target + (winograd ? " winograd" : "") + " sparse " + std::to_string(int(sparse));
+    return target + (winograd ? " winograd" : "") + (encodeWeights ? " encoded" : "") + " sparse " +
+           std::to_string(int(sparse));
   }
 };
 
@@ -44,14 +46,17 @@ public:
 
   const nnopt_model *model() const { return runner->model; }
   int64_t fileBytes() const { return size; }
-  int64_t weightBytes() const { return weights; }
+  /// Of the file that would be made by default: weights are not encoded there.
+  int64_t defaultFileBytes() const { return size - storedWeights + weights; }
+  /// In the file.
+  int64_t weightBytes() const { return storedWeights; }
   /// Weights, and the arena for one sample where the batch is open.
   int64_t memoryBytes() const { return weights + arena; }
 
 private:
   TemporaryArtifact file;
   std::unique_ptr<Runner> runner;
-  int64_t size = 0, weights = 0, arena = 0;
+  int64_t size = 0, storedWeights = 0, weights = 0, arena = 0;
 };
 
 } // namespace nnopt::compress

@@ -21,6 +21,9 @@ Search::Search(ModuleOp module, const DriverOptions &options, Progress &progress
       techniques(allTechniques()) {
   settings.winograd = options.winograd;
   settings.sparse = options.sparse;
+  settings.encodeWeights =
+      options.encode == EncodeUse::On ||
+      (options.encode == EncodeUse::Auto && !ask.budget.empty() && Budget::parse(ask.budget).size);
   settings.cacheDir = options.cacheDir;
   SmallVector<StringRef> targets;
   StringRef(options.target).split(targets, ',');
@@ -36,6 +39,7 @@ Search::Search(ModuleOp module, const DriverOptions &options, Progress &progress
       runsTarget = known && cpu::runsOnHost(target);
   }
   notes["target"] = {{"cpu", names}};
+  notes["encode_weights"] = settings.encodeWeights;
   if (!options.gpu.empty())
     notes["target"]["gpu"] = options.gpu;
   if (!runsTarget)

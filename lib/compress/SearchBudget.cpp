@@ -152,7 +152,7 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, bool must
     if ((!budget->size && !budget->latency) || Interrupt::happened())
       return choice;
     CompiledGraph whole = compiled(*choice, settings, /*threads=*/1);
-    double bytes = budget->size ? double(whole.fileBytes()) - budget->size->of(plain->fileBytes()) : 0, ms = 0;
+    double bytes = budget->size ? double(whole.fileBytes()) - budget->size->of(plain->defaultFileBytes()) : 0, ms = 0;
     if (budget->latency) {
       auto [base, compressed] = latencies(whole);
       ms = compressed - (1 - kTimingNoise) * budget->latency->of(base);
@@ -214,11 +214,11 @@ Choice Search::chooseWithin() {
   Cost full = costOf(*plain);
   start = narrowed ? costOf(*narrowed) : full;
   notes["float"]["latency_ms"] = full.latency;
-  notes["float"]["bytes"] = plain->fileBytes();
+  notes["float"]["bytes"] = plain->defaultFileBytes();
   if (budget->latency)
     problem.limits[Latency] = budget->latency->of(full.latency) - start.latency;
   if (budget->size)
-    problem.limits[Size] = budget->size->of(full.size) - start.size;
+    problem.limits[Size] = budget->size->of(double(plain->defaultFileBytes())) - start.size;
   // What options save of the file they save of the memory: it is weights. What they save of the arena is known when the
   // whole is compiled; until then the least that weights can be has to do.
   if (budget->memory) {
@@ -244,7 +244,7 @@ Choice Search::chooseWithin() {
     if (budget->latency)
       excess = (start.latency + cost.latency) / budget->latency->of(full.latency);
     else if (budget->size)
-      excess = (start.size + cost.size) / budget->size->of(full.size);
+      excess = (start.size + cost.size) / budget->size->of(double(plain->defaultFileBytes()));
     std::vector<std::pair<double, std::string>> heavy;
     for (auto [i, c] : llvm::enumerate(candidates))
       heavy.push_back(
@@ -257,7 +257,7 @@ Choice Search::chooseWithin() {
                                "MB, of {2:f3} ms and {3:f3} MB; "
                                "most is in {4}",
                                start.latency + cost.latency, (start.size + cost.size) / 1e6,
-                               full.latency, full.size / 1e6,
+                               full.latency, double(plain->defaultFileBytes()) / 1e6,
                                joinNames(heavy, budget->latency ? "{0:f3} ms" : "{0:f0} bytes", 5))
                      .str(),
                  choiceOf(least), excess);

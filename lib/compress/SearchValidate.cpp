@@ -47,7 +47,7 @@ void Search::validate(const Choice &choice, Attempt &result) {
     if (metric) {
       notes["points"].push_back({{"quality", floatQuality.value},
                                  {"ms", base},
-                                 {"bytes", plain->fileBytes()},
+                                 {"bytes", plain->defaultFileBytes()},
                                  {"float", true}});
       notes["points"].push_back({{"quality", value.value},
                                  {"ms", ms},
@@ -55,12 +55,12 @@ void Search::validate(const Choice &choice, Attempt &result) {
                                  {"taken", true}});
     }
     notes["float"]["latency_ms"] = base;
-    notes["float"]["bytes"] = plain->fileBytes();
+    notes["float"]["bytes"] = plain->defaultFileBytes();
     notes["compressed"]["latency_ms"] = ms;
     notes["compressed"]["bytes"] = compressed.fileBytes();
     line += llvm::formatv("{0}{1:f3} ms (float {2:f3}; one thread), {3:f3} MB (float {4:f3})",
                           line.empty() ? "" : ", ", ms, base, double(compressed.fileBytes()) / 1e6,
-                          double(plain->fileBytes()) / 1e6)
+                          double(plain->defaultFileBytes()) / 1e6)
                 .str();
     if (maxDrop && !holds(value, *maxDrop))
       refuseBudget("the compiled model loses " +
@@ -77,7 +77,7 @@ void Search::validate(const Choice &choice, Attempt &result) {
                        .str(),
                    choice);
     if (budget && budget->size &&
-        double(compressed.fileBytes()) > budget->size->of(double(plain->fileBytes())))
+        double(compressed.fileBytes()) > budget->size->of(double(plain->defaultFileBytes())))
       refuseBudget("the compiled model is larger than its layers promised: " + line, choice);
   }
   say(options.model + ": " + line);

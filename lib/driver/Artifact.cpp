@@ -1,6 +1,7 @@
 //===- Artifact.cpp - writing the files that are handed out -----------------===//
 
 #include "lib/driver/Artifact.h"
+#include "lib/driver/EncodeWeights.h"
 #include "lld/Common/Driver.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
@@ -111,8 +112,8 @@ bool linkRelocatable(ArrayRef<SmallVector<char, 0>> objects, SmallVectorImpl<cha
   return link(objects, {"-r"}, out, error);
 }
 
-bool writeArtifact(StringRef path, ArrayRef<SmallVector<char, 0>> objects, const Program &program, uint32_t cpuFeatures,
-                   std::string &error) {
+bool writeArtifact(StringRef path, ArrayRef<SmallVector<char, 0>> objects, const Program &program,
+                   const ArtifactOptions &options, std::string &error, nnopt_trailer *written) {
   SmallVector<char, 0> elf;
   if (!link(objects,
             {"-shared", "--hash-style=gnu", "-z", "noexecstack", "-z", "relro", "-z", "now", "--build-id=none", "--gc-sections",
@@ -124,23 +125,32 @@ bool writeArtifact(StringRef path, ArrayRef<SmallVector<char, 0>> objects, const
   trailer.elf_checksum = nnopt_checksum(elf.data(), elf.size());
   trailer.weights_offset = (elf.size() + NNOPT_PAGE - 1) / NNOPT_PAGE * NNOPT_PAGE;
   trailer.weights_size = program.weights->size();
-  // Vector loads may touch up to one register past the last weight.
-  uint64_t end = (trailer.weights_offset + trailer.weights_size + 64 + 63) / 64 * 64;
-  trailer.file_size = end + sizeof(trailer);
   trailer.format_version = NNOPT_FORMAT_VERSION;
-  trailer.cpu_features = cpuFeatures;
+  trailer.cpu_features = options.cpuFeatures;
   memcpy(trailer.magic, NNOPT_TRAILER_MAGIC, 8);
-  return writeFileAtomically(
-      path,
-      [&](raw_fd_ostream &os) {
-        os.write(elf.data(), elf.size());
-        os.write_zeros(trailer.weights_offset - elf.size());
-        program.weights->write(os);
-        os.write_zeros(end - trailer.weights_offset - trailer.weights_size);
-        os.write(reinterpret_cast<const char *>(&trailer), sizeof(trailer));
-        return true;
-      },
-      error);
+  auto write = [&](raw_fd_ostream &os) {
+    os.write(elf.data(), elf.size());
+    os.write_zeros(trailer.weights_offset - elf.size());
+    uint64_t stored = trailer.weights_size;
+    if (options.encodeWeights && stored) {
+      WeightEncoder encoder([&](const char *bytes, size_t size) { os.write(bytes, size); });
+      program.weights->visit([&](ArrayRef<char> bytes) { encoder.add(bytes.data(), bytes.size()); });
+      stored = trailer.encoded_size = encoder.finish();
+    } else {
+      program.weights->write(os);
+    }
+    // Vector loads may touch up to one register past the last weight.
+    uint64_t end = (trailer.weights_offset + stored + 64 + 63) / 64 * 64;
+    trailer.file_size = end + sizeof(trailer);
+    os.write_zeros(end - trailer.weights_offset - stored);
+    os.write(reinterpret_cast<const char *>(&trailer), sizeof(trailer));
+    return true;
+  };
+  if (!writeFileAtomically(path, write, error))
+    return false;
+  if (written)
+    *written = trailer;
+  return true;
 }
 
 } // namespace nnopt

@@ -4,6 +4,7 @@
 
 #include "lib/codegen/Program.h"
 #include "llvm/ADT/StringRef.h"
+#include "runtime/format.h"
 #include <string>
 
 namespace nnopt {
@@ -17,10 +18,16 @@ bool writeFileAtomically(llvm::StringRef path, llvm::function_ref<bool(llvm::raw
 bool linkRelocatable(llvm::ArrayRef<llvm::SmallVector<char, 0>> objects, llvm::SmallVectorImpl<char> &out,
                      std::string &error);
 
+/// What artifacts have besides code.
+struct ArtifactOptions {
+  uint32_t cpuFeatures = 0;   // that are needed: NNOPT_CPU_*
+  bool encodeWeights = false; // in fewer bytes, that are decoded when the artifact is opened (runtime/encoding.h)
+};
+
 /// Links `objects` into a shared object in process (lld) and appends the program's weights and the
-/// trailer: the artifact of runtime/format.h.
-bool writeArtifact(llvm::StringRef path, llvm::ArrayRef<llvm::SmallVector<char, 0>> objects, const Program &program, uint32_t cpuFeatures,
-                   std::string &error);
+/// trailer: the artifact of runtime/format.h. `written`, if not null, gets the trailer.
+bool writeArtifact(llvm::StringRef path, llvm::ArrayRef<llvm::SmallVector<char, 0>> objects, const Program &program,
+                   const ArtifactOptions &options, std::string &error, nnopt_trailer *written = nullptr);
 
 } // namespace nnopt
 

@@ -229,6 +229,8 @@ int Compilation::run() {
     if (options.bf16 && !target.bf16 && options.gpu.empty())
       return fail("--precision=bf16: " + target.name + " has no instructions for bf16; AVX-512 BF16 is needed (znver4, "
                   "cooperlake, sapphirerapids)", ExitUsage);
+  if (options.encode == EncodeUse::On && options.emit != EmitKind::Lib)
+    return fail("--encode-weights=on is about artifacts; it does nothing with --emit of anything but lib", ExitUsage);
   if (options.bf16 && options.emit == EmitKind::ONNX)
     return fail("--precision=bf16 chooses kernels; it cannot be used with --emit=onnx", ExitUsage);
   if (options.tf32 && options.gpu.empty())
@@ -362,10 +364,14 @@ int Compilation::run() {
   uint32_t features = targets.front().required;
   for (const cpu::Target &target : targets)
     features &= target.required;
-  if (!writeArtifact(output, compiled.objects, *compiled.program, features, error))
+  const compress::Recipe *recipe = again.compression.recipe.get();
+  bool encode = options.encode == EncodeUse::On ||
+                (options.encode == EncodeUse::Auto && recipe && recipe->notes.value("encode_weights", false));
+  nnopt_trailer trailer;
+  if (!writeArtifact(output, compiled.objects, *compiled.program, {features, encode}, error, &trailer))
     return fail(error, ExitFailure);
   if (report) {
-    report->written(output);
+    report->written(output, trailer);
     if (options.reportProfile) {
       stage("profiling");
       if (int code = report->measure(error))
@@ -373,6 +379,8 @@ int Compilation::run() {
     }
   }
   summary(compiled, output);
+  if (encode && !options.quiet)
+    llvm::errs() << llvm::formatv("  weights in the file: {0:f2} MB, decoded when it is opened\n", trailer.encoded_size / 1e6);
   if (models.size() * targets.size() > 1 && !options.quiet)
     llvm::errs() << "  " << models.size() * targets.size() << " programs: " << describeVersions(dims, targets) << "\n";
   if (int code = writeReport(ExitDone))

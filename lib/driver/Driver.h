@@ -24,6 +24,9 @@ enum ExitCode { ExitDone = 0, ExitFailure = 1, ExitUsage = 2, ExitInvalid = 3, E
 
 enum class EmitKind { Lib, Obj, NN, ONNX, Exec, LLVM, Asm };
 
+/// Whether artifacts have weights in fewer bytes: where a budget for the size, or a recipe made with one, is given, or always.
+enum class EncodeUse : uint8_t { Off, Auto, On };
+
 struct DriverOptions {
   std::string model;
   std::string output; // empty: chosen from the model's name
@@ -36,6 +39,7 @@ struct DriverOptions {
   bool bf16 = false; // convolutions and matrix products multiply bf16
   std::string paddingMask; // input that says which tokens are real; others are not computed
   bool tf32 = false; // those of f32 on GPUs multiply tf32
+  EncodeUse encode = EncodeUse::Auto;
   std::optional<double> tuneSeconds; // choose kernels by running them, for so long
   std::string cacheDir; // of measurements and object code (Cache.h); empty: none
   std::string gpu; // architectures to add GPU code for; "emulate" or "emulate:N": GPU kernels on the CPU

@@ -195,6 +195,8 @@ json::Object Report::totals() {
   uint64_t bytes;
   if (!artifact.empty() && !llvm::sys::fs::file_size(artifact, bytes))
     totals["artifact_bytes"] = int64_t(bytes);
+  if (encodedBytes)
+    totals["encoded_weight_bytes"] = int64_t(encodedBytes);
   return totals;
 }
 

@@ -10,6 +10,7 @@
 #include "lib/driver/Driver.h"
 #include "lib/report/Measure.h"
 #include "lib/report/Remarks.h"
+#include "runtime/format.h"
 #include "mlir/Pass/PassManager.h"
 
 namespace nnopt::report {
@@ -34,7 +35,10 @@ public:
   /// The program that it was lowered to, which the report refers to from now on.
   void compiled(CompiledModel &compiled) { result = &compiled; }
   /// The file that holds it.
-  void written(llvm::StringRef path) { artifact = path.str(); }
+  void written(llvm::StringRef path, const nnopt_trailer &trailer) {
+    artifact = path.str();
+    encodedBytes = trailer.encoded_size;
+  }
   /// Runs that file. Returns an ExitCode, with `error` set unless 0.
   int measure(std::string &error);
 
@@ -60,6 +64,7 @@ private:
   CompiledModel *result = nullptr;
   std::string artifact, compression;
   std::optional<Measurement> measured;
+  uint64_t encodedBytes = 0; // of weights in the artifact
 };
 
 } // namespace nnopt::report

@@ -109,6 +109,14 @@ static cl::opt<cpu::SparseUse>
                       clEnumValN(cpu::SparseUse::Off, "off", "nowhere"),
                       clEnumValN(cpu::SparseUse::On, "on", "wherever a kernel can")),
            cl::cat(category));
+static cl::opt<EncodeUse>
+    encodeWeights("encode-weights",
+                  cl::desc("Keep weights in fewer bytes, without loss; they are decoded when the artifact is opened, and processes "
+                           "do not share their memory:"),
+                  cl::init(EncodeUse::Auto),
+                  cl::values(clEnumValN(EncodeUse::Auto, "auto", "with --budget=size=... (default)"),
+                             clEnumValN(EncodeUse::Off, "off", "never"), clEnumValN(EncodeUse::On, "on", "always")),
+                  cl::cat(category));
 static cl::opt<std::string> calib("calib",
                                   cl::desc("Calibration data: the model's inputs by name, sample "
                                            "axis first. For --budget and single techniques; without it, --quantize=int8 takes noise"),
@@ -292,6 +300,7 @@ int main(int argc, char **argv) {
   options.optLevel = optLevel;
   options.winograd = !exactConv;
   options.sparse = sparse;
+  options.encode = encodeWeights;
   options.bf16 = precision == "bf16";
   options.tf32 = precision == "tf32";
   options.paddingMask = skipPadding;

@@ -35,7 +35,9 @@ function cards() {
           card(
               "Arena", bytes(t.arena_bytes),
               `lower bound ${bytes(t.arena_lower_bound_bytes)}, without reuse ${bytes(t.arena_naive_bytes)}`),
-      t.weight_bytes !== undefined && card("Weights", bytes(t.weight_bytes), "packed for the kernels"),
+      t.weight_bytes !== undefined && card(
+          "Weights", bytes(t.weight_bytes),
+          "packed for the kernels" + (t.encoded_weight_bytes ? `, ${bytes(t.encoded_weight_bytes)} in the file` : "")),
       t.artifact_bytes !== undefined &&
           card("Artifact", bytes(t.artifact_bytes), report.target ? report.target.name : ""));
 }
