@@ -1,6 +1,6 @@
 //===- GroupExperts.cpp - mixtures that compute the chosen experts only ---===//
 #include "passes/Passes.h"
-#include "passes/group-experts/Routes.h"
+#include "passes/group-experts/ScoredExperts.h"
 
 using namespace mlir;
 
@@ -274,6 +274,8 @@ private:
     Type type = elementTypeOf(root->getResult(0));
     if (!type.isF32() && !type.isF64())
       return refuse(root, "the element type is not f32 or f64");
+    if (!route.choices)
+      return finishScored(root, route, results, others, batched);
     if (elementTypeOf(route.choices) != rewriter.getI64Type())
       return refuse(root, "choices are not i64");
     if (shapeOf(route.choices)[1] >= route.experts)
@@ -302,6 +304,28 @@ private:
     }
     passedRemark(root->getLoc(), kPass, "grouped") << remark::metric("Experts", route.experts)
                                                    << remark::metric("Choices", shapeOf(route.choices)[1]);
+    rewriter.replaceOp(root, sum);
+    return true;
+  }
+
+  /// The same where scores are not those of a number of choices.
+  bool finishScored(Operation *root, const Route &route, ArrayRef<Value> results, ArrayRef<Value> others, bool batched) {
+    rewriter.setInsertionPoint(root);
+    Operation *before = root->getPrevNode();
+    ScoredExperts experts(shapes, rewriter, route.scores, route.experts, root->getLoc());
+    Value sum = experts.merge(results, batched);
+    if (sum) {
+      for (Value v : others)
+        sum = nn::AddOp::create(rewriter, root->getLoc(), untyped(elementTypeOf(sum)), sum, v);
+      if (!shapes.sameDims(sum, root->getResult(0)))
+        experts.why = "the sum has another shape";
+    }
+    if (!sum || !experts.why.empty()) {
+      while (root->getPrevNode() != before)
+        rewriter.eraseOp(root->getPrevNode());
+      return refuse(root, experts.why);
+    }
+    passedRemark(root->getLoc(), kPass, "scored") << remark::metric("Experts", route.experts);
     rewriter.replaceOp(root, sum);
     return true;
   }

@@ -32,7 +32,25 @@ static bool areChoices(Value v) {
          !ShapedType::isDynamic(shapeOf(v)[1]);
 }
 
+/// Scores [tokens, experts] with zeros: of scores below a threshold (any condition), and of tokens that an expert did not choose (Zhou et
+/// al. 2022, "Mixture-of-Experts with Expert Choice Routing", section 3.2).
+static bool leavesOut(Value v) {
+  Operation *op = v.getDefiningOp();
+  if (auto where = dyn_cast_or_null<nn::WhereOp>(op))
+    return isZeros(where.getX()) || isZeros(where.getY());
+  if (auto mul = dyn_cast_or_null<nn::MulOp>(op))
+    return llvm::any_of(mul->getOperands(), [](Value factor) {
+      auto cast = factor.getDefiningOp<nn::CastOp>();
+      return cast && elementTypeOf(cast.getX()).isInteger(1);
+    });
+  auto scatter = dyn_cast_or_null<nn::ScatterElementsOp>(op);
+  auto topk = scatter ? scatter.getIndices().getDefiningOp<nn::TopKOp>() : nn::TopKOp();
+  return topk && scatter.getAxis() == 0 && topk.getAxis() == 0 && scatter.getIndices() == topk.getIndices() && isZeros(scatter.getX());
+}
+
 std::optional<Route> matchDenseScores(Value v, FuncShapes &shapes) {
+  if (rankOf(v) == 2 && shapes.dims(v)[1].isConst() && leavesOut(v))
+    return Route{Value(), v, shapes.dims(v)[1].value()};
   auto scatter = v.getDefiningOp<nn::ScatterElementsOp>();
   if (!scatter || scatter.getAxis() != 1 || !isZeros(scatter.getX()) || !areChoices(scatter.getIndices()) ||
       !shapes.sameDims(scatter.getIndices(), scatter.getUpdates()))

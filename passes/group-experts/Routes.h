@@ -6,7 +6,8 @@
 
 namespace nnopt {
 
-/// Which experts see which tokens: `choices`, [tokens, k], are indices of a topk, `scores` their weights.
+/// Which experts see which tokens: `choices`, [tokens, k], are indices of a topk, `scores` their weights. Where choices are null scores
+/// are [tokens, experts], and 0 for what a threshold, or a topk over the tokens of each expert, left out.
 struct Route {
   mlir::Value choices, scores;
   int64_t experts = 0;

@@ -94,11 +94,25 @@ def build_experts(g):
     g.shapes[values] = g.shapes[choices] = (tokens, k)
     scores = g.add("Softmax", [values], (tokens, k), axis=1)
     size = g.add("Shape", [logits], (2,))
-    form = rng.choice(["batched", "each", "gathered"])
+    form, routing = rng.choice(["batched", "each", "gathered"]), rng.choice(["rank", "rank", "threshold", "expert choice"])
+    g.expected = [("grouped_matmul", 2, 3), ("non_zero", 0, 0), ("matmul", 1, 1)]
+    if form != "gathered" and routing != "rank": # each token has another number of experts
+        g.expected = [("moe", 1, 1), ("grouped_matmul", 0, 0), ("matmul", 1, 2)]
     gated, biased = rng.random() < 0.5, rng.random() < 0.4
     activation = rng.choice(["Relu", "silu", "Tanh"])
 
     def gates():
+        if routing == "threshold":
+            more = g.add("Greater", [logits, g.number(0.2)], (tokens, experts))
+            if rng.random() < 0.5:
+                return g.add("Where", [more, logits, g.number(0)], (tokens, experts))
+            return g.add("Mul", [logits, g.add("Cast", [more], (tokens, experts), to=helper.np_dtype_to_tensor_dtype(np.dtype(g.dtype)))], (tokens, experts))
+        if routing == "expert choice":
+            best, at, count = g.name(), g.name(), min(tokens, 3)
+            g.nodes.append(helper.make_node("TopK", [logits, g.ints([count])], [best, at], axis=0))
+            g.shapes[best] = g.shapes[at] = (count, experts)
+            none = g.add("ConstantOfShape", [size], (tokens, experts), value=numeric.numpy_helper.from_array(np.zeros(1, g.dtype)))
+            return g.add("ScatterElements", [none, at, best], (tokens, experts), axis=0)
         none = g.add("ConstantOfShape", [size], (tokens, experts), value=numeric.numpy_helper.from_array(np.zeros(1, g.dtype)))
         return g.add("ScatterElements", [none, choices, scores], (tokens, experts), axis=1)
 
@@ -252,7 +266,7 @@ def build_pad(g):
 
 # What an optimized graph must hold, as (operation, least, most); None: what the builder says for this one.
 KINDS = {"rotary": (build_rotary, [("rotary", 1, 1), ("neg", 0, 0), ("slice", 0, 0), ("map", 0, 1)]),
-         "experts": (build_experts, [("grouped_matmul", 2, 3), ("non_zero", 0, 0), ("matmul", 1, 1)]),
+         "experts": (build_experts, None),
          "LSTM cell": (build_lstm_cell, [("lstm", 1, 2), ("matmul", 0, 0), ("map", 0, 0), ("sigmoid", 0, 0)]),
          "recurrent": (recurrent.build, [("lstm|gru", 1, 1), ("matmul", 0, 0), ("loop", 0, 0), ("map", 0, 0), ("concat", 0, 0)]),
          "normalization": (spellings.build_norm, None),

@@ -132,3 +132,23 @@ func.func @background(%x: tensor<5x8xf32>, %logits: tensor<5x2xf32>, %scores: te
   %0 = nn.add %sa, %sb : (tensor<5x8xf32>, tensor<5x8xf32>) -> tensor<5x8xf32>
   return %0 : tensor<5x8xf32>
 }
+
+// -----
+
+// Scores with zeros, of experts that are one product.
+// CHECK-LABEL: func @linear_experts
+// CHECK-NOT: nn.moe
+// CHECK: return
+func.func @linear_experts(%x: tensor<6x8xf32>, %scores: tensor<6x4xf32>, %more: tensor<6x4xi1>) -> tensor<6x8xf32> {
+  %zero = nn.constant dense<0.0> : tensor<f32>
+  %w = nn.constant dense<0.5> : tensor<4x8x8xf32>
+  %gates = nn.where %more, %scores, %zero : (tensor<6x4xi1>, tensor<6x4xf32>, tensor<f32>) -> tensor<6x4xf32>
+  %turned = nn.transpose %gates {perm = array<i64: 1, 0>} : (tensor<6x4xf32>) -> tensor<4x6xf32>
+  %columns = nn.unsqueeze %turned {axes = array<i64: 2>} : (tensor<4x6xf32>) -> tensor<4x6x1xf32>
+  %tokens = nn.unsqueeze %x {axes = array<i64: 0>} : (tensor<6x8xf32>) -> tensor<1x6x8xf32>
+  %0 = nn.matmul %tokens, %w : (tensor<1x6x8xf32>, tensor<4x8x8xf32>) -> tensor<4x6x8xf32>
+  %1 = nn.mul %0, %columns : (tensor<4x6x8xf32>, tensor<4x6x1xf32>) -> tensor<4x6x8xf32>
+  // expected-remark @+1 {{an expert is more than two products and what is elementwise between}}
+  %2 = nn.reduce %1 {axes = array<i64: 0>, keep_dims = false, kind = #nn.reduce_kind<sum>} : (tensor<4x6x8xf32>) -> tensor<6x8xf32>
+  return %2 : tensor<6x8xf32>
+}
