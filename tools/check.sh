@@ -164,7 +164,7 @@ step "conformance" script_counts "test/conformance/backend.py --plan=default --j
 step "differential" script_counts "test/fuzz/differential.py --kind=ops --cases=300 --jobs=$jobs" \
   "test/fuzz/differential.py --kind=graphs --cases=300 --jobs=$jobs"
 step "export to ONNX" script_counts "test/export/run.py --jobs=$jobs"
-step "compression" script_counts test/compress/run.py test/compress/language.py test/compress/moe.py
+step "compression" script_counts test/compress/run.py test/compress/language.py test/compress/moe.py test/compress/tokens.py
 step "report" script_counts test/report/data.py
 step "Python package" pytest_counts test/python
 step "installed tree" test/install/run.sh

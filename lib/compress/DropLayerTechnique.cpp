@@ -4,12 +4,16 @@
 // deep networks that change their input least matter least: Gromov et al. 2024, "The Unreasonable
 // Ineffectiveness of the Deeper Layers"); `linear`, for values whose last dimension is the model's
 // width, y = A x + c in least squares over the calibration data (Din et al. 2023, "Jump to
-// Conclusions", section 3.1).
+// Conclusions", section 3.1). By the flag, the blocks whose outputs are most like their inputs, by 1 - cos(x, y) (Men et al. 2024,
+// "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect", equation 1; here of all elements together, so that
+// it does not matter which dimension holds the channels).
 //
 //===----------------------------------------------------------------------===//
 
 #include "lib/compress/ResidualBlock.h"
 #include "lib/compress/Technique.h"
+#include "llvm/Support/FormatVariadic.h"
+#include <cmath>
 
 using namespace mlir;
 using Eigen::MatrixXd;
@@ -29,13 +33,43 @@ class DropLayerTechnique : public Technique {
 public:
   StringRef name() const override { return "drop-layer"; }
 
+  std::string readSpec(StringRef spec) override {
+    auto [number, rest] = spec.split(',');
+    onlyLinear = rest == "linear";
+    if (number.getAsInteger(10, count) || count < 1 || (!rest.empty() && !onlyLinear))
+      return "expected the number of residual blocks that go, as 2, or 2,linear for a matrix product in their place";
+    return "";
+  }
+
+  /// By the flag: those that go, with their influence.
+  void plan(ArrayRef<Site> sites, const Observations &observations) override {
+    influences.clear();
+    going.clear();
+    if (!count)
+      return;
+    std::vector<std::pair<double, Operation *>> order;
+    for (const Site &site : sites) {
+      const Matrix &x = observations.rows(site.sampled[0]), &y = observations.rows(site.sampled[1]);
+      double sizes = std::sqrt(x.cast<double>().squaredNorm() * y.cast<double>().squaredNorm());
+      double cosine = sizes > 0 ? x.cast<double>().cwiseProduct(y.cast<double>()).sum() / sizes : 0;
+      influences[site.op] = 1 - cosine;
+      if (std::isfinite(cosine) && (!onlyLinear || site.regressor))
+        order.push_back({1 - cosine, site.op});
+    }
+    llvm::stable_sort(order, [](const auto &a, const auto &b) { return a.first < b.first; });
+    for (auto &[influence, op] : ArrayRef(order).take_front(count))
+      going.insert(op);
+  }
+
   std::vector<Site> sites(func::FuncOp func, std::vector<Refusal> &refused) const override {
     std::vector<Site> result;
     SiteNames names;
     for (nn::AddOp op : func.getBody().front().getOps<nn::AddOp>()) {
       std::string name = names.of(op);
       std::optional<ResidualBlock> block = ResidualBlock::endingAt(op);
-      if (!block)
+      // Where a value inside has other readers, what is left of the block may be no block: little would be saved.
+      if (!block || llvm::none_of(block->inside, [](Operation *o) { return isa<nn::LinearOp>(o); }) ||
+          llvm::none_of(block->inside, [&](Operation *o) { return llvm::is_contained(o->getOperands(), block->skip); }))
         continue;
       Site site{op, name, {block->skip}, Value()};
       site.inside = block->inside;
@@ -43,13 +77,25 @@ public:
         site.observed.push_back(op.getResult());
         site.regressor = block->skip;
       }
+      if (count)
+        site.sampled = {block->skip, op.getResult()};
       result.push_back(std::move(site));
     }
     return result;
   }
 
   std::vector<Option> options(const Site &site, const Observations &observations) const override {
-    std::vector<Option> result = {{"drop", "", nlohmann::json::object()}};
+    nlohmann::json parameters = nlohmann::json::object();
+    if (count) {
+      if (!going.contains(site.op))
+        return {};
+      parameters["influence"] = influences.lookup(site.op);
+    }
+    std::vector<Option> result;
+    if (!onlyLinear)
+      result.push_back({"drop", "", parameters, {}});
+    if (count && !onlyLinear)
+      return result;
     const Gram *gram = observations.gram(site.op);
     if (!gram || !gram->rows || !gram->h.allFinite() || !gram->cross.allFinite())
       return result;
@@ -66,9 +112,15 @@ public:
     Vector shift = gram->denseMean - map.cast<float>() * gram->mean;
     result.push_back({"linear",
                       "",
-                      nlohmann::json::object(),
+                      parameters,
                       {{"map", arrayOf(Matrix(map.cast<float>()))}, {"shift", arrayOf(shift)}}});
     return result;
+  }
+
+  std::string whyNothing(const Site &site, const Observations &observations) const override {
+    if (!count)
+      return Technique::whyNothing(site, observations);
+    return llvm::formatv("its block changes its input more than those that go: 1 - cosine is {0:f4}", influences.lookup(site.op));
   }
 
   std::string check(Operation *op, const Option &option) const override {
@@ -108,6 +160,12 @@ public:
                                 Value(), Value(), ValueRange(), false, false)
         .getResult();
   }
+
+private:
+  int64_t count = 0; // of the flag; 0: all blocks have options
+  bool onlyLinear = false;
+  llvm::DenseMap<Operation *, double> influences;
+  llvm::DenseSet<Operation *> going;
 };
 
 } // namespace

@@ -5,6 +5,7 @@
 #include "lib/compress/Search.h"
 #include "lib/compress/prune/PruneRecipe.h"
 #include "lib/compress/prune/PruneSpec.h"
+#include "lib/compress/tokens/MergeTokens.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Passes.h"
 #include "passes/Pipeline.h"
@@ -28,6 +29,8 @@ Techniques allTechniques() {
 std::string checkSpec(StringRef technique, StringRef spec) {
   if (technique == kPruneStructured)
     return PruneSpec().parse(spec);
+  if (int64_t count; technique == kMergeTokens)
+    return parseTokenCount(spec, count);
   for (std::unique_ptr<Technique> &t : allTechniques())
     if (t->name() == technique)
       return t->configure(spec);
@@ -41,7 +44,7 @@ std::shared_ptr<const Recipe> compressModule(ModuleOp module, const DriverOption
   // recipes.
   auto main = module.lookupSymbol<func::FuncOp>("main");
   bool searches = !ask.recipe && ask.recipeIn.empty(), isNoisy = searches && ask.calib.empty();
-  MomentsByName moments = isNoisy ? momentsOfNormalizations(main) : MomentsByName();
+  MomentsByName moments = searches ? momentsOfNormalizations(main) : MomentsByName();
   auto run = [&](llvm::function_ref<void(PassManager &)> add) {
     PassManager pm(module.getContext(), ModuleOp::getOperationName(), PassManager::Nesting::Implicit);
     add(pm);
@@ -53,10 +56,10 @@ std::shared_ptr<const Recipe> compressModule(ModuleOp module, const DriverOption
     graph.end = PipelineEnd::Graph;
     buildOptimizationPipeline(pm, graph);
   });
-  int64_t noted = noteMoments(main, moments);
+  int64_t noted = isNoisy ? noteMoments(main, moments) : 0;
   run([](PassManager &pm) { pm.addNestedPass<func::FuncOp>(createEqualizeChannels()); });
   if (searches)
-    return std::make_shared<const Recipe>(Search(module, options, progress, noted).run());
+    return std::make_shared<const Recipe>(Search(module, options, progress, noted, moments).run());
   auto recipe =
       ask.recipe ? ask.recipe : std::make_shared<const Recipe>(Recipe::read(ask.recipeIn));
   applyRecipe(module, *recipe, allTechniques());

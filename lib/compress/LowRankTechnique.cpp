@@ -21,6 +21,9 @@ constexpr double kDamping = 1e-3;
 /// layer of a network often has few, and all that follows reads them.
 constexpr double kLeastShare = 0.005;
 
+/// The relative error of outputs that stages may bring unless "error=" or a budget says otherwise.
+constexpr double kMostError = 0.1;
+
 StringRef nameOf(Structure s) {
   return s == Structure::Matrix ? "matrix" : s == Structure::Spatial ? "spatial" : "tucker";
 }
@@ -167,10 +170,12 @@ class LowRankTechnique : public Technique {
 public:
   StringRef name() const override { return "low-rank"; }
 
-  std::string configure(StringRef spec) override {
+  std::optional<double> defaultError() const override { return kMostError; }
+
+  std::string readSpec(StringRef spec) override {
     std::optional<double> share = percentOf(spec);
     if (!share || !(*share > 0 && *share < 1))
-      return "expected the share of parameters that stay, as 50%";
+      return "expected the share of parameters that stay, as 50%, perhaps with what may change in the outputs, as 50%,error=5%";
     shares = {*share};
     keepsTotal = true;
     return "";

@@ -172,7 +172,7 @@ class MoETechnique : public Technique {
 public:
   StringRef name() const override { return "dense-to-moe"; }
 
-  std::string configure(StringRef spec) override {
+  std::string readSpec(StringRef spec) override {
     std::optional<double> share = percentOf(spec);
     if (!share || !(*share >= 0.01 && *share <= 1))
       return "expected the share of neurons that a row computes, from 1% to 100%";

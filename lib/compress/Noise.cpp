@@ -32,8 +32,8 @@ MomentsByName momentsOfNormalizations(func::FuncOp func) {
   return result;
 }
 
-int64_t noteMoments(func::FuncOp func, const MomentsByName &moments) {
-  int64_t count = 0;
+std::vector<std::pair<Operation *, const ChannelMoments *>> normalizedBy(func::FuncOp func, const MomentsByName &moments) {
+  std::vector<std::pair<Operation *, const ChannelMoments *>> result;
   for (Operation &op : func.getBody().front()) {
     // A folded normalization is the last that a linear operation does; another one ends in an
     // addition.
@@ -44,10 +44,16 @@ int64_t noteMoments(func::FuncOp func, const MomentsByName &moments) {
         !elementTypeOf(op.getResult(0)).isF32() ||
         shapeOf(op.getResult(0))[1] != int64_t(it->second.mean.size()))
       continue;
-    setMoments(&op, it->second);
-    ++count;
+    result.push_back({&op, &it->second});
   }
-  return count;
+  return result;
+}
+
+int64_t noteMoments(func::FuncOp func, const MomentsByName &moments) {
+  auto found = normalizedBy(func, moments);
+  for (auto [op, m] : found)
+    setMoments(op, *m);
+  return found.size();
 }
 
 void normalizeByBatch(func::FuncOp func) {

@@ -19,8 +19,9 @@ constexpr int64_t kNoiseSamples = 64;
 /// Moments of the results of batch normalizations, by the name of the ONNX node.
 using MomentsByName = llvm::StringMap<ChannelMoments>;
 MomentsByName momentsOfNormalizations(mlir::func::FuncOp func);
-/// Notes them on the operations that compute these results after the graph passes. Returns how
-/// many.
+/// The operations that compute these results after the graph passes, in order.
+std::vector<std::pair<mlir::Operation *, const ChannelMoments *>> normalizedBy(mlir::func::FuncOp func, const MomentsByName &moments);
+/// Notes the moments on them. Returns how many there are.
 int64_t noteMoments(mlir::func::FuncOp func, const MomentsByName &moments);
 /// Gives results with moments these moments in each run, as a batch normalization in training does.
 void normalizeByBatch(mlir::func::FuncOp func);

@@ -64,7 +64,7 @@ public:
 
   void setTarget(const cpu::Target &target) override { lanes = target.lanes(4); }
 
-  std::string configure(StringRef spec) override {
+  std::string readSpec(StringRef spec) override {
     only = SparsePattern::parse(spec.str());
     if (!only)
       return "expected sparse:SHARE% (0 to 100) for a share of zeros over all layers, "

@@ -26,16 +26,10 @@ constexpr StringLiteral kBf16Option = "bf16-products";
 class QuantizeTechnique : public Technique {
 public:
   StringRef name() const override { return "quantize"; }
-  std::string configure(StringRef spec) override {
+  std::string readSpec(StringRef spec) override {
     std::string wrong;
     offersWeightOnly = weightOnly.configure(spec, wrong);
-    auto [kind, rest] = spec.split(',');
-    offersInt8 = kind == "int8";
-    std::optional<double> error = rest.consume_front("error=") ? percentOf(rest) : std::nullopt;
-    if (offersInt8 && error && *error > 0)
-      allowedError = *error;
-    else if (offersInt8 && spec != "int8")
-      return "'" + spec.str() + "': int8,error=3% bounds what changes in the outputs, in percent of them";
+    offersInt8 = spec == "int8";
     return offersInt8 || offersWeightOnly ? wrong : "expected int8, int8,error=3%, w8, w4, w4,group=64, w8a8, w4a8, bf16 or f16";
   }
 
@@ -134,12 +128,10 @@ public:
     }
   }
 
-  std::optional<double> errorLimit() const override {
-    return offersInt8 ? std::optional(allowedError * allowedError) : std::nullopt;
-  }
+  std::optional<double> defaultError() const override { return offersInt8 ? std::optional(kInt8Error) : std::nullopt; }
   std::optional<Option> fallback(const Site &site, bool bf16) const override {
     auto linear = dyn_cast<nn::LinearOp>(site.op);
-    if (!bf16 || !linear || !whyNotBf16(linear).empty())
+    if (!bf16 || !offersInt8 || !linear || !whyNotBf16(linear).empty())
       return std::nullopt;
     return Option{kBf16Option.str(), "", nlohmann::json::object(), {}};
   }
@@ -240,7 +232,6 @@ private:
   WeightOnly weightOnly;
   llvm::DenseMap<Value, std::vector<double>> scalesOf; // of channels of activations
   bool offersInt8 = true, offersWeightOnly = true;
-  double allowedError = kInt8Error;
 };
 
 } // namespace

@@ -2,6 +2,7 @@
 
 #include "lib/compress/Recipe.h"
 #include "lib/compress/prune/PruneRecipe.h"
+#include "lib/compress/tokens/MergeTokens.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 #include "tools/common/runner.h"
@@ -113,8 +114,13 @@ Recipe Recipe::parse(const std::string &text, const std::string &from, const Ten
   return recipe;
 }
 
+void applyAhead(ModuleOp module, const std::vector<Step> &steps) {
+  applyStructuredPruning(module, steps);
+  applyTokenMerging(module, steps);
+}
+
 void applyRecipe(ModuleOp module, const Recipe &recipe, const Techniques &techniques) {
-  applyStructuredPruning(module, recipe.steps);
+  applyAhead(module, recipe.steps);
   auto main = module.lookupSymbol<func::FuncOp>("main");
   FuncShapes shapes(main);
   if (failed(shapes.infer()))
@@ -147,7 +153,7 @@ void applyRecipe(ModuleOp module, const Recipe &recipe, const Techniques &techni
     used.push_back(technique.get());
   }
   for (const Step &step : recipe.steps)
-    if (step.technique != kPruneStructured &&
+    if (step.technique != kPruneStructured && step.technique != kMergeTokens &&
         llvm::none_of(used, [&](const Technique *t) { return t->name() == step.technique; }))
       throw ToolError(3, "recipe: there is no technique '" + step.technique + "'");
   eraseDeadOps(main, rewriter);

@@ -40,6 +40,10 @@ private:
   Tensors allTensors() const;
 };
 
+/// Does what those of `steps` say that change the shapes of many operations at once, so that all others come behind them: of
+/// prune-structured, then of merge-tokens. Throws ToolError (exit 3) where they do not fit the model.
+void applyAhead(mlir::ModuleOp module, const std::vector<Step> &steps);
+
 /// Applies the steps to `main` of a module that went through the graph passes. Throws ToolError
 /// (exit 3) when a step names a site that the model does not have or an option that does not fit
 /// it.

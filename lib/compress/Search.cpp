@@ -3,12 +3,8 @@
 #include "lib/compress/Search.h"
 #include "lib/compress/Calibrate.h"
 #include "lib/compress/LayerCost.h"
-#include "lib/compress/Noise.h"
 #include "lib/compress/OutputError.h"
-#include "lib/compress/prune/PruneRecipe.h"
-#include "lib/compress/prune/StructuredPruning.h"
 #include "llvm/ADT/SetVector.h"
-#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 
 using namespace mlir;
@@ -16,8 +12,9 @@ using nlohmann::json;
 
 namespace nnopt::compress {
 
-Search::Search(ModuleOp module, const DriverOptions &options, Progress &progress, int64_t moments)
-    : module(module), options(options), ask(options.compression), progress(progress), moments(moments),
+Search::Search(ModuleOp module, const DriverOptions &options, Progress &progress, int64_t moments,
+               const MomentsByName &normalizations)
+    : module(module), options(options), ask(options.compression), progress(progress), moments(moments), normalizations(normalizations),
       techniques(allTechniques()) {
   settings.winograd = options.winograd;
   settings.sparse = options.sparse;
@@ -50,7 +47,7 @@ Search::Search(ModuleOp module, const DriverOptions &options, Progress &progress
 
 Search::Search(const Search &beside, ModuleOp module, std::vector<Step> ahead, std::vector<std::string> &said)
     : module(module), options(beside.options), ask(beside.ask), progress(beside.progress), moments(beside.moments),
-      techniques(allTechniques()), settings(beside.settings), quick(beside.quick), runsTarget(beside.runsTarget),
+      normalizations(beside.normalizations), techniques(allTechniques()), settings(beside.settings), quick(beside.quick), runsTarget(beside.runsTarget),
       multipliesBf16(beside.multipliesBf16), budget(beside.budget), maxDrop(beside.maxDrop), calib(beside.calib),
       eval(beside.eval), plain(beside.plain), ahead(std::move(ahead)), metric(beside.metric), notes(beside.notes),
       said(&said) {}
@@ -283,7 +280,9 @@ Recipe Search::run() {
     readData();
     if (!ask.structured.empty())
       removeChannels();
-    bool plans = budget && !alone() && ask.structured.empty();
+    if (merges())
+      mergeTokens();
+    bool plans = budget && ask.technique.empty() && ask.structured.empty();
     Attempt result = plans ? searchPlans() : attempt();
     if (!ask.recipeOut.empty() && !result.recipe.notes.empty())
       result.recipe.write(ask.recipeOut);
@@ -309,32 +308,6 @@ static std::vector<std::string> outputNames(func::FuncOp main) {
     names.push_back(name ? name.str() : "");
   }
   return names;
-}
-
-/// Does what --prune=structured says.
-void Search::removeChannels() {
-  auto parameters = [&] {
-    int64_t count = 0;
-    module.walk([&](nn::ConstantOp op) {
-      count += isa<FloatType>(op.getType().getElementType()) ? op.getType().getNumElements() : 0;
-    });
-    return count;
-  };
-  plain = std::make_shared<CompiledGraph>(module, settings, /*threads=*/1);
-  PruneSpec spec;
-  spec.parse(ask.structured);
-  LayerCosts costs = layerCosts();
-  StructuredPruning pruning(module, spec, *calib, quick, costs, progress);
-  try {
-    ahead = pruning.run();
-  } catch (const ToolError &e) {
-    throw ToolError(e.status(), options.model + ": error: " + e.what());
-  }
-  json &note = notes["structured"] = pruning.report();
-  note["parameters"] = {{"float", parameters()}};
-  applyStructuredPruning(module, ahead);
-  note["parameters"]["compressed"] = parameters();
-  say(options.model + ": " + pruning.summary());
 }
 
 /// All that the user gave is checked before anything takes time.
@@ -384,7 +357,6 @@ Attempt Search::attempt() {
   }
   if (more)
     measureSiteErrors();
-  Choice choice = none();
   bool global = alone() && !budget && !candidates.empty() && candidates[0].offers[0].technique->variantsAreGlobal();
   if (!global && more)
     keepBestVariants();
@@ -394,18 +366,7 @@ Attempt Search::attempt() {
     notes["metric"] = metric->name();
     notes["float"]["quality"] = floatQuality.value;
   }
-  if (global) {
-    choice = bestGlobalVariant();
-  } else if (budget) {
-    choice = chooseWithin();
-  } else {
-    choice = Choice(candidates.size(), 0);
-    dropReplaced(choice);
-    repair(choice);
-    const Technique *technique = candidates.empty() ? nullptr : candidates[0].offers[0].technique;
-    if (std::optional<double> limit = technique ? technique->errorLimit() : std::nullopt; limit && !observations.ofNoise)
-      leaveSensitive(choice, *limit, *technique);
-  }
+  Choice choice = budget ? chooseWithin() : takeAll();
 
   for (auto [i, c] : llvm::enumerate(candidates)) {
     if (!budget)

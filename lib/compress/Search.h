@@ -7,6 +7,7 @@
 #include "lib/compress/Interrupt.h"
 #include "lib/compress/LayerCost.h"
 #include "lib/compress/Metric.h"
+#include "lib/compress/Noise.h"
 #include "lib/compress/Solver.h"
 #include "lib/compress/SwitchModel.h"
 #include <map>
@@ -30,7 +31,7 @@ struct BudgetRefused {
 };
 
 /// One search:
-/// 0. with --prune=structured: channels go; all else is about the smaller model, but quality and costs
+/// 0. with --prune=structured or --merge-tokens channels or tokens go; all else is about the smaller model, but quality and costs
 ///    are compared with the model as it was. A budget for all techniques tries without and with several shares (SearchPlans.cpp)
 /// 1. calibrate; offers of all techniques, their errors at their sites; one variant of each option
 /// 2. with a budget: sensitivity (one site at a time) and costs; solve; validate, back off
@@ -38,8 +39,8 @@ struct BudgetRefused {
 /// 4. measure the result
 class Search {
 public:
-  /// `moments`: how many values of the module have ChannelMoments.
-  Search(mlir::ModuleOp module, const DriverOptions &options, Progress &progress, int64_t moments);
+  /// `moments`: how many values of the module have ChannelMoments; `normalizations`: those of all batch normalizations that it had.
+  Search(mlir::ModuleOp module, const DriverOptions &options, Progress &progress, int64_t moments, const MomentsByName &normalizations);
   /// Changes the module and returns the recipe.
   Recipe run();
 
@@ -59,7 +60,9 @@ private:
   bool tryPlan(std::vector<Step> ahead, nlohmann::json structured, Plans &plans, nlohmann::json note, std::string text);
   bool isDone(const Plans &plans) const;
   void tryFewerChannels(Plans &plans);
+  void tryFewerTokens(Plans &plans);
   void removeChannels();
+  void mergeTokens();
   void dropReplaced(Choice &choice) const;
   Choice choiceOf(const std::vector<int> &solution) const;
   void repair(Choice &choice) {
@@ -89,9 +92,13 @@ private:
   CompiledGraph compiled(const Choice &choice, const CompileSettings &how, int threads) const;
   double errorOfRecipe(const Choice &choice, SampleRange samples);
   std::vector<Choice> oneAtATime() const;
-  void leaveSensitive(Choice &choice, double limit, const Technique &technique);
+  Choice takeAll();
+  void leaveSensitive(Choice &choice, double limit, const Technique &technique, const std::vector<Candidate> &unsolved);
   LayerCosts layerCosts(const Samples *samples = nullptr);
-  bool alone() const { return !ask.technique.empty(); }
+  /// Whether tokens are merged ahead of all else, as the flag asks.
+  bool merges() const;
+  /// Whether the flag asks for one technique that replaces single operations.
+  bool alone() const { return !ask.technique.empty() && !merges(); }
   void measureSensitivity();
   void measureCosts();
   Choice chooseWithin();
@@ -123,6 +130,7 @@ private:
   const CompressionOptions &ask;
   Progress &progress;
   int64_t moments;
+  const MomentsByName &normalizations;
   Techniques techniques;
   CompileSettings settings, quick;
   bool runsTarget = false;    // whether this machine runs what the model is compiled for

@@ -1,14 +1,15 @@
 //===- SearchPlans.cpp - budgets with and without removed channels ----------===//
 //
-// Removing channels changes the shapes of many operations at once, so it is no option at a site. A budget for all
-// techniques therefore searches several times: on the model as it is, and on what is left of it with more and more
-// channels gone, as long as that is better. What counts is what the compiled results measure.
+// Removing channels and merging tokens change the shapes of many operations at once, so they are no options at a site. A budget
+// for all techniques therefore searches several times: on the model as it is, on what is left of it with more and more channels
+// gone, and with tokens merged in the best of these, as long as that is better. What counts is what the compiled results
+// measure.
 //
 //===----------------------------------------------------------------------===//
 
 #include "lib/compress/Search.h"
-#include "lib/compress/prune/PruneRecipe.h"
 #include "lib/compress/prune/StructuredPruning.h"
+#include "lib/compress/tokens/MergeTokens.h"
 #include "passes/common/ChannelMoments.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -19,12 +20,14 @@ namespace nnopt::compress {
 
 /// Shares of the multiply-adds that go, in the order in which they are tried.
 constexpr double kShares[] = {0.25, 0.5, 0.75};
+/// Shares of the first tokens that are merged behind each attention.
+constexpr double kTokenShares[] = {0.04, 0.08, 0.16};
 
 /// Searches a model after the steps `ahead`. `note` and `text` say what that came to. Returns whether it is the best
 /// so far.
 bool Search::tryPlan(std::vector<Step> ahead, json structured, Plans &plans, json note, std::string text) {
   OwningOpRef<ModuleOp> copy = module.clone();
-  applyStructuredPruning(*copy, ahead);
+  applyAhead(*copy, ahead);
   std::vector<std::string> lines;
   Search search(*this, *copy, ahead, lines);
   if (!structured.empty())
@@ -77,7 +80,7 @@ void Search::tryFewerChannels(Plans &plans) {
     try {
       if (!pruning) {
         costs.emplace(layerCosts());
-        pruning = std::make_unique<StructuredPruning>(module, spec, *calib, quick, *costs, progress);
+        pruning = std::make_unique<StructuredPruning>(module, spec, *calib, quick, *costs, progress, normalizations);
       }
       steps = pruning->run(share);
     } catch (const ToolError &e) { // no more can go
@@ -92,12 +95,37 @@ void Search::tryFewerChannels(Plans &plans) {
   }
 }
 
+/// The best so far with tokens merged.
+void Search::tryFewerTokens(Plans &plans) {
+  const std::vector<Step> before = plans.best ? plans.best->ahead : std::vector<Step>();
+  const json structured = plans.best ? plans.best->recipe.notes.value("structured", json()) : json();
+  OwningOpRef<ModuleOp> copy = module.clone();
+  applyAhead(*copy, before);
+  int64_t last = 0, tokens = tokensToMerge(*copy).value_or(0);
+  for (double share : kTokenShares) {
+    int64_t count = int64_t(share * double(tokens) + 0.5);
+    if (isDone(plans) || count <= last)
+      continue;
+    last = count;
+    std::vector<Refusal> refused;
+    std::vector<Step> ahead = before, merges = stepsToMergeTokens(*copy, count, refused);
+    if (merges.empty())
+      return;
+    ahead.insert(ahead.end(), merges.begin(), merges.end());
+    if (!tryPlan(std::move(ahead), structured, plans, {{"tokens_merged", count}},
+                 std::to_string(count) + " tokens merged behind each attention") &&
+        plans.best)
+      return;
+  }
+}
+
 Attempt Search::searchPlans() {
   plain = std::make_shared<CompiledGraph>(module, settings, /*threads=*/1);
   Plans plans;
   tryPlan({}, {}, plans, {{"multiply_adds_gone", 0}}, "as it is");
   try {
     tryFewerChannels(plans);
+    tryFewerTokens(plans);
   } catch (const Interrupted &) { // what is there is kept
   }
   if (!plans.best)

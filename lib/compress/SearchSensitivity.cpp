@@ -69,53 +69,89 @@ static double workOf(const Site &site, ArrayRef<int64_t> activation) {
   return positions * double(ShapedType::getNumElements(shapeOf(linear.getWeight())));
 }
 
+/// The option of the only technique at all sites, with weights solved anew, but for those that spoil the outputs.
+Choice Search::takeAll() {
+  Choice choice(candidates.size(), 0);
+  if (candidates.empty())
+    return choice;
+  const Technique &technique = *candidates[0].offers[0].technique;
+  std::optional<double> limit = observations.ofNoise ? std::nullopt : technique.errorLimit();
+  std::vector<Candidate> unsolved;
+  if (limit)
+    unsolved = candidates;
+  if (technique.variantsAreGlobal()) {
+    choice = bestGlobalVariant();
+  } else {
+    dropReplaced(choice);
+    repair(choice);
+  }
+  if (limit)
+    leaveSensitive(choice, *limit, technique, unsolved);
+  return choice;
+}
+
 /// Takes the fallback, or nothing, for layers without which the error of the outputs is within
 /// `limit`: those that change the outputs most for what they compute, when they alone are changed.
-/// Does nothing where all layers together are within.
-void Search::leaveSensitive(Choice &choice, double limit, const Technique &technique) {
+/// Does nothing where all layers together are within. What is left is solved anew, from the candidates as they were before, `unsolved`.
+void Search::leaveSensitive(Choice &choice, double limit, const Technique &technique, const std::vector<Candidate> &unsolved) {
   progress.stage("error of the outputs");
   SampleRange probe{0, std::min(kProbeSamples, calib->usable())};
-  double before = outputError(*model, choice, *calib, probe), after = 0;
+  const bool solves = canRepair(choice);
+  // Layers that are solved beside those of a choice are in its recipe alone.
+  auto errorOf = [&](const Choice &c) { return solves ? errorOfRecipe(c, probe) : outputError(*model, c, *calib, probe); };
+  double before = errorOf(choice), after = 0;
   notes["output_error"] = before;
   if (!(before > limit))
     return;
+  if (solves)
+    restore(unsolved);
   progress.stage("sensitivity of layers");
+  const Choice all = choice;
   std::vector<size_t> order;
   std::vector<Choice> alone;
-  for (size_t i = 0; i < choice.size(); ++i)
-    if (choice[i] >= 0) {
+  for (size_t i = 0; i < all.size(); ++i)
+    if (all[i] >= 0) {
       order.push_back(i);
       alone.push_back(none());
-      alone.back()[i] = choice[i];
+      alone.back()[i] = all[i];
     }
   std::vector<double> measured = outputErrors(*model, alone, *calib, {0, std::min(kRankSamples, probe.end)},
                                               [&](double share) { progress.fraction(share); });
-  std::vector<double> errors(choice.size());
+  std::vector<double> errors(all.size());
   for (auto [i, error] : llvm::zip(order, measured))
     errors[i] = error;
-  std::vector<double> weight(choice.size());
+  std::vector<double> weight(all.size());
   for (size_t i : order)
     if (const Site &site = candidates[i].site; !site.observed.empty())
       weight[i] = errors[i] / workOf(site, shapes[site.observed[0]]);
   llvm::sort(order,
              [&](size_t a, size_t b) { return std::pair(weight[a], b) > std::pair(weight[b], a); });
   auto without = [&](size_t count) {
-    Choice less = choice;
+    Choice less = all;
     for (size_t i = 0; i < count; ++i)
       less[order[i]] = -1;
     return less;
   };
   size_t few = 0, enough = order.size(); // left out: too few, enough
+  std::vector<Candidate> solved = candidates; // for what is left of these
   while (enough - few > 1) {
     size_t middle = (few + enough) / 2;
-    double error = outputError(*model, without(middle), *calib, probe);
+    Choice less = without(middle);
+    if (solves) {
+      restore(unsolved);
+      repair(less);
+    }
+    double error = errorOf(less);
     if (error > limit) {
       few = middle;
     } else {
       enough = middle;
       after = error;
+      solved = candidates;
     }
   }
+  if (solves)
+    restore(std::move(solved));
   choice = without(enough);
   Choice gentle = choice;
   for (size_t i : ArrayRef(order).take_front(enough))
@@ -131,16 +167,22 @@ void Search::leaveSensitive(Choice &choice, double limit, const Technique &techn
       after = error;
     }
   }
-  for (size_t i : ArrayRef(order).take_front(enough))
-    sensitive.push_back(
-        {candidates[i].site.name,
-         llvm::formatv("{0} changes the outputs by {1:f2} % here alone, by {2:f1} % in all layers; "
-                       "{3:f1} % are allowed: {4}",
-                       candidates[i].offers[0].option.name, 100 * std::sqrt(errors[i]),
-                       100 * std::sqrt(before), 100 * std::sqrt(limit),
-                       choice[i] < 0 ? "left as it is"
-                                     : candidates[i].offers[choice[i]].option.name + " instead")
-             .str()});
+  auto percent = [](double squared) { return 100 * std::sqrt(squared); };
+  for (size_t i : ArrayRef(order).take_front(enough)) {
+    const std::vector<Offer> &offers = candidates[i].offers;
+    sensitive.push_back({candidates[i].site.name,
+                         llvm::formatv("{0} changes the outputs by {1:f2} % here alone, by {2:f1} % in all layers; "
+                                       "{3:f1} % are allowed: {4}",
+                                       offers[all[i]].option.name, percent(errors[i]), percent(before), percent(limit),
+                                       choice[i] < 0 ? "left as it is" : offers[choice[i]].option.name + " instead")
+                             .str()});
+  }
+  std::string what = llvm::formatv("{0} in all layers changes the outputs by {1:f1} %, of which {2:f1} % are allowed", technique.name(),
+                                   percent(before), percent(limit));
+  if (choice == none())
+    say(options.model + ": warning: " + what + ", and so do the least sensitive ones: the model stays as it is");
+  else
+    say(options.model + ": " + what + llvm::formatv(": not in {0} layers, by {1:f1} % in the others", enough, percent(after)).str());
   notes["output_error"] = after;
   notes["output_error_of_all"] = before;
 }

@@ -1,9 +1,11 @@
-//===- Technique.cpp - names of sites ---------------------------------------===//
+//===- Technique.cpp - what techniques have in common -----------------------===//
 
 #include "lib/compress/Technique.h"
 #include "lib/codegen/Program.h"
 #include "llvm/ADT/StringExtras.h"
 #include <cstring>
+
+using namespace mlir;
 
 namespace nnopt::compress {
 
@@ -12,6 +14,26 @@ std::optional<double> percentOf(llvm::StringRef text) {
   if (!text.consume_back("%") || text.getAsDouble(percent))
     return std::nullopt;
   return percent / 100;
+}
+
+std::string Technique::configure(StringRef spec) {
+  SmallVector<StringRef> parts, own;
+  spec.split(parts, ',');
+  for (StringRef part : parts) {
+    if (!part.starts_with("error=")) {
+      own.push_back(part);
+      continue;
+    }
+    allowedError = percentOf(part.substr(6));
+    if (!allowedError || !(*allowedError > 0))
+      return "'" + part.str() + "': error=3% bounds what changes in the outputs, in percent of them";
+  }
+  return readSpec(llvm::join(own, ","));
+}
+
+std::optional<double> Technique::errorLimit() const {
+  std::optional<double> error = allowedError ? allowedError : defaultError();
+  return error ? std::optional(*error * *error) : std::nullopt;
 }
 
 npz::Array arrayOf(const Matrix &matrix) {

@@ -104,9 +104,9 @@ public:
   virtual llvm::StringRef name() const = 0;
   /// Tells what the model is compiled for, before anything else.
   virtual void setTarget(const cpu::Target &target) {}
-  /// Makes this the only technique, with what its flag says ("int8", "70%"): options() then offers
-  /// only that. Returns what is wrong with the text ("expected int8"); empty when nothing is.
-  virtual std::string configure(llvm::StringRef spec) { return "no text is expected"; }
+  /// Makes this the only technique, with what its flag says ("int8", "70%", "50%,error=3%"):
+  /// options() then offers only that. Returns what is wrong with the text ("expected int8"); empty when nothing is.
+  std::string configure(llvm::StringRef spec);
   virtual std::vector<Site> sites(mlir::func::FuncOp func, std::vector<Refusal> &refused) const = 0;
   /// Options besides leaving the site as it is. Empty: nothing to gain here.
   virtual std::vector<Option> options(const Site &site, const Observations &observations) const = 0;
@@ -122,8 +122,8 @@ public:
   /// themselves.)
   virtual bool variantsAreGlobal() const { return false; }
   /// The relative squared error of the model's outputs above which, when this is the only technique and there is no budget, the
-  /// layers that bring most of it take fallback() instead. Nothing: no limit.
-  virtual std::optional<double> errorLimit() const { return std::nullopt; }
+  /// layers that bring most of it take fallback() instead: what "error=" says, else defaultError(). Nothing: no limit.
+  std::optional<double> errorLimit() const;
   /// What to do at a site where the options change the outputs too much; nothing: leave it as it is. `bf16`: whether the target
   /// multiplies such numbers.
   virtual std::optional<Option> fallback(const Site &site, bool bf16) const { return std::nullopt; }
@@ -158,6 +158,15 @@ public:
   virtual bool isMeetingPoint(mlir::Operation *op) const { return false; }
   /// Called once after all options are applied: exact rewrites that need to see all of them.
   virtual void finish(mlir::func::FuncOp func, mlir::RewriterBase &rewriter) const {}
+
+protected:
+  /// configure() but for "error=", which all techniques have.
+  virtual std::string readSpec(llvm::StringRef spec) { return "no text is expected"; }
+  /// The relative error of outputs that is allowed unless the flag says otherwise; nothing: any.
+  virtual std::optional<double> defaultError() const { return std::nullopt; }
+
+private:
+  std::optional<double> allowedError;
 };
 
 using Techniques = std::vector<std::unique_ptr<Technique>>;

@@ -112,6 +112,9 @@ TEST(Elimination, CriteriaLookAtWhatTheySay) {
   filters.producers << 5, 0, 1, 0, 0, 9;
   EXPECT_EQ(findCriterion("l1")->eliminate(filters).order[0], 1);
   EXPECT_EQ(findCriterion("l2")->eliminate(filters).order[0], 1);
+  filters.scales = Vector(3);
+  filters.scales << 0.5f, 0.0f, 0.1f;
+  EXPECT_EQ(findCriterion("bn-gamma")->eliminate(filters).order, (std::vector<int64_t>{1, 2}));
   // The first filter is the sum of the next two; the last is small, but no other has its direction.
   Gram four = momentsOf(300, 4, [](Matrix &) {});
   UnitGroup sums = groupOf(four, Matrix::Ones(2, 4), 4);

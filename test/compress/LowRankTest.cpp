@@ -158,7 +158,7 @@ TEST_F(LowRankTest, WrongOptions) {
   EXPECT_NE(technique->check(op, Option{"", "", good, {}}), "");
 }
 
-/// Two blocks on tokens, one of which another output looks into, and sums that are no blocks.
+/// Two blocks on tokens, of one of which another output needs the layer, and sums that are no blocks.
 TEST_F(LowRankTest, BlocksThatMayGo) {
   func::FuncOp main = parse(R"(
 func.func @main(%x: tensor<?x4x2xf32>) -> (tensor<?x4x2xf32>, tensor<?x4x2xf32>) {
@@ -176,11 +176,9 @@ func.func @main(%x: tensor<?x4x2xf32>) -> (tensor<?x4x2xf32>, tensor<?x4x2xf32>)
   std::unique_ptr<Technique> technique = createDropLayerTechnique();
   std::vector<Refusal> refused;
   std::vector<Site> sites = technique->sites(main, refused);
-  ASSERT_EQ(sites.size(), 2u);
+  ASSERT_EQ(sites.size(), 1u);
   EXPECT_EQ(sites[0].inside.size(), 2u);
   EXPECT_EQ(sites[0].regressor, main.getArgument(0));
-  ASSERT_EQ(sites[1].inside.size(), 1u); // the product is an output
-  EXPECT_TRUE(isa<nn::TanhOp>(sites[1].inside[0]));
 
   // What is linear is found.
   Matrix x = normal(300, 2, 1), map = normal(2, 2, 2), shift = normal(1, 2, 3);
@@ -193,7 +191,6 @@ func.func @main(%x: tensor<?x4x2xf32>) -> (tensor<?x4x2xf32>, tensor<?x4x2xf32>)
   EXPECT_LT((*matrixOf(options[1].tensors, "map") - map).cwiseAbs().maxCoeff(), 1e-2);
   EXPECT_LT((matrixOf(options[1].tensors, "shift")->transpose() - shift).cwiseAbs().maxCoeff(),
             1e-2);
-  EXPECT_EQ(technique->options(sites[1], observations).size(), 1u);
   IRRewriter rewriter(&context);
   EXPECT_EQ(technique->apply(rewriter, sites[0].op, options[0]), main.getArgument(0));
 

@@ -3,7 +3,7 @@
 
     low_rank.py [--only=a,b] [--share=50%] [--write-docs] [--json=FILE] [--from=FILE,...]
 
-Ours: --low-rank=SHARE, all layers that it applies to; and the same within --budget=drop=0.5% (of perplexity: 5 %), which keeps
+Ours: --low-rank=SHARE,error=1000%, all layers that it applies to; and the same within --budget=drop=0.5% (of perplexity: 5 %), which keeps
 the layers that are measured faster. Beside it stand one-shot singular value decompositions of the same layers at half
 of the parameters, the better of plain and whitened, with batch normalizations estimated again (in PyTorch, with the same data). --write-docs writes the table in
 docs/compression.md. Ends with `N passed, N failed`: a model passes when it is better than that, and the language model when a
@@ -63,7 +63,7 @@ def run_model(name, share):
         subprocess.run([sys.executable, "to_npz.py", model, folder], cwd=folder_in, check=True, capture_output=True)
         language = name == "lm"
         metric = ["--metric=perplexity"] if language else []
-        notes, tensors, _ = compile(model, folder, f"--low-rank={share}", *metric)
+        notes, tensors, _ = compile(model, folder, f"--low-rank={share},error=1000%", *metric)
         before, after = parameters(notes["steps"], tensors)
         result.update(float=notes["float"]["quality"], quality=notes["compressed"]["quality"], layers=len(notes["steps"]),
                       share=after / before, repair=notes.get("repair"))

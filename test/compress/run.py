@@ -223,7 +223,7 @@ def prune(f):
 
 def low_rank(f):
     """--low-rank: stages in place of layers, the same bytes from its recipe, standard ONNX, and a budget that refuses it."""
-    common = ("--low-rank=50%", "--calib=calib.npz", "--eval=eval.npz")
+    common = ("--low-rank=50%,error=100%", "--calib=calib.npz", "--eval=eval.npz")
     f.compile(*common, "-o", "l.so", "--recipe-out=l.json", says=["(float top1 100.00 %", "2 not eligible"])
     notes = json.load(open(f / "l.json"))
     tensors = np.load(f / "l.json.npz")
@@ -243,6 +243,54 @@ def low_rank(f):
     with open(f / "l.json", "w") as file:
         json.dump(notes, file)
     f.compile("--recipe=l.json", code=3, says=["conv2+bn2", "do not fit"])
+
+
+def spoiled(f):
+    """Layers of which low rank, or zeros, spoil the outputs stay, the others are solved for what is left; where all do the model stays."""
+    mlp(f / "s.onnx", [64, 128, 128, 16])
+    model = onnx.load(f / "s.onnx")
+    rng = np.random.default_rng(6)
+    for initializer in model.graph.initializer:
+        if initializer.name == "w1": # nearly of rank 16
+            w = rng.standard_normal((128, 16)) @ rng.standard_normal((16, 128)) / 40 + 0.002 * rng.standard_normal((128, 128))
+            initializer.CopyFrom(numpy_helper.from_array(w.astype(np.float32), "w1"))
+    onnx.save(model, f / "s.onnx")
+    x = rng.standard_normal((512, 64)).astype(np.float32)
+    np.savez(f / "s.npz", x=x)
+    np.savez(f / "t.npz", x=x[:64])
+    compile = lambda *flags, **more: f.compile(*flags, "--calib=s.npz", "--metric=cosine", "-o", "s.so", "--recipe-out=s.json", model="s.onnx", **more)
+
+    def sites():
+        return json.load(open(f / "s.json")), {s["site"] for s in json.load(open(f / "s.json"))["steps"] if s["technique"] != "refit"}
+
+    compile("--low-rank=50%,error=10%", says=["low-rank in all layers changes the outputs by", "of which 10.0 % are allowed: not in"])
+    notes, taken = sites()
+    assert taken == {"linear1"} and notes["output_error"] <= 0.01 < notes["output_error_of_all"], (taken, notes["output_error"])
+    reasons = {r["site"]: r["reason"] for r in notes["refused"]}
+    assert all("changes the outputs by" in reasons[s] and reasons[s].endswith("left as it is") for s in ("linear0", "linear2")), reasons
+    f.replay("s", model="s.onnx")
+    f.compile("-o", "plain.so", model="s.onnx")
+    results = []
+    for artifact in ("s.so", "plain.so"):
+        with Session(f / artifact) as session:
+            results.append(session.run(None, {"x": x})[0])
+    assert np.linalg.norm(results[0] - results[1]) <= 0.1 * np.linalg.norm(results[1]), "the outputs change by more than is allowed"
+    compile("--low-rank=50%,error=200%")
+    assert sites()[1] == {"linear0", "linear1", "linear2"}, "error= allows everything"
+    # What is allowed by default is exceeded by all layers together.
+    compile("--low-rank=25%", says=["low-rank in all layers changes the outputs by"])
+    assert "linear0" not in sites()[1], sites()[1]
+    compile("--low-rank=50%,error=0.01%", says=["and so do the least sensitive ones: the model stays as it is", "3 left as they are"])
+    notes, taken = sites()
+    assert not taken and notes["output_error"] == 0, notes
+    compile("--prune=sparse:90%,error=5%", says=["prune-sparse in all layers changes the outputs by"])
+    notes, taken = sites()
+    assert "linear1" not in taken and notes["output_error"] <= 0.0025, notes["output_error"]
+    compile("--quantize=w4,error=1%", says=["quantize in all layers changes the outputs by"])
+    assert len(sites()[1]) < 3 and sites()[0]["output_error"] <= 1e-4
+    f.replay("s", model="s.onnx")
+    for spec in ("50%,error=", "50%,error=5", "50%,error=-1%"):
+        compile(f"--low-rank={spec}", code=2, says=["error=3% bounds what changes in the outputs"])
 
 
 def drop_layer(f):
@@ -287,6 +335,20 @@ def drop_layer(f):
     options = {o["name"]: o for o in layers["sum0"]["options"]}
     assert {"drop", "linear"} <= set(options), layers
     assert 0 < options["linear"]["error"] < options["drop"]["error"], options
+    # By the flag those go whose outputs are most like their inputs.
+    for i, size in enumerate((1, 0.03, 0.1)):
+        w = numpy_helper.to_array(weights[i]) * size
+        model.graph.initializer[i].CopyFrom(numpy_helper.from_array(w.astype(np.float32), f"w{i}"))
+    onnx.save(model, f / "blocks.onnx")
+    for spec, gone, name in (("1", ["sum1"], "drop"), ("2", ["sum1", "sum2"], "drop"), ("2,linear", ["sum1", "sum2"], "linear"), ("2,error=15%", ["sum1"], "drop")):
+        f.compile(f"--drop-layers={spec}", "--calib=x.npz", "--metric=cosine", "-o", "d.so", "--recipe-out=d.json", model="blocks.onnx")
+        steps = json.load(open(f / "d.json"))["steps"]
+        assert [s["site"] for s in steps] == gone and all(s["option"] == name and 0 < s["parameters"]["influence"] < 0.2 for s in steps), (spec, steps)
+        f.replay("d", model="blocks.onnx")
+    refused = {r["site"]: r["reason"] for r in json.load(open(f / "d.json"))["refused"]}
+    assert "changes its input more than those that go" in refused["sum0"] and "are allowed" in refused["sum2"], refused
+    for spec in ("", "0", "2,all", "50%"):
+        f.compile(f"--drop-layers={spec}", "--calib=x.npz", model="blocks.onnx", code=2, says=["expected the number of residual blocks"])
 
 
 def plans(f):
@@ -370,8 +432,8 @@ def weight_only(f):
     steps["steps"][0]["site"], steps["steps"][2]["site"] = steps["steps"][2]["site"], steps["steps"][0]["site"]
     json.dump(steps, open(f / "w4.json", "w"))
     compile("--recipe=w4.json", code=3, says=["their shapes do not fit"])
-    for spec, says in (("w3", "expected int8, int8,error=3%, w8"), ("int8,error=3", "int8,error=3% bounds"),
-                       ("int8,group=8", "int8,error=3% bounds"), ("w4,group=12", "multiples of 8"),
+    for spec, says in (("w3", "expected int8, int8,error=3%, w8"), ("int8,error=3", "'error=3': error=3% bounds"),
+                       ("int8,group=8", "expected int8, int8,error=3%"), ("w4,group=12", "multiples of 8"),
                        ("w8,group=32", "only w4 and w4a8 have more to say"), ("w4,64", "only w4 and w4a8 have more to say")):
         compile(f"--quantize={spec}", data, code=2, says=[says])
 
@@ -581,7 +643,7 @@ def resnet20(f):
     assert notes["compressed"]["quality"] >= notes["float"]["quality"] - 0.5, notes["compressed"]
 
 
-TESTS = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, sensitive, low_rank, drop_layer, plans, budget, targets,
+TESTS = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, sensitive, low_rank, spoiled, drop_layer, plans, budget, targets,
          memory, interrupted, metrics, command, wrong]
 
 

@@ -161,6 +161,16 @@ static cl::opt<std::string>
             cl::desc("Compute convolutions and matrix products in stages that hold this share of their "
                      "parameters, as 50%"),
             cl::value_desc("SHARE%"), cl::cat(category));
+static cl::opt<std::string>
+    dropLayers("drop-layers",
+               cl::desc("Leave out so many residual blocks, those whose outputs are most like their inputs, as 2; 2,linear: with a "
+                        "matrix product in their place, for tokens"),
+               cl::value_desc("COUNT"), cl::cat(category));
+static cl::opt<std::string>
+    mergeTokens("merge-tokens",
+                cl::desc("Behind each attention of a transformer, average so many tokens with those that they are most like, as 8; "
+                         "with --budget, ahead of all other techniques"),
+                cl::value_desc("COUNT"), cl::cat(category));
 static cl::opt<std::string> recipe("recipe",
                                    cl::desc("Do to the model what a recipe says; needs no data"),
                                    cl::value_desc("IN.json"), cl::cat(category));
@@ -237,7 +247,8 @@ int main(int argc, char **argv) {
   std::string technique, spec, structured, flag;
   int ways = recipe.empty() ? 0 : 1;
   for (TechniqueFlag f : {TechniqueFlag{quantize, "quantize"}, TechniqueFlag{prune, "prune"},
-                          TechniqueFlag{moe, "dense-to-moe"}, TechniqueFlag{lowRank, "low-rank"}}) {
+                          TechniqueFlag{moe, "dense-to-moe"}, TechniqueFlag{lowRank, "low-rank"},
+                          TechniqueFlag{dropLayers, "drop-layer"}, TechniqueFlag{mergeTokens, "merge-tokens"}}) {
     if (!f.option.getNumOccurrences())
       continue;
     flag = "--" + f.option.ArgStr.str();
@@ -265,7 +276,7 @@ int main(int argc, char **argv) {
     spec = text;
   }
   if (ways + (recipe.empty() || (budget.empty() && structured.empty()) ? 0 : 1) > 1) {
-    errs() << "--quantize, --prune=sparse, --moe, --low-rank and --recipe exclude each other, and so do --budget, "
+    errs() << "--quantize, --prune=sparse, --moe, --low-rank, --drop-layers, --merge-tokens and --recipe exclude each other, and so do --budget, "
               "--prune=structured and --recipe: give one of them\n";
     return ExitUsage;
   }
@@ -281,7 +292,7 @@ int main(int argc, char **argv) {
                      (recipeOut.empty() || !recipe.empty()))) {
     errs()
         << "--calib, --eval, --metric and --recipe-out do nothing without --budget, --quantize, "
-           "--prune, --moe or --low-rank\n";
+           "--prune, --moe, --low-rank, --drop-layers or --merge-tokens\n";
     return ExitUsage;
   }
   registerAllPasses();

@@ -214,6 +214,14 @@ llvm::ArrayRef<Criterion> criteria() {
        [](const UnitGroup &g) { return byNorm(g, 2); }},
       {"geometric-median", "distance to the weights of the other units (He et al. 2019)",
        byGeometricMedian},
+      {"bn-gamma", "scales of the batch normalizations that end in a unit (Liu et al. 2017, network slimming)",
+       [](const UnitGroup &g) {
+         std::vector<double> scores(g.units, 1.0);
+         for (int64_t u = 0; u < g.scales.size(); ++u)
+           scores[u] = std::max(double(g.scales[u]), 1e-30); // more than units that are gone
+         return byScores(std::move(scores), g);
+       },
+       /*needsScales=*/true},
       {"merge", "weights that make a unit and are no combination of those of the others (Bai et al. 2023, UDFC)", byMerging},
   };
   return all;

@@ -29,6 +29,7 @@ struct UnitGroup {
   /// Weights and biases that make the values of a unit, one row for each unit; no columns where
   /// nothing constant does.
   Matrix producers;
+  Vector scales; // of batch normalizations that end in a unit; empty where there is none
 };
 
 /// Units in the order in which they go, and for each how much the layers behind have lost when it
@@ -43,6 +44,8 @@ struct Elimination {
 struct Criterion {
   const char *name, *summary;
   Elimination (*eliminate)(const UnitGroup &group);
+  /// Whether it says nothing of groups without batch normalizations.
+  bool needsScales = false;
 };
 
 /// All criteria; the first one is the default.

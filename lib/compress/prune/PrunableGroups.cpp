@@ -56,8 +56,25 @@ static int64_t stepOf(const AxisGroups &groups, const AxisGroups::Group &group) 
   return liked;
 }
 
+/// The scales of batch normalizations, for each group that they are about.
+static std::map<unsigned, Vector> scalesOf(const AxisGroups &groups,
+                                           ArrayRef<std::pair<Operation *, const ChannelMoments *>> normalized) {
+  std::map<unsigned, Vector> scales;
+  for (auto [op, moments] : normalized) {
+    auto place = groups.placeOf(op, nn::AxisTies::result(0, 1));
+    for (size_t c = 0; place && c < moments->deviation.size(); ++c)
+      if (auto unit = groups.unitOf(*place, c)) {
+        Vector &all = scales.try_emplace(unit->first, Vector::Zero(groups.groups()[unit->first].units.size())).first->second;
+        all[unit->second] += float(moments->deviation[c]);
+      }
+  }
+  return scales;
+}
+
 std::vector<PrunableGroup> findPrunable(const AxisGroups &groups, ArrayRef<LinearLayer> layers,
+                                        ArrayRef<std::pair<Operation *, const ChannelMoments *>> normalized,
                                         std::vector<Refusal> &refused) {
+  std::map<unsigned, Vector> scales = scalesOf(groups, normalized);
   std::vector<PrunableGroup> result;
   std::map<Operation *, size_t> layerNumbers;
   for (auto [i, layer] : llvm::enumerate(layers))
@@ -74,7 +91,7 @@ std::vector<PrunableGroup> findPrunable(const AxisGroups &groups, ArrayRef<Linea
   }
   for (auto [g, group] : llvm::enumerate(groups.groups())) {
     PrunableGroup found{unsigned(g),           group.name, int64_t(group.units.size()),
-                        stepOf(groups, group), {},         {}};
+                        stepOf(groups, group), {},         {}, scales[g]};
     std::string why;
     for (const AxisGroups::Member &m : group.units.front()) {
       auto it = users.find(m.place);

@@ -3,6 +3,7 @@
 #define NNOPT_LIB_COMPRESS_PRUNE_PRUNABLEGROUPS_H
 
 #include "lib/compress/LinearLayer.h"
+#include "lib/compress/Noise.h"
 #include "lib/compress/Technique.h"
 #include "passes/common/AxisGroups.h"
 
@@ -22,12 +23,14 @@ struct PrunableGroup {
   };
   std::vector<Reader> readers;
   Matrix producers; // constants that make a unit, a row for each
+  Vector scales;    // of batch normalizations that end in a unit, absolute and summed; empty where there is none
 };
 
 /// Of all groups those that can be pruned; the others are refused with the reason. `layers` are all
-/// of the function, in order.
+/// of the function, in order, `normalized` those that end in a batch normalization.
 std::vector<PrunableGroup> findPrunable(const AxisGroups &groups,
                                         llvm::ArrayRef<LinearLayer> layers,
+                                        llvm::ArrayRef<std::pair<mlir::Operation *, const ChannelMoments *>> normalized,
                                         std::vector<Refusal> &refused);
 
 /// Multiply-adds of a function, and how they change when units go.

@@ -64,8 +64,8 @@ bool StructuredPruning::NarrowedLayers::refit(Operation *op, Option &option,
 
 StructuredPruning::StructuredPruning(ModuleOp module, const PruneSpec &spec, const Dataset &calib,
                                      const CompileSettings &quick, LayerCosts &costs,
-                                     Progress &progress)
-    : module(module), spec(spec), calib(calib), costs(costs), progress(progress),
+                                     Progress &progress, const MomentsByName &normalizations)
+    : module(module), spec(spec), calib(calib), costs(costs), progress(progress), normalizations(normalizations),
       shapes(mainOf(module)), groups(mainOf(module), inferred(shapes)),
       product(module.getContext(), quick) {
   for (auto &[name, layer] : namedLayers(mainOf(module))) {
@@ -163,7 +163,7 @@ void StructuredPruning::tryLevels() {
     if (Interrupt::happened())
       throw Interrupted();
     progress.fraction(double(n) / double(states.size()));
-    UnitGroup group{s.group.units, {}, {}, s.group.producers};
+    UnitGroup group{s.group.units, {}, {}, s.group.producers, s.group.scales};
     std::vector<LayerWeights> now;
     for (const PrunableGroup::Reader &reader : s.group.readers) {
       now.push_back(model->weights(reader.layer, 0));
@@ -263,8 +263,11 @@ void StructuredPruning::solveLayers() {
 
 /// What can go, what it saves at each level, and what it does to the outputs.
 void StructuredPruning::findGroups() {
-  for (PrunableGroup &group : findPrunable(groups, layers, refused))
-    states.push_back({std::move(group), {}, {}, 0});
+  for (PrunableGroup &group : findPrunable(groups, layers, normalizedBy(mainOf(module), normalizations), refused))
+    if (spec.criterion->needsScales && !group.scales.size())
+      refused.push_back({group.name, "no batch normalization makes its units, whose scales " + std::string(spec.criterion->name) + " goes by"});
+    else
+      states.push_back({std::move(group), {}, {}, 0});
   if (states.empty())
     throw ToolError(
         1, "--prune=structured: no channels can be removed" +

@@ -27,9 +27,10 @@ namespace nnopt::compress {
 /// One search, on a module that went through the graph passes.
 class StructuredPruning {
 public:
-  /// `quick`: how models are compiled that are only looked at; `costs`: measures operations.
+  /// `quick`: how models are compiled that are only looked at; `costs`: measures operations; `normalizations`: what the batch
+  /// normalizations said that are folded by now.
   StructuredPruning(mlir::ModuleOp module, const PruneSpec &spec, const Dataset &calib,
-                    const CompileSettings &quick, LayerCosts &costs, Progress &progress);
+                    const CompileSettings &quick, LayerCosts &costs, Progress &progress, const MomentsByName &normalizations);
   /// The steps that say what goes, as the flag asks; the module stays as it is. Throws ToolError where
   /// less can go than was asked for, Interrupted after Ctrl-C.
   std::vector<Step> run();
@@ -94,6 +95,7 @@ private:
   const Dataset &calib;
   LayerCosts &costs;
   Progress &progress;
+  const MomentsByName &normalizations;
 
   FuncShapes shapes;
   AxisGroups groups;
