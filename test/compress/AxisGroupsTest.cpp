@@ -108,7 +108,7 @@ func.func @main(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
       layers.push_back(*layer);
   std::vector<Refusal> refused;
   // Too few to lose 4 at once.
-  EXPECT_TRUE(findPrunable(*groups, layers, refused).empty());
+  EXPECT_TRUE(findPrunable(*groups, layers, {}, refused).empty());
   ASSERT_EQ(refused.size(), 2u);
   EXPECT_NE(refused[0].reason.find("too few"), std::string::npos);
 }
