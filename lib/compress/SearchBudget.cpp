@@ -144,7 +144,7 @@ std::optional<std::vector<int>> Search::solveWith(const Technique *technique, co
 std::optional<Choice> Search::withinLimits(const Technique *technique, bool mustFit) {
   Problem limited = problem;
   std::optional<Choice> choice;
-  for (int round = 0; round < 5; ++round) {
+  for (int round = 0; round < 8; ++round) {
     std::optional<std::vector<int>> solution = solveWith(technique, limited);
     if (!solution)
       break;
@@ -159,10 +159,12 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, bool must
     }
     if (bytes <= 0 && ms <= 0)
       return choice;
+    // More than what is missing, round by round: layers keep a part of what they promise (encoded weights most of it).
+    double more = 1 + 0.5 * round;
     if (bytes > 0)
-      *limited.limits[Size] -= bytes;
+      *limited.limits[Size] -= more * bytes;
     if (ms > 0)
-      *limited.limits[Latency] -= ms;
+      *limited.limits[Latency] -= more * ms;
   }
   return mustFit ? std::nullopt : choice;
 }

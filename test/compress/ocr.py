@@ -1,29 +1,37 @@
 #!/usr/bin/env python3
 """Quantized PP-OCR (detection, orientation and recognition) on rendered text: what is read stays the same.
 
-    ocr.py [--lines=N] [--only=det,cls,rec] [--error=2.5%]
+    ocr.py [--lines=N] [--only=det,cls,rec] [--error=2.5%] [--text=words|letters] [--peer]
 
-Lines of random words in DejaVu fonts, with noise, are recognized by the float model in onnxruntime and by ours after
+Lines of words (of this repository's LICENSE, with numbers; or of random letters and digits, of which some look the same in some
+fonts) in DejaVu fonts, with noise, are recognized by the float model in onnxruntime and by ours after
 --quantize=int8,error=2.5%, which is calibrated with other lines: the characters (greedy CTC, as indices) must be equal, the orientation of
 lines, half of them upside down, too, and pages of such lines in detection. A model passes when the cosine of its outputs is at
-least 0.999 and no line is read differently. Needs Pillow and the fonts; ends with `N passed, N failed`.
+least 0.999 and no line is read differently. --peer: also onnxruntime's quantize_static with the same data. Needs Pillow and the fonts; ends with `N passed, N failed`.
 """
 import argparse
 import collections
 import json
 import os
+import re
 import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
+sys.path[:0] = [os.path.join(HERE, "..", folder) for folder in ("support", "models", "bench")]
 import numpy as np
+import onnx
+import onnx.version_converter
+
+import quantized
 from corpus import SHARED
 from nnopt import Session, compile, reference_session
 
 FONTS = "/usr/share/fonts/truetype/dejavu"
+LICENSE = os.path.join(HERE, "..", "..", "LICENSE")
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 LEAST_COSINE = 0.999
+VOCABULARY = []  # words; empty: letters by chance
 
 
 def draw_line(rng, text, height, width):
@@ -37,7 +45,14 @@ def draw_line(rng, text, height, width):
 
 
 def words(rng, count):
-    return " ".join("".join(rng.choice(list(LETTERS), rng.integers(2, 8))) for _ in range(count))
+    def word():
+        if not VOCABULARY:
+            return "".join(rng.choice(list(LETTERS), rng.integers(2, 8)))
+        if rng.random() < 0.2:
+            return rng.choice(["%d", "%d.50", "%d%%"]) % rng.integers(1, 10000)
+        text = rng.choice(VOCABULARY)
+        return text.upper() if rng.random() < 0.2 else text
+    return " ".join(word() for _ in range(count))
 
 
 def lines(rng, count, width=320):
@@ -76,7 +91,7 @@ def cosine(a, b):
     return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
 
 
-def run(part, count, error, folder):
+def run(part, count, error, folder, peer):
     """What is wrong; empty when nothing is."""
     rng = np.random.default_rng(0)
     draw, name = {"det": (pages, "ch_PP-OCRv4_det_infer"), "cls": (turned, "ch_ppocr_mobile_v2.0_cls_infer"),
@@ -89,19 +104,29 @@ def run(part, count, error, folder):
     options = collections.Counter(step["option"] for step in json.load(open(f"{folder}/r.json"))["steps"])
     want = reference_session(model).run(None, {"x": images})[0]
     with Session(artifact, 1) as session:
-        got = session.run(None, {"x": images})[0]
+        problem, text = compared(part, want, session.run(None, {"x": images})[0])
+    print(f"{part}: {text}; {dict(options)}", flush=True)
+    if peer:
+        newer = os.path.join(folder, "opset13.onnx")  # which their quantizer needs
+        onnx.save(onnx.version_converter.convert_version(onnx.load(model), 13), newer)
+        theirs = quantized.static_qdq(newer, [{"x": x[None]} for x in np.load(f"{folder}/calib.npz")["x"]], folder)
+        print(f"{part}: {compared(part, want, reference_session(theirs).run(None, {'x': images})[0])[1]}; onnxruntime", flush=True)
+    return problem
+
+
+def compared(part, want, got):
+    """(what is wrong, or "", a line that says how similar outputs are)"""
     problems, similar = [], cosine(want.astype(np.float64), got.astype(np.float64))
     if not similar >= LEAST_COSINE:
         problems.append(f"cosine {similar:.5f}")
-    text = ""
+    text = f"cosine {similar:.5f}"
     if part != "det":
         results = [read(y) if part == "rec" else list(y.argmax(-1)) for y in (want, got)]
         other = sum(a != b for a, b in zip(*results))
-        text = f", {other} of {len(images)} lines are read differently"
+        text += f", {other} of {len(want)} lines are read differently"
         if other:
-            problems.append(text[2:])
-    print(f"{part}: cosine {similar:.5f}{text}; {dict(options)}", flush=True)
-    return ", ".join(problems)
+            problems.append(f"{other} of {len(want)} lines are read differently")
+    return ", ".join(problems), text
 
 
 def main():
@@ -109,7 +134,11 @@ def main():
     parser.add_argument("--lines", type=int, default=64)
     parser.add_argument("--only", default="det,cls,rec")
     parser.add_argument("--error", default="2.5%")
+    parser.add_argument("--text", choices=["words", "letters"], default="words")
+    parser.add_argument("--peer", action="store_true")
     options = parser.parse_args()
+    if options.text == "words":
+        VOCABULARY[:] = sorted(set(re.findall(r"[A-Za-z]{3,9}", open(LICENSE).read())))
     missing = None if os.path.isdir(SHARED) else "the model corpus is not there (see NNOPT_SHARED)"
     try:
         import PIL  # noqa: F401
@@ -125,7 +154,7 @@ def main():
     parts = options.only.split(",")
     for part in parts:
         with tempfile.TemporaryDirectory() as folder:
-            if problem := run(part, options.lines, options.error, folder):
+            if problem := run(part, options.lines, options.error, folder, options.peer):
                 print(f"FAIL  {part}: {problem}")
                 failed += 1
     print(f"{len(parts) - failed} passed, {failed} failed")

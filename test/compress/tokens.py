@@ -162,7 +162,7 @@ def encoders(f):
 
 def beside(f):
     """Other techniques behind merged tokens, in one recipe; a budget tries them by itself."""
-    encoder = Encoder(16, 32, 4, 2, "mean")
+    encoder = Encoder(16, 96, 4, 2, "mean")
     encoder.save(f / "b.onnx")
     np.savez(f / "b.npz", x=encoder.data(64))
     f.compile("--merge-tokens=2", "--budget=size=0.85x", "--metric=cosine", "--calib=b.npz", "-o", "b.so", "--recipe-out=b.json", model="b.onnx",
