@@ -197,6 +197,8 @@ struct PackTokensPass : impl::PackTokensBase<PackTokensPass> {
 
   void runOnOperation() override {
     func::FuncOp func = getOperation();
+    if (mask.empty())
+      return;
     Value input;
     std::string names;
     for (auto [i, argument] : llvm::enumerate(func.getArguments())) {

@@ -21,6 +21,6 @@ def PackTokens : Pass<"pack-tokens", "::mlir::func::FuncOp"> {
     Doctest: test/passes/pack-tokens/doctest.mlir
   }];
   let dependentDialects = ["::nnopt::nn::NNDialect"];
-  let options = [Option<"mask", "mask", "std::string", "", "Name of the input that says which tokens are real: not 0">];
+  let options = [Option<"mask", "mask", "std::string", "", "Name of the input that says which tokens are real: not 0. Empty: nothing is done">];
   let statistics = [Statistic<"numPacked", "packed", "Operations on real tokens alone">];
 }
