@@ -225,7 +225,7 @@ def write_docs():
     for r in rows:
         a, b = r["float"]["latency_ms"], r["merged"]["latency_ms"]
         text += (f"| {r['model']} | {r['count']} | {r['left']} | {r['float']['quality']:.2f} | {r['merged']['quality']:.2f} | {r['error']:.1f} % | "
-                 f"{a:.3f} → {b:.3f} (−{100 * (1 - b / a):.0f} %) |\n")
+                 f"{a:.3f} → {b:.3f} ({100 * (b / a - 1):+.0f} %) |\n")
         print(r, flush=True)
     path = os.path.join(ROOT, "docs", "compression.md")
     docs = open(path).read()
