@@ -15,7 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 import run
-from nnopt import Session
+from nnopt import Session, reference_session
 
 WORDS, WIDTH = 600, 96
 
@@ -45,10 +45,7 @@ def logits(artifact, ids):
 
 def theirs_of(model, ids):
     """What onnxruntime computes, as the graph says: its own optimizations may compute with other activations."""
-    import onnxruntime as ort
-    settings = ort.SessionOptions()
-    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"]).run(None, {"ids": ids})[0]
+    return reference_session(model, optimize=False).run(None, {"ids": ids})[0]
 
 
 def prepare(f):

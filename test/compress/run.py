@@ -26,7 +26,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from corpus import SHARED
-from nnopt import BUILD, ROOT, Session
+from nnopt import BUILD, ROOT, Session, reference_session
 
 MODEL = os.path.join(ROOT, "examples", "models", "fashion.onnx")
 
@@ -62,11 +62,10 @@ class Folder:
 
     def export(self, stem):
         """The model that --emit=onnx writes for STEM.json gives in onnxruntime what STEM.so gives."""
-        import onnxruntime as ort
         self.compile(f"--recipe={stem}.json", "--emit=onnx", "-o", f"{stem}.onnx")
         with Session(self / f"{stem}.so") as session:
             ours = session.run(None, {"image": self.image})[0]
-        theirs = ort.InferenceSession(self / f"{stem}.onnx", providers=["CPUExecutionProvider"]).run(None, {"image": self.image})[0]
+        theirs = reference_session(self / f"{stem}.onnx").run(None, {"image": self.image})[0]
         assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max(), "onnxruntime gives something else"
 
 
@@ -108,11 +107,10 @@ def residuals(f):
 
 def export(f):
     """--emit=onnx of a recipe is a QDQ model that onnxruntime runs to nearly the same outputs."""
-    import onnxruntime as ort
     f.compile("--recipe=q.json", "--emit=onnx", "-o", "q.onnx")
     with Session(f / "q.so") as session:
         ours = session.run(None, {"image": f.image})[0]
-    theirs = ort.InferenceSession(f / "q.onnx", providers=["CPUExecutionProvider"]).run(None, {"image": f.image})[0]
+    theirs = reference_session(f / "q.onnx").run(None, {"image": f.image})[0]
     error = np.abs(ours - theirs).max() / np.abs(theirs).max()
     assert error < 0.03, f"error {error}"
 
@@ -296,7 +294,6 @@ def spoiled(f):
 def drop_layer(f):
     """A recipe leaves residual blocks out, and names what is none; its --emit=onnx is what onnxruntime computes."""
     import onnx
-    import onnxruntime as ort
     from onnx import helper, numpy_helper
     rng = np.random.default_rng(0)
     nodes, weights, h = [], [], "x"
@@ -325,7 +322,7 @@ def drop_layer(f):
         expected = expected + np.tanh(expected @ numpy_helper.to_array(weights[i]))
     with Session(f / "d.so") as session:
         ours = session.run(None, {"x": x})[0]
-    theirs = ort.InferenceSession(f / "d.onnx", providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    theirs = reference_session(f / "d.onnx").run(None, {"x": x})[0]
     for got in (ours, theirs):
         assert np.abs(got - expected).max() < 1e-5 * np.abs(expected).max()
     f.compile(recipe("product1"), "-o", "d.so", model="blocks.onnx", code=3, says=["product1", "no such layer"])
@@ -385,7 +382,6 @@ def mlp(path, sizes):
 
 def weight_only(f):
     """--quantize=w8, w4, bf16, f16: sizes as promised, small errors, recipes that replay, models that onnxruntime runs."""
-    import onnxruntime as ort
     mlp(f / "mlp.onnx", [96, 256, 256, 20])
     x = np.random.default_rng(1).standard_normal((256, 96)).astype(np.float32) @ \
         np.random.default_rng(2).standard_normal((96, 96)).astype(np.float32) / 8
@@ -412,9 +408,7 @@ def weight_only(f):
         f.replay("w", model="mlp.onnx")
         compile("--recipe=w.json", "--emit=onnx", "-o", "w.onnx")
         # As the graph says: onnxruntime's own optimizations would quantize activations too.
-        settings = ort.SessionOptions()
-        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        theirs = ort.InferenceSession(f / "w.onnx", settings, providers=["CPUExecutionProvider"]).run(None, {"x": x[192:]})[0]
+        theirs = reference_session(f / "w.onnx", optimize=False).run(None, {"x": x[192:]})[0]
         assert np.abs(theirs - got).max() <= 2e-5 * np.abs(got).max(), f"{spec}: onnxruntime differs by {np.abs(theirs - got).max()}"
         # What was written is read as the same: no weights become floats on the way.
         f.compile("-o", "read.so", model=f / "w.onnx")
@@ -455,7 +449,6 @@ def noise(f):
 
 def channels(f):
     """int8 of a value with channels of very different sizes: factors for channels, which are exact for what they divide."""
-    import onnxruntime as ort
     mlp(f / "wide.onnx", [64, 128, 16])
     rng = np.random.default_rng(3)
     x = (rng.standard_normal((128, 64)) * np.exp2(rng.uniform(-7, 0, 64))).astype(np.float32)
@@ -469,7 +462,7 @@ def channels(f):
     notes = json.load(open(f / "c.json"))
     steps = {s["site"]: s for s in notes["steps"]}
     assert len(steps["linear0"]["parameters"]["channel_scales"]) == 64, steps
-    want = ort.InferenceSession(f / "wide.onnx", providers=["CPUExecutionProvider"]).run(None, {"x": x[96:]})[0]
+    want = reference_session(f / "wide.onnx").run(None, {"x": x[96:]})[0]
     one = json.loads(json.dumps(notes))
     lo, hi = float(x.min()), float(x.max())
     next(s for s in one["steps"] if s["site"] == "linear0")["parameters"] = {"scale": (hi - lo) / 255, "zero_point": round(-lo * 255 / (hi - lo))}
@@ -484,7 +477,7 @@ def channels(f):
     with Session(f / "c.so") as session:
         got = session.run(None, {"x": x[96:]})[0]
     f.compile("--recipe=c.json", "--emit=onnx", "-o", "c.onnx", model="wide.onnx")
-    theirs = ort.InferenceSession(f / "c.onnx", providers=["CPUExecutionProvider"]).run(None, {"x": x[96:]})[0]
+    theirs = reference_session(f / "c.onnx").run(None, {"x": x[96:]})[0]
     assert np.abs(theirs - got).max() < 0.02 * np.abs(got).max(), "onnxruntime differs"
     steps["linear0"]["parameters"]["channel_scales"].pop()
     json.dump(notes, open(f / "c.json", "w"))

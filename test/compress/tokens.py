@@ -20,7 +20,7 @@ import onnx
 from onnx import helper, numpy_helper
 import run
 from corpus import SHARED
-from nnopt import BUILD, ROOT, Session
+from nnopt import BUILD, ROOT, Session, reference_session
 
 BEGIN, END = "<!-- tokens.py: table -->", "<!-- tokens.py: end -->"
 TRAINED, COUNTS = ("vit", "relu_transformer"), (1, 2, 4, 8)
@@ -131,7 +131,6 @@ def outputs(f, artifact, x):
 
 def encoders(f):
     """Outputs for each token and of their mean as numpy merges, at --opt=0, in onnxruntime by --emit=onnx, and again by the recipe."""
-    import onnxruntime as ort
     for encoder, count, counts in ((Encoder(9, 20, 2, 2), 3, (3, 2)), (Encoder(16, 32, 4, 3), 3, (3, 3, 3)),
                                    (Encoder(16, 32, 2, 2, "mean"), 4, (4, 4)), (Encoder(16, 32, 2, 1), 3, (3,))):
         encoder.save(f / "e.onnx")
@@ -146,14 +145,14 @@ def encoders(f):
         f.replay("e", "--verify", model="e.onnx")
         f.compile("--recipe=e.json", "--emit=onnx", "-o", "m.onnx", model="e.onnx")
         f.compile("--recipe=e.json", "--opt=0", "-o", "e0.so", model="e.onnx")
-        theirs = ort.InferenceSession(f / "m.onnx", providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+        theirs = reference_session(f / "m.onnx").run(None, {"x": x})[0]
         for got in (theirs, outputs(f, "e.so", x), outputs(f, "e0.so", x)):
             error = np.abs(got - expected).max() / np.abs(expected).max()
             assert error < 1e-4, f"{encoder.tokens} tokens: {error}"
         # Tokens that are equal are merged without a trace; with sizes attention sees each of them.
         if encoder.blocks == 1:
             twins = np.repeat(x[:, : encoder.tokens // 2], 2, axis=1)
-            plain = ort.InferenceSession(f / "e.onnx", providers=["CPUExecutionProvider"]).run(None, {"x": twins})[0]
+            plain = reference_session(f / "e.onnx").run(None, {"x": twins})[0]
             assert np.abs(outputs(f, "e.so", twins) - plain).max() < 1e-4 * np.abs(plain).max(), "equal tokens differ"
         broken = x[:2].copy()
         broken[0, 1] = np.nan

@@ -418,10 +418,14 @@ def difference(got, want):
     return float(np.abs(a[finite] - b[finite]).max() / (scale if scale > 0 else 1.0))
 
 
-def reference_session(path, threads=2):
-    """An onnxruntime session on the CPU."""
+def reference_session(path, threads=2, optimize=True):
+    """An onnxruntime session on the CPU; `optimize`: whether it may change the graph. Its products of bytes are exact, as ONNX says: without VNNI, sums of pairs would else
+    saturate at 16 bits."""
     import onnxruntime as ort
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
