@@ -2,6 +2,8 @@
 
 #include "lib/compress/OutputError.h"
 #include "lib/compress/Interrupt.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/Sequence.h"
 #include <cmath>
 
 namespace nnopt::compress {
@@ -15,16 +17,44 @@ void ErrorSum::add(const std::vector<HostTensor> &reference, const std::vector<H
     }
 }
 
+/// Bytes of states that are kept to begin in the middle of a model.
+constexpr size_t kStateBytes = size_t(1) << 30;
+
 std::vector<double> outputErrors(SwitchModel &model, const std::vector<Choice> &choices, const Dataset &data,
                                  SampleRange samples, llvm::function_ref<void(double)> done) {
   std::vector<ErrorSum> sums(choices.size());
+  const Choice none(choices[0].size(), -1);
+  // The first part that a choice changes.
+  std::vector<size_t> begins(choices.size(), model.partCount() - 1);
+  for (auto [begin, choice] : llvm::zip(begins, choices))
+    for (auto [site, offer] : llvm::enumerate(choice))
+      if (offer >= 0)
+        begin = std::min(begin, model.partOf(site));
   for (int64_t first = samples.begin; first < samples.end; first += data.batchSize()) {
     int64_t count = data.batchIsFixed() ? data.batchSize() : std::min(data.countAt(first), samples.end - first);
-    std::vector<HostTensor> reference = std::move(*model.run(data, first, count, Choice(choices[0].size(), -1)));
+    // What passes to each part in the float model, as far as it is kept.
+    std::vector<HostTensor> states(model.partCount());
+    std::vector<bool> kept(model.partCount());
+    size_t bytes = 0, last = 0;
+    for (size_t part : llvm::seq(model.partCount())) {
+      HostTensor passing = model.runParts(part, part + 1, data, first, count, none, part ? &states[last] : nullptr);
+      if (part + 1 == model.partCount())
+        break;
+      if (!kept[last])
+        states[last] = HostTensor();
+      last = part + 1;
+      states[last] = std::move(passing);
+      kept[last] = llvm::is_contained(begins, last) && (bytes += states[last].bytes()) <= kStateBytes;
+    }
+    std::vector<HostTensor> reference = std::move(*model.outputs());
     for (auto [i, choice] : llvm::enumerate(choices)) {
       if (choices.size() > 1 && Interrupt::happened())
         throw Interrupted();
-      sums[i].add(reference, *model.run(data, first, count, choice));
+      size_t begin = begins[i];
+      while (begin && !kept[begin])
+        --begin;
+      model.runParts(begin, model.partCount(), data, first, count, choice, begin ? &states[begin] : nullptr);
+      sums[i].add(reference, *model.outputs());
       if (done)
         done((double(first - samples.begin) + double(count) * double(i + 1) / double(choices.size())) /
              double(samples.count()));

@@ -121,7 +121,7 @@ void Search::findCandidates() {
 /// Errors of all offers at their own sites, relative to what the site gives.
 void Search::measureSiteErrors() {
   progress.stage("errors of layers");
-  model = std::make_unique<SwitchModel>(module, candidates, quick);
+  model = std::make_unique<SwitchModel>(module, candidates, quick, SwitchModel::Computes::All);
   siteErrors.assign(candidates.size(), {});
   std::vector<double> energy(candidates.size());
   bool switches = false;
@@ -183,7 +183,8 @@ void Search::keepBestVariants() {
     c.offers = std::move(kept);
     siteErrors[i] = std::move(errors);
   }
-  if (dropped) {
+  // What was measured computes all options in every run.
+  if (dropped || budget) {
     progress.stage("model with switches");
     model = std::make_unique<SwitchModel>(module, candidates, quick);
   }

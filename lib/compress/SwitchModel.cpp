@@ -2,6 +2,8 @@
 
 #include "lib/compress/SwitchModel.h"
 #include "lib/compress/Noise.h"
+#include "llvm/ADT/BitVector.h"
+#include "llvm/ADT/SetVector.h"
 #include <cstring>
 
 using namespace mlir;
@@ -17,6 +19,44 @@ static Value sumOfSquares(RewriterBase &rewriter, Location loc, Value x, Value y
       rewriter, loc, untyped(f32), x, Value(),
       nn::ReduceKindAttr::get(rewriter.getContext(), nn::ReduceKind::sum_square),
       DenseI64ArrayAttr(), rewriter.getBoolAttr(false));
+}
+
+/// nn.if: `x` when `condition` holds, else `y`.
+static Value eitherOf(RewriterBase &rewriter, Location loc, Value condition, Value x, Value y) {
+  // Finished before it is inserted, because then it is typed.
+  OpBuilder detached(rewriter.getContext());
+  auto op = nn::IfOp::create(detached, loc, untyped(elementTypeOf(x)), condition);
+  for (auto [region, value] : {std::pair(&op.getThenBranch(), x), {&op.getElseBranch(), y}}) {
+    detached.createBlock(region);
+    nn::YieldOp::create(detached, loc, value);
+  }
+  rewriter.insert(op);
+  return op.getResult(0);
+}
+
+/// The branch in the block of `op` in which all users of its results are; null: there is none.
+static Region *branchOfUsers(Operation *op) {
+  Region *region = nullptr;
+  for (Operation *user : op->getUsers()) {
+    if (user->getBlock() == op->getBlock())
+      return nullptr;
+    Region *inner = user->getParentRegion();
+    while (inner->getParentOp()->getBlock() != op->getBlock())
+      inner = inner->getParentRegion();
+    if ((region && region != inner) || !isa<nn::IfOp>(inner->getParentOp()))
+      return nullptr;
+    region = inner;
+  }
+  return region;
+}
+
+/// Moves what only one branch reads into that branch.
+static void sinkIntoBranches(Block &block) {
+  // From the end on: users are where they belong when what they read is looked at.
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
+    if (!isa<nn::ConstantOp>(op))
+      while (Region *branch = branchOfUsers(&op))
+        op.moveBefore(&branch->front(), branch->front().begin());
 }
 
 Candidate &candidateAt(std::vector<Candidate> &candidates, Site site) {
@@ -46,19 +86,25 @@ Candidate &candidateAt(std::vector<Candidate> &candidates, Site site) {
   return *it;
 }
 
-OwningOpRef<ModuleOp> SwitchModel::build(ModuleOp module) {
+static DictionaryAttr named(MLIRContext *ctx, const std::string &name) {
+  return DictionaryAttr::get(ctx, NamedAttribute(StringAttr::get(ctx, "nn.name"), StringAttr::get(ctx, name)));
+}
+
+void SwitchModel::build(ModuleOp module, const CompileSettings &settings) {
   IRMapping mapping;
   OwningOpRef<ModuleOp> copy = cast<ModuleOp>(module->clone(mapping));
   auto main = copy->lookupSymbol<func::FuncOp>("main");
   normalizeByBatch(main);
   MLIRContext *ctx = module.getContext();
   Builder types(ctx);
-  auto addArgument = [&](Type type, const std::string &name) {
+  ownArguments = main.getNumArguments();
+  auto addArgument = [&](Type type, Told what) {
+    static const char *const names[] = {"switch", "reader", "weights", "bias"};
+    std::string name = std::string("nnopt.") + names[what.what] + "/" + std::to_string(what.site) + "/" + std::to_string(what.number);
     unsigned at = main.getNumArguments();
-    auto named = DictionaryAttr::get(
-        ctx, NamedAttribute(StringAttr::get(ctx, "nn.name"), StringAttr::get(ctx, name)));
-    if (failed(main.insertArgument(at, type, named, main.getLoc())))
+    if (failed(main.insertArgument(at, type, named(ctx, name), main.getLoc())))
       throw ToolError(1, "compression: the graph takes no switches");
+    told.push_back(what);
     return main.getArgument(at);
   };
   // Arguments first: they exist before shapes are inferred.
@@ -66,18 +112,14 @@ OwningOpRef<ModuleOp> SwitchModel::build(ModuleOp module) {
   std::vector<SmallVector<Value>> readerSwitches(candidates.size());
   std::vector<std::pair<Value, Value>> weights(candidates.size());
   for (auto [i, state] : llvm::enumerate(sites)) {
-    std::string at = std::to_string(i) + "/";
+    Type flag = RankedTensorType::get({}, types.getI1Type());
     for (int k = 0; k < state.switches; ++k)
-      switches[i].push_back(addArgument(RankedTensorType::get({}, types.getI1Type()),
-                                        "nnopt.switch/" + at + std::to_string(k)));
+      switches[i].push_back(addArgument(flag, {Told::Switch, i, k}));
     for (int k : state.readers)
-      readerSwitches[i].push_back(addArgument(RankedTensorType::get({}, types.getI1Type()),
-                                              "nnopt.reader/" + at + std::to_string(k)));
+      readerSwitches[i].push_back(addArgument(flag, {Told::Reader, i, k}));
     if (state.layer)
-      weights[i] = {
-          addArgument(state.layer->op().getWeight().getType(), "nnopt.weight/" + at),
-          addArgument(RankedTensorType::get({state.layer->outChannels()}, types.getF32Type()),
-                      "nnopt.bias/" + at)};
+      weights[i] = {addArgument(state.layer->op().getWeight().getType(), {Told::Weights, i, 0}),
+                    addArgument(RankedTensorType::get({state.layer->outChannels()}, types.getF32Type()), {Told::Bias, i, 0})};
   }
   FuncShapes shapes(main);
   if (failed(shapes.infer()))
@@ -116,12 +158,14 @@ OwningOpRef<ModuleOp> SwitchModel::build(ModuleOp module) {
         last = definition;
     rewriter.setInsertionPointAfter(last);
     Value reference = chosen;
-    if (!results.empty())
+    const bool all = computes == Computes::All;
+    if (all && !results.empty())
       sums[i].push_back(sumOfSquares(rewriter, op->getLoc(), reference, {}));
     for (auto [k, v] : llvm::enumerate(results)) {
-      sums[i].push_back(sumOfSquares(rewriter, op->getLoc(), v, reference));
-      chosen =
-          nn::WhereOp::create(rewriter, op->getLoc(), untyped(element), switches[i][k], v, chosen);
+      if (all)
+        sums[i].push_back(sumOfSquares(rewriter, op->getLoc(), v, reference));
+      chosen = all ? nn::WhereOp::create(rewriter, op->getLoc(), untyped(element), switches[i][k], v, chosen)
+                   : eitherOf(rewriter, op->getLoc(), switches[i][k], v, chosen);
     }
     for (Operation *user : users)
       rewriter.modifyOpInPlace(user, [&] { user->replaceUsesOfWith(original, chosen); });
@@ -129,38 +173,184 @@ OwningOpRef<ModuleOp> SwitchModel::build(ModuleOp module) {
       ends[i] = {users[0], chosen};
   }
   Operation *end = main.getBody().front().getTerminator();
-  auto addResult = [&](Value v, const std::string &name) {
-    auto named = DictionaryAttr::get(
-        ctx, NamedAttribute(StringAttr::get(ctx, "nn.name"), StringAttr::get(ctx, name)));
-    if (failed(main.insertResult(main.getNumResults(), v.getType(), named)))
+  visibleCount = main.getNumResults();
+  // Returns the number of a result behind the visible ones.
+  auto addResult = [&](Value v, size_t site, const std::string &name) {
+    if (failed(main.insertResult(main.getNumResults(), v.getType(), named(ctx, name))))
       throw ToolError(1, "compression: the graph takes no taps");
     end->insertOperands(end->getNumOperands(), v);
+    tapSites.push_back(site);
+    return int(tapSites.size()) - 1;
   };
-  visibleCount = main.getNumResults();
   llvm::DenseMap<Value, int> tapped;
-  int taps = 0;
-  auto tap = [&](Value v) {
-    auto [it, isNew] = tapped.try_emplace(v, taps);
+  auto tap = [&](Value v, size_t site) {
+    auto [it, isNew] = tapped.try_emplace(v, 0);
     if (isNew)
-      addResult(v, "nnopt.tap/" + std::to_string(taps++));
+      it->second = addResult(v, site, "nnopt.tap/" + std::to_string(tapSites.size()));
     return it->second;
   };
   for (auto [i, c] : llvm::enumerate(candidates)) {
     if (!c.site.wantsGram)
       continue;
-    sites[i].tap = tap(cast<nn::LinearOp>(copies[i]).getActivation());
+    sites[i].tap = tap(cast<nn::LinearOp>(copies[i]).getActivation(), i);
     if (auto [sum, chosen] = ends[i]; sum)
-      sites[i].besideTap = tap(sum->getOperand(sum->getOperand(0) == chosen ? 1 : 0));
+      sites[i].besideTap = tap(sum->getOperand(sum->getOperand(0) == chosen ? 1 : 0), i);
   }
   for (auto [i, list] : llvm::enumerate(sums))
-    for (auto [k, sum] : llvm::enumerate(list))
-      addResult(sum, "nnopt.sum/" + std::to_string(i) + "/" + std::to_string(k));
-  return copy;
+    for (auto [k, sum] : llvm::enumerate(list)) {
+      int at = addResult(sum, i, "nnopt.sum/" + std::to_string(i) + "/" + std::to_string(k));
+      if (k == 0)
+        sites[i].errors = at;
+    }
+  sinkIntoBranches(main.getBody().front());
+  compileParts(main, shapes, settings);
+}
+
+namespace {
+
+/// Where a graph can be cut: one value of it passes each cut.
+class Cuts {
+public:
+  struct Cut {
+    Operation *before; // the last operation before it
+    Value passing;
+  };
+  Cuts(func::FuncOp main, size_t visibleCount) : block(main.getBody().front()), visibleCount(visibleCount) {
+    for (Operation &op : block) {
+      place[&op] = ops.size();
+      ops.push_back(&op);
+    }
+  }
+  int64_t placeOf(Operation *op) const { return place.lookup(block.findAncestorOpInBlock(*op)); }
+
+  /// The last possible cut between each two neighbours among `spans`, first and last places of what must not be taken apart.
+  std::vector<Cut> between(std::vector<std::pair<int64_t, int64_t>> spans) const {
+    llvm::sort(spans);
+    std::vector<Cut> possible = all(), cuts;
+    int64_t end = -1; // of the spans so far
+    auto it = possible.begin();
+    for (auto [first, last] : spans) {
+      std::optional<Cut> latest;
+      for (; it != possible.end() && placeOf(it->before) < first; ++it)
+        if (placeOf(it->before) >= end && end >= 0)
+          latest = *it;
+      if (latest)
+        cuts.push_back(*latest);
+      end = std::max(end, last);
+    }
+    return cuts;
+  }
+
+private:
+  /// The place of the last operation that reads a value, but for taps.
+  int64_t lastReader(Value v) const {
+    int64_t last = -1;
+    for (OpOperand &use : v.getUses())
+      if (use.getOwner() != ops.back() || use.getOperandNumber() < visibleCount)
+        last = std::max(last, placeOf(use.getOwner()));
+    return last;
+  }
+  std::vector<Cut> all() const {
+    std::vector<Cut> cuts;
+    std::vector<SmallVector<Value>> ending(ops.size());
+    llvm::SetVector<Value> passing;
+    for (auto [i, op] : llvm::enumerate(ops)) {
+      for (Value v : ending[i])
+        passing.remove(v);
+      for (Value v : op->getResults())
+        if (int64_t last = lastReader(v); !isa<nn::ConstantOp>(op) && last > int64_t(i)) {
+          passing.insert(v);
+          ending[last].push_back(v);
+        }
+      if (passing.size() == 1 && isa<RankedTensorType>(passing[0].getType()))
+        cuts.push_back({op, passing[0]});
+    }
+    return cuts;
+  }
+
+  Block &block;
+  size_t visibleCount;
+  std::vector<Operation *> ops;
+  llvm::DenseMap<Operation *, int64_t> place;
+};
+
+} // namespace
+
+void SwitchModel::compileParts(func::FuncOp main, FuncShapes &shapes, const CompileSettings &settings) {
+  MLIRContext *ctx = main.getContext();
+  Operation *end = main.getBody().front().getTerminator();
+  Cuts places(main, visibleCount);
+  // From the first to the last operation that belongs to each site.
+  std::vector<std::pair<int64_t, int64_t>> spans(sites.size(), {INT64_MAX, -1});
+  auto include = [&](size_t site, int64_t place) {
+    spans[site] = {std::min(spans[site].first, place), std::max(spans[site].second, place)};
+  };
+  for (auto [t, what] : llvm::enumerate(told))
+    for (Operation *user : main.getArgument(ownArguments + t).getUsers())
+      include(what.site, places.placeOf(user));
+  for (auto [t, site] : llvm::enumerate(tapSites))
+    if (Operation *op = end->getOperand(visibleCount + t).getDefiningOp();
+        op && spans[site].first <= places.placeOf(op))
+      include(site, places.placeOf(op));
+  std::vector<Cuts::Cut> cuts = places.between(spans);
+
+  auto partAt = [&](int64_t place) {
+    return size_t(llvm::count_if(cuts, [&](const Cuts::Cut &cut) { return places.placeOf(cut.before) < place; }));
+  };
+  for (auto [state, span] : llvm::zip(sites, spans))
+    state.part = partAt(span.first);
+  for (size_t p = 0; p <= cuts.size(); ++p) {
+    Part part;
+    IRMapping mapping;
+    OwningOpRef<ModuleOp> module = cast<ModuleOp>(main->getParentOfType<ModuleOp>()->clone(mapping));
+    auto func = module->lookupSymbol<func::FuncOp>("main");
+    SmallVector<Value> results;
+    llvm::BitVector goneResults(func.getNumResults());
+    for (unsigned r = 0; r < goneResults.size(); ++r) {
+      goneResults[r] = r < visibleCount ? p < cuts.size() : sites[tapSites[r - visibleCount]].part != p;
+      if (!goneResults[r])
+        part.results.push_back(r);
+    }
+    Operation *finish = func.getBody().front().getTerminator();
+    for (unsigned r : part.results)
+      results.push_back(finish->getOperand(r));
+    LogicalResult fits = func.eraseResults(goneResults);
+    if (p < cuts.size()) {
+      results.push_back(mapping.lookup(cuts[p].passing));
+      if (succeeded(fits))
+        fits = func.insertResult(func.getNumResults(), results.back().getType(), named(ctx, "nnopt.state"));
+    }
+    finish->setOperands(results);
+    unsigned whole = func.getNumArguments();
+    if (p > 0) {
+      Value passing = cuts[p - 1].passing;
+      NamedAttrList attrs(named(ctx, "nnopt.state"));
+      SmallVector<Attribute> dims; // equal ones stay equal, whatever they are
+      for (nn::Dim dim : shapes.dims(passing))
+        dims.push_back(StringAttr::get(ctx, dim.isConst() ? "" : dim.str()));
+      attrs.append("nn.dims", ArrayAttr::get(ctx, dims));
+      if (succeeded(fits))
+        fits = func.insertArgument(whole, passing.getType(), attrs.getDictionary(ctx), main.getLoc());
+      mapping.lookup(passing).replaceAllUsesWith(func.getArgument(whole));
+    }
+    IRRewriter rewriter(ctx);
+    eraseDeadOps(func, rewriter);
+    llvm::BitVector goneArguments(func.getNumArguments());
+    for (unsigned a = 0; a < whole; ++a) {
+      goneArguments[a] = func.getArgument(a).use_empty();
+      if (!goneArguments[a])
+        part.arguments.push_back(a);
+    }
+    if (failed(fits) || failed(func.eraseArguments(goneArguments)))
+      throw ToolError(1, "compression: the graph cannot be cut");
+    part.graph = std::make_unique<CompiledGraph>(*module, settings, /*threads=*/0);
+    parts.push_back(std::move(part));
+  }
 }
 
 SwitchModel::SwitchModel(ModuleOp module, const std::vector<Candidate> &candidates,
-                         const CompileSettings &settings)
-    : candidates(candidates), sites(candidates.size()) {
+                         const CompileSettings &settings, Computes computes)
+    : candidates(candidates), computes(computes), sites(candidates.size()) {
   for (auto [i, c] : llvm::enumerate(candidates)) {
     SiteState &state = sites[i];
     for (auto [k, offer] : llvm::enumerate(c.offers)) {
@@ -177,8 +367,7 @@ SwitchModel::SwitchModel(ModuleOp module, const std::vector<Candidate> &candidat
       }
     }
   }
-  OwningOpRef<ModuleOp> built = build(module);
-  graph = std::make_unique<CompiledGraph>(*built, settings, /*threads=*/0);
+  build(module, settings);
 }
 
 const LayerWeights &SwitchModel::weights(size_t site, int offer) {
@@ -191,46 +380,57 @@ const LayerWeights &SwitchModel::weights(size_t site, int offer) {
   return it->second;
 }
 
-void SwitchModel::appendWeights(std::vector<HostTensor> &inputs, size_t site, int offer) {
-  SiteState &state = sites[site];
-  const LayerWeights &w = offer >= 0 && changesWeights(site, offer) ? weights(site, offer) : state.original;
-  std::vector<float> ordered = state.layer->inOrder(w.weights);
-  inputs.emplace_back("", OnnxFloat, state.weightShape);
-  std::memcpy(inputs.back().data(), ordered.data(), inputs.back().bytes());
-  inputs.emplace_back("", OnnxFloat, std::vector<int64_t>{w.bias.size()});
-  std::memcpy(inputs.back().data(), w.bias.data(), inputs.back().bytes());
+HostTensor SwitchModel::toldValue(const Told &what, const Choice &choice) {
+  SiteState &state = sites[what.site];
+  const int offer = choice[what.site];
+  if (what.what == Told::Switch || what.what == Told::Reader) {
+    HostTensor flag("", OnnxBool, std::vector<int64_t>{});
+    *flag.data() = offer >= 0 && (what.what == Told::Switch ? state.slots[offer] : offer) == what.number;
+    return flag;
+  }
+  const LayerWeights &w = offer >= 0 && changesWeights(what.site, offer) ? weights(what.site, offer) : state.original;
+  if (what.what == Told::Bias) {
+    HostTensor bias("", OnnxFloat, std::vector<int64_t>{w.bias.size()});
+    std::memcpy(bias.data(), w.bias.data(), bias.bytes());
+    return bias;
+  }
+  HostTensor ordered("", OnnxFloat, state.weightShape);
+  std::memcpy(ordered.data(), state.layer->inOrder(w.weights).data(), ordered.bytes());
+  return ordered;
 }
 
-std::vector<HostTensor> *SwitchModel::run(const Dataset &data, int64_t first, int64_t count,
-                                          const Choice &choice) {
-  std::vector<HostTensor> inputs = data.inputs(first, count);
-  for (size_t i = 0; i < sites.size(); ++i) {
-    for (int k = 0; k < sites[i].switches; ++k) {
-      inputs.emplace_back("", OnnxBool, std::vector<int64_t>{});
-      *inputs.back().data() = choice[i] >= 0 && sites[i].slots[choice[i]] == k;
-    }
-    for (int k : sites[i].readers) {
-      inputs.emplace_back("", OnnxBool, std::vector<int64_t>{});
-      *inputs.back().data() = choice[i] == k;
-    }
-    if (sites[i].layer)
-      appendWeights(inputs, i, choice[i]);
+static HostTensor copyOf(const HostTensor &tensor) {
+  HostTensor copy("", tensor.type, tensor.shape);
+  std::memcpy(copy.data(), tensor.data(), copy.bytes());
+  return copy;
+}
+
+HostTensor SwitchModel::runParts(size_t begin, size_t end, const Dataset &data, int64_t first, int64_t count,
+                                 const Choice &choice, const HostTensor *state) {
+  visible.resize(visibleCount);
+  taps.resize(tapSites.size());
+  const std::vector<HostTensor> own = data.inputs(first, count);
+  HostTensor passing;
+  if (state)
+    passing = copyOf(*state);
+  for (size_t p = begin; p < end; ++p) {
+    Part &part = parts[p];
+    std::vector<HostTensor> inputs;
+    for (unsigned a : part.arguments)
+      inputs.push_back(a < ownArguments ? copyOf(own[a]) : toldValue(told[a - ownArguments], choice));
+    if (p > 0)
+      inputs.push_back(std::move(passing));
+    std::vector<HostTensor> &outputs = part.graph->run(std::move(inputs));
+    for (auto [r, output] : llvm::zip(part.results, outputs))
+      (r < visibleCount ? visible[r] : taps[r - visibleCount]) = std::move(output);
+    if (p + 1 < parts.size())
+      passing = std::move(outputs.back());
   }
-  std::vector<HostTensor> &outputs = graph->run(std::move(inputs));
-  visible.clear();
-  taps.clear();
-  errors.clear();
-  size_t sums = 0;
-  for (const SiteState &state : sites)
-    sums += state.switches ? state.switches + 1 : 0;
-  for (auto [i, output] : llvm::enumerate(outputs)) {
-    if (i < visibleCount)
-      visible.push_back(std::move(output));
-    else if (i < outputs.size() - sums)
-      taps.push_back(std::move(output));
-    else
-      errors.push_back(output.at(0));
-  }
+  return passing;
+}
+
+std::vector<HostTensor> *SwitchModel::run(const Dataset &data, int64_t first, int64_t count, const Choice &choice) {
+  runParts(0, parts.size(), data, first, count, choice, nullptr);
   return &visible;
 }
 
@@ -241,10 +441,7 @@ const HostTensor *SwitchModel::beside(size_t site) const {
 }
 
 double SwitchModel::siteError(size_t site, int offer) const {
-  size_t at = 0;
-  for (size_t i = 0; i < site; ++i)
-    at += sites[i].switches ? sites[i].switches + 1 : 0;
-  return errors[at + (offer < 0 ? 0 : 1 + sites[site].slots[offer])];
+  return taps[sites[site].errors + (offer < 0 ? 0 : 1 + sites[site].slots[offer])].at(0);
 }
 
 } // namespace nnopt::compress

@@ -30,27 +30,40 @@ Candidate &candidateAt(std::vector<Candidate> &candidates, Site site);
 /// For each site an offer, or -1 to leave it.
 using Choice = std::vector<int>;
 
-/// One compiled graph in which any choice is evaluated without compiling again. Options that change
+/// A compiled model in which any choice is evaluated without compiling again. Options that change
 /// weights alone are given as weights, which are inputs there, with a switch where the layer reads
-/// something else, too (Technique::activation). All others are computed beside the original, and a
-/// switch, an input, takes one; the graph then also gives the error of each at its own site.
+/// something else, too (Technique::activation). All others are branches of nn.if whose condition is
+/// an input: only what is chosen is computed.
+///
+/// It consists of parts, one behind the other, each with a site at least. They are cut where a single value passes from
+/// what is before to what is behind, so that what is before a site need not run again for every option.
 class SwitchModel {
 public:
+  /// Options that do not change weights alone: the chosen ones are computed, or all of them, in every run, which siteError() needs.
+  enum class Computes { Chosen, All };
   /// `candidates` must outlive it.
   SwitchModel(mlir::ModuleOp module, const std::vector<Candidate> &candidates,
-              const CompileSettings &settings);
+              const CompileSettings &settings, Computes computes = Computes::Chosen);
 
   /// The model's outputs on samples [first, first + count) of `data`; valid until the next run.
   std::vector<HostTensor> *run(const Dataset &data, int64_t first, int64_t count,
                                const Choice &choice);
-  /// Of the last run with choice[site] = -1 for all: the sum of squared differences between the
+  size_t partCount() const { return parts.size(); }
+  size_t partOf(size_t site) const { return sites[site].part; }
+  /// Runs parts [begin, end) on samples; `state` is what passes to part `begin` (null: it is the first one). Returns what
+  /// passes to part `end`, nothing of meaning behind the last.
+  HostTensor runParts(size_t begin, size_t end, const Dataset &data, int64_t first, int64_t count, const Choice &choice,
+                      const HostTensor *state);
+  /// What the last part gave when it ran last.
+  std::vector<HostTensor> *outputs() { return &visible; }
+  /// Of the last run with choice[site] = -1 for all, with Computes::All: the sum of squared differences between the
   /// results of an offer and of the site as it was; offer -1: the sum of squares of the latter. Not
   /// for options that change weights.
   double siteError(size_t site, int offer) const;
   bool changesWeights(size_t site, int offer) const { return sites[site].slots[offer] < 0; }
-  /// What a site that wants moments read in the last run.
+  /// What a site that wants moments read when its part ran last.
   const HostTensor &activation(size_t site) const;
-  /// What a sum added to the result of such a site (besideInSum) in the last run; null: none does.
+  /// What a sum added to the result of such a site (besideInSum) then; null: none does.
   const HostTensor *beside(size_t site) const;
   /// The weights of an offer that changes them, and of the layer as it was.
   const LayerWeights &weights(size_t site, int offer);
@@ -68,17 +81,33 @@ private:
     std::vector<int64_t> weightShape;  // of these, when the graph itself has changed, too
     LayerWeights original;
     std::map<int, LayerWeights> known; // of offers
-    int tap = -1, besideTap = -1;      // places of activation and beside among the taps
+    int tap = -1, besideTap = -1;      // places of activation and beside among the results
+    int errors = -1;                   // place of the first sum for siteError() there
+    size_t part = 0;
   };
-  mlir::OwningOpRef<mlir::ModuleOp> build(mlir::ModuleOp module);
-  void appendWeights(std::vector<HostTensor> &inputs, size_t site, int offer);
+  /// An argument behind the model's own: what it is told of a choice.
+  struct Told {
+    enum { Switch, Reader, Weights, Bias } what;
+    size_t site;
+    int number; // of the switch, or the offer
+  };
+  /// A part of the whole graph; arguments and results are numbers of those of the whole.
+  struct Part {
+    std::unique_ptr<CompiledGraph> graph;
+    std::vector<unsigned> arguments, results;
+  };
+  void build(mlir::ModuleOp module, const CompileSettings &settings);
+  void compileParts(mlir::func::FuncOp main, FuncShapes &shapes, const CompileSettings &settings);
+  HostTensor toldValue(const Told &told, const Choice &choice);
 
   const std::vector<Candidate> &candidates;
+  const Computes computes;
   std::vector<SiteState> sites;
-  std::unique_ptr<CompiledGraph> graph;
-  size_t visibleCount = 0;
+  std::vector<Part> parts;
+  std::vector<Told> told;
+  std::vector<size_t> tapSites; // of each result behind the visible ones
+  size_t ownArguments = 0, visibleCount = 0;
   std::vector<HostTensor> visible, taps;
-  std::vector<double> errors;
 };
 
 } // namespace nnopt::compress

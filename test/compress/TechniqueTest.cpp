@@ -8,6 +8,7 @@
 
 #include "lib/compress/Calibrate.h"
 #include "lib/compress/LayerCost.h"
+#include "lib/compress/OutputError.h"
 #include "lib/compress/Recipe.h"
 #include "lib/compress/SwitchModel.h"
 #include "mlir/Parser/Parser.h"
@@ -163,7 +164,7 @@ TEST_F(TechniqueTest, GoThroughTheEngine) {
       candidateAt(candidates, site).offers.push_back({technique, site.name, o});
   ASSERT_EQ(candidates[0].offers.size(), 3u); // prune half, prune most, factors
 
-  SwitchModel model(*module, candidates, settings);
+  SwitchModel model(*module, candidates, settings, SwitchModel::Computes::All);
   auto first = [&](const Choice &choice) { return (*model.run(data, 0, 32, choice))[0].at(2); };
   double original = first({-1, -1});
   EXPECT_GT(model.siteError(0, -1), 0);
@@ -173,6 +174,34 @@ TEST_F(TechniqueTest, GoThroughTheEngine) {
   EXPECT_GT(model.siteError(1, 2), 0);
   EXPECT_NE(first({1, -1}), original);
   EXPECT_NEAR(first({2, -1}), original, 1e-5 * std::fabs(original));
+
+  // The same by branches, and in parts: what passes between them is all that the second one needs.
+  SwitchModel branches(*module, candidates, settings);
+  ASSERT_EQ(branches.partCount(), 2u);
+  EXPECT_EQ(branches.partOf(0), 0u);
+  EXPECT_EQ(branches.partOf(1), 1u);
+  std::vector<Choice> choices;
+  for (int a = -1; a < 3; ++a)
+    for (int b = -1; b < 3; ++b)
+      choices.push_back({a, b});
+  std::vector<double> errors = outputErrors(branches, choices, data, {0, 40});
+  EXPECT_EQ(errors[0], 0);
+  for (auto [choice, error] : llvm::zip(choices, errors)) {
+    ErrorSum alone;
+    for (int64_t begin : {0, 32}) {
+      int64_t count = data.countAt(begin);
+      std::vector<HostTensor> reference = std::move(*model.run(data, begin, count, {-1, -1}));
+      std::vector<HostTensor> wanted = std::move(*model.run(data, begin, count, choice));
+      alone.add(reference, wanted);
+      HostTensor state = branches.runParts(0, 1, data, begin, count, choice, nullptr);
+      branches.runParts(1, 2, data, begin, count, choice, &state);
+      const HostTensor &y = (*branches.outputs())[0];
+      ASSERT_EQ(y.shape, wanted[0].shape);
+      for (int64_t e = 0; e < y.count(); ++e)
+        EXPECT_NEAR(y.at(e), wanted[0].at(e), 1e-5 * (1 + std::fabs(wanted[0].at(e))));
+    }
+    EXPECT_NEAR(error, alone.relative(), 1e-5 * (1 + error));
+  }
 
   // Moments of the first product's rows, and the errors that they predict.
   const Gram *gram = observations.gram(candidates[0].site.op);
