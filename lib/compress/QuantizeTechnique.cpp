@@ -30,7 +30,7 @@ public:
     std::string wrong;
     offersWeightOnly = weightOnly.configure(spec, wrong);
     offersInt8 = spec == "int8";
-    return offersInt8 || offersWeightOnly ? wrong : "expected int8, int8,error=3%, w8, w4, w4,group=64, w8a8, w4a8, bf16 or f16";
+    return offersInt8 || offersWeightOnly ? wrong : "expected int8, int8,error=3%, w8, w4, w4,group=64, w4,rank=16, w8a8, w4a8, bf16 or f16";
   }
 
   std::vector<Site> sites(func::FuncOp func, std::vector<Refusal> &refused) const override {

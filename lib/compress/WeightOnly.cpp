@@ -4,6 +4,7 @@
 #include "lib/compress/LeastSquares.h"
 #include "lib/compress/NarrowTable.h"
 #include "lib/compress/WidenedConstants.h"
+#include "passes/factorize-low-rank/Factorize.h"
 #include "passes/quantize/Quantize.h"
 #include "llvm/ADT/StringExtras.h"
 
@@ -11,9 +12,15 @@ using namespace mlir;
 
 namespace nnopt::compress {
 
+/// Thin matrices are for what rounding loses; they are not read where they are as large as the weights.
+constexpr int64_t kMostRank = 1024;
+
 bool WeightOnly::isOption(StringRef name) {
   return llvm::is_contained({"w8", "w4", "w8a8", "w4a8", "bf16", "f16"}, name);
 }
+
+/// What the moments of rows get on the diagonal, of its mean: those of few samples are singular.
+constexpr double kThinDamping = 1e-4;
 
 /// Of w8, w4 and these with activations of 8 bits.
 static int bitsOf(StringRef option) { return option.starts_with("w4") ? 4 : 8; }
@@ -24,13 +31,20 @@ bool WeightOnly::configure(StringRef spec, std::string &wrong) {
   if (!isOption(name))
     return false;
   only = name.str();
-  if (rest.empty())
-    return true;
-  auto [key, value] = rest.split('=');
-  if (bitsOf(name) != 4 || key != "group")
-    wrong = "'" + rest.str() + "': only w4 and w4a8 have more to say: w4,group=64";
-  else if (!llvm::to_integer(value, group) || group < kGroupUnit || group % kGroupUnit || group > 1 << 20)
-    wrong = "'" + value.str() + "': groups are multiples of 8, like 32, 64 and 128";
+  SmallVector<StringRef> more;
+  rest.split(more, ',', -1, /*KeepEmpty=*/false);
+  for (StringRef one : more) {
+    auto [key, value] = one.split('=');
+    if (bitsOf(name) == 4 && key == "group") {
+      if (!llvm::to_integer(value, group) || group < kGroupUnit || group % kGroupUnit || group > 1 << 20)
+        wrong = "'" + value.str() + "': groups are multiples of 8, like 32, 64 and 128";
+    } else if (name == "w4" && key == "rank") {
+      if (!llvm::to_integer(value, rank) || rank < 1 || rank > kMostRank)
+        wrong = "'" + value.str() + "': ranks are from 1 to " + std::to_string(kMostRank);
+    } else {
+      wrong = "'" + one.str() + "': only w4 and w4a8 have more to say: w4,group=64 and w4,rank=16";
+    }
+  }
   return true;
 }
 
@@ -84,6 +98,30 @@ static std::optional<RoundedWeights::Codes> codesOf(const Option &option, const 
   return codes;
 }
 
+/// Two thin matrices beside the integers: their product is the nearest of `rank` to `missing` for rows with moments `h`. As they are
+/// stored.
+static void setThin(Option &option, int64_t rank, const Matrix &missing, const Matrix &h) {
+  using Eigen::MatrixXd;
+  MatrixXd moments = lowrank::damped(h.cast<double>(), kThinDamping);
+  lowrank::Factors factors = lowrank::RankBasis(missing.cast<double>(), moments).factors(rank);
+  for (auto [name, stage] : {std::pair("first", &factors.stages[0]), {"second", &factors.stages[1]}}) {
+    std::vector<float> halves = roundedToHalves(ArrayRef<float>(stage->data(), size_t(stage->size())), "f16");
+    std::copy(halves.begin(), halves.end(), stage->data());
+    option.tensors[name] = arrayOf(*stage);
+  }
+}
+
+static bool isThin(const Option &option) { return option.parameters.is_object() && option.parameters.contains("rank"); }
+
+/// The thin matrices of an option, [rank, columns] and [out channels, rank]; nothing where they are not of this layer.
+static std::optional<std::pair<Matrix, Matrix>> thinOf(const LinearLayer &layer, const Option &option) {
+  std::optional<Matrix> first = matrixOf(option.tensors, "first"), second = matrixOf(option.tensors, "second");
+  if (!first || !second || first->rows() < 1 || first->rows() != second->cols() || first->cols() != layer.columns() ||
+      second->rows() != layer.outChannels() || !first->allFinite() || !second->allFinite())
+    return std::nullopt;
+  return std::pair(std::move(*first), std::move(*second));
+}
+
 static bool isSymmetric(const Option &option) { return option.variant != "asymmetric"; }
 static bool is16Bit(StringRef option) { return option == "bf16" || option == "f16"; }
 
@@ -131,7 +169,12 @@ std::vector<Option> WeightOnly::options(Operation *op, const Gram *gram) const {
   int64_t size = groupFor(layer.columns(), group);
   for (bool symmetric : {true, false}) {
     Option option{"", symmetric ? "symmetric" : "asymmetric", {{"group", size}}, {}};
-    setTensors(option, roundToNearest(w, {4, size, symmetric}, importance));
+    RoundedWeights rounded = roundToNearest(w, {4, size, symmetric}, importance);
+    setTensors(option, rounded);
+    if (int64_t most = std::min({rank, layer.columns(), layer.outChannels()}); most && gram) {
+      option.parameters["rank"] = most;
+      setThin(option, most, w - rounded.values(), gram->h);
+    }
     for (const char *name : {"w4", "w4a8"})
       if (wanted(name)) {
         option.name = name;
@@ -147,6 +190,8 @@ std::string WeightOnly::check(Operation *op, const Option &option) {
     return why.empty() ? NarrowTable(gather).check(option) : why;
   if (why.empty() && !is16Bit(option.name))
     (void)roundedOf(*LinearLayer::get(op), option, why);
+  if (why.empty() && isThin(option) && (option.name != "w4" || !thinOf(*LinearLayer::get(op), option)))
+    why = "w4 with a rank needs arrays 'first' [rank, columns] and 'second' [out channels, rank] of this layer";
   return why;
 }
 
@@ -156,6 +201,10 @@ LayerWeights WeightOnly::weights(Operation *op, const Option &option) {
   std::string why;
   if (!is16Bit(option.name)) {
     result.weights = roundedOf(layer, option, why)->values();
+    if (isThin(option)) {
+      auto [first, second] = *thinOf(layer, option);
+      result.weights += second * first;
+    }
     return result;
   }
   ArrayRef<float> values(result.weights.data(), size_t(result.weights.size()));
@@ -181,7 +230,19 @@ Value WeightOnly::apply(RewriterBase &rewriter, Operation *operation, const Opti
                         op.getWeightOutAxis() == 1);
   }
   Value x = hasByteRows(option) ? activation(rewriter, op, option) : op.getActivation();
-  return op.cloneWith(rewriter, op.getLoc(), x, w, op.getBias())->getResult(0);
+  Value result = op.cloneWith(rewriter, op.getLoc(), x, w, op.getBias())->getResult(0);
+  if (!isThin(option))
+    return result;
+  auto [first, second] = *thinOf(layer, option);
+  Type f32 = untyped(rewriter.getF32Type());
+  for (const Matrix &stage : {first, second}) {
+    // Row after row, with the channels of the result last.
+    Matrix turned = stage.transpose();
+    Value thin = widenedHalves(rewriter, op.getLoc(), ArrayRef<float>(turned.data(), size_t(turned.size())),
+                               {turned.rows(), turned.cols()}, "f16");
+    x = nn::MatMulOp::create(rewriter, op.getLoc(), f32, x, thin, Value(), Value(), Value(), ValueRange(), false, false).getResult();
+  }
+  return nn::AddOp::create(rewriter, op.getLoc(), f32, result, x);
 }
 
 bool WeightOnly::hasByteRows(const Option &option) { return namesByteRows(option.name); }
@@ -198,7 +259,10 @@ bool WeightOnly::refit(Operation *op, Option &option, const Gram &gram) {
   Matrix target = LeastSquares(gram, layer.weights(), dampingFor(gram), /*moveBias=*/false).solve();
   if (!target.allFinite())
     return false;
-  setTensors(option, roundWithFeedback(target, {4, option.parameters["group"].get<int64_t>(), isSymmetric(option)}, gram.h));
+  RoundedWeights rounded = roundWithFeedback(target, {4, option.parameters["group"].get<int64_t>(), isSymmetric(option)}, gram.h);
+  setTensors(option, rounded);
+  if (isThin(option))
+    setThin(option, option.parameters["rank"].get<int64_t>(), target - rounded.values(), gram.h);
   return true;
 }
 

@@ -9,6 +9,10 @@
 //
 // w8a8 and w4a8 are w8 and w4 with activations of 8 bits: each row has a scale of its own, which is found at run time.
 //
+// w4 with a rank has, beside the integers Q of a layer's weights W, two thin matrices of 16-bit floats: x W ~ x Q + (x A) B. A B is
+// the matrix of that rank that is closest to W - Q for the rows that calibration saw (Liu et al. 2024, "EoRA", section 3: the
+// truncated singular value decomposition of (W - Q) L, E[x x'] = L L', times the inverse of L).
+//
 //===----------------------------------------------------------------------===//
 #ifndef NNOPT_LIB_COMPRESS_WEIGHTONLY_H
 #define NNOPT_LIB_COMPRESS_WEIGHTONLY_H
@@ -19,7 +23,7 @@ namespace nnopt::compress {
 
 class WeightOnly {
 public:
-  /// Reads "w8", "w4", "w4,group=64", "w8a8", "w4a8", "w4a8,group=64", "bf16", "f16"; whether it is one of these. `wrong` says what is wrong with the rest.
+  /// Reads "w8", "w4", "w4,group=64,rank=16", "w8a8", "w4a8", "w4a8,group=64", "bf16", "f16"; whether it is one of these. `wrong` says what is wrong with the rest.
   bool configure(llvm::StringRef spec, std::string &wrong);
   static bool isOption(llvm::StringRef name);
 
@@ -39,7 +43,7 @@ public:
 
 private:
   std::string only; // empty: all
-  int64_t group = 32;
+  int64_t group = 32, rank = 0;
 };
 
 } // namespace nnopt::compress

@@ -397,8 +397,8 @@ def weight_only(f):
     want, wide = run("mlp.so")
     data = "--calib=mlp.npz"
     # The relative error of outputs, and the share of the weights' bytes that is left: bits, scales and biases.
-    for spec, error, share in (("w8", 0.02, 0.28), ("w4", 0.16, 0.20), ("w4,group=64", 0.18, 0.18), ("bf16", 0.01, 0.52),
-                               ("f16", 0.001, 0.52)):
+    for spec, error, share in (("w8", 0.02, 0.28), ("w4", 0.16, 0.20), ("w4,group=64", 0.18, 0.18), ("w4,rank=16", 0.13, 0.29),
+                               ("bf16", 0.01, 0.52), ("f16", 0.001, 0.52)):
         # f16 weights that are not normal numbers there would be coarse; these are not.
         compile(f"--quantize={spec}", data, "-o", "w.so", "--recipe-out=w.json", says=[f"3 layers {spec.split(',')[0]}"])
         got, bytes = run("w.so")
@@ -418,6 +418,13 @@ def weight_only(f):
             assert json.load(open(f / "w.json"))["repair"]["kept"], "rounding with feedback did not help"
             shutil.copy(f / "w.json", f / "w4.json")
             shutil.copy(f / "w.json.npz", f / "w4.json.npz")
+        if spec == "w4,rank=16":
+            steps = json.load(open(f / "w.json"))
+            assert [s["parameters"]["rank"] for s in steps["steps"]] == [16, 16, 16], steps
+            steps["steps"][0]["site"], steps["steps"][1]["site"] = steps["steps"][1]["site"], steps["steps"][0]["site"]
+            shutil.copy(f / "w.json.npz", f / "other.json.npz")
+            json.dump(steps, open(f / "other.json", "w"))
+            compile("--recipe=other.json", code=3, says=["their shapes do not fit"])
     # A size decides among them, layer by layer.
     compile("--budget=size=0.45x", data, "-o", "b.so", "--recipe-out=b.json")
     assert os.path.getsize(f / "b.so") <= 0.45 * os.path.getsize(f / "mlp.so")
@@ -428,7 +435,8 @@ def weight_only(f):
     compile("--recipe=w4.json", code=3, says=["their shapes do not fit"])
     for spec, says in (("w3", "expected int8, int8,error=3%, w8"), ("int8,error=3", "'error=3': error=3% bounds"),
                        ("int8,group=8", "expected int8, int8,error=3%"), ("w4,group=12", "multiples of 8"),
-                       ("w8,group=32", "only w4 and w4a8 have more to say"), ("w4,64", "only w4 and w4a8 have more to say")):
+                       ("w8,group=32", "only w4 and w4a8 have more to say"), ("w4,64", "only w4 and w4a8 have more to say"),
+                       ("w4,rank=0", "ranks are from 1"), ("w8,rank=16", "only w4"), ("w4a8,rank=16", "only w4")):
         compile(f"--quantize={spec}", data, code=2, says=[says])
 
 

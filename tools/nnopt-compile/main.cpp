@@ -141,7 +141,7 @@ static cl::opt<std::string>
     quantize("quantize",
              cl::desc("Compute every eligible convolution and matrix product on 8-bit integers (int8; int8,error=3%: without "
                       "the layers that change the outputs by more than 3 % together, default 10%); or keep the weights of "
-                      "every eligible matrix product in 8 (w8) or 4 bits (w4, w4,group=64), or as 16-bit floats (bf16, f16)"),
+                      "every eligible matrix product in 8 (w8) or 4 bits (w4, w4,group=64,rank=16), or as 16-bit floats (bf16, f16)"),
              cl::value_desc("int8|w8|w4|bf16|f16"), cl::cat(category));
 static cl::opt<std::string>
     prune("prune",
