@@ -11,7 +11,7 @@ machine hit all of them. Printed are minimum and median in milliseconds, the rat
 1 the peer is faster), and memory: the peak of the process, loading included, above what it held before it loaded
 runtime and model. For nnopt also what compiling took, and how close it is to the bounds of the machine (nnopt-run
 --profile). Dimensions are pinned to those of the example inputs unless --dynamic is given. Peers that are not installed
-are left out. performance_page.py makes docs/performance.md of the files that --json writes.
+are left out. A decoder's name with `:prompt=128` behind it is its first run, over so many tokens. performance_page.py makes docs/performance.md of the files that --json writes.
 
 --precision=int8 quantizes the model with the same calibration data for all sides: ours by --quantize=int8, onnxruntime's by
 quantize_static (QDQ), openvino's by nncf. --precision=bf16 compares with openvino's bf16. Then *error* is that of the first
@@ -293,13 +293,16 @@ def main():
 
     names = options.models.split(",")
     known = {m.name: m for m in corpus.models("full")}
-    unknown = [n for n in names if n not in known]
+    unknown = [n for n in names if n.split(":")[0] not in known]
     if unknown:
         parser.error(f"no model {', '.join(unknown)}; known: {' '.join(sorted(known))}")
     results, status = [], 0
     for name in names:
-        model = known[name]
+        stem, _, prompt = name.partition(":prompt=")
+        model = known[stem]
         model.prepare()
+        if prompt:
+            model.example = model.prompt_inputs(int(prompt))
         for threads in map(int, options.threads.split(",")):
             try:
                 with tempfile.TemporaryDirectory() as folder:
@@ -309,6 +312,7 @@ def main():
                 status = 1
                 continue
             for r in rows:
+                r["model"] = name
                 print(f"{r['model']:24} {r['threads']:7} {r['side']:12} {r['min_ms']:9.3f} {r['median_ms']:10.3f} "
                       f"{r['ratio_to_nnopt']:6.2f} {r['peak_bytes'] / 1e6:6.0f}"
                       + (f" {r['error']:8.4f}" if "error" in r else ""), flush=True)

@@ -108,6 +108,19 @@ class Model:
                                               recipe["dtype"])
         return feeds
 
+    def prompt_inputs(self, tokens):
+        """Inputs of a decoder's first run: a prompt of that many tokens, and empty caches."""
+        fill = _load_module(os.path.join(SHARED, "fill.py"))
+        sizes = {"batch": 1, "sequence": tokens, "past_sequence": 0, "total_sequence": tokens}
+        recipes = {r["name"]: r for r in self._recipes()}
+        feeds = {}
+        for value in self.proto.graph.input:
+            if recipe := recipes.get(value.name):
+                shape = tuple(sizes[d.dim_param] if d.dim_param else d.dim_value for d in value.type.tensor_type.shape.dim)
+                gen = "range 0" if recipe["gen"].startswith("range") else recipe["gen"]
+                feeds[value.name] = fill.draw(fill.rng_for(1, self.name, value.name), gen, shape, recipe["dtype"]).reshape(shape)
+        return feeds
+
     def _recipes(self):
         return json.loads({p.key: p.value for p in self.proto.metadata_props}["example_inputs"])
 
