@@ -1,9 +1,9 @@
 //===- SwitchModel.cpp - a model with all options at once -------------------===//
 
 #include "lib/compress/SwitchModel.h"
+#include "lib/compress/GraphCuts.h"
 #include "lib/compress/Noise.h"
 #include "llvm/ADT/BitVector.h"
-#include "llvm/ADT/SetVector.h"
 #include <cstring>
 
 using namespace mlir;
@@ -206,80 +206,10 @@ void SwitchModel::build(ModuleOp module, const CompileSettings &settings) {
   compileParts(main, shapes, settings);
 }
 
-namespace {
-
-/// Where a graph can be cut: one value of it passes each cut.
-class Cuts {
-public:
-  struct Cut {
-    Operation *before; // the last operation before it
-    Value passing;
-  };
-  Cuts(func::FuncOp main, size_t visibleCount) : block(main.getBody().front()), visibleCount(visibleCount) {
-    for (Operation &op : block) {
-      place[&op] = ops.size();
-      ops.push_back(&op);
-    }
-  }
-  int64_t placeOf(Operation *op) const { return place.lookup(block.findAncestorOpInBlock(*op)); }
-
-  /// The last possible cut between each two neighbours among `spans`, first and last places of what must not be taken apart.
-  std::vector<Cut> between(std::vector<std::pair<int64_t, int64_t>> spans) const {
-    llvm::sort(spans);
-    std::vector<Cut> possible = all(), cuts;
-    int64_t end = -1; // of the spans so far
-    auto it = possible.begin();
-    for (auto [first, last] : spans) {
-      std::optional<Cut> latest;
-      for (; it != possible.end() && placeOf(it->before) < first; ++it)
-        if (placeOf(it->before) >= end && end >= 0)
-          latest = *it;
-      if (latest)
-        cuts.push_back(*latest);
-      end = std::max(end, last);
-    }
-    return cuts;
-  }
-
-private:
-  /// The place of the last operation that reads a value, but for taps.
-  int64_t lastReader(Value v) const {
-    int64_t last = -1;
-    for (OpOperand &use : v.getUses())
-      if (use.getOwner() != ops.back() || use.getOperandNumber() < visibleCount)
-        last = std::max(last, placeOf(use.getOwner()));
-    return last;
-  }
-  std::vector<Cut> all() const {
-    std::vector<Cut> cuts;
-    std::vector<SmallVector<Value>> ending(ops.size());
-    llvm::SetVector<Value> passing;
-    for (auto [i, op] : llvm::enumerate(ops)) {
-      for (Value v : ending[i])
-        passing.remove(v);
-      for (Value v : op->getResults())
-        if (int64_t last = lastReader(v); !isa<nn::ConstantOp>(op) && last > int64_t(i)) {
-          passing.insert(v);
-          ending[last].push_back(v);
-        }
-      if (passing.size() == 1 && isa<RankedTensorType>(passing[0].getType()))
-        cuts.push_back({op, passing[0]});
-    }
-    return cuts;
-  }
-
-  Block &block;
-  size_t visibleCount;
-  std::vector<Operation *> ops;
-  llvm::DenseMap<Operation *, int64_t> place;
-};
-
-} // namespace
-
 void SwitchModel::compileParts(func::FuncOp main, FuncShapes &shapes, const CompileSettings &settings) {
   MLIRContext *ctx = main.getContext();
   Operation *end = main.getBody().front().getTerminator();
-  Cuts places(main, visibleCount);
+  GraphCuts places(main, visibleCount);
   // From the first to the last operation that belongs to each site.
   std::vector<std::pair<int64_t, int64_t>> spans(sites.size(), {INT64_MAX, -1});
   auto include = [&](size_t site, int64_t place) {
@@ -292,10 +222,10 @@ void SwitchModel::compileParts(func::FuncOp main, FuncShapes &shapes, const Comp
     if (Operation *op = end->getOperand(visibleCount + t).getDefiningOp();
         op && spans[site].first <= places.placeOf(op))
       include(site, places.placeOf(op));
-  std::vector<Cuts::Cut> cuts = places.between(spans);
+  std::vector<GraphCuts::Cut> cuts = places.between(spans);
 
   auto partAt = [&](int64_t place) {
-    return size_t(llvm::count_if(cuts, [&](const Cuts::Cut &cut) { return places.placeOf(cut.before) < place; }));
+    return size_t(llvm::count_if(cuts, [&](const GraphCuts::Cut &cut) { return places.placeOf(cut.before) < place; }));
   };
   for (auto [state, span] : llvm::zip(sites, spans))
     state.part = partAt(span.first);
