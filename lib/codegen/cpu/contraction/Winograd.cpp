@@ -309,8 +309,10 @@ double tilesOf(const Algorithm &f, const ConvShape &shape) {
 /// The algorithm that is expected to be faster than direct convolution, or null.
 const Algorithm *choose(const ConvShape &shape, Lowering &lowering) {
   int64_t lanes = lowering.target.lanes(4);
-  // In cycles of the estimates above, of which a core with one multiply-add per cycle takes two: 19 GB/s from memory.
-  double bandwidth = lowering.weightsStayCached() ? 20 : 10, positions = positionsOf(shape);
+  // Bytes per cycle of a core (5: 19 GB/s from memory at 3.7 GHz), which takes several for a cycle of the estimates above where its
+  // multiply-add units have less than 512 bits.
+  double bandwidth = (lowering.weightsStayCached() ? 10 : 5) * 512.0 / double(lowering.target.multiplyBits);
+  double positions = positionsOf(shape);
   // Vectors of results are computed whole.
   double in = shape.inPerGroup, out = llvm::alignTo(shape.outPerGroup, lanes);
   double best = 0.85 * directCycles(positions, in, out, bandwidth);
@@ -363,11 +365,17 @@ LogicalResult emit(Operation *operation, Lowering &lowering) {
   sizes.in = shape.inPerGroup;
   sizes.out = shape.outPerGroup;
   sizes.lanes = lowering.target.lanes(4);
-  // V takes at most 0.45 of L2; equal blocks where the number of tiles is known.
-  int64_t most = std::max<int64_t>(8, lowering.target.l2Bytes * 45 / 100 / (products * sizes.inPitch() * 4));
-  sizes.block = std::min<int64_t>(most, 96);
-  if (std::optional<int64_t> known = constantDim(tiles))
+  // V takes at most 0.45 of L2, or 0.65 where that is all tiles: weights are then read once, and mostly come from memory. Else equal
+  // blocks where the number of tiles is known.
+  auto tilesIn = [&](int64_t percent) {
+    return std::max<int64_t>(8, lowering.target.l2Bytes * percent / 100 / (products * sizes.inPitch() * 4));
+  };
+  sizes.block = std::min<int64_t>(tilesIn(45), 96);
+  if (std::optional<int64_t> known = constantDim(tiles)) {
+    if (*known <= std::min<int64_t>(tilesIn(65), 96))
+      sizes.block = *known;
     sizes.block = llvm::divideCeil(*known, llvm::divideCeil(*known, sizes.block));
+  }
   TileQuery query;
   query.rows = sizes.block;
   query.columns = sizes.out;
