@@ -223,7 +223,7 @@ SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc
   std::optional<int64_t> knownDepth = a.depth.constant();
   int64_t rowRest = knownDepth ? *knownDepth % a.perStep : 0;
   Ix depthSteps = knownDepth ? k.c(*knownDepth / a.perStep) : a.perStep > 1 ? a.depth / a.perStep : a.depth;
-  auto step = [&](Ix index, ValueRange in, int64_t rowBytes = 4) {
+  auto step = [&](Ix index, ValueRange in, int64_t rowBytes = 4, bool prefetches = true) {
     Ix b = Value(a.pitch) ? index * a.pitch : index * (a.nv * a.lanes);
     SmallVector<Value> panel, next(in.size());
     for (int64_t j = 0; j < a.nv; ++j) {
@@ -233,7 +233,7 @@ SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc
       else
         panel.push_back(k.loadAt(a.panel, at, type, a.aligned ? a.lanes * bytes : bytes));
     }
-    if (a.prefetch) {
+    if (a.prefetch && prefetches) {
       // One line per 2^prefetchShift steps, into L2: over nv << prefetchShift tiles of rows that is
       // the whole next panel.
       Ix line(&k, arith::ShRUIOp::create(k.b, k.loc, index, k.c(a.prefetchShift)));
@@ -266,7 +266,8 @@ SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc
 
   // Small tiles are bound by the loop's own instructions and, when constant trip counts are short,
   // by the mispredicted exit: several steps per iteration.
-  int64_t unroll = mr * a.nv >= 16 ? 1 : mr * a.nv >= 8 ? 2 : 4;
+  // Where two units take whole registers of 512 bits, one of them shares its port with integer instructions: 4 to 8 %.
+  int64_t unroll = k.target().multiplyBits >= 512 || mr * a.nv < 8 ? 4 : mr * a.nv < 16 ? 2 : 1;
   std::optional<int64_t> depth = depthSteps.constant();
   if (depth && *depth <= 8)
     unroll = std::max<int64_t>(1, *depth);
@@ -277,7 +278,7 @@ SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc
   SmallVector<Value> mid = k.loop(k.c(0), whole, unroll, acc, [&](Ix index, ValueRange in) {
     SmallVector<Value> values(in);
     for (int64_t u = 0; u < unroll; ++u)
-      values = step(index + u, values);
+      values = step(index + u, values, 4, u % (int64_t(1) << a.prefetchShift) == 0);
     return values;
   });
   return rest(k.loop(whole, depthSteps, 1, mid, oneStep));
