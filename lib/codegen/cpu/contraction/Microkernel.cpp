@@ -266,8 +266,10 @@ SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc
 
   // Small tiles are bound by the loop's own instructions and, when constant trip counts are short,
   // by the mispredicted exit: several steps per iteration.
-  // Where two units take whole registers of 512 bits, one of them shares its port with integer instructions: 4 to 8 %.
-  int64_t unroll = k.target().multiplyBits >= 512 || mr * a.nv < 8 ? 4 : mr * a.nv < 16 ? 2 : 1;
+  // So are those of which two are multiplied in a cycle: instructions of the loop take their ports, or a decoder of four (4 to 8 % with
+  // registers of 512 bits).
+  bool isBusy = k.target().multiplyBits >= k.target().vectorBits;
+  int64_t unroll = isBusy || mr * a.nv < 8 ? 4 : mr * a.nv < 16 ? 2 : 1;
   std::optional<int64_t> depth = depthSteps.constant();
   if (depth && *depth <= 8)
     unroll = std::max<int64_t>(1, *depth);
