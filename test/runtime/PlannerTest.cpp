@@ -100,6 +100,27 @@ TEST(Planner, TriesSeveralOrders) {
   EXPECT_EQ(total, p.bound);
 }
 
+/// What is in the way goes first: the three orders alone meet the bound in 138 of these 200, and take 1.6 % more than it.
+TEST(Planner, ComesCloseToTheBound) {
+  std::mt19937 random(7);
+  auto draw = [&](uint32_t below) { return static_cast<uint32_t>(random() % below); };
+  int met = 0;
+  double excess = 0;
+  for (int round = 0; round < 200; ++round) {
+    Problem p;
+    for (int i = 0; i < 40; ++i) {
+      uint32_t first = draw(40);
+      p.add(64 * (1 + draw(20)), first, first + draw(6), 64);
+    }
+    int64_t total = p.plan();
+    p.check(total);
+    met += total == p.bound;
+    excess += static_cast<double>(total) / static_cast<double>(p.bound) - 1;
+  }
+  EXPECT_GE(met, 175);
+  EXPECT_LE(excess / 200, 0.005);
+}
+
 TEST(Planner, RefusesSumsThatOverflow) {
   Problem p;
   p.add(INT64_MAX / 2, 0, 1);
