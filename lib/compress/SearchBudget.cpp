@@ -217,6 +217,14 @@ Choice Search::chooseWithin() {
   start = narrowed ? costOf(*narrowed) : full;
   notes["float"]["latency_ms"] = full.latency;
   notes["float"]["bytes"] = plain->defaultFileBytes();
+  // Layers by themselves may take longer than all together: what they save is then a share of the whole.
+  double alone = 0;
+  for (const json &layer : notes["layers"])
+    alone += layer["ms"].get<double>();
+  if (alone > start.latency)
+    for (std::vector<Cost> &site : problem.sites)
+      for (Cost &cost : site)
+        cost.latency *= start.latency / alone;
   if (budget->latency)
     problem.limits[Latency] = budget->latency->of(full.latency) - start.latency;
   if (budget->size)
