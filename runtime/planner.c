@@ -180,5 +180,5 @@ int64_t nnopt_plan_memory(uint32_t n, const int64_t *size, const uint32_t *first
       items[to] = item;
     }
   }
-  return count ? best : 0;
+  return best;
 }

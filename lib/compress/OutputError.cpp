@@ -17,9 +17,6 @@ void ErrorSum::add(const std::vector<HostTensor> &reference, const std::vector<H
     }
 }
 
-/// Bytes of states that are kept to begin in the middle of a model.
-constexpr size_t kStateBytes = size_t(1) << 30;
-
 std::vector<double> outputErrors(SwitchModel &model, const std::vector<Choice> &choices, const Dataset &data,
                                  SampleRange samples, llvm::function_ref<void(double)> done) {
   std::vector<ErrorSum> sums(choices.size());

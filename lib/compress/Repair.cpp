@@ -9,9 +9,6 @@ namespace nnopt::compress {
 
 namespace {
 
-/// Bytes of states that are kept for all samples: those of larger models are computed again for every layer.
-constexpr size_t kStateBytes = size_t(1) << 30;
-
 /// A model with all options on, beside the float model, one part after the other.
 class SideBySide {
 public:

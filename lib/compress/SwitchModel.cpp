@@ -339,15 +339,18 @@ HostTensor SwitchModel::runParts(size_t begin, size_t end, const Dataset &data, 
                                  const Choice &choice, const HostTensor *state) {
   visible.resize(visibleCount);
   taps.resize(tapSites.size());
-  const std::vector<HostTensor> own = data.inputs(first, count);
+  std::vector<HostTensor> own; // read when a part asks for them: most do not
   HostTensor passing;
   if (state)
     passing = copyOf(*state);
   for (size_t p = begin; p < end; ++p) {
     Part &part = parts[p];
     std::vector<HostTensor> inputs;
-    for (unsigned a : part.arguments)
+    for (unsigned a : part.arguments) {
+      if (a < ownArguments && own.empty())
+        own = data.inputs(first, count);
       inputs.push_back(a < ownArguments ? copyOf(own[a]) : toldValue(told[a - ownArguments], choice));
+    }
     if (p > 0)
       inputs.push_back(std::move(passing));
     std::vector<HostTensor> &outputs = part.graph->run(std::move(inputs));

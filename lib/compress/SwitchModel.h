@@ -30,6 +30,9 @@ Candidate &candidateAt(std::vector<Candidate> &candidates, Site site);
 /// For each site an offer, or -1 to leave it.
 using Choice = std::vector<int>;
 
+/// Bytes of what passes between parts of a SwitchModel that may be kept, to begin in its middle.
+constexpr size_t kStateBytes = size_t(1) << 30;
+
 /// A compiled model in which any choice is evaluated without compiling again. Options that change
 /// weights alone are given as weights, which are inputs there, with a switch where the layer reads
 /// something else, too (Technique::activation). All others are branches of nn.if whose condition is
