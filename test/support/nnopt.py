@@ -175,7 +175,13 @@ def library():
 
 
 def _describe(array):
-    """A DLTensor over a C-contiguous array, and what must stay alive with it."""
+    """A DLTensor over a C-contiguous array, or over a tensor of PyTorch on a GPU, and what must stay alive with it."""
+    if hasattr(array, "data_ptr"):
+        name = str(array.dtype).removeprefix("torch.")
+        code, bits = _NAME_CODES[name] if name in _NAME_CODES else (_KIND_CODES[np.dtype(name).kind], array.element_size() * 8)
+        shape = (C.c_int64 * max(1, array.ndim))(*array.shape)
+        tensor = _DLTensor(array.data_ptr(), _DLDevice(2, array.device.index), array.ndim, _DLDataType(code, bits, 1), shape, None, 0)
+        return tensor, (array, shape)
     array = np.asarray(array, order="C")
     name = array.dtype.name
     kind, bits = array.dtype.kind, array.dtype.itemsize * 8
@@ -318,8 +324,9 @@ class Session:
     def get_outputs(self):
         return self.outputs
 
-    def prepare(self, feeds):
-        """Makes step() a bare call of nnopt_session_run with these inputs; results are in `results`."""
+    def prepare(self, feeds, allocate=np.empty):
+        """Makes step() a bare call of nnopt_session_run with these inputs; results are in `results`, made by `allocate(dims, dtype)`.
+        Inputs and results may be tensors of PyTorch on the GPU."""
         missing = [i.name for i in self.inputs if i.name not in feeds]
         if missing:
             raise RuntimeError(f"no input named {', '.join(missing)}")
@@ -339,7 +346,7 @@ class Session:
         self.results, results = [], []
         for info, shape in zip(self.outputs, shapes):
             dims = list(shape.dims[:shape.rank]) if info.kind == _TENSOR else [-1]
-            self.results.append(None if -1 in dims else np.empty(dims, info.dtype))
+            self.results.append(None if -1 in dims else allocate(dims, info.dtype))
             results.append(None if -1 in dims else _describe(self.results[-1]))
         out = (C.POINTER(_DLTensor) * max(1, len(results)))(*[C.pointer(r[0]) if r else None for r in results])
         self._alive = (described, results)

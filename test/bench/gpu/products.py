@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Matrix products and convolutions on the tensor cores of this GPU beside PyTorch (cuBLASLt, cuDNN), in one run.
 
-    products.py [--only=TEXT] [--repeat=N] [--json=FILE]
+    products.py [--only=TEXT] [--json=FILE]
 
 For bf16, f16, tf32 and int8: 4096^3 and 8192^3, the products of bert_base (128 tokens, batch 1 and 32) and convolutions of
-resnet50 (batch 1 and 64). Times are those of the kernels, by CUDA events, the minimum of N runs; ours has its inputs
+resnet50 (batch 1 and 64). Times are those of the kernels, by CUPTI, the minimum of 10 runs; ours has its inputs
 rounded on the GPU first, which does not count. `error` compares the two results, relative to the scale. Needs a GPU and the
 package torch.
 """
@@ -20,8 +20,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from models import kernels  # noqa: E402
-import nnopt  # noqa: E402
+from common import architecture, in_parallel, kernel_times, nnopt, on_gpu
 
 TYPES = {"bf16": (TensorProto.BFLOAT16, torch.bfloat16), "f16": (TensorProto.FLOAT16, torch.float16),
          "tf32": (TensorProto.FLOAT, torch.float32), "int8": (TensorProto.INT8, torch.int8)}
@@ -68,19 +67,23 @@ def model(kind, case, path, data):
     return x, w, work
 
 
-def ours(kind, path, x, repeat):
-    arch = "sm_%d%d" % torch.cuda.get_device_capability()
-    out = path.replace(".onnx", ".so")
-    flags = ["--quiet", f"--gpu={arch}"] + (["--precision=tf32"] if kind == "tf32" else [])
-    nnopt.compile(path, out, flags)
-    with nnopt.Session(out, device="cuda") as session:
-        session.prepare({"x": x})
-        session.step()
-        times = [sum(t for name, (t, _) in kernels(session) if name.startswith("tensor_")) for _ in range(repeat)]
-        return min(times), session.results[0]
+def build(name, kind, case, folder, seed, arch):
+    path = os.path.join(folder, name.replace(" ", "_").replace(",", "") + ".onnx")
+    x, w, work = model(kind, case, path, np.random.default_rng(seed))
+    nnopt.compile(path, path + ".so", ["--quiet", f"--gpu={arch}"] + (["--precision=tf32"] if kind == "tf32" else []))
+    np.save(path + ".x.npy", x)
+    np.save(path + ".w.npy", w)
+    return path, work
 
 
-def theirs(kind, case, x, w, repeat):
+def ours(path, x):
+    with nnopt.Session(path, device="cuda") as session:
+        on_gpu(session, {"x": x})
+        times = kernel_times(session.step)
+        return sum(us for name, _, us in times if name.startswith("tensor_")), session.results[0].float().cpu().numpy()
+
+
+def theirs(kind, case, x, w):
     dtype = TYPES[kind][1]
     a, b = torch.from_numpy(x).cuda().to(dtype), torch.from_numpy(w).cuda().to(dtype)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -94,44 +97,35 @@ def theirs(kind, case, x, w, repeat):
         call = lambda: torch._int_mm(a, b)
     else:
         call = lambda: torch.matmul(a, b)
-    for _ in range(10):
-        result = call()
-    times = []
-    for _ in range(repeat):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        call()
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end) * 1e3)
-    return min(times), result.float().cpu().numpy()
+    times = kernel_times(call)
+    return sum(us for _, _, us in times), call().float().cpu().numpy()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="")
-    parser.add_argument("--repeat", type=int, default=20)
     parser.add_argument("--json")
     arguments = parser.parse_args()
-    if not torch.cuda.is_available():
-        sys.exit("products.py: PyTorch sees no GPU")
-    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}")
-    records, data = [], np.random.default_rng(0)
+    arch, gpu = architecture()
+    records = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, kind, case in cases():
-            if arguments.only not in name:
+        chosen = [(name, kind, case, folder, i, arch) for i, (name, kind, case) in enumerate(cases()) if arguments.only in name]
+        for (name, kind, case, *_), made in in_parallel(build, chosen):
+            if isinstance(made, Exception):
+                print(f"{name:44s} FAILED {str(made).strip()[-300:]}", flush=True)
                 continue
-            path = os.path.join(folder, "model.onnx")
-            x, w, work = model(kind, case, path, data)
-            mine, result = ours(kind, path, x, arguments.repeat)
-            peer, want = theirs(kind, case, x, w, arguments.repeat)
+            path, work = made
+            x, w = (np.load(f"{path}.{v}.npy") for v in "xw")
+            mine, result = ours(path + ".so", x)
+            peer, want = theirs(kind, case, x, w)
             error = nnopt.difference(result, want)
             records.append({"name": name, "nnopt_us": mine, "torch_us": peer, "nnopt_tops": work / mine / 1e6, "error": error})
             print(f"{name:44s} {mine:9.1f} us {work / mine / 1e6:7.1f} T/s | torch {peer:9.1f} us | {peer / mine:5.2f}x | error {error:.1e}",
                   flush=True)
+    print(f"{gpu}, PyTorch {torch.__version__}")
     if arguments.json:
         with open(arguments.json, "w") as f:
-            json.dump(records, f, indent=1)
+            json.dump({"gpu": gpu, "records": records}, f, indent=1)
 
 
 if __name__ == "__main__":
