@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kernels that are bound by memory, beside a copy on the same GPU, in one run.
 
-    memory.py [--only=TEXT] [--json=FILE]
+    memory.py [--only=TEXT,...] [--json=FILE]
 
 Each operation runs alone on large tensors on the GPU, in f32 and f16. GB/s are the bytes of its operands and results over its time
 (CUPTI, the minimum of 10); the copy is PyTorch's of 512 MB, reads and writes counted. Needs PyTorch.
@@ -69,7 +69,7 @@ def main():
     parser.add_argument("--json")
     arguments = parser.parse_args()
     arch, gpu = architecture()
-    chosen = [(c, kind, arch) for c in CASES if arguments.only in c for kind in ("f32", "f16")]
+    chosen = [(c, kind, arch) for c in CASES if any(text in c for text in arguments.only.split(",")) for kind in ("f32", "f16")]
     built = list(in_parallel(build, chosen))
     import torch
     source = torch.rand(1 << 27, device="cuda")

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """The models of test/models/corpus.py on a GPU: outputs beside those of plain loops on the CPU, and latency.
 
-    models.py [--only=MODEL,...] [--precision=f32|tf32|bf16|f16] [--jobs=N] [--json=FILE] [--kernels=N]
+    models.py [--only=MODEL,...] [--precision=f32|tf32|bf16|f16] [--jobs=N] [--build-only] [--json=FILE] [--kernels=N]
 
 The artifact's CPU code is the plain reference (--opt=0) of the 32-bit model, its GPU code what a user gets; with f16 the GPU runs
-the model in half precision (test/support/half.py). All are compiled first, on all cores. `error` is the largest difference of an
+the model in half precision (test/support/half.py). All are compiled first, on all cores (--build-only: no more than that; what is there is
+taken the next time). `error` is the largest difference of an
 output relative to its scale; it may be 1e-4 in f32, 2e-2 in f16 and tf32 (10 bits behind the point), and 0.1 in bf16 (7 bits).
 Latency is wall-clock time with inputs and outputs in CPU memory, copies included. --kernels prints the N slowest ones (needs
 PyTorch). Ends with `N passed, N failed`.
@@ -34,40 +35,41 @@ def pins(proto, feeds):
 
 
 def build(name, precision, arch):
-    """Compiles a model as the reference and for the GPU: two paths, the same one for f32; and its inputs."""
+    """Compiles a model for the GPU; its path, its inputs, and what they should give: outputs of plain loops on the CPU, by name. What is
+    there already and newer than the compiler is taken as it is."""
     import corpus
     import onnx
-    from half import to_half
+    from half import half_feeds, to_half
+    os.makedirs(FOLDER, exist_ok=True)
+    out, want = (os.path.join(FOLDER, f"{name}.{end}") for end in (f"{precision}.so", "want.npz"))
     model = next(m for m in corpus.models("full") if m.name == name)
     model.prepare()
-    out = os.path.join(FOLDER, name + ".so")
-    plain = ["--quiet", "--opt=0", f"--gpu={arch}"]
-    nnopt.compile(model.path, out, [*plain, "--passes=nnopt-default"])
-    gpu = out
-    if precision != "f32":
-        gpu, source, flags = os.path.join(FOLDER, f"{name}.{precision}.so"), model.path, [f"--precision={precision}"]
+    newer = lambda path: os.path.exists(path) and os.path.getmtime(path) > os.path.getmtime(nnopt.tool("nnopt-compile"))
+    if not newer(want) or precision == "f32" and not newer(out):
+        plain = os.path.join(FOLDER, f"{name}.f32.so")
+        nnopt.compile(model.path, plain, ["--quiet", "--opt=0", "--passes=nnopt-default", f"--gpu={arch}"])
+        with nnopt.Session(plain, threads=2) as cpu:
+            np.savez(want, **dict(zip([o.name for o in cpu.outputs], cpu.run(None, model.example))))
+    if precision != "f32" and not newer(out):
+        source, flags = model.path, [f"--precision={precision}"]
         if precision == "f16":
             source, flags = os.path.join(FOLDER, name + ".f16.onnx"), []
             onnx.save(to_half(onnx.load(model.path)), source)
-        nnopt.compile(source, gpu, ["--quiet", f"--gpu={arch}", *flags])
-    return out, gpu, model.example
+        nnopt.compile(source, out, ["--quiet", f"--gpu={arch}", *flags])
+    return out, half_feeds(model.example) if precision == "f16" else model.example, want
 
 
-def run(name, precision, plain, path, feeds, kernels):
-    from half import half_feeds
-    with nnopt.Session(plain, threads=0) as cpu:
-        want = cpu.run(None, feeds)
-        names = [o.name for o in cpu.outputs]
+def run(name, precision, path, feeds, want, kernels):
     start = time.perf_counter()
-    with nnopt.Session(path, device="cuda") as gpu:
+    with nnopt.Session(path, device="cuda") as gpu, np.load(want, allow_pickle=True) as wanted:
         opened = time.perf_counter() - start
-        gpu.prepare(half_feeds(feeds) if precision == "f16" else feeds)
+        gpu.prepare(feeds)
         errors = {}
         for _ in range(4):  # the third one and later are replayed as a graph
             gpu.step()
-            results = [r if r is not None else gpu._take(i) for i, r in enumerate(gpu.results)]
-            for output, got, w in zip(names, results, want):
-                errors[output] = max(errors.get(output, 0.0), nnopt.difference(np.asarray(got, np.asarray(w).dtype), w))
+            for i, output in enumerate(gpu.outputs):
+                got, w = gpu.results[i] if gpu.results[i] is not None else gpu._take(i), wanted[output.name]
+                errors[output.name] = max(errors.get(output.name, 0.0), nnopt.difference(np.asarray(got, w.dtype), w))
         median, least = latency(gpu.step, seconds=0.1, least=10)
         rows = kernel_times(gpu.step) if kernels else []
     worst = max(errors, key=lambda n: (not np.isfinite(errors[n]), errors[n]))
@@ -85,6 +87,7 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--precision", default="f32", choices=list(TOLERANCES))
     parser.add_argument("--jobs", type=int)
+    parser.add_argument("--build-only", action="store_true")
     parser.add_argument("--json")
     parser.add_argument("--kernels", type=int, default=0)
     arguments = parser.parse_args()
@@ -95,10 +98,11 @@ def main():
     if unknown := sorted(set(chosen) - set(names)):
         sys.exit(f"models.py: there is no model {', '.join(unknown)}; there are {', '.join(names)}")
     print(f"{gpu}, {arguments.precision}: {len(chosen)} models")
-    os.makedirs(FOLDER, exist_ok=True)
     start, records = time.perf_counter(), []
     built = list(in_parallel(build, [(name, arguments.precision, arch) for name in chosen], arguments.jobs))
     print(f"compiled in {time.perf_counter() - start:.0f} s", flush=True)
+    if arguments.build_only:
+        built = [case for case in built if isinstance(case[1], Exception)]
     for (name, *_), made in built:
         try:
             if isinstance(made, Exception):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Models in half precision on a GPU beside PyTorch, in one run: eager, and inductor (torch.compile).
 
-    peers.py [--only=TEXT] [--no-peer] [--kernels=N] [--json=FILE]
+    peers.py [--only=TEXT,...] [--no-peer] [--kernels=N] [--json=FILE]
 
 resnet50 (batch 1 and 64), bert_base (128 tokens, batch 1 and 32), a step of gpt2 and of a mixture of experts behind 128 tokens.
 Ours is the exported model in half precision (test/support/half.py); PyTorch's is the same network with random weights (peer_nets.py).
@@ -89,7 +89,7 @@ def main():
     parser.add_argument("--json")
     arguments = parser.parse_args()
     arch, gpu = architecture()
-    chosen = [c for c in CASES if arguments.only in c]
+    chosen = [c for c in CASES if any(text in c for text in arguments.only.split(","))]
     records = []
     for (case, made) in zip(chosen, [m for _, m in in_parallel(build, [(*CASES[c], arch) for c in chosen])]):
         try:

@@ -2,11 +2,11 @@
 # compute-sanitizer (accesses, races in shared memory, barriers) over models that have most kinds of kernels. Ends with
 # `N passed, N failed`.
 #
-#   test/bench/gpu/sanitizer.sh [MODEL[.f16] ...]     models of the corpus; .f16: in half precision
+#   test/bench/gpu/sanitizer.sh [MODEL.PRECISION ...]     models of the corpus as models.py compiles them
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 build=${NNOPT_BUILD:-$here/../../../build}
-[ $# -gt 0 ] || set -- mobilenetv3_small gru_rows moe_lm vit.f16 resnet20.f16 lm_cache.f16
+[ $# -gt 0 ] || set -- mobilenetv3_small.f32 gru_rows.f32 moe_lm.f32 vit.f16 resnet20.f16 lm_cache.f16
 passed=0 failed=0
 python3 - "$here" "$@" <<'PY' || exit 1
 import os, sys
@@ -14,11 +14,9 @@ sys.path.insert(0, sys.argv[1])
 from common import architecture
 from models import FOLDER, build
 import numpy as np
-os.makedirs(FOLDER, exist_ok=True)
 for model in sys.argv[2:]:
-    name, _, half = model.partition(".")
-    feeds = build(name, "f16" if half else "f32", architecture()[0])[2]
-    np.savez(os.path.join(FOLDER, model + ".npz"), **{n: v.astype(np.float16) if half and v.dtype == np.float32 else v for n, v in feeds.items()})
+    name, precision = model.rsplit(".", 1)
+    np.savez(os.path.join(FOLDER, model + ".npz"), **build(name, precision, architecture()[0])[1])
 PY
 for model in "$@"; do
   for tool in memcheck racecheck synccheck; do

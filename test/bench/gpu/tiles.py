@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every tile of the kernels for tensor cores on a GPU, and the one that the estimate chooses (TensorTileChoice.cpp).
 
-    tiles.py [--only=TEXT] [--type=f16|bf16] [--json=FILE]
+    tiles.py [--only=TEXT,...] [--type=f16|bf16] [--json=FILE]
 
 Products and convolutions of resnet50 (batch 1 and 64) and bert_base (128 tokens), compiled with each tile and number of slices by the
 attribute nn.kernel. Times are microseconds of a run by the wall clock, the minimum of 40: a launch and a wait of some microseconds,
@@ -73,7 +73,7 @@ def main():
     parser.add_argument("--json")
     arguments = parser.parse_args()
     arch, gpu = architecture()
-    chosen = [c for c in CASES if arguments.only in c]
+    chosen = [c for c in CASES if any(text in c for text in arguments.only.split(","))]
     builds = [(c, arguments.type, t, s, arch) for c in chosen for t, s in [(None, None)] + [(t, s) for t in TILES for s in SLICES if can_slice(c, s)]]
     times, estimated = {c: {} for c in chosen}, {}
     for (case, _, tile, slices, _), made in in_parallel(build, builds):
