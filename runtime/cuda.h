@@ -29,6 +29,18 @@ struct rows {
   size_t width, height;
 };
 
+/* CUlaunchConfig and CUlaunchAttribute */
+enum { ATTRIBUTE_OVERLAP = 6 }; /* CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION */
+struct attribute {
+  int id, pad, value[16];
+};
+struct launch {
+  unsigned blocks[3], threads[3], shared;
+  handle stream;
+  const struct attribute *attributes;
+  unsigned attribute_count;
+};
+
 /* name in the library, return type of all is CUresult */
 #define DRIVER(X)                                                                                  \
   X(Init, "cuInit", (unsigned))                                                                    \
@@ -67,8 +79,7 @@ struct rows {
   X(EventRecord, "cuEventRecord", (handle, handle))                                                \
   X(EventWait, "cuEventSynchronize", (handle))                                                     \
   X(EventTime, "cuEventElapsedTime", (float *, handle, handle))                                    \
-  X(Launch, "cuLaunchKernel",                                                                      \
-    (handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, handle, void **, void **))
+  X(Launch, "cuLaunchKernelEx", (const struct launch *, handle, void **, void **))
 
 struct nni_device {
   void *library;
@@ -80,6 +91,7 @@ struct nni_device {
   handle *functions; /* of each device kernel */
   address weights;
   uint64_t *offsets; /* of each buffer that is a weight, in `weights` */
+  bool overlaps;     /* its kernels wait for the launches before them */
 };
 
 /* A recorded run. */

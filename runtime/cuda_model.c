@@ -52,6 +52,7 @@ static int loadKernels(nni_device *d, const nni_meta *m, const nnopt_device_prog
   }
   if (result)
     return nni_cuda_fail(d, result, "loading the kernels", error);
+  d->overlaps = image->arch >= 90;
   d->functions = nni_calloc(p->kernel_count, sizeof *d->functions);
   if (!d->functions)
     return nni_fail(error, NNOPT_FAILED, "out of memory");

@@ -32,8 +32,9 @@ int nni_device_launch(nnopt_session *s, const nni_launch *l, nnopt_error *error)
   const nnopt_launch_meta *meta = &m->launches[l->number];
   if (l->tasks > 0x7fffffff)
     return nni_fail(error, NNOPT_UNSUPPORTED, "node %s: the tensor is too big for one launch", m->strings + meta->nodes);
-  int result = d->Launch(d->functions[meta->kernel], (unsigned)l->tasks, 1, 1, meta->threads, 1, 1, meta->shared,
-                         s->gpu->stream, l->parameters, NULL);
+  static const struct attribute overlap = {.id = ATTRIBUTE_OVERLAP, .value = {1}};
+  struct launch launch = {{(unsigned)l->tasks, 1, 1}, {meta->threads, 1, 1}, meta->shared, s->gpu->stream, &overlap, d->overlaps};
+  int result = d->Launch(&launch, d->functions[meta->kernel], l->parameters, NULL);
   return result ? nni_cuda_fail_at(d, result, m->strings + meta->name, m->strings + meta->nodes, error) : NNOPT_OK;
 }
 

@@ -87,13 +87,14 @@ LogicalResult lowerModel(ModuleOp module, const cpu::Target &target, const Codeg
   result.program->properties = options.properties;
   result.target = target;
   result.kernels = ModuleOp::create(loc);
-  cuda::Machine machine = cuda::Machine::of(options.gpus);
+  bool emulatesSm90a = options.emulateGpu == CodegenOptions::GpuEmulation::Sm90a;
+  cuda::Machine machine = cuda::Machine::of(emulatesSm90a ? std::vector<uint32_t>{90} : options.gpus);
   if (options.emulatedMultiprocessors)
     machine.multiprocessors = options.emulatedMultiprocessors;
   result.device = std::make_shared<cuda::Device>(module.getContext(), machine);
   if (options.emulateGpu != CodegenOptions::GpuEmulation::None) {
     if (failed(lowerForGpu(main, *result.dims, *result.program, *result.kernels, *result.device, target, options.lowering)) ||
-        failed(cuda::emulate(result.device->module(), *result.kernels, *result.program, options.emulateGpu == CodegenOptions::GpuEmulation::Sm90a)))
+        failed(cuda::emulate(result.device->module(), *result.kernels, *result.program, emulatesSm90a)))
       return failure();
   } else if (failed(lower(main, *result.dims, *result.program, *result.kernels, target, options.lowering))) {
     return failure();

@@ -304,7 +304,7 @@ class Tests:
             self.check(f"{symbol} fails at call {n}", helped and code >= 0 or code in (1, 3, 4) and len(lines) == 1, (code, out, err))
             self.check(f"{symbol} fails at call {n}: nothing leaks", self.all_released(log), log[-200:])
         self.check("calls that failed", len(tried) > 20, len(tried))
-        code, _, err, _ = self.tool("layers", *arguments, FAKE_CUDA_FAIL="cuLaunchKernel:2:700")
+        code, _, err, _ = self.tool("layers", *arguments, FAKE_CUDA_FAIL="cuLaunchKernelEx:2:700")
         self.check("a launch names its node", "node second" in err and "illegal memory access" in err, err)
         code, _, err, _ = self.tool("layers", *arguments, FAKE_CUDA_FAIL="cuMemAlloc_v2:1:2")
         self.check("out of memory says what to do", code == 1 and "smaller batch" in err, err)

@@ -18,6 +18,8 @@
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/IR/Constants.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InlineAsm.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -82,6 +84,11 @@ static void makeParameters(func::FuncOp kernel) {
   }
   gone.resize(entry.getNumArguments());
   (void)kernel.eraseArguments(gone);
+  bool waits = kernel.walk([](LLVM::CallOp call) {
+                       return call.getCallee() == waitForLaunchesFunction ? WalkResult::interrupt() : WalkResult::advance();
+                     }).wasInterrupted();
+  if (!waits)
+    LLVM::CallOp::create(b, loc, TypeRange(), waitForLaunchesFunction, ValueRange());
   kernel.setPublic();
   StringRef name = kernel.getSymName();
   name.consume_back(".body");
@@ -133,8 +140,39 @@ static void answerHasWgmma(llvm::Module &m, bool answer) {
   question->eraseFromParent();
 }
 
+/// Launches may begin beside the end of those before: kernels say at their start that the next one may, and wait where they need what
+/// was written before. Without these instructions a launch begins when the one before is over.
+static void overlapLaunches(llvm::Module &m, bool canOverlap) {
+  llvm::FunctionType *type = llvm::FunctionType::get(llvm::Type::getVoidTy(m.getContext()), false);
+  auto instruction = [&](llvm::IRBuilder<> &&b, StringRef text) {
+    b.CreateCall(type, llvm::InlineAsm::get(type, text, "~{memory}", /*hasSideEffects=*/true));
+  };
+  llvm::Function *wait = m.getFunction(waitForLaunchesFunction);
+  for (llvm::User *user : llvm::make_early_inc_range(wait->users())) {
+    auto *call = cast<llvm::Instruction>(user);
+    if (canOverlap)
+      instruction(llvm::IRBuilder<>(call), "griddepcontrol.wait;");
+    call->eraseFromParent();
+  }
+  wait->eraseFromParent();
+  if (!canOverlap)
+    return;
+  for (llvm::Function &f : m)
+    if (!f.isDeclaration())
+      instruction(llvm::IRBuilder<>(&f.getEntryBlock(), f.getEntryBlock().begin()), "griddepcontrol.launch_dependents;");
+}
+
+/// What a launch before wrote is not constant while a kernel runs that began earlier: no loads that may take it from elsewhere.
+static void forgetConstantMemory(llvm::Module &m) {
+  for (llvm::Function &f : m)
+    for (llvm::Argument &argument : f.args())
+      argument.removeAttr(llvm::Attribute::NoAlias);
+}
+
 static bool emitPtx(llvm::Module &m, const Architecture &arch, std::string &ptx, std::string &error) {
+  bool canOverlap = arch.number >= 90;
   answerHasWgmma(m, arch.isExact);
+  overlapLaunches(m, canOverlap);
   llvm::Triple triple("nvptx64-nvidia-cuda");
   const llvm::Target *target = llvm::TargetRegistry::lookupTarget("", triple, error);
   if (!target)
@@ -160,6 +198,8 @@ static bool emitPtx(llvm::Module &m, const Architecture &arch, std::string &ptx,
   builder.crossRegisterProxies(lam, fam, cgam, mam);
   builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(m, mam);
 
+  if (canOverlap)
+    forgetConstantMemory(m);
   SmallVector<char, 0> text;
   llvm::raw_svector_ostream os(text);
   llvm::legacy::PassManager codegen;

@@ -21,8 +21,7 @@ Epilogue::Epilogue(Kernel &k, nn::LinearOp op, bool noColumns) : k(k), epilogue(
   bool addColumn = noColumns || dims.empty();
   if (addColumn)
     dims.push_back(one);
-  bool aligned = isMultiple(dims.back(), 4) && isAligned(l, result) &&
-                 (!second || isAligned(l, op.getSecond()));
+  bool aligned = isAligned(l, result) && (!second || isAligned(l, op.getSecond()));
   if (biasValue) {
     bias = k.read(biasValue);
     aligned &= isAligned(l, biasValue);
@@ -36,7 +35,10 @@ Epilogue::Epilogue(Kernel &k, nn::LinearOp op, bool noColumns) : k(k), epilogue(
       arg.dims.insert(arg.dims.begin(), one);
     args.push_back(arg);
   }
-  width = aligned ? 4 : 1;
+  int64_t widest = std::max(cpu::storageBytes(out), second ? cpu::storageBytes(*second) : 0);
+  for (int64_t lanes : {widest <= 2 ? 8 : 4, 4})
+    if (aligned && width == 1 && isMultiple(dims.back(), lanes))
+      width = lanes;
 }
 
 SmallVector<Value> Epilogue::loadArg(const Arg &arg, Ix row, Ix column, int64_t count) {

@@ -13,8 +13,8 @@ public:
   /// With `noColumns` the result has no column dimension (matrix times vector): it is one column wide.
   Epilogue(Kernel &k, nn::LinearOp op, bool noColumns = false);
 
-  /// Neighbouring columns that can be stored at once: 4 or 1.
-  int64_t lanes() const { return width; }
+  /// Neighbouring columns that can be stored at once, `most` or fewer: 8 of at most 16 bits, 4, or 1.
+  int64_t lanes(int64_t most = 4) const { return std::min(most, width); }
   /// Finishes sums[i] (f32, or i32 where bias and epilogue take that), element (row, column + i); sums are as many as lanes() or one.
   void store(Ix row, Ix column, llvm::ArrayRef<mlir::Value> sums);
 

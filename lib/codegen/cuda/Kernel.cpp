@@ -23,6 +23,8 @@ Buffer Kernel::sharedAt(int64_t alignment, Type elementType, int64_t elements) {
   return buf;
 }
 
+void Kernel::waitForLaunches() { LLVM::CallOp::create(b, loc, TypeRange(), waitForLaunchesFunction, ValueRange()); }
+
 void Kernel::barrier() { NVVM::BarrierOp::create(b, loc); }
 
 Value Kernel::shuffleXor(Value v, int64_t mask) {
@@ -58,7 +60,7 @@ SmallVector<Value> Kernel::loadLanes(const Buffer &buf, Ix offset, int64_t lanes
   if (lanes == 1)
     return {load(buf, offset)};
   int64_t bytes = lanes * cpu::storageBytes(buf);
-  Value whole = loadAt(buf.ptr, offset, vec(lanes, buf.storageType), bytes);
+  Value whole = loadAt(buf.ptr, offset, vec(lanes, buf.storageType), std::min<int64_t>(16, bytes));
   Buffer element = buf;
   SmallVector<Value> values;
   for (int64_t i = 0; i < lanes; ++i)

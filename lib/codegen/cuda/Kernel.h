@@ -20,6 +20,8 @@ using cpu::Lowering;
 /// The symbol of a block's shared memory, of which a kernel gets as much as its launch says.
 inline constexpr llvm::StringLiteral sharedSymbol = "nnopt_shared";
 inline constexpr int64_t warpSize = 32, sharedAlignment = 1024;
+/// What Kernel::waitForLaunches calls: an instruction, or nothing, when an image is made.
+inline constexpr llvm::StringLiteral waitForLaunchesFunction = "nnopt_wait_for_launches";
 
 class Kernel : public cpu::Kernel {
 public:
@@ -35,6 +37,9 @@ public:
   Buffer shared(mlir::Type elementType, int64_t elements);
   /// The same at a multiple of `alignment` bytes, up to sharedAlignment.
   Buffer sharedAt(int64_t alignment, mlir::Type elementType, int64_t elements);
+  /// Waits for the launches before, beside whose end GPUs begin this one (from sm_90 on): before it, constants may be read and
+  /// nothing else, and nothing may be written. A kernel that does not say where waits at its start.
+  void waitForLaunches();
   /// Waits for all threads of the block; must be reached by all or none of them.
   void barrier();
   /// The value of the lane whose number differs in the bits of `mask`. f32 and i32.

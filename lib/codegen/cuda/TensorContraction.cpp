@@ -36,8 +36,9 @@ std::optional<MmaTypes> tensorTypes(nn::LinearOp op, Lowering &l, Value leftZero
   return types;
 }
 
-TensorOperand tensorMatrix(Kernel &k, const MmaTypes &types, const Buffer &buf, bool aligned,
+TensorOperand tensorMatrix(Kernel &k, const TensorContraction &c, const Buffer &buf, bool aligned,
                            Ix base, nn::Dim size, nn::Dim depth, bool along) {
+  const MmaTypes &types = c.types;
   TensorOperand operand;
   operand.buffer = buf;
   operand.alongDepth = along;
@@ -50,7 +51,7 @@ TensorOperand tensorMatrix(Kernel &k, const MmaTypes &types, const Buffer &buf, 
   operand.prepare = [base, along, d](Ix x) -> SmallVector<Ix> {
     return {base + (along ? x * d : x), x};
   };
-  bool wholeSteps = isMultiple(depth, TensorTile::depthBytes / types.elementBytes());
+  bool wholeSteps = isMultiple(depth, c.tile.depthBytes / types.elementBytes());
   operand.locate = [&k, along, wholeSteps, n, d](ArrayRef<Ix> prepared, Ix depth) {
     Value inside = prepared[1] < n;
     return std::pair(prepared[0] + (along ? depth : depth * n),
@@ -99,6 +100,8 @@ LogicalResult emitTensorContraction(Lowering &l, const TensorContraction &c) {
     parts = l.temp(sum, {l.c(tile.slices), c.count, c.m, c.n});
 
   Kernel k(l, c.op, name, tile.threads());
+  if (c.leftZero && !l.constant(c.leftZero)) // it is read first
+    k.waitForLaunches();
   Place at(k, c, rowTiles, columnTiles);
   Ix weights = c.weights ? c.weightsOf(k, at.index) : Ix();
   TensorProduct p{c.types, tile, c.left(k, at.index),
@@ -115,6 +118,7 @@ LogicalResult emitTensorContraction(Lowering &l, const TensorContraction &c) {
   if (c.narrow)
     narrow = c.narrow(k, p.firstColumn);
   p.own = narrow.get();
+  p.rightIsConstant = c.weights || p.own;
   p.rowSums = c.weights && c.weights->hasZeros();
   std::optional<TensorWeights::Terms> terms;
   if (c.weights)
@@ -129,7 +133,7 @@ LogicalResult emitTensorContraction(Lowering &l, const TensorContraction &c) {
   nn::Dim when = c.when ? c.when : l.c(1), blocks = c.count * rowTiles * columnTiles * when;
   if (!split) {
     Epilogue epilogue(k, c.op, c.noColumns);
-    p.storeLanes = c.alignedColumns ? epilogue.lanes() : 1;
+    p.storeLanes = c.alignedColumns >= 4 ? epilogue.lanes(c.alignedColumns) : 1;
     emitTensorTile(k, p, [&](Ix row, Ix column, ArrayRef<Value> sums, Value rowSum) {
       SmallVector<Value> all(sums);
       if (terms)
@@ -158,7 +162,7 @@ LogicalResult emitTensorContraction(Lowering &l, const TensorContraction &c) {
   std::optional<TensorWeights::Terms> columnTerms;
   if (c.weights)
     columnTerms.emplace(s, *c.weights, c.leftZero, /*ofRows=*/false, /*ofColumns=*/true);
-  int64_t lanes = isMultiple(c.n, 4) && c.alignedColumns ? epilogue.lanes() : 1;
+  int64_t lanes = isMultiple(c.n, 4) && c.alignedColumns >= 4 ? epilogue.lanes() : 1;
   nn::Dim elements = c.count * c.m * c.n, vectors = elements.floorDiv(lanes);
   Ix vector = s.block * threads + s.thread;
   s.ifThen(vector < s.dim(vectors), [&] {

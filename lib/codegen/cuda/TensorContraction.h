@@ -33,8 +33,8 @@ struct TensorContraction {
   std::function<std::unique_ptr<RightOperand>(Kernel &k, Ix firstColumn)> narrow;
   /// The row and the column of the operation's result, for an element of product `index`.
   std::function<std::pair<Ix, Ix>(Kernel &k, Ix index, Ix row, Ix column)> place;
-  /// Whether columns of a product begin at multiples of 4.
-  bool alignedColumns = true;
+  /// Columns of a product begin at multiples of this: 8, 4 or 1.
+  int64_t alignedColumns = 8;
 };
 
 /// Whether tensor cores can compute the operation, up to its shape; if so, what they multiply.
@@ -43,7 +43,7 @@ std::optional<MmaTypes> tensorTypes(nn::LinearOp op, Lowering &l, mlir::Value le
 
 /// An operand whose matrices have `size` x `depth` elements and begin at `base`; `along`: its rows
 /// lie along the contracted dimension.
-TensorOperand tensorMatrix(Kernel &k, const MmaTypes &types, const Buffer &buf, bool aligned, Ix base,
+TensorOperand tensorMatrix(Kernel &k, const TensorContraction &c, const Buffer &buf, bool aligned, Ix base,
                            nn::Dim size, nn::Dim depth, bool along);
 
 /// The machine that kernels are made for.

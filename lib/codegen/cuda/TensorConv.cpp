@@ -48,7 +48,7 @@ LogicalResult emit(Operation *op, Lowering &l) {
   c.tile = TensorTile::choose(op, machineOf(l), c.types, c.m, c.n, c.depth, c.count);
   c.flops = s.flops(l);
   c.leftZero = conv.getXZero();
-  c.alignedColumns = s.groups == 1 || out % 4 == 0;
+  c.alignedColumns = s.groups == 1 || out % 8 == 0 ? 8 : out % 4 == 0 ? 4 : 1;
   c.place = [&](Kernel &k, Ix index, Ix row, Ix column) {
     return std::pair(row, index * out + column);
   };
@@ -57,7 +57,7 @@ LogicalResult emit(Operation *op, Lowering &l) {
   if (conv.getWZero())
     zero = l.constant(conv.getWZero());
   TensorWeights weights(
-      c.types, *data, s.groups, out, depth, c.tile.columns,
+      c.types, *data, s.groups, out, depth, c.tile,
       [&](int64_t group, int64_t o, int64_t d) {
         return ((group * out + o) * in + d % in) * taps + d / in;
       },
@@ -91,7 +91,7 @@ LogicalResult emit(Operation *op, Lowering &l) {
       SmallVector<Ix> tap =
           single ? SmallVector<Ix>(s.dims.size(), k.c(0)) : k.delinearize(d / in, images.tapDims());
       auto [offset, inside] = images.tap(window, tap);
-      if (depth * bytes % TensorTile::depthBytes) {
+      if (depth * bytes % c.tile.depthBytes) {
         Value valid = d < depth;
         inside = inside ? k.land(valid, inside) : valid;
       }

@@ -49,7 +49,7 @@ LogicalResult emit(Operation *op, Lowering &l) {
     if (matmul.getBZero())
       zero = l.constant(matmul.getBZero());
     weights.emplace(
-        c.types, *data, products, n, depth, c.tile.columns,
+        c.types, *data, products, n, depth, c.tile,
         [&](int64_t product, int64_t column, int64_t d) {
           return (product * n) * depth + (shape.transposeB ? column * depth + d : d * n + column);
         },
@@ -58,13 +58,13 @@ LogicalResult emit(Operation *op, Lowering &l) {
   }
   c.left = [&](Kernel &k, Ix index) {
     Buffer a = k.read(matmul.getA());
-    return tensorMatrix(k, c.types, a, isAligned(l, matmul.getA()),
+    return tensorMatrix(k, c, a, isAligned(l, matmul.getA()),
                          shape.batchOffset(k, index, shape.aBatch, aMatrix), shape.m, shape.depth,
                          !shape.transposeA);
   };
   c.right = [&](Kernel &k, Ix index) {
     Buffer b = k.read(matmul.getB());
-    return tensorMatrix(k, c.types, b, isAligned(l, matmul.getB()),
+    return tensorMatrix(k, c, b, isAligned(l, matmul.getB()),
                          shape.batchOffset(k, index, shape.bBatch, bMatrix), shape.n, shape.depth,
                          shape.transposeB);
   };

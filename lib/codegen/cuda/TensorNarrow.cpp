@@ -19,7 +19,9 @@ namespace {
 constexpr int64_t columnLanes = 4; // that have elements of a column
 constexpr int64_t copyBytes = 16; // that are copied at once
 
-int64_t stepElements(const MmaTypes &types) { return TensorTile::depthBytes / types.elementBytes(); }
+/// Of steps of 64 bytes: groups of weights are often 32.
+constexpr int64_t stepBytes = 64;
+int64_t stepElements(const MmaTypes &types) { return stepBytes / types.elementBytes(); }
 
 /// The place in a step of element i of a lane's (Mma.h): two halves of two words each.
 int64_t depthOf(const MmaTypes &types, int64_t lane, int64_t i) {
@@ -46,7 +48,7 @@ public:
     codeBytes = columns * columnLanes * laneBytes;
     int64_t tables = groups > 1 ? (scales ? 1 : 0) + (bases ? 1 : 0) : 0;
     stageBytes = codeBytes + tables * columns * 4;
-    memory = k.shared(k.b.getI8Type(), TensorTile::stages * stageBytes);
+    memory = k.shared(k.b.getI8Type(), tile.stages * stageBytes);
   }
 
   void fill(Ix stage, Ix firstDepth) override {
@@ -200,11 +202,11 @@ LogicalResult emitNarrowOnTensorCores(nn::MatMulOp op, Lowering &l, const nn::Na
   c.depth = shape.depth;
   c.count = l.c(1);
   c.when = when;
-  c.tile = TensorTile::choose(op, machineOf(l), c.types, c.m, c.n, c.depth, c.count);
+  c.tile = TensorTile::choose(op, machineOf(l), c.types, c.m, c.n, c.depth, c.count, stepBytes);
   c.flops = shape.m * shape.n * shape.depth * 2;
   c.place = [](Kernel &, Ix, Ix row, Ix column) { return std::pair(row, column); };
   c.left = [&](Kernel &k, Ix) {
-    return tensorMatrix(k, c.types, k.read(op.getA()), isAligned(l, op.getA()), k.c(0), shape.m, shape.depth, /*along=*/true);
+    return tensorMatrix(k, c, k.read(op.getA()), isAligned(l, op.getA()), k.c(0), shape.m, shape.depth, /*along=*/true);
   };
   c.narrow = [&](Kernel &k, Ix firstColumn) {
     return std::make_unique<NarrowOperand>(k, c.types, c.tile, weights, firstColumn);

@@ -23,13 +23,13 @@ constexpr int64_t chunkBytes = 16;
 /// step with all x ("transposed").
 class Side {
 public:
-  Side(Kernel &k, const MmaTypes &types, const TensorOperand &operand, int64_t size,
+  Side(Kernel &k, const MmaTypes &types, const TensorTile &tile, const TensorOperand &operand, int64_t size,
        int64_t threads, Ix first)
       : k(k), operand(operand), elementBytes(types.elementBytes()),
         transposed(!operand.alongDepth && elementBytes == 2),
-        depth(TensorTile::depthBytes / elementBytes), lines(transposed ? depth : size),
+        depth(tile.depthBytes / elementBytes), lines(transposed ? depth : size),
         chunks((transposed ? size : depth) * elementBytes / chunkBytes) {
-    memory = k.sharedAt(wgmmaAlignment, k.b.getI8Type(), TensorTile::stages * stageBytes());
+    memory = k.sharedAt(wgmmaAlignment, k.b.getI8Type(), tile.stages * stageBytes());
     int64_t bytes = operand.piece ? operand.piece : wordBytes,
             perLine = chunks * chunkBytes / bytes;
     for (int64_t i = 0; i < llvm::divideCeil(lines * perLine, threads); ++i)
@@ -46,17 +46,17 @@ public:
   }
 
   /// Where the lane's row of four matrices begins in a stage: those that make a piece of 16 x from
-  /// `x` on (a multiple of 16) and of half a step. Of the left operand, matrices of the same x are
-  /// two apart, of the right one neighbours.
-  Ix place(Ix x, int64_t half, bool isLeft) {
+  /// `x` on (a multiple of 16) and of 32 bytes of a step. Of the left operand, matrices of the same
+  /// x are two apart, of the right one neighbours.
+  Ix place(Ix x, int64_t part, bool isLeft) {
     Ix lane = k.thread % warpSize, row = lane % 8;
     Ix second = lane / 8 % 2 * 8, fourth = lane / 16 * 8; // of a 16 x 16 piece
     Ix alongX = isLeft ? second : fourth, along = isLeft ? fourth : second;
     if (transposed)
-      return offset(along + row + half * 16, (x + alongX) / 8);
+      return offset(along + row + part * 16, (x + alongX) / 8);
     // Lines that are a multiple of 8 apart are swizzled alike: places of pieces differ by
     // constants.
-    return offset(alongX + row, along / 8 + half * 2) + x * (chunks * chunkBytes);
+    return offset(alongX + row, along / 8 + part * 2) + x * (chunks * chunkBytes);
   }
 
   /// The line of x, along the contracted dimension.
@@ -177,6 +177,19 @@ void storePieces(Kernel &k, const TensorProduct &p, int64_t rowPieces, int64_t d
   auto one = [&](Ix row, Ix column, ArrayRef<Value> values, Value rowSum) {
     k.ifThen(k.land(row < p.rows, column < p.columns), [&] { store(row, column, values, rowSum); });
   };
+  // Lanes give each other values of what they do not keep: the one whose number differs in a bit.
+  auto exchange = [&](Value isSecond, int64_t bit, ArrayRef<Value> first, ArrayRef<Value> second) {
+    SmallVector<Value> got;
+    for (auto [a, b] : llvm::zip_equal(first, second))
+      got.push_back(k.shuffleXor(k.select(isSecond, a, b), bit));
+    SmallVector<Value> both;
+    for (auto [a, v] : llvm::zip_equal(first, got))
+      both.push_back(k.select(isSecond, v, a));
+    for (auto [b, v] : llvm::zip_equal(second, got))
+      both.push_back(k.select(isSecond, b, v));
+    return both;
+  };
+  Value isRight = k.thread / 2 % 2 == 1;
   for (int64_t i = 0; i < rowPieces; ++i) {
     Value upper, lower, rowSum;
     if (!totals.empty()) {
@@ -184,24 +197,27 @@ void storePieces(Kernel &k, const TensorProduct &p, int64_t rowPieces, int64_t d
       lower = totals[4 * i + 2];
       rowSum = k.select(isOdd, lower, upper);
     }
+    Ix top = row + i * distance;
+    auto piece = [&](int64_t j) { return sums.slice(4 * (i * columnPieces + j), 4); };
+    // Two lanes have two columns each of two rows: they exchange, and have four columns of a row each, those of the upper row and
+    // of the lower one.
+    auto four = [&](int64_t j) {
+      ArrayRef<Value> c = piece(j);
+      return exchange(isOdd, 1, c.take_front(2), c.drop_front(2));
+    };
+    Ix own = k.selectIx(isOdd, top + 8, top);
     for (int64_t j = 0; j < columnPieces; ++j) {
-      ArrayRef<Value> c = sums.slice(4 * (i * columnPieces + j), 4);
-      Ix top = row + i * distance, from = column + j * 8;
       if (p.storeLanes == 1) {
         for (int64_t s = 0; s < 4; ++s)
-          one(top + s / 2 * 8, from + lane % 4 * 2 + s % 2, c[s], s < 2 ? upper : lower);
-        continue;
+          one(top + s / 2 * 8, column + j * 8 + lane % 4 * 2 + s % 2, piece(j)[s], s < 2 ? upper : lower);
+      } else if (p.storeLanes == 4) {
+        one(own, column + j * 8 + lane % 4 / 2 * 4, four(j), rowSum);
+      } else {
+        // The same with the neighbouring piece: all columns of one of the two each.
+        SmallVector<Value> eight = exchange(isRight, 2, four(j), four(j + 1));
+        one(own, column + j * 8 + lane % 4 / 2 * 8, eight, rowSum);
+        ++j;
       }
-      // Two lanes have two columns each of two rows: they exchange, and have four columns of a row each.
-      Value got[2];
-      for (int64_t s = 0; s < 2; ++s)
-        got[s] = k.shuffleXor(k.select(isOdd, c[s], c[2 + s]), 1);
-      SmallVector<Value> four;
-      for (int64_t s = 0; s < 2; ++s)
-        four.push_back(k.select(isOdd, got[s], c[s]));
-      for (int64_t s = 0; s < 2; ++s)
-        four.push_back(k.select(isOdd, c[2 + s], got[s]));
-      one(k.selectIx(isOdd, top + 8, top), from + lane % 4 / 2 * 4, four, rowSum);
     }
   }
 }
@@ -209,22 +225,22 @@ void storePieces(Kernel &k, const TensorProduct &p, int64_t rowPieces, int64_t d
 /// The part of a tile that a warp computes.
 class Warp {
 public:
-  /// Steps that are copied while one is multiplied.
-  static constexpr int64_t ahead = TensorTile::stages - 1;
+  /// Stages that may not be filled while a step is multiplied.
+  static constexpr int64_t busyStages = 1;
 
   /// `right`: null where the product has its own.
   Warp(Kernel &k, const TensorProduct &p, Side &left, Side *right)
-      : k(k), p(p), left(left), right(right), rowPieces(p.tile.warpRows / MmaTypes::rows),
+      : k(k), p(p), left(left), right(right), parts(p.tile.depthBytes / MmaTypes::depthBytes), rowPieces(p.tile.warpRows / MmaTypes::rows),
         columnPieces(p.tile.warpColumns / MmaTypes::columns) {
     Ix warp = k.thread / warpSize;
     int64_t across = p.tile.columns / p.tile.warpColumns;
     firstRow = warp / across * p.tile.warpRows;
     firstColumn = warp % across * p.tile.warpColumns;
-    for (int64_t half = 0; half < halves; ++half) {
+    for (int64_t part = 0; part < parts; ++part) {
       for (int64_t i = 0; i < rowPieces; ++i)
-        leftPlaces.push_back(left.place(firstRow + i * 16, half, true));
+        leftPlaces.push_back(left.place(firstRow + i * 16, part, true));
       for (int64_t j = 0; right && j < columnPieces / 2; ++j)
-        rightPlaces.push_back(right->place(firstColumn + j * 16, half, false));
+        rightPlaces.push_back(right->place(firstColumn + j * 16, part, false));
     }
     for (int64_t j = 0; p.own && j < columnPieces / 2; ++j)
       p.own->addColumns(firstColumn + j * 16);
@@ -243,12 +259,12 @@ public:
     // The product with ones has the sums of rows in all columns.
     SmallVector<Value> ones(2, p.rowSums ? k.constant(k.b.getI32Type(), 0x01010101) : Value());
     MmaTypes withOnes{p.types.left, NVVM::MMATypes::s8};
-    for (int64_t half = 0; half < halves; ++half) {
+    for (int64_t part = 0; part < parts; ++part) {
       SmallVector<SmallVector<Value>> as, bs;
       for (int64_t i = 0; i < rowPieces; ++i)
-        as.push_back(left.take(stage, leftPlaces[half * rowPieces + i]));
+        as.push_back(left.take(stage, leftPlaces[part * rowPieces + i]));
       for (int64_t j = 0; j < columnPieces / 2; ++j)
-        bs.push_back(p.own ? p.own->take(stage, j, half) : right->take(stage, rightPlaces[half * (columnPieces / 2) + j]));
+        bs.push_back(p.own ? p.own->take(stage, j, part) : right->take(stage, rightPlaces[part * (columnPieces / 2) + j]));
       for (int64_t i = 0; i < rowPieces; ++i) {
         for (int64_t j = 0; j < columnPieces; ++j)
           multiplyAdd(k, p.types, as[i], ArrayRef(bs[j / 2]).slice(j % 2 * 2, 2),
@@ -270,10 +286,10 @@ public:
   void finishCopies() {}
 
 private:
-  static constexpr int64_t halves = TensorTile::depthBytes / MmaTypes::depthBytes;
   Kernel &k;
   const TensorProduct &p;
   Side &left, *right;
+  int64_t parts; // of a step
   int64_t rowPieces, columnPieces;
   Ix firstRow, firstColumn;
   SmallVector<Ix> leftPlaces, rightPlaces;
@@ -283,11 +299,11 @@ private:
 /// filled then is not that of the last step, but of the one before.
 class WarpGroup {
 public:
-  static constexpr int64_t ahead = TensorTile::stages - 2;
+  static constexpr int64_t busyStages = 2;
 
   static bool canMultiply(const TensorProduct &p, int64_t threads) {
     return !p.own && !p.types.isInteger() && !p.types.isTf32() && p.left.alongDepth && p.right.alongDepth &&
-           threads % warpgroupThreads == 0 && p.tile.rows % (wgmmaRows * (threads / warpgroupThreads)) == 0;
+           threads % warpgroupThreads == 0 && p.tile.columns <= 256 && p.tile.rows % (wgmmaRows * (threads / warpgroupThreads)) == 0;
   }
 
   WarpGroup(Kernel &k, const TensorProduct &p, Side &left, Side &right)
@@ -301,9 +317,9 @@ public:
     SmallVector<Value> acc(sums);
     int64_t count = p.tile.columns / 2;
     beginProducts(k);
-    for (int64_t half = 0; half < TensorTile::depthBytes / MmaTypes::depthBytes; ++half)
+    for (int64_t byte = 0; byte < p.tile.depthBytes; byte += MmaTypes::depthBytes)
       for (int64_t i = 0; i < pieces; ++i) {
-        auto at = [&](Value line) { return describeLines(k, k.ptrAdd(line, k.c(half * MmaTypes::depthBytes), k.b.getI8Type())); };
+        auto at = [&](Value line) { return describeLines(k, k.ptrAdd(line, k.c(byte), k.b.getI8Type()), p.tile.depthBytes); };
         addProduct(k, p.types, p.tile.columns, at(left.line(stage, firstRow + i * wgmmaRows)), at(right.line(stage, k.c(0))),
                    MutableArrayRef(acc).slice(i * count, count));
       }
@@ -332,34 +348,40 @@ private:
 } // namespace
 
 void emitTensorTile(Kernel &k, const TensorProduct &p, StoreSums store) {
-  Side left(k, p.types, p.left, p.tile.rows, k.threads, p.firstRow);
+  Side left(k, p.types, p.tile, p.left, p.tile.rows, k.threads, p.firstRow);
   std::optional<Side> right;
   if (!p.own)
-    right.emplace(k, p.types, p.right, p.tile.columns, k.threads, p.firstColumn);
-  int64_t depth = TensorTile::depthBytes / p.types.elementBytes();
+    right.emplace(k, p.types, p.tile, p.right, p.tile.columns, k.threads, p.firstColumn);
+  int64_t depth = p.tile.depthBytes / p.types.elementBytes();
   nn::Dim steps = p.depth.ceilDiv(k.lowering.c(depth)),
           share = steps.ceilDiv(k.lowering.c(p.tile.slices));
   Ix firstStep = p.slice * k.dim(share), count = k.dim(share);
   if (p.tile.slices > 1)
     count = count.min(k.dim(steps) - firstStep);
-  // There is a group for each step, if only of no copies, so that the same wait fits all steps.
-  auto begin = [&](Ix step) {
+  auto begin = [&](Ix step, bool fillsLeft, bool fillsRight) {
     k.ifThen(step < count, [&] {
-      Ix stage = step % TensorTile::stages, firstDepth = (firstStep + step) * depth;
-      left.fill(stage, firstDepth);
-      p.own ? p.own->fill(stage, firstDepth) : right->fill(stage, firstDepth);
+      Ix stage = step % p.tile.stages, firstDepth = (firstStep + step) * depth;
+      if (fillsLeft)
+        left.fill(stage, firstDepth);
+      if (fillsRight)
+        p.own ? p.own->fill(stage, firstDepth) : right->fill(stage, firstDepth);
     });
-    commitCopies(k);
+    // There is a group for each step, if only of no copies, so that the same wait fits all steps.
+    if (fillsLeft)
+      commitCopies(k);
   };
   auto run = [&](auto &&part) {
-    constexpr int64_t ahead = std::remove_reference_t<decltype(part)>::ahead;
-    k.loop(k.c(0), k.c(ahead), 1, begin);
+    int64_t ahead = p.tile.stages - std::remove_reference_t<decltype(part)>::busyStages;
+    if (p.rightIsConstant)
+      k.loop(k.c(0), k.c(ahead), 1, [&](Ix step) { begin(step, false, true); });
+    k.waitForLaunches();
+    k.loop(k.c(0), k.c(ahead), 1, [&](Ix step) { begin(step, true, !p.rightIsConstant); });
     SmallVector<Value> sums = k.loop(k.c(0), count, 1, part.zeros(), [&](Ix step, ValueRange acc) {
       waitForCopies(k, ahead - 1);
       part.finishCopies();
       k.barrier();
-      begin(step + ahead); // into a stage that all have read
-      return part.multiply(step % TensorTile::stages, acc);
+      begin(step + ahead, true, true); // into a stage that all have read
+      return part.multiply(step % p.tile.stages, acc);
     });
     part.store(sums, store);
   };

@@ -1,7 +1,7 @@
 //===- TensorTile.h - tiles of a matrix product on tensor cores -*- C++ -*-===//
 //
 // A block computes a tile of the result, each of its warps a part of it. It walks through the
-// contracted dimension in steps of 64 bytes. Shared memory holds several steps: while warps
+// contracted dimension in steps of 64 or 128 bytes. Shared memory holds several steps: while warps
 // multiply one, asynchronous copies fill those behind it, and there is one barrier a step. Lines of
 // 16-byte chunks are swizzled: a chunk lies where its number xor bits of the line's says, so that
 // neither copies nor ldmatrix, which takes a chunk of eight lines, meet in a bank.
@@ -20,7 +20,8 @@ struct TensorTile {
   int64_t warpRows, warpColumns; // of a warp
   /// Blocks that share the contracted dimension of a tile.
   int64_t slices = 1;
-  static constexpr int64_t depthBytes = 64, stages = 4;
+  /// Bytes that a step has of each row and column, and steps in shared memory.
+  int64_t depthBytes = 64, stages = 4;
 
   int64_t warps() const { return rows / warpRows * (columns / warpColumns); }
   int64_t threads() const { return warps() * warpSize; }
@@ -28,9 +29,11 @@ struct TensorTile {
 
   /// What is estimated to be fastest for `count` products of [m, depth] and [depth, n]; sizes that
   /// are not known count as 256. `op` may ask for a tile by its attribute `nn.kernel = {rows = 64,
-  /// columns = 64, slices = 2}`, as far as there is such a one.
+  /// columns = 64, slices = 2, depth = 128}`, as far as there is such a one. Steps have at most
+  /// `maxDepthBytes`.
   static TensorTile choose(mlir::Operation *op, const Machine &machine, const MmaTypes &types,
-                           nn::Dim m, nn::Dim n, nn::Dim depth, nn::Dim count);
+                           nn::Dim m, nn::Dim n, nn::Dim depth, nn::Dim count,
+                           int64_t maxDepthBytes = 128);
 };
 
 /// How elements of an operand get into shared memory. x is a row of the left operand, a column of
@@ -77,8 +80,10 @@ struct TensorProduct {
   nn::Dim depth;
   /// In place of `right`, or null.
   RightOperand *own = nullptr;
+  /// Whether the right operand may be copied before the launches before are over.
+  bool rightIsConstant = false;
   Ix slice, firstRow, firstColumn, rows, columns;
-  /// Neighbouring sums that are stored at once, 4 or 1.
+  /// Neighbouring sums that are stored at once, 8, 4 or 1.
   int64_t storeLanes = 1;
   /// Whether the sums of the left operand's rows are needed (of bytes).
   bool rowSums = false;

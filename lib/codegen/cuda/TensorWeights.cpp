@@ -27,13 +27,12 @@ bool needsRowSums(const MmaTypes &types, const nn::ConstantData &zero) {
 }
 
 TensorWeights::TensorWeights(MmaTypes &types, const nn::ConstantData &data, int64_t products,
-                             int64_t n, int64_t depth, int64_t tileColumns,
+                             int64_t n, int64_t depth, const TensorTile &tile,
                              function_ref<int64_t(int64_t, int64_t, int64_t)> at,
                              const nn::ConstantData *zero)
     : elementBytes(types.elementBytes()), n(n),
-      filledColumns(llvm::divideCeil(n, tileColumns) * tileColumns),
-      filledDepth(llvm::divideCeil(depth * elementBytes, TensorTile::depthBytes) *
-                  TensorTile::depthBytes / elementBytes) {
+      filledColumns(llvm::alignTo(n, tile.columns)),
+      filledDepth(llvm::alignTo(depth * elementBytes, tile.depthBytes) / elementBytes) {
   bool moved = zero && canMove(types, *zero);
   if (moved)
     types.right = MMATypes::s8;

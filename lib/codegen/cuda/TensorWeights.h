@@ -24,7 +24,7 @@ public:
   /// then. `at(product, column, depth)` is the place of an element in `data`. `zero`: a zero point
   /// for all, or one for each column of each product, or null.
   TensorWeights(MmaTypes &types, const nn::ConstantData &data, int64_t products, int64_t n,
-                int64_t depth, int64_t tileColumns,
+                int64_t depth, const TensorTile &tile,
                 llvm::function_ref<int64_t(int64_t, int64_t, int64_t)> at,
                 const nn::ConstantData *zero = nullptr);
 

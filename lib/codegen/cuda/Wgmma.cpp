@@ -12,17 +12,17 @@ Value hasWgmma(Kernel &k) {
   return LLVM::CallOp::create(k.b, k.loc, bit, hasWgmmaFunction, ValueRange()).getResult();
 }
 
-Value describeLines(Kernel &k, Value line) {
+Value describeLines(Kernel &k, Value line, int64_t lineBytes) {
   // PTX ISA 9.7.14.5.1 "matrix descriptor": bits 0-13 the address, 16-29 what counts without swizzling only, 32-45 the
-  // distance of eight lines, all in units of 16 bytes; bits 62-63 the mode, of which 2 is that of 64 bytes.
-  constexpr int64_t eightLines = 8 * 64;
+  // distance of eight lines, all in units of 16 bytes; bits 62-63 the mode, of which 1 is that of 128 bytes, 2 that of 64.
+  uint64_t eightLines = 8 * lineBytes, mode = lineBytes == 128 ? 1 : 2;
   Type i64 = k.b.getI64Type();
   auto number = [&](uint64_t v) -> Value { return arith::ConstantIntOp::create(k.b, k.loc, int64_t(v), 64); };
   Value shared = LLVM::AddrSpaceCastOp::create(k.b, k.loc, LLVM::LLVMPointerType::get(k.b.getContext(), 3), line);
   Value address = LLVM::PtrToIntOp::create(k.b, k.loc, i64, shared);
   address = arith::AndIOp::create(k.b, k.loc, address, number(0x3ffff));
   address = arith::ShRUIOp::create(k.b, k.loc, address, number(4));
-  return arith::OrIOp::create(k.b, k.loc, address, number(uint64_t(1) << 16 | uint64_t(eightLines / 16) << 32 | uint64_t(2) << 62));
+  return arith::OrIOp::create(k.b, k.loc, address, number(uint64_t(1) << 16 | eightLines / 16 << 32 | mode << 62));
 }
 
 void fenceForProducts(Kernel &k) {

@@ -2,8 +2,8 @@
 //
 // A warpgroup, four warps of which the first one's number is a multiple of four, multiplies 64 rows of the left operand with
 // 8 to 256 columns of the right one, 32 bytes deep (PTX ISA 8.0, 9.7.14 "wgmma"). Both operands are read from shared memory,
-// as lines along the contracted dimension whose chunks are swizzled as TensorTile.h says: of lines of 64 bytes, that is the
-// 64-byte swizzling mode. Warp w has rows 16 w to 16 w + 15, of which a lane has what it has of the pieces of mma (Mma.h).
+// as lines along the contracted dimension whose chunks are swizzled as TensorTile.h says: of lines of 64 and 128 bytes, these are
+// the swizzling modes of that name. Warp w has rows 16 w to 16 w + 15, of which a lane has what it has of the pieces of mma (Mma.h).
 //
 //===----------------------------------------------------------------------===//
 #ifndef NNOPT_LIB_CODEGEN_CUDA_WGMMA_H
@@ -14,17 +14,17 @@
 namespace nnopt::cuda {
 
 inline constexpr int64_t warpgroupThreads = 128, wgmmaRows = 64;
-/// Where operands may begin: the swizzle repeats after so many bytes.
-inline constexpr int64_t wgmmaAlignment = 512;
+/// Where operands may begin: the swizzle repeats after so many bytes, or half as many with lines of 64 bytes.
+inline constexpr int64_t wgmmaAlignment = 1024;
 
 /// The function that says whether an image is for sm_90a: it becomes a constant when the image is made.
 inline constexpr llvm::StringLiteral hasWgmmaFunction = "nnopt_has_wgmma";
 /// Whether the code is for an architecture that has these instructions: of a branch on it, an image keeps one side.
 mlir::Value hasWgmma(Kernel &k);
 
-/// Describes the lines of 64 bytes from `line` on, a multiple of eight of them behind a multiple of wgmmaAlignment; or a part
-/// of each, 32 bytes behind.
-mlir::Value describeLines(Kernel &k, mlir::Value line);
+/// Describes the lines of 64 or 128 bytes from `line` on, a multiple of eight of them behind a multiple of wgmmaAlignment; or a
+/// part of each, a multiple of 32 bytes behind.
+mlir::Value describeLines(Kernel &k, mlir::Value line, int64_t lineBytes);
 
 /// Makes what this thread has written, and what its copies have, visible to products.
 void fenceForProducts(Kernel &k);

@@ -541,19 +541,29 @@ int cuFuncSetAttribute(void *function, int attribute, int value) {
   return 0;
 }
 
-int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned threads_y,
-                   unsigned threads_z, unsigned shared, void *s, void **parameters, void **extra) {
+struct launch {
+  unsigned blocks[3], threads[3], shared;
+  void *stream;
+  const int *attributes;
+  unsigned attribute_count;
+};
+
+int cuLaunchKernelEx(const struct launch *l, void *function, void **parameters, void **extra) {
   const kernel *k = function;
-  CALL("cuLaunchKernel %s %u blocks of %u threads, %u bytes", k->name, x, threads, shared);
-  needContext("cuLaunchKernel");
-  if (!x || y != 1 || z != 1 || threads_y != 1 || threads_z != 1 || extra || threads > 1024)
+  const unsigned *n = l->blocks, *threads = l->threads;
+  CALL("cuLaunchKernelEx %s %u blocks of %u threads, %u bytes", k->name, n[0], threads[0], l->shared);
+  needContext("cuLaunchKernelEx");
+  if (!n[0] || n[1] != 1 || n[2] != 1 || threads[1] != 1 || threads[2] != 1 || extra || threads[0] > 1024)
     return 1;
-  action a = {.kernel = k, .grid = x};
+  /* Of the attributes, the one by which launches overlap; the kernels must wait, which those for sm_90 do. */
+  if (l->attribute_count > 1 || (l->attribute_count && (l->attributes[0] != 6 || l->attributes[2] != 1)))
+    return 1;
+  action a = {.kernel = k, .grid = n[0]};
   for (uint32_t i = 0; i < k->buffers; ++i)
     a.buffers[i] = *(void **)parameters[i];
   for (uint32_t i = 0; i < k->dims; ++i)
     a.dims[i] = *(int64_t *)parameters[k->buffers + i];
-  return submit(s, &a);
+  return submit(l->stream, &a);
 }
 
 __attribute__((destructor)) static void finish(void) {

@@ -82,33 +82,36 @@ uint32_t nnopt_simt_tf32(uint32_t bits) {
 void nnopt_simt_fence_products(void) { ++s.fibers[s.current].fences; }
 
 /* PTX ISA 9.7.14.5.1: bits 0-13 the address, 32-45 the distance of eight lines, in units of 16 bytes; bits 62-63 the mode of
- * swizzling. Of the modes, this has that of 64 bytes: bits 4 and 5 of an address are xored with bits 7 and 8. */
+ * swizzling. Of the modes, this has those of 128 and 64 bytes: bits 4 to 6 of an address are xored with bits 7 to 9, or bits 4 and 5
+ * with bits 7 and 8. */
 typedef struct lines {
   uint64_t first, eight;
+  int64_t bytes; /* of a line */
 } lines;
 
 static lines decode(uint64_t descriptor) {
-  if (descriptor >> 62 != 2)
+  uint64_t mode = descriptor >> 62;
+  if (mode != 1 && mode != 2)
     fail("a mode of swizzling that is not known", NULL, 0);
-  lines l = {(descriptor & 0x3fff) << 4, (descriptor >> 32 & 0x3fff) << 4};
-  if ((l.first & ~(uint64_t)63) % 512)
+  lines l = {(descriptor & 0x3fff) << 4, (descriptor >> 32 & 0x3fff) << 4, mode == 1 ? 128 : 64};
+  if ((l.first & ~(uint64_t)(l.bytes - 1)) % (uint64_t)(8 * l.bytes))
     fail("operands of a product that begin within the pattern of swizzling", s.shared + l.first, 0);
   return l;
 }
 
 /* The word of line `line` at byte `byte`, along the contracted dimension. */
 static uint32_t wordOf(const lines *l, int64_t line, int64_t byte) {
-  uint64_t at = l->first + (uint64_t)(line / 8) * l->eight + (uint64_t)(line % 8 * 64 + byte);
+  uint64_t at = l->first + (uint64_t)(line / 8) * l->eight + (uint64_t)(line % 8 * l->bytes + byte);
   uint32_t word;
-  at ^= (at >> 7 & 3) << 4;
+  at ^= (at >> 7 & (l->bytes == 128 ? 7 : 3)) << 4;
   memcpy(&word, s.shared + at, 4);
   return word;
 }
 
 /* All of an operand must lie in the shared memory, be there, and be fenced. */
 static void checkLines(const lines *l, int64_t count, product *p, int side) {
-  const char *first = s.shared + (l->first & ~(uint64_t)63);
-  int64_t bytes = (count / 8 - 1) * (int64_t)l->eight + 512;
+  const char *first = s.shared + (l->first & ~(uint64_t)(l->bytes - 1));
+  int64_t bytes = (count / 8 - 1) * (int64_t)l->eight + 8 * l->bytes;
   if (!isShared(first, bytes))
     fail("an operand of a product is outside of the shared memory", first, bytes);
   checkShared(first - s.shared, bytes, 0, -2);
