@@ -272,21 +272,18 @@ def narrow_weights(c):
     return y
 
 
-TILES = [(192, 256), (128, 256), (128, 128), (128, 64), (64, 128), (64, 64), (32, 64), (16, 64)]
+TILES = [(128, 256), (128, 128), (128, 64), (64, 128), (64, 64), (32, 64), (16, 64)]
 
 
 def tiles(c):
     """Each tile, with and without slices, and the ways that operands lie in memory: a graph of nn operations."""
     rows, columns = TILES[c.seed % len(TILES)]
     slices = c.rng.choice([1, 2, 3])
-    depth = c.rng.choice([64, 128])
     kind, width = c.rng.choice([("f16", 2), ("f16", 2), ("f32", 4), ("i8", 1), ("ui8", 1)])
-    if rows == 192: # with products of a warpgroup alone
-        kind, width, depth, c.gpu = "f16", 2, 64, "emulate:sm_90a"
     numpy_type = {"f16": np.float16, "f32": np.float32, "i8": np.int8, "ui8": np.uint8}[kind]
     is_byte = width == 1
     m, n = c.rng.choice([rows, rows + 3, 2 * rows + 5]), c.rng.choice([columns, columns + 1, columns + 20])
-    k = 4 * slices * depth // width + c.rng.choice([0, 2, 1, 40])
+    k = 4 * slices * 128 // width + c.rng.choice([0, 2, 1, 40])
     transpose_a, transpose_b = c.rng.random() < 0.4, c.rng.random() < 0.5
     constant = is_byte or c.rng.random() < 0.5
     draw = lambda shape: bytes_of(c, shape, kind == "i8") if is_byte else c.data.standard_normal(shape).astype(numpy_type)
@@ -298,7 +295,7 @@ def tiles(c):
     c.tolerance = 0 if is_byte else 1e-5
     text = lambda v, element=kind: f"tensor<{'x'.join(map(str, v.shape))}x{element}>"
     result = f"tensor<{m}x{n}x{'i32' if is_byte else 'f32'}>"
-    flags = ", ".join([f"nn.kernel = {{rows = {rows} : i64, columns = {columns} : i64, slices = {slices} : i64, depth = {depth} : i64}}"] +
+    flags = ", ".join([f"nn.kernel = {{rows = {rows} : i64, columns = {columns} : i64, slices = {slices} : i64}}"] +
                       ["transpose_a"] * transpose_a + ["transpose_b"] * transpose_b)
     arguments = ", ".join(f'%{name}: {text(v)} {{nn.name = "{name}"}}' for name, v in c.feeds.items())
     weights = f'  %b = nn.constant dense<"0x{b.tobytes().hex()}"> : {text(b)}\n' if constant else ""

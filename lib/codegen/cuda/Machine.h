@@ -14,7 +14,6 @@ struct Machine {
   int64_t multiprocessors;
   int64_t sharedBytes;      // of a multiprocessor
   int64_t blockSharedBytes; // of a block at most
-  bool hasWgmma;       // products of four warps, in an image of their own
   int64_t f16Products; // of tensor cores a cycle and multiprocessor; of bytes twice as many, of
                        // tf32 half
 

@@ -29,7 +29,7 @@ struct TensorTile {
 
   /// What is estimated to be fastest for `count` products of [m, depth] and [depth, n]; sizes that
   /// are not known count as 256. `op` may ask for a tile by its attribute `nn.kernel = {rows = 64,
-  /// columns = 64, slices = 2, depth = 128}`, as far as there is such a one. Steps have at most
+  /// columns = 64, slices = 2}`, as far as there is such a one. Steps have at most
   /// `maxDepthBytes`.
   static TensorTile choose(mlir::Operation *op, const Machine &machine, const MmaTypes &types,
                            nn::Dim m, nn::Dim n, nn::Dim depth, nn::Dim count,

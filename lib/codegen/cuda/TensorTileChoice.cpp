@@ -9,12 +9,12 @@ namespace {
 
 /// Estimates, in cycles, from times of all tiles on an H200 (test/bench/gpu/tiles.py). They are of the
 /// right size, which is all that a choice among few tiles needs.
-constexpr double stepLatency64 = 280, stepLatency128 = 360; // of copies, shared by the steps that are under way
+constexpr double stepLatency = 300;              // of copies, shared by the steps that are under way
 constexpr double cacheBytesPerCycle = 64;       // from the second cache to one multiprocessor
 constexpr double cacheBytesPerCycleOfAll = 4200; // to all of them together
 constexpr double sharedBytesPerCycle = 128;     // to and from shared memory
 constexpr double blockCycles = 1200;            // to fill the stages
-constexpr double sumCycles = 30;                // to store a sum of each thread
+constexpr double sumCycles = 5;                 // to store a sum of each thread
 constexpr double launchCycles = 2500;           // of a second kernel, in a graph
 constexpr double partialBytesPerCycle = 2500;   // of partial sums, which stay in the second cache
 constexpr int64_t registers = 64 << 10, threadsAtOnce = 2048, otherRegisters = 90;
@@ -41,9 +41,8 @@ double estimate(const Machine &machine, const TensorTile &tile, const Sizes &s) 
   double cacheBytes = std::min(cacheBytesPerCycle,
                                cacheBytesPerCycleOfAll / std::min(blocks, machine.multiprocessors));
   double step = std::max({products, copied / cacheBytes, (copied + taken) / sharedBytesPerCycle});
-  double latency = tile.depthBytes == 64 ? stepLatency64 : stepLatency128;
   auto wave = [&](int64_t together) {
-    return together ? steps * std::max(latency, together * step) + blockCycles + sumCycles * sums : 0;
+    return together ? steps * std::max(stepLatency, together * step) + blockCycles + sumCycles * sums : 0;
   };
   int64_t own =
       llvm::divideCeil(blocks, machine.multiprocessors); // of the multiprocessor that has most
@@ -57,9 +56,8 @@ double estimate(const Machine &machine, const TensorTile &tile, const Sizes &s) 
 
 TensorTile TensorTile::choose(Operation *op, const Machine &machine, const MmaTypes &types,
                               nn::Dim m, nn::Dim n, nn::Dim depth, nn::Dim count, int64_t maxDepthBytes) {
-  static constexpr TensorTile tiles[] = {{192, 256, 64, 64}, {128, 256, 64, 64}, {128, 128, 64, 64}, {128, 64, 64, 32},
-                                         {64, 128, 32, 64},  {64, 64, 32, 32},   {32, 64, 16, 32},
-                                         {16, 64, 16, 16}};
+  static constexpr TensorTile tiles[] = {{128, 256, 64, 64}, {128, 128, 64, 64}, {128, 64, 64, 32}, {64, 128, 32, 64},
+                                         {64, 64, 32, 32},   {32, 64, 16, 32},   {16, 64, 16, 16}};
   auto sizeOf = [](nn::Dim d) -> int64_t {
     return d.isConst() ? std::max<int64_t>(1, d.value()) : 256;
   };
@@ -74,32 +72,25 @@ TensorTile TensorTile::choose(Operation *op, const Machine &machine, const MmaTy
   TensorTile best;
   double bestCycles = -1;
   for (TensorTile tile : tiles) {
-    // Three groups of four warps: without their common products, or with longer steps, there are not registers enough.
-    bool isWide = tile.rows == 192;
-    if (isWide && (!machine.hasWgmma || types.isInteger() || types.isTf32()))
+    // Long steps are as fast as short ones or faster, wherever there is something in them.
+    tile.depthBytes = sizes.depthBytes > maxDepthBytes / 2 ? maxDepthBytes : 64;
+    if (tile.sharedBytes() > machine.blockSharedBytes)
+      tile.stages = 3;
+    if (tile.sharedBytes() > machine.blockSharedBytes)
       continue;
-    for (int64_t depthBytes = 64; depthBytes <= (isWide ? 64 : maxDepthBytes); depthBytes *= 2) {
-      tile.depthBytes = depthBytes;
-      tile.stages = isWide ? 6 : 4;
-      if (tile.sharedBytes() > machine.blockSharedBytes)
-        tile.stages = 3;
-      if (tile.sharedBytes() > machine.blockSharedBytes)
+    int64_t steps = llvm::divideCeil(sizes.depthBytes, tile.depthBytes);
+    for (int64_t slices : {1, 2, 3, 4, 6, 8, 12, 16}) {
+      // A slice has work for its stages, and none is empty.
+      if (slices > 1 && (!known || steps < slices * tile.stages ||
+                         int64_t(llvm::divideCeil(steps, slices)) * (slices - 1) >= steps))
         continue;
-      int64_t steps = llvm::divideCeil(sizes.depthBytes, depthBytes);
-      for (int64_t slices : {1, 2, 3, 4, 6, 8, 12, 16}) {
-        // A slice has work for its stages, and none is empty.
-        if (slices > 1 && (!known || steps < slices * tile.stages ||
-                           int64_t(llvm::divideCeil(steps, slices)) * (slices - 1) >= steps))
-          continue;
-        tile.slices = slices;
-        double cycles = estimate(machine, tile, sizes);
-        if (refuses("rows", tile.rows) || refuses("columns", tile.columns) ||
-            refuses("slices", slices) || refuses("depth", depthBytes))
-          cycles += std::numeric_limits<int64_t>::max();
-        if (bestCycles < 0 || cycles < bestCycles) {
-          best = tile;
-          bestCycles = cycles;
-        }
+      tile.slices = slices;
+      double cycles = estimate(machine, tile, sizes);
+      if (refuses("rows", tile.rows) || refuses("columns", tile.columns) || refuses("slices", slices))
+        cycles += std::numeric_limits<int64_t>::max();
+      if (bestCycles < 0 || cycles < bestCycles) {
+        best = tile;
+        bestCycles = cycles;
       }
     }
   }

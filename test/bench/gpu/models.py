@@ -3,7 +3,7 @@
 
     models.py [--only=MODEL,...] [--precision=f32|tf32|bf16|f16] [--jobs=N] [--build-only] [--json=FILE] [--kernels=N]
 
-The artifact's CPU code is the plain reference (--opt=0) of the 32-bit model, its GPU code what a user gets; with f16 the GPU runs
+Sizes are those of the example inputs. The artifact's CPU code is the plain reference (--opt=0) of the 32-bit model, its GPU code what a user gets; with f16 the GPU runs
 the model in half precision (test/support/half.py). All are compiled first, on all cores (--build-only: no more than that; what is there is
 taken the next time). `error` is the largest difference of an
 output relative to its scale; it may be 1e-4 in f32, 2e-2 in f16 and tf32 (10 bits behind the point), and 0.1 in bf16 (7 bits).
@@ -44,10 +44,11 @@ def build(name, precision, arch):
     out, want = (os.path.join(FOLDER, f"{name}.{end}") for end in (f"{precision}.so", "want.npz"))
     model = next(m for m in corpus.models("full") if m.name == name)
     model.prepare()
+    sizes = pins(model.proto, model.example)
     newer = lambda path: os.path.exists(path) and os.path.getmtime(path) > os.path.getmtime(nnopt.tool("nnopt-compile"))
     if not newer(want) or precision == "f32" and not newer(out):
         plain = os.path.join(FOLDER, f"{name}.f32.so")
-        nnopt.compile(model.path, plain, ["--quiet", "--opt=0", "--passes=nnopt-default", f"--gpu={arch}"])
+        nnopt.compile(model.path, plain, ["--quiet", "--opt=0", "--passes=nnopt-default", f"--gpu={arch}", *sizes])
         with nnopt.Session(plain, threads=2) as cpu:
             np.savez(want, **dict(zip([o.name for o in cpu.outputs], cpu.run(None, model.example))))
     if precision != "f32" and not newer(out):
@@ -55,7 +56,7 @@ def build(name, precision, arch):
         if precision == "f16":
             source, flags = os.path.join(FOLDER, name + ".f16.onnx"), []
             onnx.save(to_half(onnx.load(model.path)), source)
-        nnopt.compile(source, out, ["--quiet", f"--gpu={arch}", *flags])
+        nnopt.compile(source, out, ["--quiet", f"--gpu={arch}", *flags, *sizes])
     return out, half_feeds(model.example) if precision == "f16" else model.example, want
 
 

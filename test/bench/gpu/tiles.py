@@ -5,8 +5,8 @@
 
 Products and convolutions of resnet50 (batch 1 and 64) and bert_base (128 tokens), compiled with each tile and number of slices by the
 attribute nn.kernel. Times are microseconds of a run by the wall clock, the minimum of 40: a launch and a wait of some microseconds,
-the kernel, and the one that adds slices; a tile is ROWSxCOLUMNS by bytes of a step/SLICES. `*` is what the estimate takes. The last line says how much slower the estimate's choices
-are than the best, in the geometric mean.
+the kernel, and the one that adds slices; a tile is ROWSxCOLUMNS/SLICES. `*` is what the
+estimate takes. The last line says how much slower its choices are than the best, in the geometric mean.
 """
 import argparse
 import json
@@ -19,8 +19,7 @@ from common import architecture, in_parallel, latency, nnopt, on_gpu
 import numpy as np
 
 FOLDER = os.path.join(nnopt.BUILD, "gpu")
-# rows, columns, bytes of a step
-TILES = [(*tile, depth) for tile in ((192, 256), (128, 256), (128, 128), (128, 64), (64, 128), (64, 64), (32, 64), (16, 64)) for depth in (64, 128)]
+TILES = [(128, 256), (128, 128), (128, 64), (64, 128), (64, 64), (32, 64), (16, 64)]
 SLICES = [1, 2, 3, 4, 6, 8, 12, 16]
 # m, n, depth
 PRODUCTS = [(4096, 4096, 4096), (8192, 8192, 8192), (128, 768, 768), (128, 2304, 768), (128, 3072, 768), (128, 768, 3072), (4096, 768, 768), (4096, 3072, 768), (4096, 768, 3072)]
@@ -37,13 +36,13 @@ def can_slice(case, tile, slices):
     sizes = CASES[case]
     m, n, depth = sizes if len(sizes) == 3 else (sizes[0] * (sizes[1] // sizes[5])**2, sizes[3], sizes[2] * sizes[4]**2)
     blocks = -(-m // tile[0]) * -(-n // tile[1])
-    return slices == 1 or (slices * 4 * tile[2] <= depth * 2 and blocks * slices <= 600)
+    return slices == 1 or (slices * 4 * 64 <= depth and blocks * slices <= 600)
 
 
 def build(case, kind, tile, slices, arch):
     """The artifact of a case with this tile; None for both: as the estimate wants. Returns the tile that it has, too."""
     sizes = CASES[case]
-    flags = "" if tile is None else f"nn.kernel = {{rows = {tile[0]} : i64, columns = {tile[1]} : i64, depth = {tile[2]} : i64, slices = {slices} : i64}}, "
+    flags = "" if tile is None else f"nn.kernel = {{rows = {tile[0]} : i64, columns = {tile[1]} : i64, slices = {slices} : i64}}, "
     if len(sizes) == 3:
         m, n, k = sizes
         a, b, y, op = (m, k), (n, k), (m, n), f"nn.matmul %x, %w {{{flags}transpose_b}}"
@@ -64,7 +63,7 @@ def build(case, kind, tile, slices, arch):
     with open(path + ".so", "rb") as f:
         found = re.search(rb"tensor_\w*?_(\d+)x(\d+)(?:_split(\d+))?\0", f.read())
     has = tuple(int(g or 1) for g in found.groups()) if found else None
-    return (path + ".so", has) if tile is None or has == (tile[0], tile[1], slices) else None
+    return (path + ".so", has) if tile is None or has == (*tile, slices) else None
 
 
 def main():
@@ -88,7 +87,7 @@ def main():
             if tile is None:
                 estimated[case] = ("{}x{}/{}".format(*has), us)
             else:
-                times[case]["{}x{} by {}/{}".format(*tile, slices)] = us
+                times[case]["{}x{}/{}".format(*tile, slices)] = us
     ratios = []
     for case in chosen:
         ranked = sorted(times[case].items(), key=lambda row: row[1])
