@@ -16,8 +16,11 @@ constexpr int64_t threads = 128;
 
 bool match(Operation *operation, Lowering &l) {
   auto op = cast<nn::ConvTransposeOp>(operation);
-  auto isF32 = [&](Value v) { return l.shapes.info(v).elementType.isF32(); };
-  return op.getChannelsLast() && isF32(op.getX()) && isF32(op.getW()) && isF32(op.getResult()) && l.constant(op.getW()) &&
+  auto isFloat = [&](Value v) {
+    Type t = l.shapes.info(v).elementType;
+    return t.isF32() || t.isF16() || t.isBF16();
+  };
+  return op.getChannelsLast() && isFloat(op.getX()) && isFloat(op.getW()) && isFloat(op.getResult()) && l.constant(op.getW()) &&
          l.numElements(op.getW()).isConst() && !l.numElements(op.getW()).isConst(0) && canRunEpilogue(op.getEpilogue());
 }
 
@@ -43,8 +46,7 @@ struct Emission {
     }
     // As [group][tap][input channel][output channel].
     nn::ConstantData data = *l.constant(op.getW());
-    const float *raw = reinterpret_cast<const float *>(data.bytes().data());
-    std::vector<float> packed(data.size());
+    std::vector<float> raw = data.asFloats(), packed(raw.size());
     for (int64_t g = 0; g < groups; ++g)
       for (int64_t i = 0; i < in; ++i)
         for (int64_t o = 0; o < out; ++o)
@@ -78,7 +80,7 @@ private:
       Ix row = source * (groups * in) + group * in, weights = (group * taps + tap) * (in * out) + channel;
       return k.loop(k.c(0), k.c(in), 1, sums, [&](Ix c, ValueRange acc) {
         SmallVector<Value> next;
-        Value v = k.load(x, row + c);
+        Value v = k.toFloat(k.load(x, row + c));
         for (auto [sum, weight] : llvm::zip(acc, k.loadLanes(w, weights + c * out, acc.size())))
           next.push_back(k.fma(v, weight, sum));
         return next;

@@ -56,11 +56,20 @@ Value Kernel::reduceBlock(Value v, Value identity, Combine combine) {
   return reduceWarp(mine, combine);
 }
 
+/// Bytes that one access moves at most.
+static constexpr int64_t accessBytes = 16;
+
 SmallVector<Value> Kernel::loadLanes(const Buffer &buf, Ix offset, int64_t lanes) {
   if (lanes == 1)
     return {load(buf, offset)};
   int64_t bytes = lanes * cpu::storageBytes(buf);
-  Value whole = loadAt(buf.ptr, offset, vec(lanes, buf.storageType), std::min<int64_t>(16, bytes));
+  if (int64_t most = accessBytes / cpu::storageBytes(buf); lanes > most) {
+    SmallVector<Value> values;
+    for (int64_t i = 0; i < lanes; i += most)
+      values.append(loadLanes(buf, offset + i, most));
+    return values;
+  }
+  Value whole = loadAt(buf.ptr, offset, vec(lanes, buf.storageType), bytes);
   Buffer element = buf;
   SmallVector<Value> values;
   for (int64_t i = 0; i < lanes; ++i)
@@ -71,6 +80,11 @@ SmallVector<Value> Kernel::loadLanes(const Buffer &buf, Ix offset, int64_t lanes
 void Kernel::storeLanes(const Buffer &buf, Ix offset, ArrayRef<Value> values) {
   if (values.size() == 1)
     return store(buf, offset, values[0]);
+  if (int64_t most = accessBytes / cpu::storageBytes(buf); int64_t(values.size()) > most) {
+    for (int64_t i = 0; i < int64_t(values.size()); i += most)
+      storeLanes(buf, offset + i, values.slice(i, most));
+    return;
+  }
   SmallVector<Value> stored;
   for (Value v : values)
     stored.push_back(toStorage(buf, v));

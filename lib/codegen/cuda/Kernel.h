@@ -51,8 +51,8 @@ public:
   /// `v` of all threads of the block combined, in all of them. `identity` is neutral.
   mlir::Value reduceBlock(mlir::Value v, mlir::Value identity, Combine combine);
 
-  /// Loads of `lanes` consecutive elements as scalars: one access where the address is a multiple of its
-  /// size. `offset` must be then.
+  /// Loads of `lanes` consecutive elements as scalars: one access of up to 16 bytes, or several of 16. The address, so
+  /// `offset`, is a multiple of an access's size.
   llvm::SmallVector<mlir::Value> loadLanes(const Buffer &buf, Ix offset, int64_t lanes);
   void storeLanes(const Buffer &buf, Ix offset, llvm::ArrayRef<mlir::Value> values);
 

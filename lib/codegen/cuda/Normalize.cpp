@@ -16,14 +16,14 @@ bool isFloat32OrNarrower(Lowering &l, Value v) {
 
 //===----------------------------------------------------------------------===//
 // nn.softmax along the innermost dimension
+//
+// Computed in f32 and rounded once, also where the reference rounds between the steps.
 //===----------------------------------------------------------------------===//
 
 bool matchSoftmax(Operation *op, Lowering &l) {
   auto softmax = cast<nn::SoftmaxOp>(op);
   const nn::Dims &dims = l.dims(softmax.getX());
-  // Narrower types are rounded between the steps: the reference does that.
-  return l.shapes.info(softmax.getX()).elementType.isF32() &&
-         l.product(dims, softmax.getAxis() + 1, dims.size()).isConst(1);
+  return isFloat32OrNarrower(l, softmax.getX()) && l.product(dims, softmax.getAxis() + 1, dims.size()).isConst(1);
 }
 
 LogicalResult emitSoftmax(Operation *op, Lowering &l) {
@@ -46,7 +46,8 @@ LogicalResult emitSoftmax(Operation *op, Lowering &l) {
   row.forEach([&](Ix column, ArrayRef<Value> elements) {
     SmallVector<Value> results;
     for (Value v : elements)
-      results.push_back(softmax.getLog() ? cpu::fsub(k, cpu::fsub(k, v, max), last) : cpu::fmul(k, exp(v), last));
+      results.push_back(k.fromFloat(softmax.getLog() ? cpu::fsub(k, cpu::fsub(k, v, max), last) : cpu::fmul(k, exp(v), last),
+                                    out.valueType));
     k.storeLanes(out, base + column, results);
   });
   k.bytes = l.numElements(softmax.getX()) * (2 * cpu::storageBytes(x));
@@ -98,10 +99,10 @@ LogicalResult emitNorm(Operation *op, Lowering &l) {
   Norm norm(op);
   const nn::Dims &dims = l.dims(norm.x);
   nn::Dim n = l.product(dims, norm.axis, dims.size());
-  SmallVector<Value> operands = {norm.x, norm.scale, norm.result};
+  SmallVector<Value> parameters = {norm.scale};
   if (norm.bias)
-    operands.push_back(norm.bias);
-  RowShape shape(l, n, operands);
+    parameters.push_back(norm.bias);
+  RowShape shape(l, n, {norm.x, norm.result}, parameters);
   Kernel k(l, op, op->getName().stripDialect(), shape.threads);
   Buffer x = k.read(norm.x), scale = k.read(norm.scale), out = k.write(norm.result);
   Buffer bias = norm.bias ? k.read(norm.bias) : Buffer();

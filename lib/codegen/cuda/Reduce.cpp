@@ -36,7 +36,8 @@ std::optional<Shape> shapeOf(nn::ReduceOp op, Lowering &l) {
 
 bool match(Operation *op, Lowering &l) {
   auto reduce = cast<nn::ReduceOp>(op);
-  return l.shapes.info(reduce.getX()).elementType.isF32() && reduce.getKind() != nn::ReduceKind::log_sum_exp &&
+  Type type = l.shapes.info(reduce.getX()).elementType;
+  return (type.isF32() || type.isF16() || type.isBF16()) && reduce.getKind() != nn::ReduceKind::log_sum_exp &&
          shapeOf(reduce, l);
 }
 

@@ -10,15 +10,15 @@ namespace nnopt::cuda {
 /// Elements of a row that a thread keeps in registers at most.
 static constexpr int64_t maxKept = 16;
 
-RowShape::RowShape(Lowering &l, nn::Dim n, ArrayRef<Value> operands) {
+RowShape::RowShape(Lowering &l, nn::Dim n, ArrayRef<Value> rows, ArrayRef<Value> parameters) {
   int64_t widest = 1;
-  bool aligned = true;
-  for (Value v : operands) {
+  bool aligned = llvm::all_of(parameters, [&](Value v) { return isAligned(l, v); });
+  for (Value v : rows) {
     widest = std::max<int64_t>(widest, nn::elementBytes(l.shapes.info(v).elementType));
     aligned &= isAligned(l, v);
   }
   lanes = 1;
-  for (int64_t wide = std::min<int64_t>(4, 16 / widest); wide > 1 && lanes == 1; wide /= 2)
+  for (int64_t wide = std::min<int64_t>(8, 16 / widest); wide > 1 && lanes == 1; wide /= 2)
     if (aligned && isMultiple(n, wide))
       lanes = wide;
   threads = 256;

@@ -9,7 +9,8 @@ namespace nnopt::cuda {
 /// How the threads of a block share a contiguous row of n elements: each takes `lanes` neighbouring ones at a
 /// time. A row that is short enough is loaded once and stays in registers.
 struct RowShape {
-  RowShape(Lowering &l, nn::Dim n, llvm::ArrayRef<mlir::Value> operands);
+  /// `rows`: what is read and written a row at a time; `parameters`: what all rows share.
+  RowShape(Lowering &l, nn::Dim n, llvm::ArrayRef<mlir::Value> rows, llvm::ArrayRef<mlir::Value> parameters = {});
   int64_t threads, lanes;
   int64_t steps = 0; // vectors of a thread when the row stays in registers, else 0
 };
