@@ -16,6 +16,9 @@ void buildOptimizationPipeline(OpPassManager &pm, const PipelineOptions &options
     func.addPass(createInferShapes());
     return;
   }
+  // All rewrites are for f32: what is f16 in the model becomes f16 again at the end.
+  if (options.precision == Precision::F16)
+    func.addPass(createWidenF16());
   // Why the whole ends, and may be repeated: each pass is a finite list of rewrites, or patterns that are applied
   // until none matches, and none undoes what another one does. Clean-up patterns make operations fewer (or move an
   // elementwise operation, a transpose or a reshape in one fixed direction); raising replaces several operations by
@@ -95,6 +98,8 @@ void buildOptimizationPipeline(OpPassManager &pm, const PipelineOptions &options
   func.addPass(createFoldConstants(folds));
   func.addPass(createFuseEpilogue());
   func.addPass(createFuseElementwise());
+  if (options.precision == Precision::F16)
+    func.addPass(createNarrowToF16());
   func.addPass(createCanonicalizerPass());
   func.addPass(createCSEPass());
 }

@@ -10,8 +10,8 @@ namespace nnopt {
 /// How far a pipeline goes: to a graph that is best for any runtime (what --emit=onnx writes), or to
 /// one with the layouts and fusions of our own kernels.
 enum class PipelineEnd { Graph, Target };
-/// What convolutions and matrix products multiply.
-enum class Precision { F32, BF16 };
+/// BF16: what convolutions and matrix products multiply. F16: what f32 tensors are in memory.
+enum class Precision { F32, BF16, F16 };
 
 struct PipelineOptions {
   int optLevel = 2; ///< `--opt=LEVEL`: 0 only refines shapes, 2 is everything exact but for what is asked for below

@@ -200,6 +200,26 @@ ElementsAttr makeFloats(MLIRContext *ctx, ArrayRef<int64_t> shape, ArrayRef<floa
   return makeConstant(RankedTensorType::get(shape, Float32Type::get(ctx)), asBytes(values), name);
 }
 
+/// float to IEEE binary16, halves to even; finite numbers stay finite.
+static uint16_t floatToHalf(float f) {
+  uint32_t bits = llvm::bit_cast<uint32_t>(f), magnitude = bits & 0x7fffffff;
+  uint16_t sign = bits >> 16 & 0x8000;
+  if (magnitude >= 0x7f800000) // Infinity, NaN.
+    return sign | 0x7c00 | (magnitude > 0x7f800000 ? 0x200 : 0);
+  if (magnitude < 0x38800000) { // Subnormal: multiples of 2^-24, the last bit of numbers from 0.5 to 1.
+    float shifted = llvm::bit_cast<float>(magnitude) + 0.5f;
+    return sign | (llvm::bit_cast<uint32_t>(shifted) - llvm::bit_cast<uint32_t>(0.5f));
+  }
+  uint32_t rounded = (magnitude + 0xfff + (magnitude >> 13 & 1)) >> 13;
+  return sign | std::min<uint32_t>(rounded - (112 << 10), 0x7bff);
+}
+
+ElementsAttr makeHalves(MLIRContext *ctx, ArrayRef<int64_t> shape, ArrayRef<float> values, StringRef name) {
+  std::vector<uint16_t> halves(values.size());
+  std::transform(values.begin(), values.end(), halves.begin(), floatToHalf);
+  return makeConstant(RankedTensorType::get(shape, Float16Type::get(ctx)), asBytes(ArrayRef(halves)), name);
+}
+
 ElementsAttr makeInts(MLIRContext *ctx, ArrayRef<int64_t> shape, ArrayRef<int64_t> values) {
   auto type = RankedTensorType::get(shape, IntegerType::get(ctx, 64));
   return makeConstant(type, asBytes(values), "ints");

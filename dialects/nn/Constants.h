@@ -43,6 +43,8 @@ mlir::ElementsAttr makeConstant(mlir::RankedTensorType type, llvm::ArrayRef<char
 /// A constant attribute over bytes that outlive the context (the mapped model file): not copied.
 mlir::ElementsAttr makeConstantView(mlir::RankedTensorType type, llvm::ArrayRef<char> bytes, llvm::StringRef name);
 mlir::ElementsAttr makeFloats(mlir::MLIRContext *ctx, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<float> values, llvm::StringRef name);
+/// f16 elements, rounded from floats. Finite numbers stay finite: those beyond the range become the largest ones.
+mlir::ElementsAttr makeHalves(mlir::MLIRContext *ctx, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<float> values, llvm::StringRef name);
 mlir::ElementsAttr makeInts(mlir::MLIRContext *ctx, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> values);
 
 } // namespace nnopt::nn

@@ -119,8 +119,8 @@ int Compilation::codegenOptions(ModuleOp module, CodegenOptions &codegen) {
                         {"model", llvm::sys::path::filename(options.model).str()}};
   if (module.walk([](nn::QuantizeOp) { return WalkResult::interrupt(); }).wasInterrupted())
     codegen.properties.push_back({"quantizes", "yes"});
-  if (options.bf16 || options.tf32)
-    codegen.properties.push_back({"precision", options.bf16 ? "bf16" : "tf32"});
+  if (options.bf16 || options.tf32 || options.f16)
+    codegen.properties.push_back({"precision", options.bf16 ? "bf16" : options.tf32 ? "tf32" : "f16"});
   std::string error;
   codegen.lowering.tf32 = options.tf32;
   StringRef gpu = options.gpu;
@@ -236,6 +236,10 @@ int Compilation::run() {
   if (options.tf32 && options.gpu.empty())
     return fail("--precision=tf32 is for tensor cores of GPUs, which multiply f32 only when it is rounded to tf32; add "
                 "--gpu=ARCH, or leave it out", ExitUsage);
+  if (options.f16 && options.gpu.empty())
+    return fail("--precision=f16 keeps tensors as f16 for kernels of GPUs; add --gpu=ARCH, or leave it out", ExitUsage);
+  if (options.f16 && options.emit == EmitKind::ONNX)
+    return fail("--precision=f16 chooses what kernels read and write; it cannot be used with --emit=onnx", ExitUsage);
   if (options.tuneSeconds)
     for (const cpu::Target &target : targets)
       if (!cpu::runsOnHost(target))

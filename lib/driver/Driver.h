@@ -39,6 +39,7 @@ struct DriverOptions {
   bool bf16 = false; // convolutions and matrix products multiply bf16
   std::string paddingMask; // input that says which tokens are real; others are not computed
   bool tf32 = false; // those of f32 on GPUs multiply tf32
+  bool f16 = false;  // tensors of f32 are f16 in the memory of GPUs
   EncodeUse encode = EncodeUse::Auto;
   std::optional<double> tuneSeconds; // choose kernels by running them, for so long
   std::string cacheDir; // of measurements and object code (Cache.h); empty: none

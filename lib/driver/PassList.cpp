@@ -80,7 +80,7 @@ bool addPasses(OpPassManager &pm, const DriverOptions &options, std::string &err
     PipelineOptions pipeline;
     pipeline.optLevel = options.optLevel;
     pipeline.end = options.emit == EmitKind::ONNX ? PipelineEnd::Graph : PipelineEnd::Target;
-    pipeline.precision = options.bf16 ? Precision::BF16 : Precision::F32;
+    pipeline.precision = options.f16 ? Precision::F16 : options.bf16 ? Precision::BF16 : Precision::F32;
     pipeline.gpu = !options.gpu.empty();
     pipeline.paddingMask = options.paddingMask;
     buildOptimizationPipeline(pm, pipeline);

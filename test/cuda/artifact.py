@@ -54,7 +54,7 @@ def main():
         for flag in ("sm_20", "volta", "sm_80,", "sm_90x"):
             code, _, text = run(compile, MODEL, f"--gpu={flag}", "-o", os.path.join(folder, "bad.so"), "--quiet")
             check(f"--gpu={flag} is a usage error", code == 2 and text.count("\n") == 1 and "--gpu" in text, (code, text))
-        for flags, says in ((["--precision=tf32"], "--gpu"), (["--precision=f16"], "expected"), (["--gpu=emulate:0"], "--gpu")):
+        for flags, says in ((["--precision=tf32"], "--gpu"), (["--precision=f16"], "--gpu"), (["--precision=f64"], "expected"), (["--gpu=emulate:0"], "--gpu")):
             code, _, text = run(compile, MODEL, *flags, "-o", os.path.join(folder, "bad.so"), "--quiet")
             check(f"{flags[0]} is a usage error", code == 2 and text.count("\n") == 1 and says in text, (code, text))
         for precision, symbol in (("tf32", b"_tf32_"), ("bf16", b"_bf16_")):

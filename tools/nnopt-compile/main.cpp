@@ -83,8 +83,9 @@ static cl::opt<std::string> precision(
     "precision",
     cl::desc("f32 (default), or bf16: convolutions and matrix products multiply bf16 and add in "
              "f32; up to twice as fast where the CPU has instructions for it. tf32: with --gpu, those of f32 on "
-             "the GPU round to 10 bits behind the point what they multiply"),
-    cl::value_desc("f32|bf16|tf32"), cl::init("f32"), cl::cat(category));
+             "the GPU round to 10 bits behind the point what they multiply. f16: with --gpu, tensors are f16 in memory, "
+             "tensor cores multiply f16, and everything is computed in f32"),
+    cl::value_desc("f32|bf16|tf32|f16"), cl::init("f32"), cl::cat(category));
 static cl::opt<bool>
     exactConv("exact-conv",
               cl::desc("No Winograd convolutions: smaller rounding errors, slower 3x3 layers"),
@@ -239,8 +240,8 @@ int main(int argc, char **argv) {
     errs() << "--opt=" << int(optLevel) << ": expected 0, 1 or 2\n";
     return ExitUsage;
   }
-  if (precision != "f32" && precision != "bf16" && precision != "tf32") {
-    errs() << "--precision=" << precision << ": expected f32, bf16 or tf32\n";
+  if (precision != "f32" && precision != "bf16" && precision != "tf32" && precision != "f16") {
+    errs() << "--precision=" << precision << ": expected f32, bf16, tf32 or f16\n";
     return ExitUsage;
   }
   // One technique by itself, within a budget or without; or what a recipe says. Channels can go ahead of a technique.
@@ -314,6 +315,7 @@ int main(int argc, char **argv) {
   options.encode = encodeWeights;
   options.bf16 = precision == "bf16";
   options.tf32 = precision == "tf32";
+  options.f16 = precision == "f16";
   options.paddingMask = skipPadding;
   if (tuneTime.getNumOccurrences()) {
     double seconds = 120;
