@@ -11,6 +11,8 @@ namespace nnopt::nn {
 /// states so; cells, states and sums are f32. On linear operations: narrow-to-bf16 does it, but for products whose weights
 /// are stored in fewer bits and stay so, where kernels may.
 constexpr llvm::StringLiteral kBf16Products = "bf16_products";
+/// On nn.attention of f32: its products may round queries, keys, values and exponentials to tf32, as f16 has no more bits.
+constexpr llvm::StringLiteral kTf32Products = "tf32_products";
 
 } // namespace nnopt::nn
 

@@ -1,5 +1,6 @@
 //===- NarrowToF16.cpp - f16 in memory between operations -----------------===//
 #include "dialects/nn/NarrowWeights.h"
+#include "dialects/nn/Precision.h"
 #include "passes/Passes.h"
 #include "passes/common/Scalar.h"
 
@@ -239,13 +240,19 @@ private:
     return changed;
   }
 
-  /// Operations of one type that get f32.
+  /// Operations of one type that get f32. Attention that gets f32 keys or values has a cache from the outside: converting
+  /// it would cost more than f16 saves.
   bool keepAtStarts() {
     bool changed = false;
-    for (Operation &op : block)
-      if (role(&op) == Role::Tied && !kept.contains(&op) &&
-          llvm::any_of(data(&op), [&](OpOperand *operand) { return !isHalf(operand->get()); }))
+    for (Operation &op : block) {
+      ArrayRef<OpOperand *> read = data(&op);
+      if (isa<nn::AttentionOp>(op))
+        read = read.drop_front(std::min<size_t>(1, read.size()));
+      else if (role(&op) != Role::Tied)
+        continue;
+      if (!kept.contains(&op) && llvm::any_of(read, [&](OpOperand *operand) { return !isHalf(operand->get()); }))
         changed |= kept.insert(&op).second;
+    }
     return changed;
   }
 
@@ -293,6 +300,8 @@ private:
         missedRemark(op->getLoc(), kPass, "kept") << remark::reason("only f32 is known to be right, or fast");
       return;
     }
+    if (isa<nn::AttentionOp>(op) && stays && isF32(op->getOperand(0)))
+      op->setAttr(nn::kTf32Products, b.getUnitAttr());
     SmallVector<Value> results;
     for (Value v : op->getResults())
       if (isF32(v) && (role == Role::Scalar || isa<nn::LinearOp>(op) ? !choice.staysF32(v) : !stays))

@@ -13,6 +13,8 @@ def NarrowToF16 : Pass<"narrow-to-f16", "::mlir::func::FuncOp"> {
     Stay f32: recurrent operations, scans, sorting, quantization, control flow and whatever else is not named above; what
     angles, integers and bools are computed from (positions of more than 2048 are not f16) and masks of attention; an
     operation that moves, pools, reduces or normalizes f32 and gets it from the outside, or whose result only f32 is made of.
+    So does attention with f32 keys or values from the outside, as caches are; its products may round to tf32
+    (`tf32_products`). Models that are exported with caches of f16 have f16 throughout.
 
     Not exact: each tensor is rounded by up to 2^-11 of its elements. Constants beyond the range of f16 become its largest
     numbers, and so do results of scalar code with such numbers (masks of -3.4e38), infinities stay.

@@ -26,7 +26,7 @@ constexpr int64_t maxHead = 256, chunkBytes = 16, stages = 2;
 std::optional<MmaTypes> typesOf(nn::AttentionOp op, Lowering &l) {
   auto typeOf = [&](Value v) { return l.shapes.info(v).elementType; };
   // tf32 has more bits than bf16, to which products of f32 may be rounded.
-  bool tf32 = l.options.tf32 || op->hasAttr(nn::kBf16Products);
+  bool tf32 = l.options.tf32 || op->hasAttr(nn::kBf16Products) || op->hasAttr(nn::kTf32Products);
   if (typeOf(op.getV()) != typeOf(op.getK()))
     return std::nullopt;
   std::optional<MmaTypes> types = mmaTypes(typeOf(op.getQ()), typeOf(op.getK()), tf32);
