@@ -100,6 +100,8 @@ private:
     for (Region &region : op->getRegions())
       for (Block &block : region)
         llvm::for_each(block.getArguments(), widen);
+    if (auto cast = dyn_cast<nn::CastOp>(op); cast && wide.contains(cast.getX()) && cast.getTo().isF32())
+      cast.getResult().replaceAllUsesWith(cast.getX());
     if (!changed)
       return;
     ++widened;

@@ -45,6 +45,12 @@ class Case:
         self.inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(self.feeds[name].dtype), dims))
         return name
 
+    def floats(self, shape):
+        """An input of f32, f16 or bf16, and its type."""
+        kind = self.rng.choice([np.float32, np.float32, np.float16, ml_dtypes.bfloat16])
+        name = self.input(shape, self.data.standard_normal(shape).astype(kind))
+        return name, helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+
     def const(self, value):
         name = f"c{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value), name))
@@ -86,12 +92,14 @@ def elementwise(c):
 def reduction(c):
     shape = [c.size(), c.size(), c.size(1, 4, 33)]
     axes = c.rng.choice([[0], [1], [2], [1, 2], [0, 2]])
-    return c.node(c.rng.choice(["ReduceSum", "ReduceMean", "ReduceMax"]), c.input(shape), c.const(np.array(axes)),
-                  keepdims=c.rng.randrange(2))
+    x, kind = c.floats(shape)
+    y = c.node(c.rng.choice(["ReduceSum", "ReduceMean", "ReduceMax"]), x, c.const(np.array(axes)), keepdims=c.rng.randrange(2))
+    return [(y, kind)]
 
 
 def softmax(c):
-    return c.node("Softmax", c.input([c.size(), c.size(1, 3, 17, 64, 200, 1030)]), axis=c.rng.choice([-1, -1, 0]))
+    x, kind = c.floats([c.size(), c.size(1, 3, 17, 64, 200, 1030)])
+    return [(c.node(c.rng.choice(["Softmax", "Softmax", "LogSoftmax"]), x, axis=c.rng.choice([-1, -1, 0])), kind)]
 
 
 def normalization(c):

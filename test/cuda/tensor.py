@@ -9,6 +9,7 @@ Errors of an output may be, relative to its scale:
   integers   0: sums are exact; where they are quantized again, one step of 255 (it is rounded from another float)
   f16, bf16  2^-10, 2^-7: one unit in the last place of a result that is rounded to the type
   attention  2e-3, with bf16 2e-2
+  network    1e-2: some tensors one after another that are rounded to f16
   products in bf16, tf32: 1e-5 where operands have no more bits (the sums are of the same products), else 2^-7, 2^-10
 Ends with `N passed, N failed`; exit code 1 if any case fails.
 """
@@ -42,6 +43,10 @@ class TensorCase(Case):
         self.flags, self.tolerance, self.expects = [], 1e-5, b""
         self.gpu = self.rng.choice(["emulate", "emulate", "emulate:1", "emulate:6", "emulate:sm_90a", "emulate:6:sm_90a"])
         self.dynamic = False
+
+    def scaled(self, terms, *shape):
+        """Weights of a sum of so many terms, which is about 1."""
+        return self.const((terms**-0.5 * self.data.standard_normal(shape)).astype(np.float32))
 
     def narrow(self, value):
         """The value as self.type, whose bits it may be cut to before."""
@@ -272,6 +277,32 @@ def narrow_weights(c):
     return y
 
 
+def network(c):
+    """Layers with f16 between them (--precision=f16): an image's or a text's."""
+    n, width = c.size(1, 2), c.size(16, 24, 40)
+    if c.rng.random() < 0.5:
+        channels, groups = c.size(8, 24), c.rng.choice([1, width])
+        x = c.input([n, channels, 9, 11])
+        y = c.node("Relu", c.node("Conv", x, c.scaled(channels, width, channels, 1, 1), c.weight(width)))
+        z = c.node("Conv", y, c.scaled(9 * width // groups, width, width // groups, 3, 3), group=groups, pads=[1, 1, 1, 1],
+                   strides=[c.rng.choice([1, 2])] * 2)
+        if c.rng.random() < 0.5:
+            z = c.node("MaxPool", z, kernel_shape=[3, 3], strides=[2, 2])
+        y = c.node("GlobalAveragePool", c.node("HardSwish", z))
+        y = c.node("Softmax", c.node("MatMul", c.node("Flatten", y), c.scaled(width, width, 10)))
+    else:
+        x = c.input([n, c.size(3, 17, 40), width])
+        y = c.node(c.rng.choice(["LayerNormalization", "RMSNormalization"]), x, c.weight(width))
+        parts = [c.node("MatMul", y, c.scaled(width, width, width)) for _ in range(3)]
+        parts = [c.node("Reshape", p, c.const(np.array([0, 0, 2, width // 2]))) for p in parts]
+        y = c.node("Attention", *[c.node("Transpose", p, perm=[0, 2, 1, 3]) for p in parts])
+        y = c.node("Reshape", c.node("Transpose", y, perm=[0, 2, 1, 3]), c.const(np.array([0, 0, width])))
+        x = c.node("Add", x, c.node("MatMul", y, c.scaled(width, width, width)))
+        y = c.node("ReduceMean", c.node("Gelu", x), c.const(np.array([c.rng.choice([1, 2])])))
+    c.flags, c.tolerance, c.expects = ["--precision=f16"], 1e-2, rb"\w*f16"
+    return y
+
+
 TILES = [(128, 256), (128, 128), (128, 64), (64, 128), (64, 64), (32, 64), (16, 64)]
 
 
@@ -306,7 +337,7 @@ def tiles(c):
             f"  %y = nn.matmul %a, %b {{{flags}}} : ({text(a)}, {text(b)}) -> {result}{epilogue}\n  return %y : {result}\n}}\n")
 
 
-KINDS = {f.__name__: f for f in (tiles, matmul, narrow_weights, attention, convolution, integer_matmul, integer_convolution, quantized)}
+KINDS = {f.__name__: f for f in (tiles, matmul, narrow_weights, attention, convolution, integer_matmul, integer_convolution, quantized, network)}
 
 
 def run(seed, kind, folder, arguments):

@@ -86,6 +86,28 @@ TEST_F(ConstantsTest, HalfPrecision) {
   EXPECT_EQ(brain->asFloats(), (std::vector<float>{1.0f, -3.0f}));
 }
 
+TEST_F(ConstantsTest, HalvesAreRounded) {
+  // Every half is itself, but for the payload of NaN; what lies between two goes to the nearest, halves to even.
+  std::vector<uint16_t> bits;
+  for (unsigned i = 0; i < 0x7c00; ++i)
+    bits.insert(bits.end(), {uint16_t(i), uint16_t(i | 0x8000)});
+  auto halves = ConstantData::get(make<uint16_t>(b.getF16Type(), bits));
+  std::vector<float> values = halves->asFloats(), between;
+  auto again = ConstantData::get(makeHalves(&ctx, {int64_t(values.size())}, values, "halves"));
+  EXPECT_EQ(again->bytes(), halves->bytes());
+  for (size_t i = 0; i + 2 < values.size(); i += 2)
+    between.push_back((values[i] + values[i + 2]) / 2);
+  auto rounded = ConstantData::get(makeHalves(&ctx, {int64_t(between.size())}, between, "halves"))->asFloats();
+  for (size_t i = 0; i < between.size(); ++i)
+    ASSERT_EQ(rounded[i], values[2 * (i + i % 2)]);
+  auto ends = ConstantData::get(makeHalves(&ctx, {5}, {-3.4e38f, 65520.0f, INFINITY, NAN, 1e-9f}, "halves"));
+  EXPECT_EQ(ends->asDouble(0), -65504.0);
+  EXPECT_EQ(ends->asDouble(1), 65504.0);
+  EXPECT_TRUE(std::isinf(ends->asDouble(2)));
+  EXPECT_TRUE(std::isnan(ends->asDouble(3)));
+  EXPECT_EQ(ends->asDouble(4), 0.0);
+}
+
 TEST_F(ConstantsTest, SignednessDecidesTheValue) {
   auto u8 =
       ConstantData::get(make<uint8_t>(IntegerType::get(&ctx, 8, IntegerType::Unsigned), {200, 3}));
