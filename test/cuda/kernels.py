@@ -163,6 +163,29 @@ def movement(c):
     return c.node("Tanh", c.node("Concat", y, y, axis=c.rng.randrange(4)))
 
 
+def transposition(c):
+    """Axes that change places through tiles of shared memory: alone, below a map, and as part of a concatenation."""
+    kind = c.rng.choice([np.float32, np.float32, np.float16, np.int8, np.float64, np.int64])
+    long = lambda: c.rng.choice([8, 16, 20, 33, 40, 64, 70, 100, 128, 130, 136, 200, 256])
+    shape = [c.size(1, 2, 3), long(), c.size(1, 1, 3), long()]
+    draw = lambda own: (20 * c.data.standard_normal(own)).astype(kind)
+    x, onnx_type = c.input(shape, draw(shape)), helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    perm = c.rng.choice([[0, 3, 2, 1], [3, 0, 1, 2], [0, 2, 3, 1], [3, 2, 1, 0], c.rng.sample(range(4), 4)])
+    if c.rng.random() < 0.3:
+        x = c.node("Slice", x, c.const(np.array([c.size(0, 1, 4)])), c.const(np.array([1000])), c.const(np.array([c.size(1, 3)])))
+        shape = None
+    y = c.node("Transpose", x, perm=perm)
+    use = c.rng.choice(["none", "none", "map", "both", "concat"])
+    if use == "map" and shape:
+        other = [d if c.rng.random() < 0.7 else 1 for d in (shape[p] for p in perm)]
+        y = c.node("Add", y, c.input(other, draw(other)))
+    elif use == "both" and shape:
+        y = c.node("Mul", y, c.node("Transpose", c.input(shape, draw(shape)), perm=perm))
+    elif use == "concat":
+        y = c.node("Concat", y, y, axis=c.rng.randrange(4))
+    return [(y, onnx_type)]
+
+
 def pooling(c):
     """In either layout: channels are last beside a convolution."""
     channels = c.size(3, 8, 16)
@@ -348,7 +371,7 @@ def mixture(c):
 
 
 KINDS = {f.__name__: f for f in (elementwise, reduction, softmax, normalization, matmul, convolution, depthwise, transposed, movement,
-                                 pooling, resize, lookup, attention, recurrent, topk, rotary, narrow_weights, mixture)}
+                                 transposition, pooling, resize, lookup, attention, recurrent, topk, rotary, narrow_weights, mixture)}
 TOLERANCES = {"float16": 2e-3, "bfloat16": 2e-2}
 
 

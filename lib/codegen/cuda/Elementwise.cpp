@@ -2,29 +2,35 @@
 //
 // A thread computes some neighbouring results: as many as 16 bytes of the widest operand hold, so that a warp
 // moves whole lines. Operands and results advance by strides over the collapsed axes; transposes and parts of
-// concatenations are the same kernel with nothing to compute.
+// concatenations are the same kernel with nothing to compute. Operands whose neighbours lie along another axis
+// go through shared memory (Transpose.cpp).
 //
 //===----------------------------------------------------------------------===//
 
 #include "lib/codegen/cpu/StridedView.h"
-#include "lib/codegen/cpu/memory/Space.h"
 #include "lib/codegen/cpu/memory/Vectorize.h"
 #include "lib/codegen/cuda/Device.h"
-#include "lib/codegen/cuda/Kernel.h"
+#include "lib/codegen/cuda/Elementwise.h"
 
 using namespace mlir;
 
 namespace nnopt::cuda {
+
+bool Elements::areLines(size_t i, unsigned axis, int64_t lanes) const {
+  const nn::Dims &own = space.strides[i];
+  if (isInput(i) && (operands[i].folded || own[axis].isConst(0)))
+    return true;
+  if (!own[axis].isConst(1) || !operands[i].aligned)
+    return false;
+  for (unsigned other = 0; other < space.rank(); ++other)
+    if (other != axis && !isMultiple(own[other], lanes))
+      return false;
+  return true;
+}
+
 namespace {
 
 constexpr int64_t blockThreads = 256;
-
-struct Operand {
-  Value folded;     // a constant that is part of the code; there is no memory then
-  Buffer buffer;    // at the view's first element
-  nn::Dims strides; // over the results' dimensions
-  bool aligned = false;
-};
 
 /// An operand that is read through `view`.
 Operand viewed(Kernel &k, const cpu::StridedView &view, nn::Dims strides) {
@@ -45,32 +51,59 @@ Operand result(Kernel &k, Value v) {
   return o;
 }
 
-using Compute = function_ref<SmallVector<Value>(Kernel &k, ValueRange)>;
-
-/// Number of neighbouring elements that a thread handles. `operands` are those of the space.
-int64_t lanesFor(const cpu::Space &space, ArrayRef<Operand> operands, size_t inputs) {
+/// Number of neighbouring elements that a thread handles.
+int64_t lanesFor(const Elements &e) {
   int64_t widest = 1;
-  for (const Operand &o : operands)
+  for (auto [i, o] : llvm::enumerate(e.operands))
     if (!o.folded)
-      widest = std::max(widest, cpu::storageBytes(o.buffer));
+      widest = std::max(widest, e.bytes(i));
   auto fits = [&](int64_t lanes) {
-    if (!isMultiple(space.sizes.back(), lanes))
-      return false;
-    for (auto [i, strides] : llvm::enumerate(space.strides)) {
-      if (i < inputs && (operands[i].folded || strides.back().isConst(0)))
-        continue;
-      if (!strides.back().isConst(1) || !operands[i].aligned)
+    for (size_t i = 0; i < e.operands.size(); ++i)
+      if (!e.areLines(i, e.space.rank() - 1, lanes))
         return false;
-      for (nn::Dim s : ArrayRef(strides).drop_back())
-        if (!isMultiple(s, lanes))
-          return false;
-    }
-    return true;
+    return isMultiple(e.space.sizes.back(), lanes);
   };
   for (int64_t lanes = std::min<int64_t>(8, 16 / widest); lanes > 1; lanes /= 2)
     if (fits(lanes))
       return lanes;
   return 1;
+}
+
+/// Emits a kernel in which a thread has neighbours of the result, wherever operands have theirs. Returns the number of blocks.
+nn::Dim emitLanes(Kernel &k, Lowering &l, const Elements &e, Compute compute) {
+  nn::DimContext &ctx = l.dimContext();
+  const cpu::Space &space = e.space;
+  int64_t lanes = lanesFor(e);
+  nn::Dim total = nn::product(ctx, space.sizes);
+  Ix first = (k.block * k.threads + k.thread) * lanes;
+  k.ifThen(first < k.dim(total), [&] {
+    SmallVector<Ix> index = k.delinearize(first, space.sizes);
+    auto offsetOf = [&](size_t i) {
+      if (space.strides[i] == cpu::rowMajor(ctx, space.sizes))
+        return first;
+      Ix offset = k.c(0);
+      for (auto [x, stride] : llvm::zip(index, space.strides[i]))
+        offset = offset + x * k.dim(stride);
+      return offset;
+    };
+    SmallVector<SmallVector<Value>> args(lanes), results(e.operands.size() - e.inputs);
+    for (size_t i = 0; i < e.inputs; ++i) {
+      const Operand &o = e.operands[i];
+      SmallVector<Value> values;
+      if (!o.folded)
+        values = k.loadLanes(o.buffer, offsetOf(i), space.strides[i].back().isConst(0) ? 1 : lanes);
+      else
+        values = {o.folded};
+      for (int64_t lane = 0; lane < lanes; ++lane)
+        args[lane].push_back(values[values.size() == 1 ? 0 : lane]);
+    }
+    for (ArrayRef<Value> a : args)
+      for (auto [list, v] : llvm::zip(results, compute(k, a)))
+        list.push_back(v);
+    for (auto [n, list] : llvm::enumerate(results))
+      k.storeLanes(e.operands[e.inputs + n].buffer, offsetOf(e.inputs + n), list);
+  });
+  return total.ceilDiv(l.c(k.threads * lanes));
 }
 
 /// Computes `out` from `in` at each index of `dims` and launches it `times` (null: once, else that often or never).
@@ -79,52 +112,19 @@ LogicalResult emit(Kernel &k, Lowering &l, ArrayRef<Operand> in, ArrayRef<Operan
   nn::DimContext &ctx = l.dimContext();
   SmallVector<Operand> operands(in);
   llvm::append_range(operands, out);
-  cpu::Space space;
-  space.sizes = dims;
+  Elements e{operands, in.size(), {}};
+  e.space.sizes = dims;
   for (const Operand &o : operands)
-    space.strides.push_back(o.strides);
-  space.collapse(ctx);
-  if (space.sizes.empty()) { // one element
-    space.sizes.push_back(ctx.constant(1));
-    for (nn::Dims &s : space.strides)
-      s.push_back(ctx.constant(0));
-  }
-  int64_t lanes = lanesFor(space, operands, in.size());
-  nn::Dim total = nn::product(ctx, dims);
-  Ix first = (k.block * k.threads + k.thread) * lanes;
-  k.ifThen(first < k.dim(total), [&] {
-    SmallVector<Ix> index = k.delinearize(first, space.sizes);
-    auto offsetOf = [&](ArrayRef<nn::Dim> strides) {
-      if (strides == ArrayRef(cpu::rowMajor(ctx, space.sizes)))
-        return first;
-      Ix offset = k.c(0);
-      for (auto [x, stride] : llvm::zip(index, strides))
-        offset = offset + x * k.dim(stride);
-      return offset;
-    };
-    SmallVector<SmallVector<Value>> args(lanes);
-    for (auto [o, strides] : llvm::zip(in, space.strides)) {
-      SmallVector<Value> values;
-      if (!o.folded)
-        values = k.loadLanes(o.buffer, offsetOf(strides), strides.back().isConst(0) ? 1 : lanes);
-      else
-        values = {o.folded};
-      for (int64_t lane = 0; lane < lanes; ++lane)
-        args[lane].push_back(values[values.size() == 1 ? 0 : lane]);
-    }
-    SmallVector<SmallVector<Value>> columns(out.size());
-    for (ArrayRef<Value> a : args)
-      for (auto [column, v] : llvm::zip(columns, compute(k, a)))
-        column.push_back(v);
-    for (auto [o, strides, column] : llvm::zip(out, ArrayRef(space.strides).drop_front(in.size()), columns))
-      k.storeLanes(o.buffer, offsetOf(strides), column);
-  });
+    e.space.strides.push_back(o.strides);
+  e.space.collapse(ctx);
   int64_t bytes = 0;
-  for (const Operand &o : operands)
+  for (auto [i, o] : llvm::enumerate(operands))
     if (!o.folded && llvm::none_of(o.strides, [](nn::Dim s) { return s.isConst(0); }))
-      bytes += cpu::storageBytes(o.buffer);
-  k.bytes = total * bytes;
-  nn::Dim blocks = total.ceilDiv(l.c(k.threads * lanes));
+      bytes += e.bytes(i);
+  k.bytes = nn::product(ctx, dims) * bytes;
+  nn::Dim blocks = emitTiles(k, l, e, compute);
+  if (!blocks)
+    blocks = emitLanes(k, l, e, compute);
   k.launch(times ? blocks * times : blocks);
   return success();
 }
