@@ -5,9 +5,11 @@
 
 Every case is a small ONNX model, compiled with --gpu=emulate (test/support/simt/simt.c: each GPU thread is a fiber;
 barriers and shuffles by their definition; bounds, alignment and races are checked) and with --opt=0, with fixed sizes or
-sizes known at run time. Errors may be 1e-5 of an output's scale, 2e-3 with f16 and 2e-2 with bf16 (--opt=0 rounds each step).
+sizes known at run time. Errors may be 1e-5 of an output's scale, 2e-3 with f16 and 2e-2 with bf16 (--opt=0 rounds each step);
+functions are compared with f64, number by number.
 Ends with `N passed, N failed`; exit code 1 if any case fails.
 """
+import math
 import os
 import random
 import subprocess
@@ -33,6 +35,8 @@ class Case:
         self.dynamic = self.rng.random() < 0.3
         self.text = ""  # the model as MLIR, where it is no ONNX
         self.expects = b""  # in the name of a kernel of the artifact
+        self.exact = None  # the only result in f64, from which it may be off by `allowed`
+        self.allowed = None
 
     def size(self, *choices):
         return self.rng.choice(choices or (1, 2, 3, 5, 8, 17, 32, 33, 64, 70))
@@ -87,6 +91,32 @@ def elementwise(c):
     for op in c.rng.sample(["Sigmoid", "Tanh", "Relu", "Exp", "Erf", "Softplus", "Abs"], 2):
         y = c.node(op, y)
     return y
+
+
+def functions(c):
+    """Each number by itself, against f64: of all sizes, and what is none."""
+    x = np.concatenate([c.data.uniform(-12, 12, 3000), c.data.standard_normal(3000), np.geomspace(1e-6, 100, 500), [0, 1e30, np.inf]])
+    x = np.concatenate([x, -x]).astype(np.float32)
+    wide = x.astype(np.float64)
+    erf, erfc = np.vectorize(math.erf), np.vectorize(math.erfc)
+    sigmoid = lambda v: np.where(v < 0, np.exp(np.minimum(v, 0)), 1) / (1 + np.exp(-abs(v)))
+    # Where a factor is infinite and the other 0, the limit.
+    with np.errstate(all="ignore"):
+        gelu = np.where(wide == -np.inf, 0, wide * 0.5 * erfc(-wide / math.sqrt(2)))
+        inner = math.sqrt(2 / math.pi) * (wide + 0.044715 * wide ** 3)
+        exact = {"Erf": erf(wide), "Gelu": gelu, "Gelu tanh": wide * sigmoid(2 * inner), "Tanh": np.tanh(wide), "Sigmoid": sigmoid(wide),
+                 "Exp": np.exp(wide)}
+    op = c.rng.choice(sorted(exact))
+    c.exact = exact[op]
+    if op == "Exp":  # f32 ends, and the hardware's numbers do before denormals
+        x = np.where(x > 88, 88, np.where(x < -87, -87, x))
+        c.exact = np.exp(x.astype(np.float64))
+    if op == "Gelu tanh":  # there is no limit
+        x = np.where(x == -np.inf, 0, x)
+        c.exact = np.where(wide == -np.inf, 0, c.exact)
+    # Of numbers near 0, which are differences from 1 or exponentials of large numbers, what is left of 1.
+    c.allowed = 4e-7 * abs(c.exact) + (1.5e-7 if op in ("Gelu tanh", "Sigmoid", "Gelu") else 0) * (1 - np.clip(x, -20, 0)) * (x < -1)
+    return c.node(op.split()[0], c.input(x.shape, x), **({"approximate": "tanh"} if "tanh" in op else {}))
 
 
 def reduction(c):
@@ -370,8 +400,8 @@ def mixture(c):
 """
 
 
-KINDS = {f.__name__: f for f in (elementwise, reduction, softmax, normalization, matmul, convolution, depthwise, transposed, movement,
-                                 transposition, pooling, resize, lookup, attention, recurrent, topk, rotary, narrow_weights, mixture)}
+KINDS = {f.__name__: f for f in (elementwise, functions, reduction, softmax, normalization, matmul, convolution, depthwise, transposed,
+                                 movement, transposition, pooling, resize, lookup, attention, recurrent, topk, rotary, narrow_weights, mixture)}
 TOLERANCES = {"float16": 2e-3, "bfloat16": 2e-2}
 
 
@@ -413,6 +443,12 @@ def run(seed, kind, folder, arguments):
         except (RuntimeError, subprocess.TimeoutExpired) as e:
             return [f"{title} {flags}: {e}"]
     tolerance = max([TOLERANCES.get(v.dtype.name, 1e-5) for v in c.feeds.values()])
+    if c.exact is not None:
+        got, = outputs[1].values()
+        with np.errstate(invalid="ignore"):
+            off = ~((abs(got - c.exact) <= c.allowed) | (got == c.exact))
+        x, = c.feeds.values()
+        return [f"{title}: {got[off][0]!r} of {x[off][0]!r}, not {c.exact[off][0]!r} ({off.sum()} of {off.size})"] if off.any() else []
     errors = {name: nnopt.difference(comparable(outputs[1][name]), comparable(want)) for name, want in outputs[0].items()}
     return [f"{title}: error {e:.2e} of {name}" for name, e in errors.items() if not e <= tolerance]
 

@@ -98,6 +98,7 @@ static void makeParameters(func::FuncOp kernel) {
 static LogicalResult lowerToLLVMDialect(ModuleOp module) {
   if (failed(expandScalarMath(module)))
     return failure();
+  useInstructions(module);
   for (func::FuncOp kernel : module.getOps<func::FuncOp>())
     makeParameters(kernel);
   PassManager pm(module.getContext());
