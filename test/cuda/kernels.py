@@ -219,16 +219,20 @@ def transposition(c):
 def pooling(c):
     """In either layout: channels are last beside a convolution."""
     channels = c.size(3, 8, 16)
-    x = c.input([c.size(1, 2), channels, c.size(6, 9), c.size(6, 11)])
-    if c.rng.random() < 0.6:
+    shape, kind = [c.size(1, 2), channels, c.size(6, 9), c.size(6, 11, 16, 24, 32)], c.rng.choice([np.float32, np.float16])
+    convolves = c.rng.random() < 0.5
+    x = c.input(shape, None if convolves else c.data.standard_normal(shape).astype(kind))
+    if convolves:
+        kind = np.float32
         c.dynamic = False
         c.inputs[0].type.tensor_type.shape.CopyFrom(helper.make_tensor_value_info("", 1, c.feeds[x].shape).type.tensor_type.shape)
         x = c.node("Conv", x, c.weight(8, channels, 1, 1))
     window = c.size(2, 3, 3, 5)
     op = c.rng.choice(["MaxPool", "AveragePool", "LpPool"])
     attributes = {"MaxPool": {}, "AveragePool": {"count_include_pad": c.rng.randrange(2)}, "LpPool": {"p": c.size(1, 2, 3)}}[op]
-    return c.node(op, x, kernel_shape=[window, c.size(2, 3)], strides=[2, c.size(1, 2)], pads=[1, c.rng.randrange(2), 1, 1],
-                  dilations=[1, c.size(1, 1, 2)], ceil_mode=c.rng.randrange(2), **attributes)
+    y = c.node(op, x, kernel_shape=[window, c.size(2, 3)], strides=[2, c.size(1, 2)], pads=[1, c.rng.randrange(2), 1, 1],
+               dilations=[1, c.size(1, 1, 2)], ceil_mode=c.rng.randrange(2), **attributes)
+    return [(y, helper.np_dtype_to_tensor_dtype(np.dtype(kind)))]
 
 
 def resize(c):
