@@ -238,11 +238,17 @@ def pooling(c):
 def resize(c):
     channels = c.size(3, 8)
     c.dynamic = False
-    x = c.node("Conv", c.input([1, channels, c.size(4, 7), c.size(5, 8)]), c.weight(channels, channels, 1, 1))
-    mode = c.rng.choice(["nearest", "linear", "cubic"])
-    scales = c.const(np.array([1, 1, c.rng.choice([1, 2, 0.6]), c.rng.choice([2, 1.5])], np.float32))
-    y = c.node("Resize", x, "", scales, mode=mode,
-               coordinate_transformation_mode=c.rng.choice(["half_pixel", "asymmetric", "align_corners"]))
+    shape, kind, convolves = [1, channels, c.size(4, 7), c.size(5, 8, 16)], c.rng.choice([np.float32, np.float16]), c.rng.random() < 0.5
+    x = c.input(shape, None if convolves else c.data.standard_normal(shape).astype(kind))
+    if convolves:
+        x = c.node("Conv", x, c.weight(channels, channels, 1, 1))
+    mode = c.rng.choice(["nearest", "nearest", "linear", "cubic"])
+    scales = c.const(np.array([1, 1, c.rng.choice([1, 2, 3, 0.6]), c.rng.choice([2, 2, 1, 3, 4, 8, 1.5])], np.float32))
+    modes = ["half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "asymmetric", "align_corners", "tf_half_pixel_for_nn"]
+    attributes = {"nearest_mode": c.rng.choice(["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])} if mode == "nearest" else {}
+    y = c.node("Resize", x, "", scales, mode=mode, coordinate_transformation_mode=c.rng.choice(modes), **attributes)
+    if not convolves:
+        return [(y, helper.np_dtype_to_tensor_dtype(np.dtype(kind)))]
     pads = [c.rng.randrange(3) for _ in range(8)]
     y = c.node("Pad", y, c.const(np.array(pads)), mode=c.rng.choice(["constant", "edge"]))
     return c.node("Conv", y, c.weight(4, channels + pads[1] + pads[5], 1, 1)) if c.rng.random() < 0.5 else y

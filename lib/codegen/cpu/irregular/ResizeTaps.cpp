@@ -39,6 +39,33 @@ unsigned ResizeTaps::count() {
   llvm_unreachable("all modes are handled");
 }
 
+int64_t ResizeTaps::repeats(unsigned axis) {
+  if (op.getMode() != nn::ResizeMode::nearest)
+    return 0;
+  double factor = 0;
+  if (op.getScales())
+    factor = constantScales ? constantScales->asDouble(axis) : 0;
+  else if (in[axis].isConst() && out[axis].isConst() && in[axis].value() > 0)
+    factor = double(out[axis].value()) / in[axis].value();
+  if (factor < 1 || factor > 64 || factor != int64_t(factor))
+    return 0;
+  // Results f i to f i + f - 1 must be element i. Centers of pixels (half_pixel) are never halfway between two elements, and rounded to
+  // the nearest; corners (asymmetric) and what tf_half_pixel_for_nn makes of centers are rounded down.
+  nn::NearestMode nearest = op.getNearest();
+  bool rounds = nearest == nn::NearestMode::round_prefer_floor || nearest == nn::NearestMode::round_prefer_ceil;
+  switch (op.getCoordinates()) {
+  case nn::CoordinateMode::half_pixel:
+  case nn::CoordinateMode::half_pixel_symmetric:
+  case nn::CoordinateMode::pytorch_half_pixel:
+    return rounds ? int64_t(factor) : 0;
+  case nn::CoordinateMode::asymmetric:
+  case nn::CoordinateMode::tf_half_pixel_for_nn:
+    return nearest == nn::NearestMode::floor ? int64_t(factor) : 0;
+  default:
+    return 0;
+  }
+}
+
 LogicalResult ResizeTaps::defineSizes() {
   for (unsigned axis : resized) {
     if (isResolved(lowering, op, out[axis]))

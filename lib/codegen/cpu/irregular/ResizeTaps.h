@@ -23,6 +23,10 @@ public:
   /// Samples for each axis and result position: 1 for nearest, 2 for linear, 4 for cubic.
   unsigned count();
 
+  /// How many neighbours of the result along `axis` are each element of the input, one after the other: of nearest with an integral
+  /// scale. 0 where it is not so.
+  int64_t repeats(unsigned axis);
+
   /// Gives sizes that are known only at run time their values. Before any kernel is built.
   mlir::LogicalResult defineSizes();
   /// Reads the operands of the kernel and the scales of all changing axes.
