@@ -1,12 +1,12 @@
 //===- Transpose.cpp - operands whose neighbours lie along another axis -----===//
 //
-// A block has a tile: lines of the operand, which neighbours along its axis `across` are, by neighbours of the result. Threads copy
-// the operand's lines to shared memory, wait, and pick up what lies across them, which makes lines of the result. Both are
-// accesses of 16 bytes where sizes allow, and whole sectors of memory where they do not.
+// A block has a tile: parts of neighbouring lines of the operand, along its axis `across`. Threads copy them to shared memory, wait,
+// and pick up what lies across them, which is lines of the result. Both are accesses of 16 bytes where sizes allow, and whole
+// sectors of memory by neighbouring threads where they do not.
 //
 // Lines are cut into pieces of 128 bytes, which is all banks once, of 8 chunks. Chunk c of line b is kept at place
 // c ^ (b / lanes % 8), where lanes is how many neighbours of the result a thread has: threads that pick up at once come from
-// lines that differ in b / lanes, and so meet no bank twice.
+// lines that differ in b / lanes, and so meet no bank twice (where sizes only allow accesses of a byte or two: four times or twice).
 //
 //===----------------------------------------------------------------------===//
 
