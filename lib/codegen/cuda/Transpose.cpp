@@ -138,7 +138,9 @@ private:
 
   /// Calls body(n) for all n below `count` that are this thread's, some at a time, so that their accesses overlap.
   void forUnits(int64_t count, function_ref<void(Ix)> body) {
-    int64_t rounds = llvm::divideCeil(count, k.threads), some = std::min(batch, rounds);
+    int64_t rounds = llvm::divideCeil(count, k.threads), some = batch;
+    while (rounds % some)
+      --some;
     k.loop(k.c(0), k.c(rounds), some, [&](Ix round) {
       for (int64_t i = 0; i < some; ++i)
         body((round + i) * k.threads + k.thread);
