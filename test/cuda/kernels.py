@@ -105,7 +105,7 @@ def functions(c):
         gelu = np.where(wide == -np.inf, 0, wide * 0.5 * erfc(-wide / math.sqrt(2)))
         inner = math.sqrt(2 / math.pi) * (wide + 0.044715 * wide ** 3)
         exact = {"Erf": erf(wide), "Gelu": gelu, "Gelu tanh": wide * sigmoid(2 * inner), "Tanh": np.tanh(wide), "Sigmoid": sigmoid(wide),
-                 "Exp": np.exp(wide)}
+                 "Exp": np.exp(wide), "Softplus": np.maximum(wide, 0) + np.log1p(np.exp(-abs(wide)))}
     op = c.rng.choice(sorted(exact))
     c.exact = exact[op]
     if op == "Exp":  # f32 ends, and the hardware's numbers do before denormals
@@ -114,8 +114,8 @@ def functions(c):
     if op == "Gelu tanh":  # there is no limit
         x = np.where(x == -np.inf, 0, x)
         c.exact = np.where(wide == -np.inf, 0, c.exact)
-    # Of numbers near 0, which are differences from 1 or exponentials of large numbers, what is left of 1.
-    c.allowed = 5e-7 * abs(c.exact) + (1.5e-7 if op in ("Gelu tanh", "Sigmoid", "Gelu") else 0) * (1 - np.clip(x, -20, 0)) * (x < -1)
+    # Of numbers near 0, which are differences from 1 or exponentials of large numbers, what is left of 1. Denormals may be 0.
+    c.allowed = 5e-7 * abs(c.exact) + (1.5e-7 if op in ("Gelu tanh", "Sigmoid", "Gelu") else 1e-37) * (1 - np.clip(x, -20, 0)) * (x < -1)
     kind = np.float16 if op == "Gelu" and c.rng.random() < 0.5 else np.float32
     if kind == np.float16:
         x = np.clip(x, -60000, 60000).astype(kind)
