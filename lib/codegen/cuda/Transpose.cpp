@@ -18,8 +18,10 @@ using namespace mlir;
 namespace nnopt::cuda {
 namespace {
 
-constexpr int64_t pieceBytes = 128, chunkBytes = 16, sectorBytes = 32, tileBytes = 16384, maxShared = 49152, maxLines = 128,
-                  minLines = 16, batch = 8;
+constexpr int64_t pieceBytes = 128, chunkBytes = 16, sectorBytes = 32, tileBytes = 16384, maxShared = 49152, minLines = 16,
+                  batch = 8;
+/// Results of fewer bytes have smaller tiles, so that there are enough for all multiprocessors.
+constexpr int64_t fewBytes = 2 << 20, smallTileBytes = 4096;
 
 /// The axis along which neighbours of operand `i` lie, if it is not the last one.
 std::optional<unsigned> axisAcross(const Elements &e, size_t i) {
@@ -59,13 +61,15 @@ public:
       return false;
 
     // As many lines as waste the least; fewer only where that saves a tenth.
-    lines = maxLines;
+    nn::Dim total = nn::product(l.dimContext(), e.space.sizes);
+    int64_t most = total.isConst() && total.value() * bytes < fewBytes ? smallTileBytes : tileBytes;
+    lines = std::min<int64_t>(128, most / pieceBytes);
     if (lineDim.isConst())
       for (int64_t n = lines / 2; n >= minLines; n /= 2)
         if (llvm::alignTo(lineDim.value(), n) * 10 < llvm::alignTo(lineDim.value(), lines) * 9)
           lines = n;
     width = pieceBytes / bytes;
-    pieces = tileBytes / (lines * pieceBytes);
+    pieces = most / (lines * pieceBytes);
     if (columnDim.isConst())
       pieces = std::min<int64_t>(pieces, llvm::divideCeil(columnDim.value(), width));
     if (int64_t(turned.size()) * lines * pieces * pieceBytes > maxShared)
