@@ -419,7 +419,8 @@ def mixture(c):
 
 
 KINDS = {f.__name__: f for f in (elementwise, functions, reduction, softmax, normalization, matmul, convolution, depthwise, transposed,
-                                 movement, transposition, pooling, resize, lookup, attention, recurrent, topk, rotary, narrow_weights, mixture)}
+                                 movement, transposition, pooling, resize, lookup, attention, recurrent, topk, rotary, narrow_weights,
+                                 mixture)}
 TOLERANCES = {"float16": 2e-3, "bfloat16": 2e-2}
 
 

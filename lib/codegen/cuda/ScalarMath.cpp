@@ -110,7 +110,8 @@ struct ExpandExp : Pattern<math::ExpOp> {
       return failure();
     Expansion e(op, rewriter);
     constexpr double log2e = 1.44269502162933349609375;
-    if (llvm::all_of(op->getUsers(), [&](Operation *user) { return isa<arith::AddFOp>(user) && beside<arith::AddFOp>(user->getResult(0), 1); })) {
+    auto addsOne = [](Operation *user) { return isa<arith::AddFOp>(user) && beside<arith::AddFOp>(user->getResult(0), 1); };
+    if (llvm::all_of(op->getUsers(), addsOne)) {
       for (Operation *sum : op->getUsers())
         for (Operation *user : sum->getUsers())
           if (auto div = dyn_cast<arith::DivFOp>(user); div && div.getRhs() == sum->getResult(0))
