@@ -165,6 +165,10 @@ def main():
             check(f"{name}: PTX for each architecture", sorted(ptx) in (ARCHITECTURES, [*ARCHITECTURES, "sm_90a"]), sorted(ptx))
             record = found[name] = {arch: {k: {"ptx": count(body)} for k, body in entries(text).items()} for arch, text in ptx.items()}
             for arch, text in ptx.items():
+                # Launches overlap where kernels can wait for those before, whose results are then no constant memory.
+                kernels, waits = text.count(".visible .entry"), text.count("griddepcontrol.wait;")
+                overlaps = text.count("griddepcontrol.launch_dependents;") == kernels and waits >= kernels and "ld.global.nc" not in text
+                check(f"{name}: {arch} overlaps launches", not waits if arch == "sm_80" else overlaps, f"{kernels} kernels, {waits} waits")
                 check(f"{name}: kernels for tensor cores", any(k["ptx"]["mma"] + k["ptx"]["wgmma"] for k in record[arch].values()), list(record[arch]))
                 if not ptxas:
                     continue

@@ -29,6 +29,9 @@ class CompileError(RuntimeError):
         super().__init__(f"nnopt-compile: exit {code}\n{output.strip()}")
         self.code, self.output = code, output
 
+    def __reduce__(self): # between processes
+        return CompileError, (self.code, self.output)
+
 
 def compile(model, out, flags=(), timeout=600):
     """Compiles `model` into `out`, all of it, without a cache. Returns (seconds, peak resident bytes)."""

@@ -62,7 +62,8 @@ def latency(step, seconds=0.5, least=20):
 
 def kernel_times(call, repeat=10):
     """[(kernel, launches a call, microseconds a call)], longest first, of what runs on the GPU in `call`: CUPTI's times, by PyTorch's
-    profiler, which sees all kernels of the process. Of each launch the shortest time of the calls."""
+    profiler, which sees all kernels of the process. Of each launch the shortest time of the calls; it is counted from the end of the launch
+    before it, beside which it may have begun."""
     import torch
     call()
     torch.cuda.synchronize()
@@ -76,13 +77,17 @@ def kernel_times(call, repeat=10):
         with open(path) as f:
             trace = json.load(f)["traceEvents"]
     events = sorted((e for e in trace if e.get("cat") in ("kernel", "gpu_memcpy", "gpu_memset")), key=lambda e: e["ts"])
+    end = 0.0
+    for e in events:
+        last, end = end, max(end, e["ts"] + e["dur"])
+        e["own"] = end - max(e["ts"], last)
     per_call = len(events) // repeat
     found = collections.OrderedDict()
     for i in range(per_call):
         same = events[i::per_call]
         entry = found.setdefault(same[0]["name"], [0, 0.0])
         entry[0] += 1
-        entry[1] += min(e["dur"] for e in same)
+        entry[1] += min(e["own"] for e in same)
     return sorted(((name, n, us) for name, (n, us) in found.items()), key=lambda row: -row[2])
 
 

@@ -3,12 +3,11 @@
 
     models.py [--only=MODEL,...] [--precision=f32|tf32|bf16|f16] [--jobs=N] [--build-only] [--json=FILE] [--kernels=N]
 
-Sizes are those of the example inputs. The artifact's CPU code is the plain reference (--opt=0) of the 32-bit model, its GPU code what a user gets; with f16 the GPU runs
-the model in half precision (test/support/half.py). All are compiled first, on all cores (--build-only: no more than that; what is there is
-taken the next time). `error` is the largest difference of an
-output relative to its scale; it may be 1e-4 in f32, 2e-2 in f16 and tf32 (10 bits behind the point), and 0.1 in bf16 (7 bits).
-Latency is wall-clock time with inputs and outputs in CPU memory, copies included. --kernels prints the N slowest ones (needs
-PyTorch). Ends with `N passed, N failed`.
+Sizes are those of the example inputs. The artifact's CPU code is the plain reference (--opt=0) of the 32-bit model, its GPU code what
+a user gets. All are compiled first, on all cores (--build-only: no more than that; what is there is taken the next time). `error` is
+the largest difference of an output relative to its scale; it may be 1e-4 in f32, 2e-2 in f16 and tf32 (10 bits behind the point), and
+0.1 in bf16 (7 bits). Latency is wall-clock time with inputs and outputs in CPU memory, copies included. --kernels prints the N slowest
+kernels (needs PyTorch). Ends with `N passed, N failed`.
 """
 import argparse
 import json
@@ -38,8 +37,6 @@ def build(name, precision, arch):
     """Compiles a model for the GPU; its path, its inputs, and what they should give: outputs of plain loops on the CPU, by name. What is
     there already and newer than the compiler is taken as it is."""
     import corpus
-    import onnx
-    from half import half_feeds, to_half
     os.makedirs(FOLDER, exist_ok=True)
     out, want = (os.path.join(FOLDER, f"{name}.{end}") for end in (f"{precision}.so", "want.npz"))
     model = next(m for m in corpus.models("full") if m.name == name)
@@ -52,12 +49,8 @@ def build(name, precision, arch):
         with nnopt.Session(plain, threads=2) as cpu:
             np.savez(want, **dict(zip([o.name for o in cpu.outputs], cpu.run(None, model.example))))
     if precision != "f32" and not newer(out):
-        source, flags = model.path, [f"--precision={precision}"]
-        if precision == "f16":
-            source, flags = os.path.join(FOLDER, name + ".f16.onnx"), []
-            onnx.save(to_half(onnx.load(model.path)), source)
-        nnopt.compile(source, out, ["--quiet", f"--gpu={arch}", *flags, *sizes])
-    return out, half_feeds(model.example) if precision == "f16" else model.example, want
+        nnopt.compile(model.path, out, ["--quiet", f"--gpu={arch}", f"--precision={precision}", *sizes])
+    return out, model.example, want
 
 
 def run(name, precision, path, feeds, want, kernels):

@@ -4,7 +4,7 @@
     peers.py [--only=TEXT,...] [--no-peer] [--kernels=N] [--json=FILE]
 
 resnet50 (batch 1 and 64), bert_base (128 tokens, batch 1 and 32), a step of gpt2 and of a mixture of experts behind 128 tokens.
-Ours is the exported model in half precision (test/support/half.py); PyTorch's is the same network with random weights (peer_nets.py).
+Ours is the model as exported in half precision (test/support/half.py), with --precision=f16; PyTorch's is the same network with random weights (peer_nets.py).
 All have inputs and outputs on the GPU, and a call waits for its result: median and minimum of milliseconds by the wall clock.
 PyTorch runs once as it is (eager), and its eager and its compiled calls as CUDA graphs, as ours does. `kernels` is what ours needs
 on the GPU by CUPTI. --kernels prints the slowest N, with the share of the bound that their operations (at 990 TFLOP/s, the data
@@ -37,7 +37,7 @@ def build(name, batch, arch):
     os.makedirs(FOLDER, exist_ok=True)
     source, out = (os.path.join(FOLDER, f"{name}.{batch}.f16.{end}") for end in ("onnx", "so"))
     onnx.save(to_half(onnx.load(model.path)), source)
-    nnopt.compile(source, out, ["--quiet", f"--gpu={arch}", *pins(model.proto, feeds)])
+    nnopt.compile(source, out, ["--quiet", f"--gpu={arch}", "--precision=f16", *pins(model.proto, feeds)])
     return out, half_feeds(feeds)
 
 
