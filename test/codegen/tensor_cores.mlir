@@ -7,7 +7,7 @@
 // RUN: nnopt-compile %s --quiet --gpu=emulate --emit=exec | FileCheck %s --check-prefix=EMULATED
 // EMULATED: launch tensor_matmul_f16_128x256(
 // Smaller ones, more of them.
-// CHECK: launch cuda tensor_matmul_bf16_{{64|32}}x
+// CHECK: launch cuda tensor_matmul_bf16_{{64|32|16}}x
 // One row: blocks share the contracted dimension, and a second kernel adds what they have.
 // CHECK: launch cuda tensor_matmul_f16_16x64_split[[S:[0-9]+]](
 // CHECK: launch cuda tensor_matmul_f16_16x64_split[[S]]_sum(

@@ -167,7 +167,7 @@ def main():
             for arch, text in ptx.items():
                 # Launches overlap where kernels can wait for those before, whose results are then no constant memory.
                 kernels, waits = text.count(".visible .entry"), text.count("griddepcontrol.wait;")
-                overlaps = text.count("griddepcontrol.launch_dependents;") == kernels and waits >= kernels and "ld.global.nc" not in text
+                overlaps = "griddepcontrol.launch_dependents;" in text and waits >= kernels and "ld.global.nc" not in text
                 check(f"{name}: {arch} overlaps launches", not waits if arch == "sm_80" else overlaps, f"{kernels} kernels, {waits} waits")
                 check(f"{name}: kernels for tensor cores", any(k["ptx"]["mma"] + k["ptx"]["wgmma"] for k in record[arch].values()), list(record[arch]))
                 if not ptxas:

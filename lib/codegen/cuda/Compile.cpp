@@ -141,26 +141,21 @@ static void answerHasWgmma(llvm::Module &m, bool answer) {
   question->eraseFromParent();
 }
 
-/// Launches may begin beside the end of those before: kernels say at their start that the next one may, and wait where they need what
-/// was written before. Without these instructions a launch begins when the one before is over.
+/// Launches may begin before those before are over: kernels wait where they need what was written before. Without these instructions
+/// a launch begins when the one before is over.
 static void overlapLaunches(llvm::Module &m, bool canOverlap) {
   llvm::FunctionType *type = llvm::FunctionType::get(llvm::Type::getVoidTy(m.getContext()), false);
-  auto instruction = [&](llvm::IRBuilder<> &&b, StringRef text) {
-    b.CreateCall(type, llvm::InlineAsm::get(type, text, "~{memory}", /*hasSideEffects=*/true));
-  };
-  llvm::Function *wait = m.getFunction(waitForLaunchesFunction);
-  for (llvm::User *user : llvm::make_early_inc_range(wait->users())) {
-    auto *call = cast<llvm::Instruction>(user);
-    if (canOverlap)
-      instruction(llvm::IRBuilder<>(call), "griddepcontrol.wait;");
-    call->eraseFromParent();
+  for (auto [name, text] : {std::pair(waitForLaunchesFunction, "griddepcontrol.wait;"),
+                            std::pair(letNextLaunchBeginFunction, "griddepcontrol.launch_dependents;")}) {
+    llvm::Function *function = m.getFunction(name);
+    for (llvm::User *user : llvm::make_early_inc_range(function->users())) {
+      auto *call = cast<llvm::Instruction>(user);
+      if (canOverlap)
+        llvm::IRBuilder<>(call).CreateCall(type, llvm::InlineAsm::get(type, text, "~{memory}", /*hasSideEffects=*/true));
+      call->eraseFromParent();
+    }
+    function->eraseFromParent();
   }
-  wait->eraseFromParent();
-  if (!canOverlap)
-    return;
-  for (llvm::Function &f : m)
-    if (!f.isDeclaration())
-      instruction(llvm::IRBuilder<>(&f.getEntryBlock(), f.getEntryBlock().begin()), "griddepcontrol.launch_dependents;");
 }
 
 /// What a launch before wrote is not constant while a kernel runs that began earlier: no loads that may take it from elsewhere.

@@ -27,8 +27,8 @@ Device::Device(MLIRContext *ctx, const Machine &machine) : machine(machine), own
   LLVM::GlobalOp::create(b, UnknownLoc::get(ctx), LLVM::LLVMArrayType::get(b.getI8Type(), 0), /*isConstant=*/false,
                          LLVM::Linkage::External, sharedSymbol, Attribute(), /*alignment=*/sharedAlignment, /*addrSpace=*/3);
   LLVM::LLVMFuncOp::create(b, UnknownLoc::get(ctx), hasWgmmaFunction, LLVM::LLVMFunctionType::get(b.getI1Type(), {}));
-  LLVM::LLVMFuncOp::create(b, UnknownLoc::get(ctx), waitForLaunchesFunction,
-                           LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(ctx), {}));
+  for (StringRef name : {waitForLaunchesFunction, letNextLaunchBeginFunction})
+    LLVM::LLVMFuncOp::create(b, UnknownLoc::get(ctx), name, LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(ctx), {}));
 }
 
 /// The emitter that `op` gets, or null.

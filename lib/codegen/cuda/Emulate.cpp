@@ -98,7 +98,8 @@ public:
       } else if (auto question = dyn_cast<LLVM::CallOp>(op); question && question.getCallee() == hasWgmmaFunction) {
         question.getResult().replaceAllUsesWith(arith::ConstantIntOp::create(b, loc, hasWgmma, 1));
         op->erase();
-      } else if (auto wait = dyn_cast<LLVM::CallOp>(op); wait && wait.getCallee() == waitForLaunchesFunction) {
+      } else if (auto order = dyn_cast<LLVM::CallOp>(op);
+                 order && (order.getCallee() == waitForLaunchesFunction || order.getCallee() == letNextLaunchBeginFunction)) {
         op->erase(); // launches come one after the other
       } else if (auto convert = dyn_cast<NVVM::ConvertFloatToTF32Op>(op)) {
         Value bits = arith::BitcastOp::create(b, loc, b.getI32Type(), convert.getSrc());

@@ -25,6 +25,8 @@ Buffer Kernel::sharedAt(int64_t alignment, Type elementType, int64_t elements) {
 
 void Kernel::waitForLaunches() { LLVM::CallOp::create(b, loc, TypeRange(), waitForLaunchesFunction, ValueRange()); }
 
+void Kernel::letNextLaunchBegin() { LLVM::CallOp::create(b, loc, TypeRange(), letNextLaunchBeginFunction, ValueRange()); }
+
 void Kernel::barrier() { NVVM::BarrierOp::create(b, loc); }
 
 Value Kernel::shuffleXor(Value v, int64_t mask) {

@@ -20,8 +20,9 @@ using cpu::Lowering;
 /// The symbol of a block's shared memory, of which a kernel gets as much as its launch says.
 inline constexpr llvm::StringLiteral sharedSymbol = "nnopt_shared";
 inline constexpr int64_t warpSize = 32, sharedAlignment = 1024;
-/// What Kernel::waitForLaunches calls: an instruction, or nothing, when an image is made.
-inline constexpr llvm::StringLiteral waitForLaunchesFunction = "nnopt_wait_for_launches";
+/// What Kernel::waitForLaunches and letNextLaunchBegin call: an instruction, or nothing, when an image is made.
+inline constexpr llvm::StringLiteral waitForLaunchesFunction = "nnopt_wait_for_launches",
+                                     letNextLaunchBeginFunction = "nnopt_let_next_launch_begin";
 
 class Kernel : public cpu::Kernel {
 public:
@@ -40,6 +41,9 @@ public:
   /// Waits for the launches before, beside whose end GPUs begin this one (from sm_90 on): before it, constants may be read and
   /// nothing else, and nothing may be written. A kernel that does not say where waits at its start.
   void waitForLaunches();
+  /// Lets blocks of the next launch begin where there is room, when all blocks of this one have come here; else they begin when
+  /// these are done. Where there is little room they crowd: not for kernels whose time is arithmetic.
+  void letNextLaunchBegin();
   /// Waits for all threads of the block; must be reached by all or none of them.
   void barrier();
   /// The value of the lane whose number differs in the bits of `mask`. f32 and i32.

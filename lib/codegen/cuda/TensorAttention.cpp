@@ -138,6 +138,7 @@ public:
   /// Launches it if `when` is 1.
   void emit(nn::Dim when) {
     Lowering &l = a.l;
+    k.letNextLaunchBegin();
     nn::Dim blocks = a.q.dims[2].ceilDiv(l.c(shape.queries()));
     Ix heads = k.dim(a.q.dims[1]), rest = k.block / k.dim(blocks);
     head = rest % heads, batch = rest / heads;

@@ -348,6 +348,7 @@ private:
 } // namespace
 
 void emitTensorTile(Kernel &k, const TensorProduct &p, StoreSums store) {
+  k.letNextLaunchBegin();
   Side left(k, p.types, p.tile, p.left, p.tile.rows, k.threads, p.firstRow);
   std::optional<Side> right;
   if (!p.own)
