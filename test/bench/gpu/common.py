@@ -103,7 +103,7 @@ def launches(session):
 
     def record(_, pointer):
         r = C.cast(pointer, C.POINTER(_Record)).contents
-        found.append((r.kernel.decode(), r.flops, r.bytes))
+        found.append((r.kernel.decode(), max(0, r.flops), max(0, r.bytes)))  # negative: not counted
 
     callback = nnopt._PROFILE(record)
     session.lib.nnopt_session_set_profiler(session.session, callback, None)
