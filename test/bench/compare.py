@@ -150,16 +150,6 @@ class Side:
 
 
 # --------------------------------------------------------------------- measuring
-def pins(model):
-    """--dim flags that fix all named dimensions at the sizes of the example inputs."""
-    flags = {}
-    for value in model.proto.graph.input:
-        for dim, size in zip(value.type.tensor_type.shape.dim, np.shape(model.example.get(value.name, ()))):
-            if dim.dim_param:
-                flags[dim.dim_param] = f"--dim={dim.dim_param}={size}"
-    return list(flags.values())
-
-
 def difference(a, b):
     """max |a - b| / max |b|"""
     a, b = a.astype(np.float64), b.astype(np.float64)
@@ -174,7 +164,7 @@ def error(outputs, reference):
 
 def measure(model, peers, threads, options, folder):
     artifact = os.path.join(corpus.CACHE, f"{model.name}.bench.so")
-    flags = [] if options.dynamic else pins(model)
+    flags = [] if options.dynamic else model.pins()
     paths = dict.fromkeys(["nnopt", *peers], model.path)
     if options.precision == "bf16":
         flags.append("--precision=bf16")

@@ -86,6 +86,15 @@ class Model:
                     os.remove(os.path.join(CACHE, self.name + ending))
 
     # ---- inputs
+    def pins(self, feeds=None):
+        """--dim flags that fix all named dimensions at the sizes of these inputs, else of the example's."""
+        feeds, flags = feeds or self.example, {}
+        for value in self.proto.graph.input:
+            for dim, size in zip(value.type.tensor_type.shape.dim, np.shape(feeds.get(value.name, ()))):
+                if dim.dim_param:
+                    flags[dim.dim_param] = f"--dim={dim.dim_param}={size}"
+        return list(flags.values())
+
     def second_inputs(self):
         """Inputs of other sizes, or None for a model whose sizes are fixed."""
         if self.kind == "trained":

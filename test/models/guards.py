@@ -17,8 +17,7 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "bench")]
-import compare
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
 import corpus
 from nnopt import tool
 
@@ -31,7 +30,7 @@ OBJDUMP = shutil.which("llvm-objdump-22") or "/usr/lib/llvm-22/bin/llvm-objdump"
 def figures(model):
     model.prepare()
     artifact = os.path.join(corpus.CACHE, model.name + ".guards.so")
-    command = [tool("nnopt-compile"), model.path, "-o", artifact, "--target=x86-64-v4", *compare.pins(model)]
+    command = [tool("nnopt-compile"), model.path, "-o", artifact, "--target=x86-64-v4", *model.pins()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise RuntimeError(done.stderr.strip())

@@ -28,6 +28,21 @@ bool Elements::areLines(size_t i, unsigned axis, int64_t lanes) const {
   return true;
 }
 
+void computeLanes(Kernel &k, const Elements &e, int64_t lanes, function_ref<SmallVector<Value>(size_t)> values,
+                  function_ref<Ix(size_t)> offset, Compute compute) {
+  SmallVector<SmallVector<Value>> args(lanes), results(e.operands.size() - e.inputs);
+  for (size_t i = 0; i < e.inputs; ++i) {
+    SmallVector<Value> own = values(i);
+    for (int64_t lane = 0; lane < lanes; ++lane)
+      args[lane].push_back(own[own.size() == 1 ? 0 : lane]);
+  }
+  for (ArrayRef<Value> a : args)
+    for (auto [list, v] : llvm::zip(results, compute(k, a)))
+      list.push_back(v);
+  for (auto [n, list] : llvm::enumerate(results))
+    k.storeLanes(e.operands[e.inputs + n].buffer, offset(e.inputs + n), list);
+}
+
 namespace {
 
 constexpr int64_t blockThreads = 256;
@@ -86,22 +101,13 @@ nn::Dim emitLanes(Kernel &k, Lowering &l, const Elements &e, Compute compute) {
         offset = offset + x * k.dim(stride);
       return offset;
     };
-    SmallVector<SmallVector<Value>> args(lanes), results(e.operands.size() - e.inputs);
-    for (size_t i = 0; i < e.inputs; ++i) {
+    auto valuesOf = [&](size_t i) -> SmallVector<Value> {
       const Operand &o = e.operands[i];
-      SmallVector<Value> values;
-      if (!o.folded)
-        values = k.loadLanes(o.buffer, offsetOf(i), space.strides[i].back().isConst(0) ? 1 : lanes);
-      else
-        values = {o.folded};
-      for (int64_t lane = 0; lane < lanes; ++lane)
-        args[lane].push_back(values[values.size() == 1 ? 0 : lane]);
-    }
-    for (ArrayRef<Value> a : args)
-      for (auto [list, v] : llvm::zip(results, compute(k, a)))
-        list.push_back(v);
-    for (auto [n, list] : llvm::enumerate(results))
-      k.storeLanes(e.operands[e.inputs + n].buffer, offsetOf(e.inputs + n), list);
+      if (o.folded)
+        return {o.folded};
+      return k.loadLanes(o.buffer, offsetOf(i), space.strides[i].back().isConst(0) ? 1 : lanes);
+    };
+    computeLanes(k, e, lanes, valuesOf, offsetOf, compute);
   });
   return total.ceilDiv(l.c(k.threads * lanes));
 }

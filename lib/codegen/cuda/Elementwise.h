@@ -31,6 +31,11 @@ struct Elements {
   int64_t bytes(size_t i) const { return cpu::storageBytes(operands[i].buffer); }
 };
 
+/// Computes `lanes` neighbours of the results and stores them, at offset(i) for result i of the operands. values(i): those of operand i,
+/// or one for all.
+void computeLanes(Kernel &k, const Elements &e, int64_t lanes, llvm::function_ref<llvm::SmallVector<mlir::Value>(size_t)> values,
+                  llvm::function_ref<Ix(size_t)> offset, Compute compute);
+
 /// Where the neighbours of some operands lie along another axis than those of the results: emits a kernel in which blocks turn
 /// tiles of them in shared memory, and returns how many blocks. Otherwise null, and nothing is emitted.
 nn::Dim emitTiles(Kernel &k, Lowering &l, const Elements &e, Compute compute);

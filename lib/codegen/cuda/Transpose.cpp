@@ -187,17 +187,9 @@ private:
       if (!isMultiple(lineDim, lines))
         inside = k.land(inside, toLine < lineCount);
       k.ifThen(inside, [&] {
-        SmallVector<SmallVector<Value>> args(lanes), results(e.operands.size() - e.inputs);
-        for (size_t i = 0; i < e.inputs; ++i) {
-          SmallVector<Value> values = operand(i, column, line, toColumn, toLine);
-          for (int64_t lane = 0; lane < lanes; ++lane)
-            args[lane].push_back(values[values.size() == 1 ? 0 : lane]);
-        }
-        for (ArrayRef<Value> a : args)
-          for (auto [list, v] : llvm::zip(results, compute(k, a)))
-            list.push_back(v);
-        for (auto [n, list] : llvm::enumerate(results))
-          k.storeLanes(e.operands[e.inputs + n].buffer, offset(e.inputs + n, toColumn, toLine), list);
+        computeLanes(
+            k, e, lanes, [&](size_t i) { return operand(i, column, line, toColumn, toLine); },
+            [&](size_t i) { return offset(i, toColumn, toLine); }, compute);
       });
     });
   }

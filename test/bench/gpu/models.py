@@ -23,16 +23,6 @@ TOLERANCES = {"f32": 1e-4, "tf32": 2e-2, "f16": 2e-2, "bf16": 0.1}
 FOLDER = os.path.join(nnopt.BUILD, "gpu")
 
 
-def pins(proto, feeds):
-    """--dim flags that fix all named dimensions at the sizes of these inputs."""
-    found = {}
-    for value in proto.graph.input:
-        for dim, size in zip(value.type.tensor_type.shape.dim, np.shape(feeds.get(value.name, ()))):
-            if dim.dim_param:
-                found[dim.dim_param] = f"--dim={dim.dim_param}={size}"
-    return list(found.values())
-
-
 def build(name, precision, arch):
     """Compiles a model for the GPU; its path, its inputs, and what they should give: outputs of plain loops on the CPU, by name. What is
     there already and newer than the compiler is taken as it is."""
@@ -41,7 +31,7 @@ def build(name, precision, arch):
     out, want = (os.path.join(FOLDER, f"{name}.{end}") for end in (f"{precision}.so", "want.npz"))
     model = next(m for m in corpus.models("full") if m.name == name)
     model.prepare()
-    sizes = pins(model.proto, model.example)
+    sizes = model.pins()
     newer = lambda path: os.path.exists(path) and os.path.getmtime(path) > os.path.getmtime(nnopt.tool("nnopt-compile"))
     if not newer(want) or precision == "f32" and not newer(out):
         plain = os.path.join(FOLDER, f"{name}.f32.so")

@@ -30,14 +30,13 @@ def build(name, batch, arch):
     import corpus
     import onnx
     from half import half_feeds, to_half
-    from models import pins
     model = next(m for m in corpus.models("full") if m.name == name)
     model.prepare()
     feeds = {n: np.repeat(v, batch, axis=0) for n, v in model.example.items()} if batch > 1 else model.example
     os.makedirs(FOLDER, exist_ok=True)
     source, out = (os.path.join(FOLDER, f"{name}.{batch}.f16.{end}") for end in ("onnx", "so"))
     onnx.save(to_half(onnx.load(model.path)), source)
-    nnopt.compile(source, out, ["--quiet", f"--gpu={arch}", "--precision=f16", *pins(model.proto, feeds)])
+    nnopt.compile(source, out, ["--quiet", f"--gpu={arch}", "--precision=f16", *model.pins(feeds)])
     return out, half_feeds(feeds)
 
 
