@@ -92,7 +92,7 @@ void buildOptimizationPipeline(OpPassManager &pm, const PipelineOptions &options
   func.addPass(createCleanupTransposes());
   NarrowToBf16Options narrow;
   narrow.markedOnly = options.precision != Precision::BF16;
-  narrow.winograd = !options.gpu;
+  narrow.winograd = options.winograd;
   func.addPass(createNarrowToBf16(narrow));
   func.addPass(createCSEPass());
   func.addPass(createFoldConstants(folds));

@@ -17,9 +17,10 @@ struct PipelineOptions {
   int optLevel = 2; ///< `--opt=LEVEL`: 0 only refines shapes, 2 is everything exact but for what is asked for below
   PipelineEnd end = PipelineEnd::Target;
   Precision precision = Precision::F32;
-  /// For kernels of GPUs. Weights of products of 16-bit floats stay in fewer bits, too, and no convolution is left to Winograd's
-  /// algorithms.
+  /// For kernels of GPUs. Weights of products of 16-bit floats stay in fewer bits, too.
   bool gpu = false;
+  /// Whether there are kernels by Winograd's algorithms that are faster in f32 than direct ones in bf16.
+  bool winograd = true;
   /// An input that says which tokens are real: others are not computed (pass pack-tokens). Empty: all are.
   std::string paddingMask;
 };

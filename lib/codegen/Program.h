@@ -119,6 +119,8 @@ public:
   /// Functions that kernels call and that are not among them (nn.custom).
   std::vector<std::string> outsideFunctions;
   std::vector<std::pair<std::string, std::string>> properties;
+  /// NNOPT_CPU_* that kernels need beyond those of their target (Target::required).
+  uint32_t cpuFeatures = 0;
   /// Symbols in program numbering.
   std::vector<nn::Dim> symbols;
   llvm::DenseMap<const void *, uint32_t> dataDependent; // symbol -> buffer read from

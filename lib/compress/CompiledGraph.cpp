@@ -33,8 +33,8 @@ CompiledGraph::CompiledGraph(ModuleOp module, const CompileSettings &settings, i
   if (failed(pm.run(*copy)) || failed(generateCode(*copy, target, options, compiled)))
     throw ToolError(1, "compression: the graph cannot be compiled");
   nnopt_trailer trailer;
-  if (!writeArtifact(file.path(), compiled.objects, *compiled.program, {target.required, settings.encodeWeights}, error,
-                     &trailer))
+  if (!writeArtifact(file.path(), compiled.objects, *compiled.program, {target.required | compiled.program->cpuFeatures, settings.encodeWeights},
+                     error, &trailer))
     throw ToolError(1, "compression: " + error);
   MemoryPlan plan = compiled.program->planMemory();
   weights = plan.weights;

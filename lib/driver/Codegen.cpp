@@ -278,7 +278,7 @@ LogicalResult evaluate(ArrayRef<Value> values, SmallVectorImpl<ElementsAttr> &re
     return where->emitError("cannot make a temporary file: ") << ec.message();
   ::close(fd);
   auto cleanup = llvm::make_scope_exit([&] { llvm::sys::fs::remove(path); });
-  if (!writeArtifact(path, compiled.objects, *compiled.program, {target.required}, error))
+  if (!writeArtifact(path, compiled.objects, *compiled.program, {target.required | compiled.program->cpuFeatures}, error))
     return where->emitError("constant folding: ") << error;
 
   nnopt_model *model = nullptr;

@@ -196,6 +196,7 @@ int Compilation::generate(ArrayRef<onnx::ImportResult> models, ArrayRef<cpu::Tar
       remember(module);
       if (failed(lowerModel(module, target, part.codegen, part.compiled, &progress)))
         return fail(options.model + ": error: code generation failed", ExitFailure);
+      versions.back().cpuFeatures |= part.compiled.program->cpuFeatures;
     }
   std::vector<std::string> functions;
   for (std::unique_ptr<Part> &part : parts) {
@@ -368,6 +369,8 @@ int Compilation::run() {
   uint32_t features = targets.front().required;
   for (const cpu::Target &target : targets)
     features &= target.required;
+  if (targets.size() == 1) // else a version says it
+    features |= compiled.program->cpuFeatures;
   const compress::Recipe *recipe = again.compression.recipe.get();
   bool encode = options.encode == EncodeUse::On ||
                 (options.encode == EncodeUse::Auto && recipe && recipe->notes.value("encode_weights", false));

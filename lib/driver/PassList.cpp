@@ -1,6 +1,7 @@
 //===- PassList.cpp - passes by name ----------------------------------------===//
 
 #include "lib/driver/PassList.h"
+#include "lib/driver/Versions.h"
 #include "passes/Passes.h"
 #include "passes/Pipeline.h"
 #include "mlir/Pass/PassRegistry.h"
@@ -82,6 +83,11 @@ bool addPasses(OpPassManager &pm, const DriverOptions &options, std::string &err
     pipeline.end = options.emit == EmitKind::ONNX ? PipelineEnd::Graph : PipelineEnd::Target;
     pipeline.precision = options.f16 ? Precision::F16 : options.bf16 ? Precision::BF16 : Precision::F32;
     pipeline.gpu = !options.gpu.empty();
+    // Tiles multiply sixteen bf16 in the time of one f32: no algorithm makes up for that.
+    std::vector<cpu::Target> targets;
+    std::string unknown; // refused elsewhere
+    bool haveTiles = parseTargets(options.target, targets, unknown) && llvm::all_of(targets, [](auto &t) { return t.amx; });
+    pipeline.winograd = options.winograd && !pipeline.gpu && !haveTiles;
     pipeline.paddingMask = options.paddingMask;
     buildOptimizationPipeline(pm, pipeline);
     return true;

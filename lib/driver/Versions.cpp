@@ -32,7 +32,8 @@ bool parseTargets(StringRef list, std::vector<cpu::Target> &targets, std::string
       targets.push_back(std::move(target));
   }
   llvm::stable_sort(targets, [](const cpu::Target &a, const cpu::Target &b) {
-    return std::make_pair(a.vectorBits, popcount(a.required)) > std::make_pair(b.vectorBits, popcount(b.required));
+    auto instructions = [](const cpu::Target &t) { return std::make_tuple(t.vectorBits, popcount(t.required), t.amx); };
+    return instructions(a) > instructions(b);
   });
   return true;
 }

@@ -13,14 +13,14 @@ def NarrowToBf16 : Pass<"narrow-to-bf16", "::mlir::func::FuncOp"> {
 
     Conditions: f32 throughout, constant weights, no epilogue yet; not depthwise convolutions and those of few channels,
     whose kernels are no products of matrices, not 3x3 convolutions that Winograd's algorithms compute faster in f32
-    (unless `winograd=false`, as with `--gpu`), and not a product with one column.
+    (unless `winograd=false`, as with `--gpu`, `--exact-conv` and AMX), and not a product with one column.
 
     Doctest: test/passes/narrow-to-bf16/doctest.mlir
   }];
   let dependentDialects = ["::nnopt::nn::NNDialect"];
   let options = [
     Option<"markedOnly", "marked-only", "bool", "false", "Only operations that have bf16_products">,
-    Option<"winograd", "winograd", "bool", "true", "Leave 3x3 convolutions to Winograd's algorithms, which GPUs do not have">
+    Option<"winograd", "winograd", "bool", "true", "Leave 3x3 convolutions to Winograd's algorithms">
   ];
   let statistics = [Statistic<"numNarrowed", "narrowed", "Operations with bf16 operands">];
 }

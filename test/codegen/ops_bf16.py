@@ -3,7 +3,9 @@
     ops_bf16.py [--seed=N] [--count=N] [--only=KIND]
 
 The models of ops_contraction.py, with small integers for numbers: bf16 holds them exactly, and their sums are exact in
-f32, so that results must be those of f32. Attention rounds its exponentials, by 2^-8 of each at most. Without AVX-512 BF16 in this CPU there is nothing to run.
+f32, so that results must be those of f32. Attention rounds its exponentials, by 2^-8 of each at most. Each case is compiled for
+vectors (AVX-512 BF16) and for tiles (AMX); instructions that this CPU lacks are emulated (../support/x86.py). Ends with
+`N passed, N failed`.
 """
 import os
 import random
@@ -17,6 +19,10 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
 import nnopt  # noqa: E402
 import ops_contraction as contraction  # noqa: E402
 import seeds  # noqa: E402
+import x86  # noqa: E402
+
+TARGETS = ("cooperlake", "sapphirerapids")
+
 
 def attention(case):
     """Queries, keys and values of integers; heads are columns of a matrix or stand by themselves."""
@@ -123,23 +129,25 @@ def run(seed, kind, folder, arguments):
         name, want = case.epilogue(name, want)
     model, out = os.path.join(folder, "model.onnx"), os.path.join(folder, "model.so")
     case.save(model, name, want)
-    title = f"{kind} seed {seed}{' dynamic' if case.dynamic else ''}: {case.text}"
-    try:
-        nnopt.compile(model, out, ["--quiet", "--precision=bf16"])
-        for threads in (1, 3):
-            with nnopt.Session(out, threads) as session:
-                got = session.run(None, case.feeds)[0]
-            error = nnopt.difference(got, case.want) if bound is None else 1e-5 * np.max(np.abs(wide(got) - want) / bound)
-            if not error <= 1e-5:
-                return [f"{title}: {threads} threads: error {error:.2e}"]
-    except RuntimeError as e:
-        return [f"{title}: {e}"]
-    return []
+    errors = []
+    for target in TARGETS:
+        title = f"{kind} seed {seed} for {target}{' dynamic' if case.dynamic else ''}: {case.text}"
+        try:
+            nnopt.compile(model, out, ["--quiet", "--precision=bf16", f"--target={target}"])
+            x86.accept(out)
+            for threads in (1, 3):
+                with nnopt.Session(out, threads) as session:
+                    got = session.run(None, case.feeds)[0]
+                error = nnopt.difference(got, case.want) if bound is None else 1e-5 * np.max(np.abs(wide(got) - want) / bound)
+                if not error <= 1e-5:
+                    errors.append(f"{title}: {threads} threads: error {error:.2e}")
+        except RuntimeError as e:
+            errors.append(f"{title}: {e}")
+    return errors
 
 
 if __name__ == "__main__":
-    with open("/proc/cpuinfo") as f:
-        if "avx512_bf16" not in f.read():
-            print("skipped: this CPU has no AVX-512 BF16\n0 passed, 0 failed")
-            sys.exit(0)
-    sys.exit(seeds.main(__doc__, KINDS, 15, run))
+    if not x86.preload():
+        print("skipped: this CPU has no AVX-512\n0 passed, 0 failed")
+        sys.exit(0)
+    sys.exit(seeds.main(__doc__, KINDS, 10, run))

@@ -13,8 +13,8 @@
 // V4-NOT: "target-features"
 // V4-SAME: "tune-cpu"="skylake-avx512"
 // ZEN4: "target-cpu"="x86-64-v4" "target-features"="+avx512vnni,+avx512bf16,+avx512vbmi" "tune-cpu"="znver4"
-// No AMX and no FP16: nothing uses them, and nothing asks for them.
-// SPR: "target-cpu"="x86-64-v4" "target-features"="+avxvnni,+avx512vnni,+avx512bf16,+avx512vbmi" "tune-cpu"="sapphirerapids"
+// No FP16: nothing uses it, and nothing asks for it.
+// SPR: "target-cpu"="x86-64-v4" "target-features"="+avxvnni,+avx512vnni,+avx512bf16,+avx512vbmi,+amx-tile,+amx-int8,+amx-bf16" "tune-cpu"="sapphirerapids"
 func.func @main(%x: tensor<1024xf32>) -> tensor<1024xf32> {
   %0 = nn.relu %x : (tensor<1024xf32>) -> tensor<1024xf32>
   return %0 : tensor<1024xf32>

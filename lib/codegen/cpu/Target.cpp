@@ -51,17 +51,22 @@ static void chooseX86Features(function_ref<bool(StringRef)> has, Target &t) {
   } extensions[] = {{"avxvnni", NNOPT_CPU_AVX_VNNI},
                     {"avx512vnni", NNOPT_CPU_AVX512_VNNI},
                     {"avx512bf16", NNOPT_CPU_AVX512_BF16},
-                    {"avx512vbmi", NNOPT_CPU_AVX512_VBMI}};
+                    {"avx512vbmi", NNOPT_CPU_AVX512_VBMI},
+                    // The kernels are written with AVX-512, its bf16 and VNNI beside the tiles.
+                    {"amx-tile", 0},
+                    {"amx-int8", 0},
+                    {"amx-bf16", 0}};
   auto hasAll = [&](auto &level) {
     return all_of(level.features, [&](const char *feature) { return !feature || has(feature); });
   };
   auto &level = *find_if(levels, hasAll);
   t.cpu = level.cpu;
   t.required = NNOPT_CPU_X86_64 | level.required;
+  t.amx = has("amx-tile") && has("amx-int8") && has("amx-bf16") && has("avx512bf16") && has("avx512vnni");
   SubtargetFeatures features;
   for (auto &extension : extensions) {
-    bool wide = StringRef(extension.feature).starts_with("avx512");
-    if (!has(extension.feature) || !(level.required & (wide ? NNOPT_CPU_AVX512 : NNOPT_CPU_AVX2_FMA)))
+    bool wide = extension.required != NNOPT_CPU_AVX_VNNI;
+    if (!has(extension.feature) || (!extension.required && !t.amx) || !(level.required & (wide ? NNOPT_CPU_AVX512 : NNOPT_CPU_AVX2_FMA)))
       continue;
     features.AddFeature(extension.feature);
     t.required |= extension.required;
@@ -148,7 +153,7 @@ bool runsOnHost(const Target &target) {
   Target host;
   std::string error;
   return Target::get("native", host, error) && target.isX86 == host.isX86 && target.isAArch64 == host.isAArch64 &&
-         !(target.required & ~host.required);
+         !(target.required & ~host.required) && (!target.amx || host.amx);
 }
 
 } // namespace nnopt::cpu

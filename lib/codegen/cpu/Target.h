@@ -15,7 +15,8 @@ struct Target {
   /// What the artifact records; LLVM's CPU name and feature string that instructions are chosen for, and
   /// the CPU that they are scheduled for.
   std::string name, cpu, features, tuneCpu;
-  /// NNOPT_CPU_* bits an artifact needs (runtime/format.h).
+  /// NNOPT_CPU_* bits an artifact needs (runtime/format.h). Not AMX, which a process has to ask the system for: only
+  /// programs that use it need it (Program::cpuFeatures).
   uint32_t required = 0;
   /// Width of the widest vector registers that are worth using, and how many there are.
   int64_t vectorBits = 128;
@@ -24,6 +25,7 @@ struct Target {
   int64_t multiplyBits = 128;
   bool fma = false, avx2 = false, avx512 = false, vnni = false, avxVnni = false;
   bool f16 = false, bf16 = false; // instructions that convert them; with bf16 also ones that multiply
+  bool amx = false;               // tile registers that multiply bytes and bf16
   bool dotprod = false;           // AArch64: sums of four products of bytes
   bool isX86 = false, isAArch64 = false;
   int64_t l1Bytes = 32 << 10, l2Bytes = 1 << 20, l3Bytes = 16 << 20;

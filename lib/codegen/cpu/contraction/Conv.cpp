@@ -7,6 +7,7 @@
 #include "lib/codegen/cpu/contraction/Conv.h"
 #include "lib/codegen/cpu/contraction/ConvBuilder.h"
 #include "lib/codegen/cpu/contraction/Finish.h"
+#include "lib/codegen/cpu/contraction/MatrixTiles.h"
 #include "lib/codegen/cpu/memory/Vectorize.h"
 
 using namespace mlir;
@@ -59,7 +60,10 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
     element = IntegerType::get(op->getContext(), 8 * bytes);
   int64_t tapsPerRun = runs ? shape.dims.back().taps : 1;
   int64_t runLength = tapsPerRun * shape.inPerGroup;
-  int64_t depth = shape.taps() / tapsPerRun * (isNarrow ? NarrowProduct::steps(element, runLength) : runLength);
+  bool usesTiles = isNarrow && MatrixTiles::suits(lowering, narrowOperands(cast<nn::ConvOp>(op.getOperation())),
+                                                  constantDim(rows), shape.outPerGroup, runLength);
+  NarrowProduct::Unit unit = usesTiles ? NarrowProduct::Unit::Tiles : NarrowProduct::Unit::Vectors;
+  int64_t depth = shape.taps() / tapsPerRun * (isNarrow ? NarrowProduct::steps(element, runLength, unit) : runLength);
   TileQuery query;
   query.rows = constantDim(rows);
   query.columns = shape.outPerGroup;
@@ -78,7 +82,7 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
   }
   if (parts > 1)
     query.depth = depth / parts;
-  Tile tile = chooseTile(lowering, op, query);
+  Tile tile = usesTiles ? MatrixTiles::resultTile(query.rows, shape.outPerGroup, shape.isPlain()) : chooseTile(lowering, op, query);
 
   PanelSource source;
   source.groups = shape.groups * shape.phases;
@@ -99,7 +103,7 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
   Buffer panels;
   int64_t packedBytes;
   if (isNarrow) {
-    narrow.emplace(k, narrowOperands(cast<nn::ConvOp>(op.getOperation())), source, tapsPerRun, tile);
+    narrow.emplace(k, narrowOperands(cast<nn::ConvOp>(op.getOperation())), source, tapsPerRun, tile, unit);
     builder.narrow = &*narrow;
     panels = narrow->panels;
     packedBytes = narrow->packedBytes;
@@ -137,7 +141,10 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
       chooseBlockTiles(lowering.target, tile, constantDim(rows), rowBytes,
                        shape.phases * llvm::divideCeil(shape.outPerGroup, tile.nr()));
   int64_t groupPanelElements = llvm::alignTo(shape.outPerGroup, tile.lanes) * depth;
-  bool prefetch = packedBytes >= (128 << 10);
+  std::optional<MatrixTiles> tiles;
+  if (usesTiles)
+    tiles.emplace(k, *narrow, op.getActivation(), tile, runLength);
+  bool prefetch = !usesTiles && packedBytes >= (128 << 10);
   int64_t prefetchShift = choosePrefetchShift(tile, query.rows);
   // Where every result position is visited in order, a tile's rows follow each other.
   bool dense = llvm::all_of(shape.dims, [](const ConvDim &d) { return d.outStep == 1; });
@@ -179,6 +186,12 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
           TileAt one{t.row + i, 1, t.index};
           return builder.positions(one, at.outer)[0].resultRow;
         };
+        if (tiles) {
+          inner.tiles = &*tiles;
+          tiles->begin(t.mr);
+          builder.products(at, t, positions, inner, {});
+          return tiles->end(finish, *narrow, t.mr, rowOf, at, column);
+        }
         SmallVector<Value> acc = finish.startPart(at.depthBlock, parts, t.mr, rowOf, column, at.nv, tile.lanes, at.masks);
         if (narrow)
           narrow->start(acc, t.mr, column, at.nv, at.masks);
@@ -187,6 +200,8 @@ LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const ConvShape
           narrow->finish(acc, t.mr, column, at.nv, at.masks);
         finish.storePart(at.depthBlock, parts, t.mr, rowOf, column, at.nv, tile.lanes, at.masks, acc);
       });
+  if (tiles)
+    tiles->release();
 
   k.flops = shape.flops(lowering);
   k.bytes = lowering.numElements(op.getActivation()) * bytes + lowering.numElements(op->getResult(0)) * bytes + packedBytes;

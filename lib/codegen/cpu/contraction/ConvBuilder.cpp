@@ -98,6 +98,7 @@ SmallVector<Value> ConvBuilder::plain(const PanelAt &at, const TileAt &t, Accumu
     inner.rows.push_back(k.ptrAdd(x.ptr, (t.row + i) * shape.inChannels() + channel, element));
   inner.panel = k.ptrAdd(inner.panel, at.depthBlock * (partChannels * inner.nv * inner.lanes), panelElement());
   inner.depth = k.c(partChannels);
+  inner.rowPitch = k.c(shape.inChannels() * (element.getIntOrFloatBitWidth() / 8));
   return emitAccumulate(k, inner, acc);
 }
 

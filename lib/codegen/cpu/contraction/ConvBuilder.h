@@ -49,7 +49,7 @@ struct ConvBuilder {
   void prepareBorders();
 
   /// Elements of a panel's column for `run` elements of the input.
-  int64_t steps(int64_t run) const { return narrow ? NarrowProduct::steps(element, run) : run; }
+  int64_t steps(int64_t run) const { return narrow ? narrow->steps(element, run) : run; }
   mlir::Type panelElement() const { return narrow ? narrow->panels.valueType : element; }
 
   /// Where one result position reads: its image and its first input position in each dimension.

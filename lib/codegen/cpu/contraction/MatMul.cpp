@@ -3,6 +3,7 @@
 #include "lib/codegen/cpu/contraction/NarrowProduct.h"
 #include "lib/codegen/cpu/contraction/Finish.h"
 #include "lib/codegen/cpu/contraction/MatMulShape.h"
+#include "lib/codegen/cpu/contraction/MatrixTiles.h"
 #include "lib/codegen/cpu/contraction/Microkernel.h"
 #include "lib/codegen/cpu/contraction/Reference.h"
 
@@ -118,8 +119,10 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   query.rows = constantDim(shape.m);
   query.columns = constantDim(shape.n);
   query.depth = constantDim(shape.depth);
+  bool usesTiles = isNarrow && MatrixTiles::suits(lowering, narrowOperands(op), query.rows, *query.columns, *query.depth);
+  NarrowProduct::Unit unit = usesTiles ? NarrowProduct::Unit::Tiles : NarrowProduct::Unit::Vectors;
   if (isNarrow)
-    query.depth = NarrowProduct::steps(rowElement, *query.depth);
+    query.depth = NarrowProduct::steps(rowElement, *query.depth, unit);
   query.elementBytes = bytes;
   query.mayHalve = weights && !isNarrow;
   if (!shape.transposeA)
@@ -131,7 +134,7 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   int64_t partDepth = parts > 1 ? llvm::divideCeil(*query.depth, parts) : 0;
   if (parts > 1)
     query.depth = partDepth;
-  Tile tile = chooseTile(lowering, op, query);
+  Tile tile = usesTiles ? MatrixTiles::resultTile(query.rows, *query.columns, true) : chooseTile(lowering, op, query);
 
   std::string name = "matmul_" + dimText(shape.outer) + "x" + dimText(shape.m) + "x" + dimText(shape.n) + "x" +
                      dimText(shape.depth);
@@ -154,7 +157,7 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
     source.channelStride = shape.transposeB ? 1 : n;
   }
   if (isNarrow) {
-    narrow.emplace(k, narrowOperands(op), source, 1, tile);
+    narrow.emplace(k, narrowOperands(op), source, 1, tile, unit);
     b = narrow->panels;
     loop.packedDepth = *query.depth;
   } else if (weights) {
@@ -175,7 +178,10 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   loop.depthBlocks = parts;
 
   Ix depth = isNarrow ? k.c(*depthValue) : k.dim(shape.depth), rows = k.dim(shape.m), rowLength = k.dim(shape.depth);
-  bool prefetch = weights && depthValue && *depthValue * shape.n.value() * bytes >= (128 << 10);
+  std::optional<MatrixTiles> tiles;
+  if (usesTiles)
+    tiles.emplace(k, *narrow, op.getA(), tile, shape.depth.value());
+  bool prefetch = !usesTiles && weights && depthValue && *depthValue * shape.n.value() * bytes >= (128 << 10);
 
   int64_t prefetchShift = choosePrefetchShift(tile, query.rows);
   emitPanelLoop(
@@ -236,6 +242,13 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
         }
         Ix firstRow = at.outer * rows + t.row;
         auto rowOf = [&](Ix i) { return firstRow + i; };
+        if (tiles) {
+          inner.tiles = &*tiles;
+          inner.rowPitch = rowLength * int64_t(rowElement.getIntOrFloatBitWidth() / 8);
+          tiles->begin(t.mr);
+          emitAccumulate(k, inner, {});
+          return tiles->end(finish, *narrow, t.mr, rowOf, at, at.column);
+        }
         SmallVector<Value> acc =
             finish.startPart(at.depthBlock, parts, t.mr, rowOf, at.column, at.nv, tile.lanes, at.masks);
         if (narrow)
@@ -245,6 +258,8 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
           narrow->finish(acc, t.mr, at.column, at.nv, at.masks);
         finish.storePart(at.depthBlock, parts, t.mr, rowOf, at.column, at.nv, tile.lanes, at.masks, acc);
       });
+  if (tiles)
+    tiles->release();
 
   k.flops = shape.outer * shape.m * shape.n * shape.depth * 2;
   int64_t rowBytes = rowElement.getIntOrFloatBitWidth() / 8;

@@ -1,6 +1,7 @@
 //===- Microkernel.cpp - register tiles shared by all contractions ----------===//
 
 #include "lib/codegen/cpu/contraction/Microkernel.h"
+#include "lib/codegen/cpu/contraction/MatrixTiles.h"
 #include "lib/codegen/cpu/contraction/NarrowProduct.h"
 #include "llvm/ADT/SmallSet.h"
 #include <cmath>
@@ -217,6 +218,10 @@ Value multiplyAdd(Kernel &k, Value a, Value b, Value c) {
 }
 
 SmallVector<Value> emitAccumulate(Kernel &k, const Accumulate &a, ValueRange acc) {
+  if (a.tiles) {
+    a.tiles->accumulate(a);
+    return {};
+  }
   int64_t mr = a.rows.size();
   int64_t bytes = a.element.getIntOrFloatBitWidth() / 8;
   VectorType type = k.vec(a.lanes, a.element);

@@ -15,6 +15,8 @@
 
 namespace nnopt::cpu {
 
+class MatrixTiles;
+
 /// A register tile: mr rows by nv vectors of `lanes` elements.
 struct Tile {
   int64_t mr = 1, nv = 1, lanes = 1;
@@ -76,7 +78,12 @@ struct Accumulate {
   /// Of bytes. `movedRows`: bytes of rows move by 128 into the range that is multiplied. `rowSums`: the sum of each
   /// row's (moved) bytes is accumulated in mr more values behind the tile.
   bool movedRows = false, rowSums = false;
+  /// Of narrow products: multiplies, and holds the sums, so that there are no accumulators; or null.
+  MatrixTiles *tiles = nullptr;
+  /// For tiles: bytes from each row to the next, where they are the same for all; else null.
+  Ix rowPitch;
 };
+/// Returns the new accumulators.
 llvm::SmallVector<mlir::Value> emitAccumulate(Kernel &k, const Accumulate &a, mlir::ValueRange acc);
 
 /// The iteration over (outer, panel, tile of rows): task t is one tile of one panel, and the order

@@ -112,8 +112,8 @@ bool NarrowProduct::matches(Lowering &lowering, const NarrowOperands &o, Value b
 //===----------------------------------------------------------------------===//
 
 NarrowProduct::NarrowProduct(Kernel &k, const NarrowOperands &operands, const PanelSource &s, int64_t tapsPerRun,
-                         const Tile &tile)
-    : k(k), tile(tile) {
+                             const Tile &tile, Unit unit)
+    : k(k), tile(tile), unit(unit) {
   Lowering &lowering = k.lowering;
   if (lowering.shapes.info(operands.x).elementType.isBF16()) {
     pairs = true;
@@ -122,7 +122,8 @@ NarrowProduct::NarrowProduct(Kernel &k, const NarrowOperands &operands, const Pa
     return;
   }
   bool multipliesSigned = multipliesSignedRows(k.target());
-  movedRows = isUnsignedByte(lowering.shapes.info(operands.x).elementType) == multipliesSigned;
+  // Tiles multiply rows of either kind.
+  movedRows = unit == Unit::Vectors && isUnsignedByte(lowering.shapes.info(operands.x).elementType) == multipliesSigned;
   bool unsignedWeights = isUnsignedByte(lowering.shapes.info(operands.w).elementType);
   std::optional<nn::ConstantData> weights = lowering.constant(operands.w), zeros;
   if (operands.wZero)

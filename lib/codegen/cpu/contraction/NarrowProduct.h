@@ -53,14 +53,20 @@ public:
   static bool matches(Lowering &lowering, const NarrowOperands &operands, mlir::Value bias, mlir::Value result,
                       mlir::Region &epilogue);
 
+  /// What multiplies: vectors, or tiles (MatrixTiles.h), for which runs are filled up to 16 steps.
+  enum class Unit { Vectors, Tiles };
+
   /// Reads operands; call before any loop. `source` describes the weights as for packPanels(); `tapsPerRun`
   /// neighbouring taps are contracted as one run of channels.
-  NarrowProduct(Kernel &k, const NarrowOperands &operands, const PanelSource &source, int64_t tapsPerRun, const Tile &tile);
+  NarrowProduct(Kernel &k, const NarrowOperands &operands, const PanelSource &source, int64_t tapsPerRun, const Tile &tile,
+                Unit unit);
 
   /// Steps (i32 elements of a panel) of one run of channels, which are of type `element`.
-  static int64_t steps(mlir::Type element, int64_t run) {
-    return llvm::divideCeil(run, 32 / element.getIntOrFloatBitWidth());
+  static int64_t steps(mlir::Type element, int64_t run, Unit unit) {
+    int64_t steps = llvm::divideCeil(run, 32 / element.getIntOrFloatBitWidth());
+    return unit == Unit::Tiles ? llvm::alignTo(steps, 16) : steps;
   }
+  int64_t steps(mlir::Type element, int64_t run) const { return steps(element, run, unit); }
   /// Sets what emitAccumulate() needs to know.
   void configure(Accumulate &accumulate) const;
   /// Adds to the accumulators of a tile what they begin with besides the bias, and appends the row sums.
@@ -86,6 +92,7 @@ private:
 
   Kernel &k;
   Tile tile;
+  Unit unit;
   bool pairs = false; // bf16
   bool movedRows = false;
   /// The zero point of x as it is in memory, where it is known; else it is read.
