@@ -6,6 +6,10 @@
  * a launch are touched. A worker spins for a while after its last part (launches follow each other
  * within microseconds), then sleeps on a futex.
  *
+ * A part belongs to who takes it first. A worker that has not begun when the caller is done with its
+ * own part (the CPU is busy with something else, or waking up takes longer than the work) finds its
+ * part taken: a launch waits for parts that somebody computes, never for a thread to be scheduled.
+ *
  * Waiting starts with plain loads: a pause costs about as much as the whole hand-over, which is a
  * cache line each way. Pauses follow, then the CPU is offered to others.
  *
@@ -43,8 +47,9 @@ typedef struct worker {
   _Alignas(64) atomic_uint sequence;
   int part;
   job job;
-  /* Written by the worker. */
-  _Alignas(64) atomic_uint done;
+  /* Written by who has the part: the number of the launch that was taken last, and of the last one that is done. */
+  _Alignas(64) atomic_uint taken;
+  atomic_uint done;
   atomic_uint sleeping;
   /* Written at the start only. */
   _Alignas(64) nni_pool *pool;
@@ -53,7 +58,7 @@ typedef struct worker {
   /* The caller's copy of sequence. */
   _Alignas(64) unsigned handed;
 } worker;
-_Static_assert(offsetof(worker, done) == 64, "a launch reads one cache line");
+_Static_assert(offsetof(worker, taken) == 64, "a launch reads one cache line");
 
 struct nni_pool {
   nnopt_options options;
@@ -97,6 +102,16 @@ static void runPart(const job *j, int part) {
   j->kernel(j->buffers, j->dims, begin, end, part);
 }
 
+/* Runs a worker's part of launch `sequence` unless somebody else has taken it. The job may be read only once it is taken:
+ * then the caller does not write the next one. */
+static void takePart(worker *w, unsigned sequence) {
+  unsigned before = sequence - 1;
+  if (!atomic_compare_exchange_strong(&w->taken, &before, sequence))
+    return;
+  runPart(&w->job, w->part);
+  atomic_store_explicit(&w->done, sequence, memory_order_release);
+}
+
 /* Waits until the sequence number differs from `seen`; returns it. */
 static unsigned await(worker *w, unsigned seen) {
   unsigned sequence;
@@ -126,8 +141,7 @@ static void *workerMain(void *argument) {
     seen = await(w, seen);
     if (atomic_load_explicit(&pool->stop, memory_order_relaxed))
       return NULL;
-    runPart(&w->job, w->part);
-    atomic_store_explicit(&w->done, seen, memory_order_release);
+    takePart(w, seen);
   }
 }
 
@@ -139,9 +153,12 @@ static void signalWorker(worker *w) {
 }
 
 static int startWorkers(nni_pool *pool, nnopt_error *error) {
-  /* Signals are for the threads of the program. */
+  /* Signals are for the threads of the program; but for those that an instruction of a worker itself raises. */
   sigset_t all, old;
   sigfillset(&all);
+  static const int raised[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV};
+  for (size_t i = 0; i < sizeof raised / sizeof *raised; ++i)
+    sigdelset(&all, raised[i]);
   pthread_sigmask(SIG_SETMASK, &all, &old);
   int failed = 0;
   for (int i = 0; i < pool->worker_count && !failed; ++i) {
@@ -235,6 +252,8 @@ void nni_pool_run(nni_pool *pool, nnopt_kernel_fn kernel, void *const *buffers, 
   runPart(&j, 0);
   for (int i = 0; i < parts - 1; ++i) {
     worker *w = &pool->workers[i];
+    if (atomic_load_explicit(&w->taken, memory_order_relaxed) != w->handed)
+      takePart(w, w->handed);
     /* A worker that is not done after a while may wait for this very CPU: let it in. */
     for (unsigned spins = 0; atomic_load_explicit(&w->done, memory_order_acquire) != w->handed;
          ++spins) {

@@ -4,8 +4,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <ctime>
 #include <numeric>
+#include <pthread.h>
+#include <sched.h>
 #include <thread>
 
 using namespace nnopt;
@@ -79,6 +82,41 @@ TEST(Pool, SpinTimeOfZero) {
   Session session(linked.open(), options);
   for (int i = 0; i < 200; ++i)
     ASSERT_EQ(elements<int32_t>(session.run({Array<float>({9})})[0]).back(), 2);
+}
+
+/// A signal handler holds the worker where a busy CPU could: nothing waits for it, and its part is computed.
+TEST(Pool, AStoppedWorkerStopsNobody) {
+  Builder b;
+  uint32_t n = b.ofSymbol(b.symbol("n"));
+  b.input("x", 1, {n}, b.mul(n, b.constant(4)));
+  uint32_t y = b.output("y", 7, {n}, b.mul(n, b.constant(8)));
+  b.launch(KernelSelf, {y}, {}, n, 1);
+  Linked linked(b);
+  Session session(linked.open(), Options().threads(2));
+  Array<float> x({2});
+  int64_t self = static_cast<int64_t>(pthread_self()), worker = self;
+  while (worker == self) // until it is the worker that computes its part
+    worker = elements<int64_t>(session.run({x})[0])[1];
+
+  static std::atomic<bool> stopped, goOn;
+  stopped = goOn = false;
+  struct sigaction action = {}, before;
+  action.sa_handler = [](int) {
+    for (stopped = true; !goOn;)
+      sched_yield();
+  };
+  sigaction(SIGTRAP, &action, &before);
+  pthread_kill(static_cast<pthread_t>(worker), SIGTRAP);
+  while (!stopped)
+    sched_yield();
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(elements<int64_t>(session.run({x})[0]), std::vector<int64_t>(2, self));
+  goOn = true;
+  bool returned = false;
+  for (int i = 0; i < 100000 && !returned; ++i)
+    returned = elements<int64_t>(session.run({x})[0])[1] == worker;
+  EXPECT_TRUE(returned);
+  sigaction(SIGTRAP, &before, nullptr);
 }
 
 TEST(Pool, CallerSuppliedParallelFor) {

@@ -1,6 +1,8 @@
 /*===- kernels.c - kernels of the runtime's tests -------------------------------===*/
 #include "test/runtime/kernels.h"
 
+#include <pthread.h>
+
 #define KERNEL(name)                                                                               \
   static void name(void *const *buffers, const int64_t *dims, int64_t begin, int64_t end,          \
                    int64_t thread)
@@ -72,5 +74,11 @@ KERNEL(maximum) {
     y[i] = x[i] > state[i] ? x[i] : state[i];
 }
 
-const nnopt_kernel_fn testKernels[KernelCount_] = {scaleRows, add,    increment, less,    count,
-                                                   compact,   append, who,       setBool, maximum};
+KERNEL(self) {
+  int64_t *y = buffers[0];
+  for (int64_t i = begin; i < end; ++i)
+    y[i] = (int64_t)pthread_self();
+}
+
+const nnopt_kernel_fn testKernels[KernelCount_] = {scaleRows, add, increment, less,    count, compact,
+                                                   append,    who, setBool,   maximum, self};

@@ -20,6 +20,7 @@ enum {
   KernelWho,       /* i32 y[n], i64 scratch[threads * 8]; tasks n: y = thread; counts in scratch */
   KernelSetBool,   /* x[1], bool y; tasks 1: y = x > 0 */
   KernelMax,       /* x[n], state[n], y[n]; tasks n: y = max(x, state) */
+  KernelSelf,      /* i64 y[n]; tasks n: y = pthread_self() */
   KernelCount_
 };
 extern const nnopt_kernel_fn testKernels[KernelCount_];
