@@ -9,6 +9,9 @@
  * A part belongs to who takes it first. A worker that has not begun when the caller is done with its
  * own part (the CPU is busy with something else, or waking up takes longer than the work) finds its
  * part taken: a launch waits for parts that somebody computes, never for a thread to be scheduled.
+ * A worker that loses its CPU in the middle of a part does hold the launch up. Then others use the
+ * machine, and it will happen again: the worker is left out for as long as that took, and twice as
+ * long each time it happens soon again. Launches have a part less meanwhile.
  *
  * Waiting starts with plain loads: a pause costs about as much as the whole hand-over, which is a
  * cache line each way. Pauses follow, then the CPU is offered to others.
@@ -34,6 +37,13 @@
 #include <time.h>
 #include <unistd.h>
 
+enum {
+  StallNs = 1000000,      /* a worker that is so much later than the caller, */
+  StallShare = 2,         /* and by half of the time of the caller's part, has lost its CPU */
+  MostLeftOutNs = 200000000,
+  SoonAgain = 8           /* times as long as it was left out: it should have been longer */
+};
+
 typedef struct job {
   nnopt_kernel_fn kernel;
   void *const *buffers;
@@ -55,8 +65,10 @@ typedef struct worker {
   _Alignas(64) nni_pool *pool;
   pthread_t thread;
   bool started;
-  /* The caller's copy of sequence. */
+  /* The caller's: its copy of sequence; until when the worker is left out (0: it is not); how long it was last, and until
+   * when. */
   _Alignas(64) unsigned handed;
+  int64_t out_until, out_for, out_end;
 } worker;
 _Static_assert(offsetof(worker, taken) == 64, "a launch reads one cache line");
 
@@ -64,6 +76,7 @@ struct nni_pool {
   nnopt_options options;
   worker *workers;
   int worker_count;
+  int left_out; /* workers with out_until != 0 */
   int64_t spin_ns;
   atomic_int stop;
   unsigned generation; /* of the process: counts forks */
@@ -87,6 +100,19 @@ static int64_t now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* A clock for comparisons: cheaper than now(), in units of its own. */
+static inline uint64_t ticks(void) {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+  uint64_t t;
+  __asm__ volatile("mrs %0, cntvct_el0" : "=r"(t));
+  return t;
+#else
+  return (uint64_t)now();
+#endif
 }
 
 static void futexWait(atomic_uint *word, unsigned value) {
@@ -161,17 +187,17 @@ static int startWorkers(nni_pool *pool, nnopt_error *error) {
     sigdelset(&all, raised[i]);
   pthread_sigmask(SIG_SETMASK, &all, &old);
   int failed = 0;
+  pool->left_out = 0;
   for (int i = 0; i < pool->worker_count && !failed; ++i) {
     worker *w = &pool->workers[i];
     memset(w, 0, sizeof *w);
     w->pool = pool;
-    w->part = i + 1;
     failed = pthread_create(&w->thread, NULL, workerMain, w);
     if (failed)
       break;
     w->started = true;
     char name[16];
-    snprintf(name, sizeof name, "nnopt/%d", w->part);
+    snprintf(name, sizeof name, "nnopt/%d", i + 1);
     pthread_setname_np(w->thread, name);
   }
   pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -232,6 +258,52 @@ int nni_pool_check(nni_pool *pool, nnopt_error *error) {
   return startWorkers(pool, error);
 }
 
+/* Chooses up to `most` workers that are not left out, and takes those in again whose time is over. */
+static int chooseWorkers(nni_pool *pool, int most, worker **chosen) {
+  int64_t time = now();
+  int count = 0;
+  for (int i = 0; i < pool->worker_count && count < most; ++i) {
+    worker *w = &pool->workers[i];
+    if (w->out_until && w->out_until <= time) {
+      w->out_until = 0;
+      --pool->left_out;
+    }
+    if (!w->out_until)
+      chosen[count++] = w;
+  }
+  return count;
+}
+
+/* A worker let the caller wait for `stall` ns, until `time`. */
+static void leaveOut(nni_pool *pool, worker *w, int64_t stall, int64_t time) {
+  bool again = w->out_for && time - w->out_end < SoonAgain * w->out_for;
+  w->out_for = again ? 2 * w->out_for : stall;
+  if (w->out_for > MostLeftOutNs)
+    w->out_for = MostLeftOutNs;
+  w->out_until = w->out_end = time + w->out_for;
+  ++pool->left_out;
+}
+
+/* Waits for a worker that has begun. `own`: ticks that the caller's part took. */
+static void awaitDone(nni_pool *pool, worker *w, uint64_t own) {
+  uint64_t begin = ticks();
+  int64_t since = 0;
+  for (unsigned spins = 0; atomic_load_explicit(&w->done, memory_order_acquire) != w->handed; ++spins) {
+    if (spins == 2050)
+      since = now();
+    /* A worker that is not done after a while may wait for this very CPU: let it in. */
+    if (spins >= 2050)
+      sched_yield();
+    else if (spins >= 2000)
+      relax();
+  }
+  if (!since)
+    return;
+  int64_t time = now();
+  if (time - since > StallNs && ticks() - begin > own / StallShare)
+    leaveOut(pool, w, time - since, time);
+}
+
 static void callbackTask(void *argument, int32_t part) {
   const job *j = argument;
   if (part >= 0 && part < j->parts)
@@ -245,22 +317,25 @@ void nni_pool_run(nni_pool *pool, nnopt_kernel_fn kernel, void *const *buffers, 
     pool->options.parallel_for(pool->options.parallel_context, parts, callbackTask, &j);
     return;
   }
-  for (int i = 0; i < parts - 1; ++i) {
-    pool->workers[i].job = j;
-    signalWorker(&pool->workers[i]);
+  int count = 0; /* of the workers that take part */
+  worker *chosen[parts];
+  if (!pool->left_out)
+    for (; count < parts - 1; ++count)
+      chosen[count] = &pool->workers[count];
+  else
+    count = chooseWorkers(pool, parts - 1, chosen);
+  j.parts = count + 1;
+  uint64_t begin = ticks();
+  for (int i = 0; i < count; ++i) {
+    chosen[i]->job = j;
+    chosen[i]->part = i + 1;
+    signalWorker(chosen[i]);
   }
   runPart(&j, 0);
-  for (int i = 0; i < parts - 1; ++i) {
-    worker *w = &pool->workers[i];
-    if (atomic_load_explicit(&w->taken, memory_order_relaxed) != w->handed)
-      takePart(w, w->handed);
-    /* A worker that is not done after a while may wait for this very CPU: let it in. */
-    for (unsigned spins = 0; atomic_load_explicit(&w->done, memory_order_acquire) != w->handed;
-         ++spins) {
-      if (spins >= 2050)
-        sched_yield();
-      else if (spins >= 2000)
-        relax();
-    }
+  uint64_t own = ticks() - begin;
+  for (int i = 0; i < count; ++i) {
+    if (atomic_load_explicit(&chosen[i]->taken, memory_order_relaxed) != chosen[i]->handed)
+      takePart(chosen[i], chosen[i]->handed);
+    awaitDone(pool, chosen[i], own);
   }
 }

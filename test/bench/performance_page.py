@@ -5,6 +5,9 @@
     compare.py --rounds=4 --precision=bf16 --models=resnet50,vit_base,bert_base,gpt2 --json=bf16.json
     compare.py --rounds=4 --precision=int8 --models=resnet50,mobilenet_v2,vit_base,bert_base --json=int8.json
     performance_page.py f32.json bf16.json int8.json
+
+Runs of one precision on one CPU are one section: rows of a later file take the place of earlier ones. Sections of the page that
+no file is about stay as they are.
 """
 import json
 import os
@@ -83,6 +86,44 @@ def compiling(run):
     return lines
 
 
+def title(run):
+    return f"## {TITLES[run['precision']]}, {run['cpu'].split('@')[0].strip()}"
+
+
+def merged(runs):
+    """title -> run"""
+    sections = {}
+    for run in runs:
+        before = sections.setdefault(title(run), run)
+        if before is not run:
+            new = {(row["model"], row["threads"]) for row in run["results"]}
+            rows = [row for row in before["results"] if (row["model"], row["threads"]) not in new]
+            commits = list(dict.fromkeys([*before["commit"].split(" and "), run["commit"]]))
+            sections[title(run)] = {**before, **run, "results": rows + run["results"], "commit": " and ".join(commits)}
+    return sections
+
+
+def written():
+    """title -> lines, of the page as it is"""
+    sections, current = {}, None
+    with open(PAGE) as f:
+        for line in f.read().splitlines():
+            if line.startswith("## "):
+                current = sections.setdefault(line, [])
+            elif current is not None:
+                current.append(line)
+    return {title: "\n".join(lines).strip("\n").split("\n") for title, lines in sections.items()}
+
+
+def section(run):
+    lines = [f"{ABOUT[run['precision']]} {run['cores']} cores of an {run['cpu']} ({run['flags']}; a virtual machine shared with "
+             f"others), {run['date']}, commit {run['commit']}, " + ", ".join(f"{p} {run[p]}" for p in PEERS if p in run) + ".", "",
+             *latencies(run)]
+    if run["precision"] == "f32":
+        lines += ["", "### Distance to the bounds of the machine", "", *rooflines(run), "", "### Compiling", "", *compiling(run)]
+    return lines
+
+
 def main():
     runs = []
     for path in sys.argv[1:]:
@@ -95,12 +136,9 @@ def main():
              "Every side runs in a process of its own through the same Python loop, in turns.", "",
              "Milliseconds, minimum / median; *ratio* is the peer's minimum over ours: above 1 nnopt is faster. *MB* is the peak of "
              "the process, loading included, above a Python process with the inputs. A peer without figures refuses the model."]
-    for run in runs:
-        lines += ["", f"## {TITLES[run['precision']]}", "", f"{ABOUT[run['precision']]} {run['cores']} cores of an {run['cpu']} "
-                  f"({run['flags']}; a virtual machine shared with others), {run['date']}, commit {run['commit']}, " +
-                  ", ".join(f"{p} {run[p]}" for p in PEERS if p in run) + ".", "", *latencies(run)]
-        if run["precision"] == "f32":
-            lines += ["", "### Distance to the bounds of the machine", "", *rooflines(run), "", "### Compiling", "", *compiling(run)]
+    sections = written() | {name: section(run) for name, run in merged(runs).items()}
+    for name in sorted(sections, key=lambda name: [name.startswith(f"## {t}") for t in TITLES.values()], reverse=True):
+        lines += ["", name, "", *sections[name]]
     with open(PAGE, "w") as f:
         f.write("\n".join(lines) + "\n")
 

@@ -1,7 +1,12 @@
 /*===- kernels.c - kernels of the runtime's tests -------------------------------===*/
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "test/runtime/kernels.h"
 
 #include <pthread.h>
+#include <time.h>
+#include <unistd.h>
 
 #define KERNEL(name)                                                                               \
   static void name(void *const *buffers, const int64_t *dims, int64_t begin, int64_t end,          \
@@ -80,5 +85,13 @@ KERNEL(self) {
     y[i] = (int64_t)pthread_self();
 }
 
+KERNEL(nap) {
+  int32_t isWorker = gettid() != getpid();
+  struct timespec time = {0, isWorker ? 50000000 : 5000000};
+  nanosleep(&time, NULL);
+  for (int64_t i = begin; i < end; ++i)
+    ((int32_t *)buffers[0])[i] = isWorker;
+}
+
 const nnopt_kernel_fn testKernels[KernelCount_] = {scaleRows, add, increment, less,    count, compact,
-                                                   append,    who, setBool,   maximum, self};
+                                                   append,    who, setBool,   maximum, self, nap};

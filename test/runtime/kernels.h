@@ -21,6 +21,7 @@ enum {
   KernelSetBool,   /* x[1], bool y; tasks 1: y = x > 0 */
   KernelMax,       /* x[n], state[n], y[n]; tasks n: y = max(x, state) */
   KernelSelf,      /* i64 y[n]; tasks n: y = pthread_self() */
+  KernelNap,       /* i32 y[n]; tasks n: y = 1 and a sleep of 50 ms in threads of the pool, 0 and 5 ms in the first one */
   KernelCount_
 };
 extern const nnopt_kernel_fn testKernels[KernelCount_];
