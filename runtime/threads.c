@@ -196,7 +196,7 @@ static int startWorkers(nni_pool *pool, nnopt_error *error) {
     if (failed)
       break;
     w->started = true;
-    char name[16];
+    char name[24];
     snprintf(name, sizeof name, "nnopt/%d", i + 1);
     pthread_setname_np(w->thread, name);
   }
