@@ -142,14 +142,10 @@ constexpr int64_t warps = 8, tileKeys = warpSize, maxHead = 256;
 
 bool match(Operation *op, Lowering &l) {
   auto attention = cast<nn::AttentionOp>(op);
-  auto isFloat = [&](Value v) {
-    Type t = l.shapes.info(v).elementType;
-    return t.isF32() || t.isF16() || t.isBF16();
-  };
   for (Value v : {attention.getQ(), attention.getK(), attention.getV()})
-    if (nn::Dim d = l.dims(v)[3]; !isFloat(v) || !d.isConst() || d.value() > maxHead || d.value() < 1)
+    if (nn::Dim d = l.dims(v)[3]; !areFloats(l, v) || !d.isConst() || d.value() > maxHead || d.value() < 1)
       return false;
-  return !attention.getMask() || isFloat(attention.getMask()) || l.shapes.info(attention.getMask()).elementType.isInteger(1);
+  return !attention.getMask() || areFloats(l, attention.getMask()) || l.shapes.info(attention.getMask()).elementType.isInteger(1);
 }
 
 struct Emission {

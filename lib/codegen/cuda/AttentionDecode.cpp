@@ -215,7 +215,8 @@ private:
       }
     });
     k.barrier();
-    for (auto [r, row] : llvm::enumerate(rows)) {
+    for (int64_t r = 0; r < int64_t(rows.size()); ++r) {
+      auto &row = rows[r];
       Value max = k.f32(-INFINITY), total = k.f32(0);
       SmallVector<Value> maxima, factors;
       for (int64_t w = 0; w < warps; ++w) {
@@ -235,7 +236,7 @@ private:
         k.loop(k.thread, k.c(head), threads, [&](Ix d) {
           Value sum = k.f32(0);
           for (int64_t w = 0; w < warps; ++w)
-            sum = k.fma(k.load(sumMemory, d + (w * count + int64_t(r)) * head), factors[w], sum);
+            sum = k.fma(k.load(sumMemory, d + (w * count + r) * head), factors[w], sum);
           k.store(sums, place * head + d, sum);
         });
       });

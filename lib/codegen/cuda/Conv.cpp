@@ -17,12 +17,7 @@ namespace {
 
 bool match(Operation *op, Lowering &l) {
   auto conv = cast<nn::ConvOp>(op);
-  auto isFloat = [&](Value v) {
-    Type t = l.shapes.info(v).elementType;
-    return t.isF32() || t.isF16() || t.isBF16();
-  };
-  if (!conv.getChannelsLast() || !isFloat(conv.getX()) || !isFloat(conv.getW()) ||
-      !isFloat(conv.getResult()))
+  if (!conv.getChannelsLast() || !areFloats(l, {conv.getX(), conv.getW(), conv.getResult()}))
     return false;
   cpu::ConvShape shape(conv, l);
   return l.constant(conv.getW()) && shape.inPerGroup > 0 && shape.outPerGroup > 0 &&

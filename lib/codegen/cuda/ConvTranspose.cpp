@@ -16,11 +16,7 @@ constexpr int64_t threads = 128;
 
 bool match(Operation *operation, Lowering &l) {
   auto op = cast<nn::ConvTransposeOp>(operation);
-  auto isFloat = [&](Value v) {
-    Type t = l.shapes.info(v).elementType;
-    return t.isF32() || t.isF16() || t.isBF16();
-  };
-  return op.getChannelsLast() && isFloat(op.getX()) && isFloat(op.getW()) && isFloat(op.getResult()) && l.constant(op.getW()) &&
+  return op.getChannelsLast() && areFloats(l, {op.getX(), op.getW(), op.getResult()}) && l.constant(op.getW()) &&
          l.numElements(op.getW()).isConst() && !l.numElements(op.getW()).isConst(0) && canRunEpilogue(op.getEpilogue());
 }
 

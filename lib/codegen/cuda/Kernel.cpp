@@ -94,6 +94,10 @@ void Kernel::storeLanes(const Buffer &buf, Ix offset, ArrayRef<Value> values) {
   storeAt(buf.ptr, offset, whole, int64_t(values.size()) * cpu::storageBytes(buf));
 }
 
+bool areFloats(Lowering &l, ValueRange values) {
+  return llvm::all_of(values, [&](Value v) { return !v || isFloat(l.shapes.info(v).elementType); });
+}
+
 bool isAligned(Lowering &l, Value v) {
   uint32_t buffer = l.bufferOf(v);
   while (l.program.buffers[buffer].kind == NNOPT_B_VIEW) {

@@ -68,6 +68,10 @@ private:
   std::optional<Buffer> reduced; // what warps exchange in reduceBlock
 };
 
+/// Whether elements are f32, f16 or bf16: what is computed in f32.
+inline bool isFloat(mlir::Type element) { return element.isF32() || element.isF16() || element.isBF16(); }
+/// The same of all of these values that are there.
+bool areFloats(Lowering &l, mlir::ValueRange values);
 /// Whether a buffer starts at a multiple of 16 bytes for sure: not a view at an odd place.
 bool isAligned(Lowering &l, mlir::Value v);
 /// Whether `d` is a known multiple of `n`.

@@ -9,14 +9,9 @@ using namespace mlir;
 namespace nnopt::cuda {
 namespace {
 
-bool isFloat(Lowering &l, Value v) {
-  Type t = l.shapes.info(v).elementType;
-  return t.isF32() || t.isF16() || t.isBF16();
-}
-
 bool match(Operation *op, Lowering &l) {
   auto matmul = cast<nn::MatMulOp>(op);
-  return isFloat(l, matmul.getA()) && isFloat(l, matmul.getB()) && isFloat(l, matmul.getResult()) &&
+  return areFloats(l, {matmul.getA(), matmul.getB(), matmul.getResult()}) &&
          canRunEpilogue(matmul.getEpilogue());
 }
 

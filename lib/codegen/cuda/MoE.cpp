@@ -19,13 +19,6 @@ namespace {
 
 constexpr int64_t maxFewRows = 8, warps = 4, blockThreads = warps * warpSize;
 
-bool isFloat(Lowering &l, Value v) {
-  if (!v)
-    return true;
-  Type t = l.shapes.info(v).elementType;
-  return t.isF32() || t.isF16() || t.isBF16();
-}
-
 /// 1 where there are few rows, 0 where there are more, perhaps known at run time only.
 nn::Dim hasFew(Lowering &l, nn::Dim rows) { return l.c(maxFewRows).floorDiv(rows.max(l.c(1))).min(l.c(1)); }
 
@@ -35,9 +28,7 @@ nn::Dim hasFew(Lowering &l, nn::Dim rows) { return l.c(maxFewRows).floorDiv(rows
 
 bool match(Operation *operation, Lowering &l) {
   auto op = cast<nn::MoEOp>(operation);
-  return llvm::all_of(ValueRange{op.getX(), op.getW1(), op.getW2(), op.getScore()}, [&](Value v) { return isFloat(l, v); }) &&
-         llvm::all_of(SmallVector<Value>{op.getW3(), op.getBias1(), op.getBias3(), op.getBias()},
-                      [&](Value v) { return isFloat(l, v); }) &&
+  return areFloats(l, {op.getX(), op.getW1(), op.getW2(), op.getScore(), op.getW3(), op.getBias1(), op.getBias3(), op.getBias()}) &&
          canRunScalars(op.getActivation());
 }
 
@@ -292,7 +283,7 @@ RegisterEmitter moe({"nn.moe", "cuda-moe", 10, match, emit});
 
 bool matchGrouped(Operation *operation, Lowering &l) {
   auto op = cast<nn::GroupedMatMulOp>(operation);
-  return isFloat(l, op.getX()) && isFloat(l, op.getW()) && isFloat(l, op.getResult());
+  return areFloats(l, {op.getX(), op.getW(), op.getResult()});
 }
 
 /// A warp computes a result.

@@ -9,11 +9,6 @@ using namespace mlir;
 namespace nnopt::cuda {
 namespace {
 
-bool isFloat32OrNarrower(Lowering &l, Value v) {
-  Type t = l.shapes.info(v).elementType;
-  return t.isF32() || t.isF16() || t.isBF16();
-}
-
 //===----------------------------------------------------------------------===//
 // nn.softmax along the innermost dimension
 //
@@ -23,7 +18,7 @@ bool isFloat32OrNarrower(Lowering &l, Value v) {
 bool matchSoftmax(Operation *op, Lowering &l) {
   auto softmax = cast<nn::SoftmaxOp>(op);
   const nn::Dims &dims = l.dims(softmax.getX());
-  return isFloat32OrNarrower(l, softmax.getX()) && l.product(dims, softmax.getAxis() + 1, dims.size()).isConst(1);
+  return areFloats(l, softmax.getX()) && l.product(dims, softmax.getAxis() + 1, dims.size()).isConst(1);
 }
 
 LogicalResult emitSoftmax(Operation *op, Lowering &l) {
@@ -82,7 +77,7 @@ struct Norm {
 /// Whether a parameter has one element for each of a row.
 bool isRowParameter(Lowering &l, Value p, const Norm &norm) {
   const nn::Dims &own = l.dims(p), &x = l.dims(norm.x);
-  return own.size() <= x.size() && l.numElements(p) == l.product(x, norm.axis, x.size()) && isFloat32OrNarrower(l, p) &&
+  return own.size() <= x.size() && l.numElements(p) == l.product(x, norm.axis, x.size()) && areFloats(l, p) &&
          llvm::all_of(llvm::seq<size_t>(0, own.size()), [&](size_t i) {
            nn::Dim d = x[x.size() - own.size() + i];
            return own[i] == d || (i + norm.axis < own.size() && own[i].isConst(1));
@@ -91,7 +86,7 @@ bool isRowParameter(Lowering &l, Value p, const Norm &norm) {
 
 bool matchNorm(Operation *op, Lowering &l) {
   Norm norm(op);
-  return isFloat32OrNarrower(l, norm.x) && isRowParameter(l, norm.scale, norm) &&
+  return areFloats(l, norm.x) && isRowParameter(l, norm.scale, norm) &&
          (!norm.bias || isRowParameter(l, norm.bias, norm));
 }
 

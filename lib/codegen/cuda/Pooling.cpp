@@ -25,8 +25,7 @@ constexpr int64_t threads = 256, maxUnrolled = 16, maxSpan = 24; // maxSpan: col
 bool match(Operation *op, Lowering &l) {
   auto max = dyn_cast<nn::MaxPoolOp>(op);
   Type type = l.shapes.info(op->getOperand(0)).elementType;
-  bool isFloat = type.isF32() || type.isF16() || type.isBF16();
-  return l.dims(op->getOperand(0)).size() >= 3 && (max ? !max.getIndices() && (isFloat || isa<IntegerType>(type)) : isFloat);
+  return l.dims(op->getOperand(0)).size() >= 3 && (max ? !max.getIndices() && (isFloat(type) || isa<IntegerType>(type)) : isFloat(type));
 }
 
 class PoolKernel {

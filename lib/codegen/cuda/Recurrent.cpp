@@ -20,15 +20,10 @@ using cpu::Recurrent;
 
 constexpr int64_t maxThreads = 512, maxRows = 4, stateBytes = 48 << 10;
 
-bool isFloat(Lowering &l, Value v) {
-  Type t = l.shapes.info(v).elementType;
-  return t.isF32() || t.isF16() || t.isBF16();
-}
-
 bool match(Operation *op, Lowering &l) {
   Recurrent info(op, l);
   // The weights of a step are packed; h of three lines must fit into shared memory.
-  return isFloat(l, info.x) && l.constant(info.r) && info.hidden.isConst() && info.hidden.value() > 0 &&
+  return areFloats(l, info.x) && l.constant(info.r) && info.hidden.isConst() && info.hidden.value() > 0 &&
          info.hidden.value() <= 4096 &&
          llvm::all_of(info.activations, [](StringRef name) { return cpu::isKnownActivation(name); });
 }

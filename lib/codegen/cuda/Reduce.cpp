@@ -37,7 +37,7 @@ std::optional<Shape> shapeOf(nn::ReduceOp op, Lowering &l) {
 bool match(Operation *op, Lowering &l) {
   auto reduce = cast<nn::ReduceOp>(op);
   Type type = l.shapes.info(reduce.getX()).elementType;
-  return (type.isF32() || type.isF16() || type.isBF16()) && reduce.getKind() != nn::ReduceKind::log_sum_exp &&
+  return isFloat(type) && reduce.getKind() != nn::ReduceKind::log_sum_exp &&
          shapeOf(reduce, l);
 }
 

@@ -22,7 +22,7 @@ bool match(Operation *operation, Lowering &l) {
   auto op = cast<nn::ResizeOp>(operation);
   Type type = l.shapes.info(op.getX()).elementType;
   return (!op.getAntialias() || op.getMode() == nn::ResizeMode::nearest) && !op.getRoi() &&
-         (type.isF32() || type.isF16() || type.isBF16()) && !cpu::ResizeTaps(op, l).axes().empty();
+         isFloat(type) && !cpu::ResizeTaps(op, l).axes().empty();
 }
 
 class ResizeKernel {

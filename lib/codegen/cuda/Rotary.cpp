@@ -19,10 +19,7 @@ constexpr int64_t blockThreads = 256;
 
 bool match(Operation *op, Lowering &l) {
   auto rotary = cast<nn::RotaryOp>(op);
-  return llvm::all_of(ValueRange{rotary.getX(), rotary.getCos(), rotary.getSin()}, [&](Value v) {
-    Type t = l.shapes.info(v).elementType;
-    return t.isF32() || t.isF16() || t.isBF16();
-  });
+  return areFloats(l, {rotary.getX(), rotary.getCos(), rotary.getSin()});
 }
 
 LogicalResult emit(Operation *operation, Lowering &l) {

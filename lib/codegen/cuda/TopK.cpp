@@ -19,7 +19,7 @@ constexpr int64_t maxPicked = 64, maxWarpLine = 256, blockThreads = 256;
 
 bool match(Operation *op, Lowering &l) {
   Type t = l.shapes.info(cast<nn::TopKOp>(op).getX()).elementType;
-  return t.isF32() || t.isF16() || t.isBF16() || (t.isInteger() && t.getIntOrFloatBitWidth() <= 32);
+  return isFloat(t) || (t.isInteger() && t.getIntOrFloatBitWidth() <= 32);
 }
 
 struct Entry {
