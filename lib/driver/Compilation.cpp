@@ -181,6 +181,7 @@ int Compilation::generate(ArrayRef<onnx::ImportResult> models, ArrayRef<cpu::Tar
         return code;
       part.codegen.weights = weights;
       part.codegen.properties.push_back({"target", target.name});
+      part.codegen.properties.push_back({"vector_bits", std::to_string(target.vectorBits)});
       cpu::CompileOptions &compile = part.codegen.compile;
       base = compile.descriptorSymbol;
       bool general = &model == &models.back(), primary = general && &target == &targets.front();

@@ -46,6 +46,9 @@ constexpr int64_t kBytes = int64_t(256) << 20; // of all threads together; large
 #define NNOPT_FMA256(I) s##I = _mm256_fmadd_ps(s##I, a, b);
 NNOPT_FMA_LOOP(__attribute__((target("avx512f"))), fma512, __m512, _mm512_set1_ps, NNOPT_FMA512, _mm512_cvtss_f32)
 NNOPT_FMA_LOOP(__attribute__((target("avx2,fma"))), fma256, __m256, _mm256_set1_ps, NNOPT_FMA256, _mm256_cvtss_f32)
+// Before x86-64-v3 two instructions.
+#define NNOPT_MULTIPLY_ADD128(I) s##I = _mm_add_ps(_mm_mul_ps(s##I, a), b);
+NNOPT_FMA_LOOP(, multiplyAdd128, __m128, _mm_set1_ps, NNOPT_MULTIPLY_ADD128, _mm_cvtss_f32)
 #elif defined(__aarch64__)
 #define NNOPT_ADD(I) sum = vaddq_f32(sum, s##I);
 #define NNOPT_FMA128(I) s##I = vfmaq_f32(b, s##I, a);
@@ -53,13 +56,14 @@ NNOPT_FMA_LOOP(__attribute__((target("avx2,fma"))), fma256, __m256, _mm256_set1_
 NNOPT_FMA_LOOP(, fma128, float32x4_t, vdupq_n_f32, NNOPT_FMA128, NNOPT_LANE0)
 #endif
 
-/// A loop of multiply-adds and the lanes of its vectors; null if there is none for this processor.
-std::pair<float (*)(), int> fmaLoop() {
+/// A loop of multiply-adds on vectors of at most so many bits, and their lanes; null if there is none for this processor.
+std::pair<float (*)(), int> fmaLoop([[maybe_unused]] int vectorBits) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f"))
+  if (vectorBits >= 512 && __builtin_cpu_supports("avx512f"))
     return {fma512, 16};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+  if (vectorBits >= 256 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
     return {fma256, 8};
+  return {multiplyAdd128, 4};
 #elif defined(__aarch64__)
   return {fma128, 4};
 #endif
@@ -92,11 +96,13 @@ template <typename Work> double seconds(int threads, int rounds, Work &&work) {
 
 } // namespace
 
-Roofline Roofline::measure(int threads) {
+Roofline Roofline::measure(int threads, int vectorBits) {
   Roofline result;
   result.threads = threads;
   std::vector<float> sink(threads); // What loops compute must go somewhere.
-  if (auto [loop, lanes] = fmaLoop(); loop)
+  auto [loop, lanes] = fmaLoop(vectorBits);
+  result.vectorBits = 32 * lanes;
+  if (loop)
     result.gflops = 2e-9 * kChains * lanes * kSteps * threads / seconds(threads, 8, [&, run = loop](int t) { sink[t] = run(); });
 
   const size_t lines = kBytes / threads / sizeof(Line);
@@ -124,8 +130,10 @@ Roofline Roofline::ofGpu(const nnopt_model *model) {
 
 std::string Roofline::text() const {
   char line[240];
-  std::snprintf(line, sizeof line, "%.0f GFLOP/s of f32 FMA, %.1f GB/s from main memory. Smaller elements and data in caches can exceed it.\n",
-                gflops, gbytes);
+  std::string width = vectorBits ? " on vectors of " + std::to_string(vectorBits) + " bits" : "";
+  std::snprintf(line, sizeof line,
+                "%.0f GFLOP/s of f32 FMA%s, %.1f GB/s from main memory. Smaller elements and data in caches can exceed it.\n", gflops,
+                width.c_str(), gbytes);
   std::string source = threads == 0 ? "bound of the GPU, by its clocks: "
                                     : "bound of " + std::to_string(threads) + (threads == 1 ? " thread" : " threads") + ", measured: ";
   return source + line;
@@ -141,6 +149,6 @@ bool Roofline::computes(int64_t flops, int64_t bytes) const {
   return flops > 0 && gflops > 0 && static_cast<double>(flops) / gflops >= leastNs(flops, bytes);
 }
 
-nlohmann::json Roofline::json() const { return {{"gflops", gflops}, {"gbytes", gbytes}, {"threads", threads}}; }
+nlohmann::json Roofline::json() const { return {{"gflops", gflops}, {"gbytes", gbytes}, {"threads", threads}, {"vector_bits", vectorBits}}; }
 
 } // namespace nnopt

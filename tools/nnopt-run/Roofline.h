@@ -12,12 +12,13 @@ namespace nnopt {
 
 /// The two bounds of a kernel (Williams et al., "Roofline", 2009).
 struct Roofline {
-  double gflops = 0; // fused multiply-adds of f32 in registers, two operations each; 0: not known for this processor
+  double gflops = 0; // multiply-adds of f32 in registers, two operations each; 0: not known for this processor
   double gbytes = 0; // reading main memory, 10^9 bytes per second
   int threads = 1;   // 0: of a GPU, by its clocks
+  int vectorBits = 0; // of the multiply-adds
 
-  /// Takes about 0.2 seconds and 256 MiB of memory.
-  static Roofline measure(int threads);
+  /// For code with vectors of at most `vectorBits`. Takes about 0.2 seconds and 256 MiB of memory.
+  static Roofline measure(int threads, int vectorBits);
   /// Of the GPU that a model was opened for.
   static Roofline ofGpu(const nnopt_model *model);
   /// Where the figures are from, as a line of text.

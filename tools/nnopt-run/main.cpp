@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 
 using namespace nnopt;
@@ -133,9 +134,12 @@ static int measure(Runner &runner, const std::string &model, const Settings &set
   if (!settings.trace.empty())
     writeText(settings.trace, profile.chromeTrace());
   Roofline roofline;
-  if (settings.profile && (!settings.quiet || !settings.json.empty()))
+  if (settings.profile && (!settings.quiet || !settings.json.empty())) {
+    // An artifact for CPUs with narrower vectors than these is measured by what it may use.
+    const char *bits = nnopt_model_property(runner.model, "vector_bits");
     roofline = settings.device == "cuda" ? Roofline::ofGpu(runner.model)
-                                         : Roofline::measure(nnopt_session_threads(runner.session));
+                                         : Roofline::measure(nnopt_session_threads(runner.session), bits ? std::atoi(bits) : 512);
+  }
   if (!settings.json.empty()) {
     nlohmann::json json = runner.memoryJson();
     json["model"] = model;
