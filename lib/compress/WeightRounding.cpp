@@ -1,7 +1,7 @@
 //===- WeightRounding.cpp - matrices of weights in few bits -----------------===//
 
 #include "lib/compress/WeightRounding.h"
-#include "llvm/ADT/APFloat.h"
+#include "lib/compress/WidenedConstants.h"
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -25,14 +25,6 @@ Matrix RoundedWeights::values() const {
 
 namespace {
 
-float toHalf(float v) {
-  llvm::APFloat half(v);
-  bool loses;
-  half.convert(llvm::APFloat::IEEEhalf(), llvm::APFloat::rmNearestTiesToEven, &loses);
-  half.convert(llvm::APFloat::IEEEsingle(), llvm::APFloat::rmNearestTiesToEven, &loses);
-  return half.convertToFloat();
-}
-
 /// The scale and zero point of a group.
 struct GroupParameters {
   float scale = 1;
@@ -52,7 +44,7 @@ GroupParameters covering(float low, float high, float share, const RoundingGrid 
   float scale = width * share;
   // Where its relative error is that of 11 bits, so that the scale takes two bytes.
   if (scale >= 0x1p-14f && scale <= 65504)
-    scale = toHalf(scale);
+    scale = roundedToHalves(scale, "f16").front();
   if (!(scale >= 1e-30f))
     return p; // zeros, as good as
   p.scale = scale;
