@@ -20,6 +20,7 @@ Techniques allTechniques() {
   all.push_back(createMoETechnique());
   all.push_back(createPruneSparseTechnique());
   all.push_back(createQuantizeTechnique());
+  all.push_back(createSparseActivationsTechnique());
   all.push_back(createRefitTechnique());
   // Behind the others: their steps may be of layers inside of blocks that go.
   all.push_back(createDropLayerTechnique());

@@ -181,6 +181,8 @@ std::unique_ptr<Technique> createRefitTechnique();
 std::unique_ptr<Technique> createMoETechnique();
 /// Matrix products and convolutions in stages of fewer parameters.
 std::unique_ptr<Technique> createLowRankTechnique();
+/// Small activations of one row that become zeros, for which no weights are read.
+std::unique_ptr<Technique> createSparseActivationsTechnique();
 /// Residual blocks left out, or replaced by one matrix product.
 std::unique_ptr<Technique> createDropLayerTechnique();
 

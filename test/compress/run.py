@@ -348,6 +348,46 @@ def drop_layer(f):
         f.compile(f"--drop-layers={spec}", "--calib=x.npz", model="blocks.onnx", code=2, says=["expected the number of residual blocks"])
 
 
+def sparse_activations(f):
+    """The share of zeros over the calibration data, those that count least; a product that reads no weights for them."""
+    rng = np.random.default_rng(0)
+    w1, w2 = (rng.standard_normal(shape).astype(np.float32) / 8 for shape in ((64, 256), (256, 64)))
+    w2 *= np.exp(rng.standard_normal((256, 1))).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w1"], ["h"], name="up"), helper.make_node("Sigmoid", ["h"], ["s"]),
+             helper.make_node("Mul", ["h", "s"], ["a"], name="silu"), helper.make_node("MatMul", ["a", "w2"], ["y"], name="down")]
+    value = lambda name, width: helper.make_tensor_value_info(name, 1, ["n", width])
+    graph = helper.make_graph(nodes, "g", [value("x", 64)], [value("y", 64)], [numpy_helper.from_array(w, n) for n, w in (("w1", w1), ("w2", w2))])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), f / "ffn.onnx")
+    x = rng.standard_normal((200, 64)).astype(np.float32)
+    np.savez(f / "x.npz", x=x)
+    flags = ("--sparse-activations=60%", "--calib=x.npz", "--metric=cosine", "-o", "a.so", "--recipe-out=a.json")
+    f.compile(*flags, "--dim=n=1", model="ffn.onnx", says=["1 layers 60%"])
+    step, = json.load(open(f / "a.json"))["steps"]
+    thresholds = np.load(f / "a.json.npz")[step["tensors"]["threshold"]].reshape(-1)
+    hidden = x @ w1
+    hidden = hidden / (1 + np.exp(-hidden))
+    kept = np.abs(hidden) > thresholds
+    assert abs(kept.mean() - 0.4) < 0.02, kept.mean()
+    # One number for all channels, times the norm of the weights: what is left out counts least.
+    counts = np.abs(hidden) * np.linalg.norm(w2, axis=1)
+    assert counts[~kept].max() <= counts[kept].min() * 1.0001
+    assert abs(step["parameters"]["lost"] - (counts[~kept] ** 2).sum() / (counts ** 2).sum()) < 0.01, step
+    with Session(f / "a.so") as session:
+        for i in range(3):
+            got, want = session.run(None, {"x": x[i:i + 1]})[0], np.where(kept, hidden, 0)[i:i + 1] @ w2
+            assert np.abs(got - want).max() < 1e-5 * np.abs(want).max(), i
+    profile = subprocess.run([os.path.join(BUILD, "bin", "nnopt-run"), f / "a.so", "--profile"], capture_output=True, text=True).stdout
+    assert "matmul_sparse_row_64x256" in profile, profile
+    f.replay("a", "--dim=n=1", model="ffn.onnx")
+    f.compile("--recipe=a.json", "--emit=onnx", "--dim=n=1", "-o", "a.onnx", model="ffn.onnx")
+    assert np.abs(reference_session(f / "a.onnx").run(None, {"x": x[:1]})[0] - np.where(kept, hidden, 0)[:1] @ w2).max() < 1e-4
+    # Of several rows few channels are zero in all.
+    for dims, reason in (((), "a number of rows that is not known"), (("--dim=n=4",), "it multiplies 4 rows")):
+        f.compile(*flags, *dims, model="ffn.onnx", says=["no layer can be compressed", "'down'", reason])
+    for spec in ("", "50", "0%", "100%"):
+        f.compile(f"--sparse-activations={spec}", "--calib=x.npz", model="ffn.onnx", code=2, says=["expected the share of activations"])
+
+
 def plans(f):
     """A budget that no other technique meets removes channels by itself, and says what it compared; its recipe gives the same bytes."""
     mlp(f / "wide.onnx", [128, 1024, 64])
@@ -644,7 +684,7 @@ def resnet20(f):
     assert notes["compressed"]["quality"] >= notes["float"]["quality"] - 0.5, notes["compressed"]
 
 
-TESTS = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, sensitive, low_rank, spoiled, drop_layer, plans, budget, targets,
+TESTS = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, sensitive, low_rank, spoiled, drop_layer, sparse_activations, plans, budget, targets,
          memory, interrupted, metrics, command, wrong]
 
 

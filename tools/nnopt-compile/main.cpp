@@ -163,6 +163,11 @@ static cl::opt<std::string>
                      "parameters, as 50%"),
             cl::value_desc("SHARE%"), cl::cat(category));
 static cl::opt<std::string>
+    sparseActivations("sparse-activations",
+                      cl::desc("Behind GELU, SiLU and gates of such, make this share of the activations zero, those that count least, "
+                               "as 50%: where one row is multiplied, no weights are read for them"),
+                      cl::value_desc("SHARE%"), cl::cat(category));
+static cl::opt<std::string>
     dropLayers("drop-layers",
                cl::desc("Leave out so many residual blocks, those whose outputs are most like their inputs, as 2; 2,linear: with a "
                         "matrix product in their place, for tokens"),
@@ -249,7 +254,7 @@ int main(int argc, char **argv) {
   int ways = recipe.empty() ? 0 : 1;
   for (TechniqueFlag f : {TechniqueFlag{quantize, "quantize"}, TechniqueFlag{prune, "prune"},
                           TechniqueFlag{moe, "dense-to-moe"}, TechniqueFlag{lowRank, "low-rank"},
-                          TechniqueFlag{dropLayers, "drop-layer"}, TechniqueFlag{mergeTokens, "merge-tokens"}}) {
+                          TechniqueFlag{sparseActivations, "sparse-activations"}, TechniqueFlag{dropLayers, "drop-layer"}, TechniqueFlag{mergeTokens, "merge-tokens"}}) {
     if (!f.option.getNumOccurrences())
       continue;
     flag = "--" + f.option.ArgStr.str();
@@ -277,8 +282,8 @@ int main(int argc, char **argv) {
     spec = text;
   }
   if (ways + (recipe.empty() || (budget.empty() && structured.empty()) ? 0 : 1) > 1) {
-    errs() << "--quantize, --prune=sparse, --moe, --low-rank, --drop-layers, --merge-tokens and --recipe exclude each other, and so do --budget, "
-              "--prune=structured and --recipe: give one of them\n";
+    errs() << "--quantize, --prune=sparse, --moe, --low-rank, --sparse-activations, --drop-layers, --merge-tokens and --recipe exclude "
+              "each other, and so do --budget, --prune=structured and --recipe: give one of them\n";
     return ExitUsage;
   }
   bool searches = !budget.empty() || !technique.empty() || !structured.empty();
@@ -293,7 +298,7 @@ int main(int argc, char **argv) {
                      (recipeOut.empty() || !recipe.empty()))) {
     errs()
         << "--calib, --eval, --metric and --recipe-out do nothing without --budget, --quantize, "
-           "--prune, --moe, --low-rank, --drop-layers or --merge-tokens\n";
+           "--prune, --moe, --low-rank, --sparse-activations, --drop-layers or --merge-tokens\n";
     return ExitUsage;
   }
   registerAllPasses();
