@@ -23,6 +23,7 @@ Techniques allTechniques() {
   all.push_back(createSparseActivationsTechnique());
   all.push_back(createRefitTechnique());
   // Behind the others: their steps may be of layers inside of blocks that go.
+  all.push_back(createParallelBlocksTechnique());
   all.push_back(createDropLayerTechnique());
   return all;
 }

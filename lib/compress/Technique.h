@@ -185,6 +185,8 @@ std::unique_ptr<Technique> createLowRankTechnique();
 std::unique_ptr<Technique> createSparseActivationsTechnique();
 /// Residual blocks left out, or replaced by one matrix product.
 std::unique_ptr<Technique> createDropLayerTechnique();
+/// Pairs of residual blocks that read one value.
+std::unique_ptr<Technique> createParallelBlocksTechnique();
 
 /// Names for sites: those of the ONNX nodes of an operation, numbered where they occur again.
 class SiteNames {

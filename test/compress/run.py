@@ -348,6 +348,48 @@ def drop_layer(f):
         f.compile(f"--drop-layers={spec}", "--calib=x.npz", model="blocks.onnx", code=2, says=["expected the number of residual blocks"])
 
 
+def parallel_blocks(f):
+    """The second of two residual blocks reads what the first one reads; they share a normalization then."""
+    rng = np.random.default_rng(3)
+    weights = [(rng.standard_normal((32, 32)) * size).astype(np.float32) for size in (0.02, 0.1, 0.1, 0.1, 0.1)]
+    nodes, h = [], "x"
+    for i in range(len(weights)):
+        nodes += [helper.make_node("LayerNormalization", [h, f"s{i}"], [f"n{i}"]), helper.make_node("MatMul", [f"n{i}", f"w{i}"], [f"h{i}"]),
+                  helper.make_node("Tanh", [f"h{i}"], [f"t{i}"]), helper.make_node("Add", [f"t{i}", h], [f"y{i}"], name=f"sum{i}")]
+        h = f"y{i}"
+    value = lambda name: helper.make_tensor_value_info(name, 1, ["n", 4, 32])
+    scales = [rng.uniform(0.5, 2, 32).astype(np.float32) for _ in weights]
+    constants = [numpy_helper.from_array(a, f"{name}{i}") for name, arrays in (("w", weights), ("s", scales)) for i, a in enumerate(arrays)]
+    graph = helper.make_graph(nodes, "g", [value("x")], [value(h)], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), f / "pairs.onnx")
+    x = rng.standard_normal((64, 4, 32)).astype(np.float32)
+    np.savez(f / "pairs.npz", x=x)
+    flags = ("--calib=pairs.npz", "--metric=cosine", "-o", "p.so", "--recipe-out=p.json")
+    # The pairs are (0, 1) and (2, 3): of the first one, the first block does least.
+    for count, sites in ((1, ["sum1"]), (2, ["sum1", "sum3"]), (9, ["sum1", "sum3"])):
+        text = f.compile(f"--parallel-blocks={count}", *flags, model="pairs.onnx")
+        assert [s["site"] for s in json.load(open(f / "p.json"))["steps"]] == sites
+        assert f"{10 - len(sites)} launches" in text, text # a normalization for each pair
+        want = x
+        for i in range(5):
+            before = want if f"sum{i}" not in sites else before
+            normal = (before - before.mean(-1, keepdims=True)) / np.sqrt(before.var(-1, keepdims=True) + 1e-5) * scales[i]
+            want = want + np.tanh(normal @ weights[i])
+        with Session(f / "p.so") as session:
+            got = session.run(None, {"x": x})[0]
+        assert np.abs(got - want).max() < 1e-5 * np.abs(want).max(), count
+    f.replay("p", model="pairs.onnx")
+    f.compile("--recipe=p.json", "--emit=onnx", "-o", "p.onnx", model="pairs.onnx")
+    assert np.abs(reference_session(f / "p.onnx").run(None, {"x": x})[0] - want).max() < 1e-5 * np.abs(want).max()
+    f.compile("--budget=drop=0.5", *flags, model="pairs.onnx")
+    options = {layer["site"]: {o["name"] for o in layer["options"]} for layer in json.load(open(f / "p.json"))["layers"] if "options" in layer}
+    assert "parallel" in options["sum1"] and "parallel" not in options["sum2"], options
+    json.dump({"nnopt_recipe": 1, "steps": [{"technique": "parallel-blocks", "site": "sum0", "option": "parallel", "parameters": {}}]}, open(f / "p.json", "w"))
+    f.compile("--recipe=p.json", "-o", "p.so", model="pairs.onnx", code=3, says=["sum0"])
+    for spec in ("", "0", "50%"):
+        f.compile(f"--parallel-blocks={spec}", "--calib=pairs.npz", model="pairs.onnx", code=2, says=["expected the number of pairs"])
+
+
 def sparse_activations(f):
     """The share of zeros over the calibration data, those that count least; a product that reads no weights for them."""
     rng = np.random.default_rng(0)
@@ -684,7 +726,7 @@ def resnet20(f):
     assert notes["compressed"]["quality"] >= notes["float"]["quality"] - 0.5, notes["compressed"]
 
 
-TESTS = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, sensitive, low_rank, spoiled, drop_layer, sparse_activations, plans, budget, targets,
+TESTS = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, sensitive, low_rank, spoiled, drop_layer, sparse_activations, parallel_blocks, plans, budget, targets,
          memory, interrupted, metrics, command, wrong]
 
 

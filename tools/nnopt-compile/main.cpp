@@ -173,6 +173,10 @@ static cl::opt<std::string>
                         "matrix product in their place, for tokens"),
                cl::value_desc("COUNT"), cl::cat(category));
 static cl::opt<std::string>
+    parallelBlocks("parallel-blocks",
+                   cl::desc("Compute so many pairs of residual blocks side by side, as 2: the second one reads what the first one reads"),
+                   cl::value_desc("COUNT"), cl::cat(category));
+static cl::opt<std::string>
     mergeTokens("merge-tokens",
                 cl::desc("Behind each attention of a transformer, average so many tokens with those that they are most like, as 8; "
                          "with --budget, ahead of all other techniques"),
@@ -254,7 +258,8 @@ int main(int argc, char **argv) {
   int ways = recipe.empty() ? 0 : 1;
   for (TechniqueFlag f : {TechniqueFlag{quantize, "quantize"}, TechniqueFlag{prune, "prune"},
                           TechniqueFlag{moe, "dense-to-moe"}, TechniqueFlag{lowRank, "low-rank"},
-                          TechniqueFlag{sparseActivations, "sparse-activations"}, TechniqueFlag{dropLayers, "drop-layer"}, TechniqueFlag{mergeTokens, "merge-tokens"}}) {
+                          TechniqueFlag{sparseActivations, "sparse-activations"}, TechniqueFlag{dropLayers, "drop-layer"},
+                          TechniqueFlag{parallelBlocks, "parallel-blocks"}, TechniqueFlag{mergeTokens, "merge-tokens"}}) {
     if (!f.option.getNumOccurrences())
       continue;
     flag = "--" + f.option.ArgStr.str();
@@ -282,8 +287,8 @@ int main(int argc, char **argv) {
     spec = text;
   }
   if (ways + (recipe.empty() || (budget.empty() && structured.empty()) ? 0 : 1) > 1) {
-    errs() << "--quantize, --prune=sparse, --moe, --low-rank, --sparse-activations, --drop-layers, --merge-tokens and --recipe exclude "
-              "each other, and so do --budget, --prune=structured and --recipe: give one of them\n";
+    errs() << "--quantize, --prune=sparse, --moe, --low-rank, --sparse-activations, --drop-layers, --parallel-blocks, --merge-tokens and "
+              "--recipe exclude each other, and so do --budget, --prune=structured and --recipe: give one of them\n";
     return ExitUsage;
   }
   bool searches = !budget.empty() || !technique.empty() || !structured.empty();
@@ -298,7 +303,7 @@ int main(int argc, char **argv) {
                      (recipeOut.empty() || !recipe.empty()))) {
     errs()
         << "--calib, --eval, --metric and --recipe-out do nothing without --budget, --quantize, "
-           "--prune, --moe, --low-rank, --sparse-activations, --drop-layers or --merge-tokens\n";
+           "--prune, --moe, --low-rank, --sparse-activations, --drop-layers, --parallel-blocks or --merge-tokens\n";
     return ExitUsage;
   }
   registerAllPasses();
