@@ -2,8 +2,8 @@
  *
  * Offline dynamic storage allocation: each buffer has a size and a lifetime; buffers that are alive
  * together must not overlap. The problem is NP-hard; greedy placement at the best-fitting gap in a
- * good order comes close to the lower bound for neural networks. Several orders are tried, then the
- * last one with what was in the way moved forward; the smallest result wins, and the search ends
+ * good order comes close to the lower bound for neural networks. Several orders are tried, each again
+ * and again with what was in the way moved forward; the smallest result wins, and the search ends
  * when one meets the lower bound. Nothing is allocated: everything lives in `work`.
  *===----------------------------------------------------------------------===*/
 #include "internal.h"
@@ -160,20 +160,21 @@ int64_t nnopt_plan_memory(uint32_t n, const int64_t *size, const uint32_t *first
   int64_t bound = lowerBound(&p, items, placed), best = INT64_MAX, count = collect(&p, items), failed;
   if (lower_bound)
     *lower_bound = bound;
-  /* Three orders; then, as long as that takes milliseconds, the last one, in which what did not fit below the
-   * best so far moves halfway to the front. */
-  int64_t rounds = 3 + (count ? MOST_STEPS / (count * count) : 0);
-  if (rounds > 256)
-    rounds = 256;
-  for (int64_t round = ORDER_SIZE; round < rounds && best != bound; ++round) {
-    if (round <= ORDER_FIRST)
-      sort(&p, (enum order)round, items, count);
-    int64_t total = place(&p, items, count, placed, trial, best, &failed);
-    if (total < best) {
-      best = total;
-      for (int64_t i = 0; i < count; ++i)
-        offset[items[i]] = trial[items[i]];
-    } else if (round >= ORDER_FIRST) {
+  /* From each of three orders, as long as that takes milliseconds: what did not fit below the best so far moves halfway to
+   * the front. */
+  int64_t rounds = 1 + (count ? MOST_STEPS / 3 / (count * count) : 0);
+  if (rounds > 86)
+    rounds = 86;
+  for (int order = ORDER_SIZE; order <= ORDER_FIRST; ++order) {
+    sort(&p, (enum order)order, items, count);
+    for (int64_t round = 0; round < rounds && best != bound; ++round) {
+      int64_t total = place(&p, items, count, placed, trial, best, &failed);
+      if (total < best) {
+        best = total;
+        for (int64_t i = 0; i < count; ++i)
+          offset[items[i]] = trial[items[i]];
+        continue;
+      }
       int64_t item = items[failed], to = failed / 2;
       for (int64_t i = failed; i > to; --i)
         items[i] = items[i - 1];
