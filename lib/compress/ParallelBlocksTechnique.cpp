@@ -25,13 +25,18 @@ struct Pair {
   ResidualBlock first, second;
   nn::AddOp middle; // the sum of the first
 
-  /// Nothing where `op` does not end the second of two blocks.
-  static std::optional<Pair> endingAt(Operation *op) {
+  enum class Readers { None, Beside };
+  /// Nothing where `op` does not end the second of two blocks. Nothing else reads values inside; in a model that computes several
+  /// options at once, `Beside`, other options may.
+  static std::optional<Pair> endingAt(Operation *op, Readers readers = Readers::None) {
     auto end = dyn_cast<nn::AddOp>(op);
     std::optional<ResidualBlock> second = end ? ResidualBlock::endingAt(end) : std::nullopt;
     auto middle = second ? second->skip.getDefiningOp<nn::AddOp>() : nn::AddOp();
     std::optional<ResidualBlock> first = middle ? ResidualBlock::endingAt(middle) : std::nullopt;
-    return first ? std::optional(Pair{*first, *second, middle}) : std::nullopt;
+    auto isOfPair = [&](Operation *user) { return user == op || llvm::is_contained(second->inside, user); };
+    if (!first || (readers == Readers::None && !llvm::all_of(middle->getUsers(), isOfPair)))
+      return std::nullopt;
+    return Pair{*first, *second, middle};
   }
 };
 
@@ -104,7 +109,7 @@ public:
   }
 
   Value apply(RewriterBase &rewriter, Operation *op, const Option &option) const override {
-    Pair pair = *Pair::endingAt(op);
+    Pair pair = *Pair::endingAt(op, Pair::Readers::Beside);
     OpBuilder::InsertionGuard guard(rewriter);
     rewriter.setInsertionPoint(op);
     IRMapping inside, sum;
