@@ -4,9 +4,7 @@
 // deep networks that change their input least matter least: Gromov et al. 2024, "The Unreasonable
 // Ineffectiveness of the Deeper Layers"); `linear`, for values whose last dimension is the model's
 // width, y = A x + c in least squares over the calibration data (Din et al. 2023, "Jump to
-// Conclusions", section 3.1). By the flag, the blocks whose outputs are most like their inputs, by 1 - cos(x, y) (Men et al. 2024,
-// "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect", equation 1; here of all elements together, so that
-// it does not matter which dimension holds the channels).
+// Conclusions", section 3.1). By the flag, the blocks whose outputs are most like their inputs (influenceOf()).
 //
 //===----------------------------------------------------------------------===//
 
@@ -49,12 +47,10 @@ public:
       return;
     std::vector<std::pair<double, Operation *>> order;
     for (const Site &site : sites) {
-      const Matrix &x = observations.rows(site.sampled[0]), &y = observations.rows(site.sampled[1]);
-      double sizes = std::sqrt(x.cast<double>().squaredNorm() * y.cast<double>().squaredNorm());
-      double cosine = sizes > 0 ? x.cast<double>().cwiseProduct(y.cast<double>()).sum() / sizes : 0;
-      influences[site.op] = 1 - cosine;
-      if (std::isfinite(cosine) && (!onlyLinear || site.regressor))
-        order.push_back({1 - cosine, site.op});
+      double influence = influenceOf(observations.rows(site.sampled[0]), observations.rows(site.sampled[1]));
+      influences[site.op] = influence;
+      if (std::isfinite(influence) && (!onlyLinear || site.regressor))
+        order.push_back({influence, site.op});
     }
     llvm::stable_sort(order, [](const auto &a, const auto &b) { return a.first < b.first; });
     for (auto &[influence, op] : ArrayRef(order).take_front(count))

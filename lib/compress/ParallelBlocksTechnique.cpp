@@ -4,7 +4,7 @@
 // read one value, as in models that are trained this way (Wang and Komatsuzaki 2021, GPT-J-6B; Chowdhery et al. 2022, "PaLM",
 // section 2). They share a normalization then, whose scales belong to the products (pass fold-norm-affine).
 // Blocks are paired in graph order, each once: the attention and the feed-forward network of a layer. By the flag, the pairs of which
-// f changes its input least, by 1 - cos(x, y) as for --drop-layers.
+// f changes its input least (influenceOf()).
 //
 //===----------------------------------------------------------------------===//
 
@@ -77,12 +77,10 @@ public:
     going.clear();
     std::vector<std::pair<double, Operation *>> order;
     for (const Site &site : sites) {
-      const Matrix &x = observations.rows(site.sampled[0]), &y = observations.rows(site.sampled[1]);
-      double sizes = std::sqrt(x.cast<double>().squaredNorm() * y.cast<double>().squaredNorm());
-      double cosine = sizes > 0 ? x.cast<double>().cwiseProduct(y.cast<double>()).sum() / sizes : 0;
-      influences[site.op] = 1 - cosine;
-      if (std::isfinite(cosine))
-        order.push_back({1 - cosine, site.op});
+      double influence = influenceOf(observations.rows(site.sampled[0]), observations.rows(site.sampled[1]));
+      influences[site.op] = influence;
+      if (std::isfinite(influence))
+        order.push_back({influence, site.op});
     }
     llvm::sort(order, [](const auto &a, const auto &b) {
       return a.first != b.first ? a.first < b.first : a.second->isBeforeInBlock(b.second);

@@ -2,6 +2,7 @@
 
 #include "lib/compress/ResidualBlock.h"
 #include "llvm/ADT/SetVector.h"
+#include <cmath>
 
 using namespace mlir;
 
@@ -46,6 +47,11 @@ std::optional<ResidualBlock> ResidualBlock::endingAt(nn::AddOp add) {
     return block;
   }
   return std::nullopt;
+}
+
+double influenceOf(const Matrix &x, const Matrix &y) {
+  double sizes = std::sqrt(x.cast<double>().squaredNorm() * y.cast<double>().squaredNorm());
+  return 1 - (sizes > 0 ? x.cast<double>().cwiseProduct(y.cast<double>()).sum() / sizes : 0);
 }
 
 } // namespace nnopt::compress
