@@ -65,10 +65,10 @@ typedef struct worker {
   _Alignas(64) nni_pool *pool;
   pthread_t thread;
   bool started;
-  /* The caller's: its copy of sequence; until when the worker is left out (0: it is not); how long it was last, and until
-   * when. */
+  /* The caller's: its copy of sequence; whether the worker is left out; until when it is, or was last; for how long. */
   _Alignas(64) unsigned handed;
-  int64_t out_until, out_for, out_end;
+  bool out;
+  int64_t out_until, out_for;
 } worker;
 _Static_assert(offsetof(worker, taken) == 64, "a launch reads one cache line");
 
@@ -76,7 +76,7 @@ struct nni_pool {
   nnopt_options options;
   worker *workers;
   int worker_count;
-  int left_out; /* workers with out_until != 0 */
+  int left_out; /* workers that are */
   int64_t spin_ns;
   atomic_int stop;
   unsigned generation; /* of the process: counts forks */
@@ -260,15 +260,15 @@ int nni_pool_check(nni_pool *pool, nnopt_error *error) {
 
 /* Chooses up to `most` workers that are not left out, and takes those in again whose time is over. */
 static int chooseWorkers(nni_pool *pool, int most, worker **chosen) {
-  int64_t time = now();
+  int64_t time = pool->left_out ? now() : 0;
   int count = 0;
   for (int i = 0; i < pool->worker_count && count < most; ++i) {
     worker *w = &pool->workers[i];
-    if (w->out_until && w->out_until <= time) {
-      w->out_until = 0;
+    if (w->out && w->out_until <= time) {
+      w->out = false;
       --pool->left_out;
     }
-    if (!w->out_until)
+    if (!w->out)
       chosen[count++] = w;
   }
   return count;
@@ -276,11 +276,12 @@ static int chooseWorkers(nni_pool *pool, int most, worker **chosen) {
 
 /* A worker let the caller wait for `stall` ns, until `time`. */
 static void leaveOut(nni_pool *pool, worker *w, int64_t stall, int64_t time) {
-  bool again = w->out_for && time - w->out_end < SoonAgain * w->out_for;
+  bool again = w->out_for && time - w->out_until < SoonAgain * w->out_for;
   w->out_for = again ? 2 * w->out_for : stall;
   if (w->out_for > MostLeftOutNs)
     w->out_for = MostLeftOutNs;
-  w->out_until = w->out_end = time + w->out_for;
+  w->out_until = time + w->out_for;
+  w->out = true;
   ++pool->left_out;
 }
 
@@ -317,13 +318,8 @@ void nni_pool_run(nni_pool *pool, nnopt_kernel_fn kernel, void *const *buffers, 
     pool->options.parallel_for(pool->options.parallel_context, parts, callbackTask, &j);
     return;
   }
-  int count = 0; /* of the workers that take part */
   worker *chosen[parts];
-  if (!pool->left_out)
-    for (; count < parts - 1; ++count)
-      chosen[count] = &pool->workers[count];
-  else
-    count = chooseWorkers(pool, parts - 1, chosen);
+  int count = chooseWorkers(pool, parts - 1, chosen);
   j.parts = count + 1;
   uint64_t begin = ticks();
   for (int i = 0; i < count; ++i) {

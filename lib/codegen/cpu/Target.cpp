@@ -51,26 +51,28 @@ static void chooseX86Features(function_ref<bool(StringRef)> has, Target &t) {
   } extensions[] = {{"avxvnni", NNOPT_CPU_AVX_VNNI},
                     {"avx512vnni", NNOPT_CPU_AVX512_VNNI},
                     {"avx512bf16", NNOPT_CPU_AVX512_BF16},
-                    {"avx512vbmi", NNOPT_CPU_AVX512_VBMI},
-                    // The kernels are written with AVX-512, its bf16 and VNNI beside the tiles.
-                    {"amx-tile", 0},
-                    {"amx-int8", 0},
-                    {"amx-bf16", 0}};
+                    {"avx512vbmi", NNOPT_CPU_AVX512_VBMI}};
   auto hasAll = [&](auto &level) {
     return all_of(level.features, [&](const char *feature) { return !feature || has(feature); });
   };
   auto &level = *find_if(levels, hasAll);
   t.cpu = level.cpu;
   t.required = NNOPT_CPU_X86_64 | level.required;
-  t.amx = has("amx-tile") && has("amx-int8") && has("amx-bf16") && has("avx512bf16") && has("avx512vnni");
   SubtargetFeatures features;
   for (auto &extension : extensions) {
-    bool wide = extension.required != NNOPT_CPU_AVX_VNNI;
-    if (!has(extension.feature) || (!extension.required && !t.amx) || !(level.required & (wide ? NNOPT_CPU_AVX512 : NNOPT_CPU_AVX2_FMA)))
+    bool wide = StringRef(extension.feature).starts_with("avx512");
+    if (!has(extension.feature) || !(level.required & (wide ? NNOPT_CPU_AVX512 : NNOPT_CPU_AVX2_FMA)))
       continue;
     features.AddFeature(extension.feature);
     t.required |= extension.required;
   }
+  // Kernels with tiles have instructions of AVX-512, its bf16 and VNNI beside them.
+  static constexpr const char *tiles[] = {"amx-tile", "amx-int8", "amx-bf16"};
+  constexpr uint32_t beside = NNOPT_CPU_AVX512 | NNOPT_CPU_AVX512_BF16 | NNOPT_CPU_AVX512_VNNI;
+  t.amx = (t.required & beside) == beside && all_of(tiles, has);
+  for (const char *feature : tiles)
+    if (t.amx)
+      features.AddFeature(feature);
   t.features = features.getString();
   t.avx512 = t.required & NNOPT_CPU_AVX512;
   t.avx2 = t.fma = t.required & NNOPT_CPU_AVX2_FMA;
