@@ -81,6 +81,9 @@ KERNEL(maximum) {
 
 KERNEL(self) {
   int64_t *y = buffers[0];
+  struct timespec time = {0, 2000000};
+  if (gettid() == getpid())
+    nanosleep(&time, NULL);
   for (int64_t i = begin; i < end; ++i)
     y[i] = (int64_t)pthread_self();
 }

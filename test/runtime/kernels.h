@@ -20,7 +20,7 @@ enum {
   KernelWho,       /* i32 y[n], i64 scratch[threads * 8]; tasks n: y = thread; counts in scratch */
   KernelSetBool,   /* x[1], bool y; tasks 1: y = x > 0 */
   KernelMax,       /* x[n], state[n], y[n]; tasks n: y = max(x, state) */
-  KernelSelf,      /* i64 y[n]; tasks n: y = pthread_self() */
+  KernelSelf,      /* i64 y[n]; tasks n: y = pthread_self(), in the first thread after 2 ms, so that others begin */
   KernelNap,       /* i32 y[n]; tasks n: y = 1 and a sleep of 50 ms in threads of the pool, 0 and 5 ms in the first one */
   KernelCount_
 };
