@@ -62,7 +62,7 @@ Matrix RowProduct::operator()(const Matrix &x, const Matrix &y) {
 }
 
 int64_t GramSum::stepFor(int64_t columns, int64_t expected) {
-  return std::max<int64_t>(1, expected / (65536 + 16 * columns));
+  return std::max<int64_t>(1, expected / (16384 + 32 * columns));
 }
 
 void GramSum::add(RowProduct &product, const Matrix &x) {
