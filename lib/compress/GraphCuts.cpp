@@ -2,6 +2,7 @@
 
 #include "lib/compress/GraphCuts.h"
 #include "dialects/nn/NN.h"
+#include "llvm/ADT/BitVector.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -26,7 +27,17 @@ int64_t GraphCuts::lastReader(Value v) const {
   return last;
 }
 
-std::vector<GraphCuts::Cut> GraphCuts::all() const {
+std::vector<GraphCuts::Cut> GraphCuts::all(ArrayRef<std::pair<int64_t, int64_t>> spans) const {
+  llvm::BitVector depends(ops.size());
+  for (auto [first, last] : spans)
+    if (first <= last)
+      depends.set(first, last + 1);
+  for (auto [i, op] : llvm::enumerate(ops))
+    op->walk([&](Operation *inner) {
+      for (Value v : inner->getOperands())
+        if (Operation *from = v.getDefiningOp(); from && depends[placeOf(from)])
+          depends.set(i);
+    });
   std::vector<Cut> cuts;
   std::vector<SmallVector<Value>> ending(ops.size()); // values, by their last reader
   llvm::SetVector<Value> passing;
@@ -34,7 +45,7 @@ std::vector<GraphCuts::Cut> GraphCuts::all() const {
     for (Value v : ending[i])
       passing.remove(v);
     for (Value v : op->getResults())
-      if (int64_t last = lastReader(v); !isa<nn::ConstantOp>(op) && last > int64_t(i)) {
+      if (int64_t last = lastReader(v); depends[i] && last > int64_t(i)) {
         passing.insert(v);
         ending[last].push_back(v);
       }
@@ -46,7 +57,7 @@ std::vector<GraphCuts::Cut> GraphCuts::all() const {
 
 std::vector<GraphCuts::Cut> GraphCuts::between(std::vector<std::pair<int64_t, int64_t>> spans) const {
   llvm::sort(spans);
-  std::vector<Cut> possible = all(), cuts;
+  std::vector<Cut> possible = all(spans), cuts;
   auto it = possible.begin();
   int64_t end = -1; // of the spans so far
   for (auto [first, last] : spans) {

@@ -7,7 +7,8 @@
 
 namespace nnopt::compress {
 
-/// Places between operations of a function that a single value passes, besides its arguments and constants.
+/// Places between operations of a function that a single value passes, besides its arguments, constants, and what is computed from
+/// these alone (a mask of attention): behind a cut it is computed again.
 class GraphCuts {
 public:
   struct Cut {
@@ -24,7 +25,8 @@ public:
 
 private:
   int64_t lastReader(mlir::Value v) const;
-  std::vector<Cut> all() const;
+  /// Those of values that depend on an operation in one of the spans.
+  std::vector<Cut> all(llvm::ArrayRef<std::pair<int64_t, int64_t>> spans) const;
 
   mlir::Block &block;
   size_t resultCount;

@@ -182,23 +182,30 @@ Matrix LinearLayer::rowsOf(const HostTensor &activation, int64_t step, int64_t g
   Matrix result(taken, columns());
   Patches p(conv, activation.shape);
   int64_t spatial = int64_t(p.sizes.size());
+  // Where the elements of the kernel are, from its first one.
+  SmallVector<int64_t> places(kernelSize * spatial), offsets(kernelSize);
+  for (int64_t k = 0; k < kernelSize; ++k)
+    for (int64_t d = spatial, rest = k; d-- > 0; rest /= p.kernel[d]) {
+      places[k * spatial + d] = rest % p.kernel[d] * p.dilations[d];
+      offsets[k] += places[k * spatial + d] * p.steps[d];
+    }
   SmallVector<int64_t> first(spatial);
   for (int64_t r = 0; r < taken; ++r) {
-    int64_t position = r * step;
-    for (int64_t d = spatial; d-- > 0; position /= p.outs[d])
+    int64_t position = r * step, corner = 0;
+    for (int64_t d = spatial; d-- > 0; position /= p.outs[d]) {
       first[d] = position % p.outs[d] * p.strides[d] - p.pads[d];
+      corner += first[d] * p.steps[d];
+    }
     const float *image = x + position * p.batchStep + group * in * p.channelStep;
     float *row = result.row(r).data();
     for (int64_t k = 0; k < kernelSize; ++k) {
-      int64_t offset = 0, rest = k;
       bool inside = true;
-      for (int64_t d = spatial; d-- > 0; rest /= p.kernel[d]) {
-        int64_t at = first[d] + rest % p.kernel[d] * p.dilations[d];
+      for (int64_t d = 0; d < spatial; ++d) {
+        int64_t at = first[d] + places[k * spatial + d];
         inside &= at >= 0 && at < p.sizes[d];
-        offset += at * p.steps[d];
       }
       for (int64_t c = 0; c < in; ++c)
-        row[c * kernelSize + k] = inside ? image[offset + c * p.channelStep] : 0;
+        row[c * kernelSize + k] = inside ? image[corner + offsets[k] + c * p.channelStep] : 0;
     }
   }
   return result;

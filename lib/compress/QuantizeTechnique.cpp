@@ -2,6 +2,7 @@
 
 #include "dialects/nn/Precision.h"
 #include "lib/compress/ChannelScales.h"
+#include "lib/compress/Int8Weights.h"
 #include "lib/compress/NarrowTable.h"
 #include "lib/compress/Technique.h"
 #include "lib/compress/WeightOnly.h"
@@ -162,7 +163,9 @@ public:
       return "int8 needs a positive 'scale' and a 'zero_point' from 0 to 255";
     if (linear) {
       std::string why = quantize::whyNot(linear);
-      return !why.empty() || !p.contains("channel_scales") ? why : checkChannelScales(linear, p["channel_scales"]);
+      if (why.empty() && p.contains("channel_scales"))
+        why = checkChannelScales(linear, p["channel_scales"]);
+      return why.empty() && int8weights::areIn(option) ? int8weights::check(op, option) : why;
     }
     auto operand = p.find("operand");
     if (operand == p.end() || !operand->is_number_integer() || (*operand != 0 && *operand != 1))
@@ -175,19 +178,26 @@ public:
   }
 
   std::optional<LayerWeights> weights(Operation *op, const Option &option) const override {
+    if (int8weights::areIn(option))
+      return int8weights::weights(op, option);
     if (!isWeightOnly(op, option) || !isa<nn::LinearOp>(op))
       return std::nullopt;
     return WeightOnly::weights(op, option);
   }
 
   bool changesActivation(Operation *op, const Option &option) const override {
-    return isWeightOnly(op, option) && WeightOnly::hasByteRows(option);
+    return int8weights::areIn(option) || (isWeightOnly(op, option) && WeightOnly::hasByteRows(option));
   }
   Value activation(RewriterBase &rewriter, Operation *op, const Option &option) const override {
-    return WeightOnly::activation(rewriter, op, option);
+    return int8weights::areIn(option) ? int8weights::activation(rewriter, op, option) : WeightOnly::activation(rewriter, op, option);
   }
 
+  std::optional<Option> solvable(Operation *op, const Option &option) const override {
+    return isa<nn::LinearOp>(op) && option.name == "int8" ? int8weights::rounded(op, option) : std::nullopt;
+  }
   bool refit(Operation *op, Option &option, const Gram &gram) const override {
+    if (int8weights::areIn(option))
+      return int8weights::refit(op, option, gram);
     return isa<nn::LinearOp>(op) && isWeightOnly(op, option) && WeightOnly::refit(op, option, gram);
   }
 
@@ -201,6 +211,8 @@ public:
     }
     if (isWeightOnly(op, option))
       return WeightOnly::apply(rewriter, op, option);
+    if (int8weights::areIn(option))
+      return int8weights::apply(rewriter, op, option);
     quantize::ActivationParameters p{option.parameters["scale"].get<float>(),
                                      option.parameters["zero_point"].get<int>()};
     if (auto sum = dyn_cast<nn::AddOp>(op))

@@ -70,6 +70,7 @@ private:
       repair(choice, {0, calib->usable()}, {0, calib->usable()});
   }
   bool canRepair(const Choice &choice) const;
+  std::optional<Option> solvableOf(const Candidate &c, int offer) const;
   Evaluation qualityOfRecipe(const Choice &choice);
   /// Whether an evaluation loses more than chance explains.
   bool losesQuality(const Evaluation &reference, const Evaluation &value) const {

@@ -20,6 +20,10 @@ std::vector<Candidate> Search::chosenCandidates(const Choice &choice) const {
       // A table is no layer that another option could replace.
       weightsAlone &= isa<nn::GatherOp>(c.site.op) || offer.technique->weights(c.site.op, offer.option).has_value();
       chosen.push_back({c.site, {offer}});
+      if (std::optional<Option> solvable = solvableOf(c, choice[i])) {
+        chosen.back().offers[0].option = std::move(*solvable);
+        chosen.back().site.wantsGram = true;
+      }
     }
   for (const std::unique_ptr<Technique> &technique : techniques) {
     if (!technique->onlyRepairs() || !weightsAlone)
@@ -75,8 +79,15 @@ double Search::repair(Choice &choice, SampleRange samples, SampleRange judges) {
 }
 
 bool Search::canRepair(const Choice &choice) const {
-  return llvm::any_of(llvm::seq(candidates.size()),
-                      [&](size_t i) { return choice[i] >= 0 && candidates[i].site.wantsGram; });
+  return llvm::any_of(llvm::seq(candidates.size()), [&](size_t i) {
+    return choice[i] >= 0 && (candidates[i].site.wantsGram || solvableOf(candidates[i], choice[i]));
+  });
+}
+
+/// An option in a form that can be solved anew. Noise is nothing to solve for.
+std::optional<Option> Search::solvableOf(const Candidate &c, int offer) const {
+  const Offer &o = c.offers[offer];
+  return observations.ofNoise ? std::nullopt : o.technique->solvable(c.site.op, o.option);
 }
 
 /// The metric of the model that the recipe of a choice makes, with all that was repaired.

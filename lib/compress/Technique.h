@@ -146,6 +146,9 @@ public:
   virtual bool changesActivation(mlir::Operation *op, const Option &option) const { return false; }
   /// What it reads then, made beside it.
   virtual mlir::Value activation(mlir::RewriterBase &rewriter, mlir::Operation *op, const Option &option) const { return {}; }
+  /// An option without weights() in a form that has them, so that it can be solved anew: what it computes is the same then, but for
+  /// the order of sums. Nothing where there is no such form.
+  virtual std::optional<Option> solvable(mlir::Operation *op, const Option &option) const { return std::nullopt; }
   /// Solves the tensors of an option anew, when the layers before have changed: `gram` compares
   /// what the layer reads now with what it read in the float model. Sites must have asked for
   /// moments. Returns whether it did.

@@ -50,12 +50,10 @@ std::string whyNot(nn::LinearOp op) {
   return "";
 }
 
-/// dequantize(weights as i8), a scale for each out channel.
-static Value quantizeWeights(RewriterBase &rewriter, nn::LinearOp op) {
-  Location loc = op.getLoc();
-  Value w = op.getWeight();
-  std::vector<float> values = nn::ConstantData::get(w)->asFloats();
-  ArrayRef<int64_t> shape = shapeOf(w);
+/// The weights of `op` as i8, rounded to the nearest, a scale for each out channel.
+static ByteWeights roundedWeights(nn::LinearOp op) {
+  std::vector<float> values = nn::ConstantData::get(op.getWeight())->asFloats();
+  ArrayRef<int64_t> shape = shapeOf(op.getWeight());
   int64_t axis = op.getWeightOutAxis(), channels = shape[axis], inner = 1;
   for (int64_t size : shape.drop_front(axis + 1))
     inner *= size;
@@ -63,18 +61,25 @@ static Value quantizeWeights(RewriterBase &rewriter, nn::LinearOp op) {
   std::vector<float> largest(channels);
   for (size_t i = 0; i < values.size(); ++i)
     largest[channel(i)] = std::max(largest[channel(i)], std::fabs(values[i]));
-  std::vector<double> scales(channels, 1);
+  ByteWeights result;
+  result.scales.assign(channels, 1);
   for (int64_t c = 0; c < channels; ++c)
     if (largest[c] / 127 >= 1e-30f)
-      scales[c] = largest[c] / 127; // a float, as the kernel has it
-  std::vector<char> bytes(values.size());
+      result.scales[c] = largest[c] / 127; // a float, as the kernel has it
   for (size_t i = 0; i < values.size(); ++i)
-    bytes[i] = char(int8_t(std::clamp(std::nearbyint(values[i] / scales[channel(i)]), -127.0, 127.0)));
+    result.codes.push_back(char(int8_t(std::clamp(std::nearbyint(values[i] / result.scales[channel(i)]), -127.0, 127.0))));
+  return result;
+}
+
+/// dequantize(weights), of the shape of op's own.
+static Value dequantized(RewriterBase &rewriter, nn::LinearOp op, const ByteWeights &weights) {
+  Location loc = op.getLoc();
+  ArrayRef<int64_t> shape = shapeOf(op.getWeight());
   auto type = RankedTensorType::get(shape, rewriter.getI8Type());
-  Value q = nn::ConstantOp::create(rewriter, loc, nn::makeConstant(type, bytes, "quantized_weight"));
-  SmallVector<int64_t> scaleShape(shape.size() - axis, 1);
-  scaleShape[0] = channels;
-  Value scale = makeNumbersOp(rewriter, loc, rewriter.getF32Type(), scaleShape, scales, "weight_scale");
+  Value q = nn::ConstantOp::create(rewriter, loc, nn::makeConstant(type, weights.codes, "quantized_weight"));
+  SmallVector<int64_t> scaleShape(shape.size() - op.getWeightOutAxis(), 1);
+  scaleShape[0] = int64_t(weights.scales.size());
+  Value scale = makeNumbersOp(rewriter, loc, rewriter.getF32Type(), scaleShape, weights.scales, "weight_scale");
   return nn::DequantizeOp::create(rewriter, loc, untyped(rewriter.getF32Type()), q, scale, Value(),
                                   TypeAttr::get(rewriter.getF32Type()));
 }
@@ -99,30 +104,57 @@ static Value throughIntegers(RewriterBase &rewriter, Location loc, Value x, Acti
   return throughIntegers(rewriter, loc, x, scale, zeroPointOf(rewriter, loc, parameters.zeroPoint));
 }
 
-nn::LinearOp withQuantizedOperands(RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters,
-                                   ArrayRef<double> channelScales) {
+/// x with each in channel multiplied by a factor.
+static Value timesChannels(RewriterBase &rewriter, nn::LinearOp op, Value x, ArrayRef<double> factors) {
+  SmallVector<int64_t> shape(rankOf(x) - op.getInChannelAxis(), 1);
+  shape[0] = int64_t(factors.size());
+  Value values = makeNumbersOp(rewriter, op.getLoc(), rewriter.getF32Type(), shape, SmallVector<double>(factors), "channel_scale");
+  return nn::MulOp::create(rewriter, op.getLoc(), untyped(rewriter.getF32Type()), x, values);
+}
+
+static SmallVector<double> inverses(ArrayRef<double> numbers) {
+  return llvm::map_to_vector(numbers, [](double n) { return 1 / n; });
+}
+
+nn::LinearOp withByteWeights(RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters,
+                             ArrayRef<double> channelScales, const ByteWeights &weights) {
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPoint(op);
   Location loc = op.getLoc();
-  Value x = op.getActivation();
-  nn::LinearOp scaled = op;
-  if (!channelScales.empty()) {
-    SmallVector<double> inverse;
-    for (double s : channelScales)
-      inverse.push_back(1 / s);
-    SmallVector<int64_t> shape(rankOf(x) - op.getInChannelAxis(), 1);
-    shape[0] = int64_t(inverse.size());
-    Value factors = makeNumbersOp(rewriter, loc, rewriter.getF32Type(), shape, inverse, "channel_scale");
-    x = nn::MulOp::create(rewriter, loc, untyped(rewriter.getF32Type()), x, factors);
-    scaled = applyAffineBefore(rewriter, op, channelScales, {}, loc).getDefiningOp<nn::LinearOp>();
-  }
+  Value x = op.getActivation(), bias = op.getBias();
+  if (!channelScales.empty())
+    x = timesChannels(rewriter, op, x, inverses(channelScales));
   x = throughIntegers(rewriter, loc, x, parameters);
-  Value w = quantizeWeights(rewriter, scaled);
-  nn::LinearOp copy = op.cloneWith(rewriter, loc, x, w, op.getBias());
-  if (scaled != op)
-    rewriter.eraseOp(scaled);
+  Value w = dequantized(rewriter, op, weights);
+  if (!weights.bias.empty() && (bias || llvm::any_of(weights.bias, [](float b) { return b != 0; })))
+    bias = nn::ConstantOp::create(
+        rewriter, loc, nn::makeFloats(rewriter.getContext(), {int64_t(weights.bias.size())}, weights.bias, "bias"));
+  nn::LinearOp copy = op.cloneWith(rewriter, loc, x, w, bias);
   copy->removeAttr("quantize");
   return copy;
+}
+
+nn::LinearOp withQuantizedOperands(RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters,
+                                   ArrayRef<double> channelScales) {
+  if (channelScales.empty())
+    return withByteWeights(rewriter, op, parameters, channelScales, roundedWeights(op));
+  OpBuilder::InsertionGuard guard(rewriter);
+  rewriter.setInsertionPoint(op);
+  auto scaled = applyAffineBefore(rewriter, op, channelScales, {}, op.getLoc()).getDefiningOp<nn::LinearOp>();
+  ByteWeights weights = roundedWeights(scaled);
+  rewriter.eraseOp(scaled);
+  return withByteWeights(rewriter, op, parameters, channelScales, weights);
+}
+
+Value throughChannelIntegers(RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters,
+                             ArrayRef<double> channelScales) {
+  OpBuilder::InsertionGuard guard(rewriter);
+  rewriter.setInsertionPoint(op);
+  Value x = op.getActivation();
+  if (channelScales.empty())
+    return throughIntegers(rewriter, op.getLoc(), x, parameters);
+  x = throughIntegers(rewriter, op.getLoc(), timesChannels(rewriter, op, x, inverses(channelScales)), parameters);
+  return timesChannels(rewriter, op, x, channelScales);
 }
 
 Value throughByteRows(RewriterBase &rewriter, Location loc, Value x) {

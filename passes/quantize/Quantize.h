@@ -23,6 +23,19 @@ std::string whyNot(nn::LinearOp op);
 nn::LinearOp withQuantizedOperands(mlir::RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters,
                                    llvm::ArrayRef<double> channelScales = {});
 
+/// Weights of 8 bits: in the order in which the operation holds its weights, w ~ scales[out channel] * code.
+struct ByteWeights {
+  std::vector<char> codes;
+  std::vector<double> scales; // 32-bit floats, of each out channel
+  std::vector<float> bias;    // of each out channel; empty: the operation's own
+};
+/// The same with given weights, which are those of the divided activation.
+nn::LinearOp withByteWeights(mlir::RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters,
+                             llvm::ArrayRef<double> channelScales, const ByteWeights &weights);
+/// What such a copy reads, in units of the activation, made beside `op`: with `channelScales` divided, rounded, and multiplied again.
+mlir::Value throughChannelIntegers(mlir::RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters,
+                                   llvm::ArrayRef<double> channelScales);
+
 /// dequantize(quantize(x)): each row (along the last dimension) as i8 with a scale of its own, the largest magnitude / 127,
 /// which is found at run time.
 mlir::Value throughByteRows(mlir::RewriterBase &rewriter, mlir::Location loc, mlir::Value x);
