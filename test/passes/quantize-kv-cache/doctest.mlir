@@ -1,8 +1,8 @@
 // RUN: nnopt-opt --quantize-kv-cache %s | FileCheck %s
 
 // CHECK-LABEL: func.func @main
-// CHECK-SAME: %[[PAST:.*]]: tensor<1x2x?x8xi8> {nn.dims = [1, 2, "length", 8], nn.name = "past"}
-// CHECK-SAME: %[[SCALE:.*]]: tensor<1x2x?x1xf32> {nn.dims = [1, 2, "length", 1], nn.name = "past.scale"}
+// CHECK-SAME: %[[PAST:arg[0-9]+]]: tensor<1x2x?x8xi8> {nn.dims = [1, 2, "length", 8], nn.name = "past"}
+// CHECK-SAME: %[[SCALE:arg[0-9]+]]: tensor<1x2x?x1xf32> {nn.dims = [1, 2, "length", 1], nn.name = "past.scale"}
 // CHECK-SAME: tensor<1x2x?x8xi8> {nn.name = "present"}, tensor<1x2x?x1xf32> {nn.name = "present.scale"}
 func.func @main(%q: tensor<1x2x1x8xf32> {nn.name = "q"}, %past: tensor<1x2x?x8xf32> {nn.name = "past", nn.dims = [1, 2, "length", 8]},
                 %new: tensor<1x2x1x8xf32> {nn.name = "new"}) -> (tensor<1x2x1x8xf32> {nn.name = "y"}, tensor<1x2x?x8xf32> {nn.name = "present"}) {

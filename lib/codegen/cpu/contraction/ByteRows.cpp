@@ -32,6 +32,18 @@ Value loadFloats(Kernel &k, Value row, Ix column, int64_t lanes) { return k.load
 Value rowAt(Kernel &k, const ByteRows &rows, Ix row) { return k.ptrAdd(rows.bytes, row * rows.pitch, k.b.getI8Type()); }
 Value scaleAt(Kernel &k, const ByteRows &rows, Ix row) { return k.loadAt(rows.scales, row * rows.scalePitch, k.b.getF32Type()); }
 
+/// Bytes between what is read and what is fetched from memory ahead: conversions leave the CPU's own prefetchers little room, and these
+/// stop at the ends of pages.
+constexpr int64_t kAhead = 4096;
+
+/// Fetches the row that is read a while after the one at `row`.
+void prefetchBehind(Kernel &k, const ByteRows &rows, Value row) {
+  constexpr int64_t kLine = 64;
+  Ix behind = rows.pitch * std::max<int64_t>(1, kAhead / rows.width);
+  for (int64_t d = 0; d < rows.width; d += kLine)
+    k.prefetch(row, behind + d, k.b.getI8Type());
+}
+
 /// The sums of the elements of each vector, as one vector. As many vectors as they have elements: each round adds neighbours of two
 /// vectors, so that none is reduced by itself.
 Value sumsOfEach(Kernel &k, SmallVector<Value> vectors) {
@@ -92,6 +104,8 @@ Value byteRowProducts(Kernel &k, Value x, const ByteRows &rows, Ix first, Ix cou
   for (int64_t i = 0; i < lanes; ++i)
     starts.push_back(rowAt(k, rows, inside ? (first + i).min(count - 1) : first + i));
   int64_t whole = rows.width / lanes * lanes;
+  for (Value start : starts)
+    prefetchBehind(k, rows, start);
   sums = k.loop(k.c(0), k.c(whole), lanes, sums, [&](Ix d, ValueRange in) {
     Value factor = loadFloats(k, x, d, lanes);
     SmallVector<Value> next;
@@ -126,6 +140,8 @@ void sumByteRows(Kernel &k, Value factors, const ByteRows &rows, Ix count, int64
         sums.push_back(k.constant(k.vec(part.lanes, k.b.getF32Type()), 0));
     auto add = [&](Ix j, size_t set, SmallVector<Value> &next) {
       Value row = rowAt(k, rows, j), factor = k.loadAt(factors, j, k.b.getF32Type());
+      if (parts.begin() == all.begin())
+        prefetchBehind(k, rows, row);
       for (auto [i, part] : llvm::enumerate(parts)) {
         Value &sum = next[set * parts.size() + i];
         sum = multiplyAdd(k, k.splat(factor, part.lanes), loadBytes(k, row, k.c(part.column), part.lanes), sum);
