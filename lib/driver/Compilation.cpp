@@ -244,8 +244,6 @@ int Compilation::run() {
     return fail("--precision=f16 chooses what kernels read and write; it cannot be used with --emit=onnx", ExitUsage);
   if (options.byteCache && !options.gpu.empty())
     return fail("--kv-cache=int8 is for CPUs: attention on GPUs reads floats; it cannot be used with --gpu", ExitUsage);
-  if (options.byteCache && options.bisect)
-    return fail("--kv-cache=int8 changes inputs and outputs, so that --bisect cannot compare what earlier passes leave", ExitUsage);
   if (options.tuneSeconds)
     for (const cpu::Target &target : targets)
       if (!cpu::runsOnHost(target))

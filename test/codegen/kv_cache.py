@@ -144,6 +144,9 @@ def check_steps(decoder, artifact, seed, most=1e-4, queries=1):
             assert error < most, f"error {error} of {step} tokens after {length - step}"
             kept = keeping.run(["y"], feeds)[0]
             assert np.array_equal(kept, out["y"]), f"a session with states differs after {length} tokens"
+        for index, info in enumerate(keeping.outputs[1:], 1):
+            want = past[info.name.replace("present", "past")]
+            assert np.array_equal(keeping.take_state(index), want), f"the state {info.name} differs"
 
 
 DECODERS = {

@@ -330,6 +330,10 @@ class Session:
         self._check(self.lib.nnopt_session_bind_state(self.session, past.encode(), present.encode(), capacity, C.byref(self.error)))
         self.bound |= {past, present}
 
+    def take_state(self, index):
+        """What a bound output holds after a run, in one piece."""
+        return self._take(index)
+
     def reset_states(self):
         self.lib.nnopt_session_reset_states(self.session)
 
