@@ -9,11 +9,24 @@ using namespace mlir;
 
 namespace nnopt {
 
+/// Finds attention in a graph as it was imported, and makes its caches 8 bits.
+static void addByteCache(OpPassManager &func) {
+  func.addPass(createFoldShapes());
+  func.addPass(createCanonicalizerPass());
+  func.addPass(createCSEPass());
+  func.addPass(createCleanupTransposes());
+  func.addPass(createFoldConstants());
+  func.addPass(createRaisePatterns());
+  func.addPass(createQuantizeKVCache());
+}
+
 void buildOptimizationPipeline(OpPassManager &pm, const PipelineOptions &options) {
   PipelineEnd end = options.end;
   OpPassManager &func = pm.nest<func::FuncOp>();
   if (options.optLevel == 0) {
     func.addPass(createInferShapes());
+    if (options.byteCache)
+      addByteCache(func);
     return;
   }
   // All rewrites are for f32: what is f16 in the model becomes f16 again at the end.
@@ -81,6 +94,9 @@ void buildOptimizationPipeline(OpPassManager &pm, const PipelineOptions &options
     packTokens.mask = options.paddingMask;
     func.addPass(createPackTokens(packTokens));
   }
+  // Behind all that looks for attention and its operands.
+  if (options.byteCache)
+    func.addPass(createQuantizeKVCache());
   if (end == PipelineEnd::Graph) {
     func.addPass(createCanonicalizerPass());
     func.addPass(createCSEPass());

@@ -21,6 +21,8 @@ struct PipelineOptions {
   bool gpu = false;
   /// Whether there are kernels by Winograd's algorithms that are faster in f32 than direct ones in bf16.
   bool winograd = true;
+  /// Caches of attention hold 8 bits (pass quantize-kv-cache), at each level: they are inputs and outputs.
+  bool byteCache = false;
   /// An input that says which tokens are real: others are not computed (pass pack-tokens). Empty: all are.
   std::string paddingMask;
 };

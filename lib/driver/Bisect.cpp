@@ -54,6 +54,10 @@ private:
 } // namespace
 
 int bisectPasses(const DriverOptions &options) {
+  if (options.byteCache) {
+    llvm::errs() << "--kv-cache=int8 changes inputs and outputs, so that --bisect cannot compare what earlier passes leave\n";
+    return ExitUsage;
+  }
   std::string text, error;
   {
     MLIRContext ctx(MLIRContext::Threading::DISABLED);

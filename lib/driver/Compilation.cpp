@@ -242,6 +242,8 @@ int Compilation::run() {
     return fail("--precision=f16 keeps tensors as f16 for kernels of GPUs; add --gpu=ARCH, or leave it out", ExitUsage);
   if (options.f16 && options.emit == EmitKind::ONNX)
     return fail("--precision=f16 chooses what kernels read and write; it cannot be used with --emit=onnx", ExitUsage);
+  if (options.byteCache && !options.gpu.empty())
+    return fail("--kv-cache=int8 is for CPUs: attention on GPUs reads floats; it cannot be used with --gpu", ExitUsage);
   if (options.tuneSeconds)
     for (const cpu::Target &target : targets)
       if (!cpu::runsOnHost(target))

@@ -37,6 +37,7 @@ struct DriverOptions {
   bool winograd = true;
   cpu::SparseUse sparse = cpu::SparseUse::Auto;
   bool bf16 = false; // convolutions and matrix products multiply bf16
+  bool byteCache = false; // caches of attention hold 8 bits
   std::string paddingMask; // input that says which tokens are real; others are not computed
   bool tf32 = false; // those of f32 on GPUs multiply tf32
   bool f16 = false;  // tensors of f32 are f16 in the memory of GPUs

@@ -88,6 +88,7 @@ bool addPasses(OpPassManager &pm, const DriverOptions &options, std::string &err
     std::string unknown; // refused elsewhere
     bool haveTiles = parseTargets(options.target, targets, unknown) && llvm::all_of(targets, [](auto &t) { return t.amx; });
     pipeline.winograd = options.winograd && !pipeline.gpu && !haveTiles;
+    pipeline.byteCache = options.byteCache;
     pipeline.paddingMask = options.paddingMask;
     buildOptimizationPipeline(pm, pipeline);
     return true;

@@ -341,7 +341,8 @@ int verifyExport(const DriverOptions &options) {
   again.model = options.output;
   again.optLevel = 0;
   again.passes.reset();
-  again.dims.clear(); // the exported model has what they say
+  again.byteCache = false; // the exported model has what they say
+  again.dims.clear();
   if (int code = compileModel(again)) {
     errs() << "verify: the exported model cannot be compiled\n";
     return code;

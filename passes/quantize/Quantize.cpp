@@ -157,7 +157,7 @@ Value throughChannelIntegers(RewriterBase &rewriter, nn::LinearOp op, Activation
   return timesChannels(rewriter, op, x, channelScales);
 }
 
-Value throughByteRows(RewriterBase &rewriter, Location loc, Value x) {
+ByteRows byteRows(RewriterBase &rewriter, Location loc, Value x) {
   Type f32 = rewriter.getF32Type(), i8 = rewriter.getI8Type();
   auto number = [&](double v) { return makeNumbersOp(rewriter, loc, f32, {}, {v}, "number"); };
   Value largest = nn::ReduceOp::create(rewriter, loc, untyped(f32), nn::AbsOp::create(rewriter, loc, untyped(f32), x), Value(),
@@ -168,7 +168,13 @@ Value throughByteRows(RewriterBase &rewriter, Location loc, Value x) {
   scale = nn::MaxOp::create(rewriter, loc, untyped(f32), scale, number(1e-30));
   Value q = nn::QuantizeOp::create(rewriter, loc, untyped(i8), x, scale, Value(), TypeAttr::get(i8), rewriter.getBoolAttr(true),
                                    TypeAttr());
-  return nn::DequantizeOp::create(rewriter, loc, untyped(f32), q, scale, Value(), TypeAttr::get(f32));
+  return {q, scale};
+}
+
+Value throughByteRows(RewriterBase &rewriter, Location loc, Value x) {
+  ByteRows rows = byteRows(rewriter, loc, x);
+  Type f32 = rewriter.getF32Type();
+  return nn::DequantizeOp::create(rewriter, loc, untyped(f32), rows.values, rows.scale, Value(), TypeAttr::get(f32));
 }
 
 /// The linear operation whose epilogue can compute `v`, through relu and clips that nobody else reads; or null.

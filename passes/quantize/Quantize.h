@@ -36,8 +36,12 @@ nn::LinearOp withByteWeights(mlir::RewriterBase &rewriter, nn::LinearOp op, Acti
 mlir::Value throughChannelIntegers(mlir::RewriterBase &rewriter, nn::LinearOp op, ActivationParameters parameters,
                                    llvm::ArrayRef<double> channelScales);
 
-/// dequantize(quantize(x)): each row (along the last dimension) as i8 with a scale of its own, the largest magnitude / 127,
-/// which is found at run time.
+/// Rows along the last dimension as i8, each with a scale of its own, the largest magnitude / 127, which is found at run time.
+struct ByteRows {
+  mlir::Value values, scale;
+};
+ByteRows byteRows(mlir::RewriterBase &rewriter, mlir::Location loc, mlir::Value x);
+/// dequantize(quantize(x)) by such rows.
 mlir::Value throughByteRows(mlir::RewriterBase &rewriter, mlir::Location loc, mlir::Value x);
 
 /// The operand of a sum (a residual connection) that has to be in memory when the convolution that computes the other one

@@ -2,6 +2,7 @@
 // RUN: split-file %s %t
 // RUN: nnopt-compile %t/appends.mlir --emit=exec | FileCheck %s --check-prefix=APPENDS
 // RUN: nnopt-compile %t/appends.mlir --emit=exec --opt=0 | FileCheck %s --check-prefix=NOTHING
+// RUN: nnopt-compile %t/appends.mlir --kv-cache=int8 --emit=exec | FileCheck %s --check-prefix=BYTES
 // RUN: nnopt-compile %t/read.mlir --emit=exec | FileCheck %s --check-prefix=NOTHING
 // RUN: nnopt-compile %t/front.mlir --emit=exec | FileCheck %s --check-prefix=NOTHING
 
@@ -10,6 +11,11 @@
 // APPENDS: launch concat{{.*}}(input1, out output1{{.*}}) tasks {{.*}}state 0 copies
 // APPENDS: launch concat{{.*}}(input2, out output1{{.*}}state 0 capacity
 // APPENDS: launch attention
+// Bytes and their scales append, each to its own input; attention reads them where they are.
+// BYTES: state 0: output1 appends to input1 along axis 2
+// BYTES: state 1: output2 appends to input3 along axis 2
+// BYTES-NOT: dequantize
+// BYTES: launch attention{{.*}}output1{{.*}}output2
 // NOTHING-NOT: state 0
 
 //--- appends.mlir

@@ -153,6 +153,9 @@ def library():
         lib.nnopt_session_take_output.argtypes = [C.c_void_p, C.c_size_t, C.c_void_p, C.c_void_p]
         lib.nnopt_session_memory.argtypes = [C.c_void_p, C.c_void_p]
         lib.nnopt_session_memory.restype = None
+        lib.nnopt_session_bind_state.argtypes = [C.c_void_p, C.c_char_p, C.c_char_p, C.c_int64, C.c_void_p]
+        lib.nnopt_session_reset_states.argtypes = [C.c_void_p]
+        lib.nnopt_session_reset_states.restype = None
         lib.nnopt_session_set_profiler.argtypes = [C.c_void_p, _PROFILE, C.c_void_p]
         lib.nnopt_session_set_profiler.restype = None
         lib.nnopt_session_set_input.argtypes = [C.c_void_p, C.c_size_t, C.c_void_p, C.c_void_p]
@@ -301,6 +304,7 @@ class Session:
         options.num_threads = threads
         self._check(self.lib.nnopt_session_create(self.model, C.byref(options), C.byref(self.session),
                                                   C.byref(self.error)))
+        self.bound = set()
         self.inputs = [TensorInfo(self.lib.nnopt_model_input(self.model, i).contents)
                        for i in range(self.lib.nnopt_model_input_count(self.model))]
         self.outputs = [TensorInfo(self.lib.nnopt_model_output(self.model, i).contents)
@@ -321,6 +325,18 @@ class Session:
         if code != 0:
             raise RuntimeError(f"{self.error.message.decode(errors='replace')} (code {code})")
 
+    def bind_state(self, past, present, capacity):
+        """From now on the session keeps both; run() takes no past and gives None for the present."""
+        self._check(self.lib.nnopt_session_bind_state(self.session, past.encode(), present.encode(), capacity, C.byref(self.error)))
+        self.bound |= {past, present}
+
+    def take_state(self, index):
+        """What a bound output holds after a run, in one piece."""
+        return self._take(index)
+
+    def reset_states(self):
+        self.lib.nnopt_session_reset_states(self.session)
+
     def get_inputs(self):
         return self.inputs
 
@@ -330,10 +346,10 @@ class Session:
     def prepare(self, feeds, allocate=np.empty):
         """Makes step() a bare call of nnopt_session_run with these inputs; results are in `results`, made by `allocate(dims, dtype)`.
         Inputs and results may be tensors of PyTorch on the GPU."""
-        missing = [i.name for i in self.inputs if i.name not in feeds]
+        missing = [i.name for i in self.inputs if i.name not in feeds and i.name not in self.bound]
         if missing:
             raise RuntimeError(f"no input named {', '.join(missing)}")
-        described = [_describe(feeds[i.name]) if i.kind == _TENSOR else None for i in self.inputs]
+        described = [_describe(feeds[i.name]) if i.kind == _TENSOR and i.name not in self.bound else None for i in self.inputs]
         pointers = (C.POINTER(_DLTensor) * max(1, len(described)))(*[C.pointer(d[0]) if d else None for d in described])
         values = _Values(self.lib, self._check, self.error)
         try:
@@ -348,7 +364,7 @@ class Session:
                                                          len(self.outputs), C.byref(self.error)))
         self.results, results = [], []
         for info, shape in zip(self.outputs, shapes):
-            dims = list(shape.dims[:shape.rank]) if info.kind == _TENSOR else [-1]
+            dims = list(shape.dims[:shape.rank]) if info.kind == _TENSOR and info.name not in self.bound else [-1]
             self.results.append(None if -1 in dims else allocate(dims, info.dtype))
             results.append(None if -1 in dims else _describe(self.results[-1]))
         out = (C.POINTER(_DLTensor) * max(1, len(results)))(*[C.pointer(r[0]) if r else None for r in results])
@@ -381,7 +397,8 @@ class Session:
     def run(self, names, feeds):
         self.prepare(feeds)
         self.step()
-        results = [self._take(i) if r is None else r for i, r in enumerate(self.results)]  # None: absent optional
+        # None: absent optional, or a state.
+        results = [self._take(i) if r is None and self.outputs[i].name not in self.bound else r for i, r in enumerate(self.results)]
         self._alive = self._arguments = None
         if names is None:
             return results

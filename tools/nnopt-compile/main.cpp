@@ -86,6 +86,11 @@ static cl::opt<std::string> precision(
              "the GPU round to 10 bits behind the point what they multiply. f16: with --gpu, tensors are f16 in memory, "
              "tensor cores multiply f16, and everything is computed in f32"),
     cl::value_desc("f32|bf16|tf32|f16"), cl::init("f32"), cl::cat(category));
+static cl::opt<std::string> kvCache(
+    "kv-cache",
+    cl::desc("What a decoder's keys and values of earlier tokens are in memory: f32 (default), or int8: 8 bits with a scale for each "
+             "row, which are an input and an output of their own, PAST.scale and PRESENT.scale"),
+    cl::value_desc("f32|int8"), cl::init("f32"), cl::cat(category));
 static cl::opt<bool>
     exactConv("exact-conv",
               cl::desc("No Winograd convolutions: smaller rounding errors, slower 3x3 layers"),
@@ -253,6 +258,10 @@ int main(int argc, char **argv) {
     errs() << "--precision=" << precision << ": expected f32, bf16, tf32 or f16\n";
     return ExitUsage;
   }
+  if (kvCache != "f32" && kvCache != "int8") {
+    errs() << "--kv-cache=" << kvCache << ": expected f32 or int8\n";
+    return ExitUsage;
+  }
   // One technique by itself, within a budget or without; or what a recipe says. Channels can go ahead of a technique.
   std::string technique, spec, structured, flag;
   int ways = recipe.empty() ? 0 : 1;
@@ -326,6 +335,7 @@ int main(int argc, char **argv) {
   options.bf16 = precision == "bf16";
   options.tf32 = precision == "tf32";
   options.f16 = precision == "f16";
+  options.byteCache = kvCache == "int8";
   options.paddingMask = skipPadding;
   if (tuneTime.getNumOccurrences()) {
     double seconds = 120;

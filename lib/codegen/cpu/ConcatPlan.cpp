@@ -25,9 +25,17 @@ void Lowering::planStates(func::FuncOp main) {
       continue;
     Value present = concat.getResult();
     int64_t axis = concat.getAxis();
+    auto inAttention = [&](OpOperand &use) {
+      return isa<nn::AttentionOp>(use.getOwner()) && use.getOwner()->getBlock() == &block && readsInPlace(use);
+    };
+    // Bytes or their scales, which attention reads in place of the floats.
+    auto asBytes = [&](OpOperand &use) {
+      auto rows = dyn_cast<nn::DequantizeOp>(use.getOwner());
+      return rows && llvm::all_of(rows->getUses(), [&](OpOperand &use) { return inAttention(use) && byteRowsOf(*this, use) == rows; });
+    };
     auto appendable = [&](OpOperand &use) {
-      return &use == &returned || isa<nn::ShapeOp>(use.getOwner()) || (isa<nn::AttentionOp>(use.getOwner()) && use.getOwner()->getBlock() == &block &&
-                                   readView(*this, use).base == present && readsInPlace(use));
+      return &use == &returned || isa<nn::ShapeOp>(use.getOwner()) || asBytes(use) ||
+             (inAttention(use) && readView(*this, use).base == present);
     };
     auto isAppended = [&](OpOperand &use) {
       return &use == &concat->getOpOperand(0) || isa<nn::ShapeOp>(use.getOwner());

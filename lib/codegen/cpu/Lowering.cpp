@@ -501,6 +501,8 @@ void Lowering::markNeeded(func::FuncOp main) {
       if (shaped && shaped.isShapeOperand(operand.getOperandNumber()) && isKnown(operand.get()))
         continue;
       need(readView(*this, operand).base);
+      if (nn::DequantizeOp rows = byteRowsOf(*this, operand))
+        need(stridedView(*this, rows.getScale()).base);
     }
     if (auto matmul = dyn_cast<nn::MatMulOp>(op))
       if (nn::DequantizeOp rows = byteRows(*this, matmul))

@@ -185,6 +185,21 @@ nn::TransposeOp transposeWrittenBy(Lowering &l, nn::AttentionOp op) {
                                                                                                  : nn::TransposeOp();
 }
 
+nn::DequantizeOp byteRowsOf(Lowering &l, OpOperand &operand) {
+  auto attention = dyn_cast<nn::AttentionOp>(operand.getOwner());
+  unsigned number = operand.getOperandNumber();
+  auto op = operand.get().getDefiningOp<nn::DequantizeOp>();
+  if (!attention || !op || (number != 1 && number != 2) || l.options.device || l.options.optLevel == 0 ||
+      op->getBlock() != attention->getBlock() || !isTiledAttention(attention, l))
+    return {};
+  const nn::Dims &dims = l.dims(op.getX()), &scales = l.dims(op.getScale());
+  if (op.getZeroPoint() || !op.getTo().isF32() || !l.shapes.info(op.getX()).elementType.isSignlessInteger(8) ||
+      !l.shapes.info(op.getScale()).elementType.isF32() || scales.size() != dims.size() || !scales.back().isConst(1) ||
+      ArrayRef(dims).drop_back() != ArrayRef(scales).drop_back() || !stridedView(l, op.getX()).strides.back().isConst(1))
+    return {};
+  return op;
+}
+
 StridedView readView(Lowering &l, OpOperand &operand) {
   Value v = operand.get();
   StridedView whole{v, l.c(0), rowMajor(l.dimContext(), l.dims(v))};
@@ -199,6 +214,8 @@ StridedView readView(Lowering &l, OpOperand &operand) {
   if (isa<nn::AttentionOp>(op)) {
     if (number >= 3 || !isTiledAttention(op, l))
       return whole;
+    if (nn::DequantizeOp rows = byteRowsOf(l, operand))
+      return stridedView(l, rows.getX());
     StridedView view = stridedView(l, v);
     // Rows of values are read as vectors, keys as vectors along either of their dimensions.
     bool contiguous = view.strides[3].isConst(1), keysAreColumns = number == 1 && view.strides[2].isConst(1);

@@ -27,6 +27,10 @@ StridedView stridedView(Lowering &l, mlir::Value v);
 /// contiguous. The lowering computes what these emitters read, so they must read just this.
 StridedView readView(Lowering &l, mlir::OpOperand &operand);
 
+/// Keys or values of an attention that are bytes with a scale for each row, as quantize-kv-cache leaves them, where the tiled kernel
+/// reads those: what makes floats of them, and then emits no code. Null for other operands.
+nn::DequantizeOp byteRowsOf(Lowering &l, mlir::OpOperand &operand);
+
 /// The transpose into whose result the kernel of an attention writes, heads beside each other: all that uses
 /// the result of the attention, and rows stay whole. Null where there is none.
 nn::TransposeOp transposeWrittenBy(Lowering &l, nn::AttentionOp op);

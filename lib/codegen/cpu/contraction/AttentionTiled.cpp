@@ -9,10 +9,14 @@
 // Products of bf16 (`bf16_products`): keys, values, queries and probabilities are rounded while they are packed or
 // computed; scores, softmax and sums stay f32.
 //
+// Keys and values may be bytes with a scale for each row (ByteRows.h). Few queries multiply the bytes as they are; for many they
+// become floats where keys are packed, and values copied, once per head.
+//
 //===----------------------------------------------------------------------===//
 
 #include "lib/codegen/cpu/StridedView.h"
 #include "lib/codegen/cpu/contraction/Attention.h"
+#include "lib/codegen/cpu/contraction/ByteRows.h"
 #include "lib/codegen/cpu/contraction/Pairs.h"
 #include "lib/codegen/cpu/memory/Space.h"
 
@@ -37,14 +41,23 @@ struct Heads {
   Ix at(Ix i, Ix h) const { return i * image + h * head; }
 };
 
+/// Keys and values of one head of an image, as floats or as bytes.
+struct KeyHead {
+  Value keys, values;
+  std::optional<ByteRows> keyBytes, valueBytes;
+};
+
 struct TiledAttention : Attention {
   Tile tile;
   Value packed, scores; // keys as panels; a tile's scores
   Value copied;         // values with rows one after another, or null
   Value narrowQueries;  // a tile's queries in bf16, or null
+  Value widened;        // a panel of keys that are bytes, as floats, or null
+  Value queryRow;       // a row of q whose elements are no neighbours, in one piece, or null
   Ix pitch;             // of scores
   int64_t headWidth, valueWidthConst, bytes;
   Heads queryHeads, keyHeadsAt, valueHeads, outHeads;
+  std::optional<Heads> keyScales, valueScales; // of bytes
 
   TiledAttention(Kernel &k, nn::AttentionOp op, Tile tile)
       : Attention(k, op, /*strided=*/true), tile(tile), headWidth(width.value()), valueWidthConst(valueWidth.value()),
@@ -52,14 +65,28 @@ struct TiledAttention : Attention {
     queryHeads = read(0);
     keyHeadsAt = read(1);
     valueHeads = read(2);
+    keyScales = readScales(1);
+    valueScales = readScales(2);
     outHeads = write();
     scaleLater = !mask && softcap() == 0 && scale() > 0;
   }
 
   Heads read(unsigned operand) {
     StridedView view = readView(k.lowering, op->getOpOperand(operand));
+    return Heads(k, k.read(view.base).ptr, view.offset, view.strides, elementOf(operand));
+  }
+  /// Of keys or values that are bytes.
+  std::optional<Heads> readScales(unsigned operand) {
+    nn::DequantizeOp rows = byteRowsOf(k.lowering, op->getOpOperand(operand));
+    if (!rows)
+      return std::nullopt;
+    StridedView view = stridedView(k.lowering, rows.getScale());
     return Heads(k, k.read(view.base).ptr, view.offset, view.strides, type);
   }
+  Type elementOf(unsigned operand) {
+    return byteRowsOf(k.lowering, op->getOpOperand(operand)) ? Type(k.b.getI8Type()) : type;
+  }
+  KeyHead keyHead(Ix image, Ix head);
   Heads write();
 
   int64_t lanes() const { return tile.lanes; }
@@ -69,8 +96,8 @@ struct TiledAttention : Attention {
     Value y = arith::MulFOp::create(k.b, k.loc, acc, factor);
     if (op.getEmptyRows() != nn::EmptyRows::nan_to_zero)
       return y;
-    Value valid = arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OLT, factor, number(infinity, lanes()));
-    return k.select(valid, y, number(0, lanes()));
+    Value valid = arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OLT, factor, number(infinity, lanesOf(acc)));
+    return k.select(valid, y, number(0, lanesOf(acc)));
   }
   void store(Ix at, Value y, Value mask) {
     Buffer buffer = k.at(outHeads.ptr, type);
@@ -93,11 +120,28 @@ struct TiledAttention : Attention {
   bool canNarrow() const;
   Value softmaxRow(Ix row, Ix width, bool narrow);
   Accumulate valueSums(Ix depth, Value values, Ix rowPitch, int64_t d, SmallVectorImpl<Value> &masks, bool narrow);
-  void packKeys(Value keysAt, nn::Dim paddedKeys);
-  Value copyValues(Value values);
+  void packKeys(const KeyHead &from, nn::Dim paddedKeys);
+  void packByteKeys(const ByteRows &keyBytes, nn::Dim paddedKeys);
+  Value copyValues(const KeyHead &from);
   void run(Ix image, Ix head, Ix firstRow, int64_t mr, bool exact, Value values, Ix rowPitch);
-  void runFew(Ix image, Ix head, Ix row, Value keysAt, Value values);
+  void fewScores(Ix queryAt, Ix limit, const MaskRow &masked, const KeyHead &from);
+  void fewByteScores(Ix queryAt, Ix limit, const MaskRow &masked, const ByteRows &keyBytes);
+  void runFew(Ix image, Ix head, Ix row, const KeyHead &from);
 };
+
+KeyHead TiledAttention::keyHead(Ix image, Ix head) {
+  KeyHead result;
+  result.keys = k.ptrAdd(keyHeadsAt.ptr, keyHeadsAt.at(image, head), elementOf(1));
+  result.values = k.ptrAdd(valueHeads.ptr, valueHeads.at(image, head), elementOf(2));
+  auto bytes = [&](Value start, const Heads &rows, const Heads &scales, int64_t width) {
+    return ByteRows{start, k.ptrAdd(scales.ptr, scales.at(image, head), type), rows.row, scales.row, width};
+  };
+  if (keyScales)
+    result.keyBytes = bytes(result.keys, keyHeadsAt, *keyScales, headWidth);
+  if (valueScales)
+    result.valueBytes = bytes(result.values, valueHeads, *valueScales, valueWidthConst);
+  return result;
+}
 
 /// Where results go.
 Heads TiledAttention::write() {
@@ -275,36 +319,66 @@ void TiledAttention::run(Ix image, Ix head, Ix firstRow, int64_t mr, bool exact,
   }
 }
 
+/// Scores of one query row, whose first element is `queryAt`, and of keys that are not packed.
+void TiledAttention::fewScores(Ix queryAt, Ix limit, const MaskRow &masked, const KeyHead &from) {
+  if (from.keyBytes)
+    return fewByteScores(queryAt, limit, masked, *from.keyBytes);
+  Buffer keyRows = k.at(from.keys, type), queryRows = k.at(queryHeads.ptr, type);
+  k.loop(k.c(0), limit, 1, [&](Ix j) {
+    Value s = dotProduct(k, queryRows, queryAt, queryHeads.column, keyRows, j * keyHeadsAt.row, keyHeadsAt.column,
+                         k.c(headWidth), number(0, 0));
+    k.storeAt(scores, j, adjust(s, mask ? k.load(*mask, masked.offset + j * masked.step) : Value()));
+  });
+  k.loop(limit, (limit + (lanes() - 1)) / lanes() * lanes(), 1, [&](Ix j) { k.storeAt(scores, j, number(-infinity, 0)); });
+}
+
+/// A vector of keys at a time, so that their sums are one.
+void TiledAttention::fewByteScores(Ix queryAt, Ix limit, const MaskRow &masked, const ByteRows &keyBytes) {
+  Value query = k.ptrAdd(queryHeads.ptr, queryAt, type);
+  if (queryRow) {
+    k.loop(k.c(0), k.c(headWidth), 1, [&](Ix d) { k.storeAt(queryRow, d, k.loadAt(query, d * queryHeads.column, type)); });
+    query = queryRow;
+  }
+  auto vectorAt = [&](Ix j, Value inside) {
+    Value s = byteRowProducts(k, query, keyBytes, j, limit, lanes(), inside);
+    s = adjust(s, mask ? maskVector(masked, j, inside) : Value());
+    k.storeAt(scores, j, inside ? k.select(inside, s, number(-infinity, lanes())) : s);
+  };
+  Ix whole = limit / lanes() * lanes();
+  k.loop(k.c(0), whole, lanes(), [&](Ix j) { vectorAt(j, Value()); });
+  k.ifThen(whole < limit, [&] { vectorAt(whole, k.mask(limit - whole, lanes())); });
+}
+
 /// One query row without packed keys: a decoding step reads keys and values once.
-void TiledAttention::runFew(Ix image, Ix head, Ix row, Value keysAt, Value values) {
+void TiledAttention::runFew(Ix image, Ix head, Ix row, const KeyHead &from) {
   Ix limit = visible(row);
   MaskRow masked{k.c(0), k.c(0)};
   if (mask)
     masked = maskRow(image, head, row);
-  Buffer keyRows = k.at(keysAt, type), queryRows = k.at(queryHeads.ptr, type);
-  Ix queryRow = queryHeads.at(image, head) + row * queryHeads.row;
-  k.loop(k.c(0), limit, 1, [&](Ix j) {
-    Value s = dotProduct(k, queryRows, queryRow, queryHeads.column, keyRows, j * keyHeadsAt.row, keyHeadsAt.column,
-                         k.c(headWidth), number(0, 0));
-    k.storeAt(scores, j, adjust(s, mask ? k.load(*mask, masked.offset + j * masked.step) : Value()));
-  });
+  fewScores(queryHeads.at(image, head) + row * queryHeads.row, limit, masked, from);
   Ix padded = (limit + (lanes() - 1)) / lanes() * lanes();
-  k.loop(limit, padded, 1, [&](Ix j) { k.storeAt(scores, j, number(-infinity, 0)); });
   Value inverse = arith::DivFOp::create(k.b, k.loc, number(1, 0), divisorOf(softmaxRow(k.c(0), padded, /*narrow=*/false)));
+  Ix at = outHeads.at(image, head) + row * outHeads.row;
+  if (from.valueBytes) {
+    sumByteRows(k, scores, *from.valueBytes, limit, lanes(),
+                [&](int64_t d, Value sums) { store(at + d, finish(sums, k.splat(inverse, lanesOf(sums))), Value()); });
+    return;
+  }
   for (int64_t d = 0; d < valueWidthConst; d += tile.nr()) {
     SmallVector<Value> masks;
-    Accumulate inner = valueSums(limit, values, valueHeads.row, d, masks, /*narrow=*/false);
+    Accumulate inner = valueSums(limit, from.values, valueHeads.row, d, masks, /*narrow=*/false);
     inner.rows = {scores};
     SmallVector<Value> acc(inner.nv, number(0, lanes()));
     acc = emitAccumulate(k, inner, acc);
-    Ix at = outHeads.at(image, head) + row * outHeads.row + d;
     for (int64_t j = 0; j < inner.nv; ++j)
-      store(at + j * lanes(), finish(acc[j], k.splat(inverse, lanes())), masks[j]);
+      store(at + d + j * lanes(), finish(acc[j], k.splat(inverse, lanes())), masks[j]);
   }
 }
 
 /// The keys of a head as panels of columns.
-void TiledAttention::packKeys(Value keysAt, nn::Dim paddedKeys) {
+void TiledAttention::packKeys(const KeyHead &from, nn::Dim paddedKeys) {
+  if (from.keyBytes)
+    return packByteKeys(*from.keyBytes, paddedKeys);
   bool columns = keyHeadsAt.column.constant() != 1;
   k.loop(k.c(0), k.dim(paddedKeys) / tile.nr(), 1, [&](Ix panel) {
     PanelAt at;
@@ -316,26 +390,45 @@ void TiledAttention::packKeys(Value keysAt, nn::Dim paddedKeys) {
       for (int64_t j = 0; j < at.nv; ++j)
         at.masks[j] = k.mask(columns ? k.dim(keys) - at.column - j * lanes() : k.c(1), lanes());
     Value to = k.ptrAdd(packed, panel * (headWidth * tile.nr()), type);
-    packPanel(k, keysAt, k.c(headWidth), k.dim(keys), columns ? keyHeadsAt.column : keyHeadsAt.row, !columns, to, at,
+    packPanel(k, from.keys, k.c(headWidth), k.dim(keys), columns ? keyHeadsAt.column : keyHeadsAt.row, !columns, to, at,
               lanes(), type);
     if (narrowQueries)
       pairRows(k, to, k.c(tile.nr()), k.c(headWidth), tile.nr(), to, lanes());
   });
 }
 
+/// The same for bytes, panel by panel through memory that stays in L1.
+void TiledAttention::packByteKeys(const ByteRows &keyBytes, nn::Dim paddedKeys) {
+  k.loop(k.c(0), k.dim(paddedKeys) / tile.nr(), 1, [&](Ix panel) {
+    Ix first = panel * tile.nr();
+    widenByteRows(k, keyBytes, first, (k.dim(keys) - first).min(k.c(tile.nr())), widened, lanes());
+    PanelAt at; // columns past the last key hold anything
+    at.column = k.c(0);
+    at.nv = tile.nv;
+    at.masks.assign(at.nv, Value());
+    Value to = k.ptrAdd(packed, panel * (headWidth * tile.nr()), type);
+    packPanel(k, widened, k.c(headWidth), k.c(tile.nr()), k.c(headWidth), /*transposed=*/true, to, at, lanes(), type);
+    if (narrowQueries)
+      pairRows(k, to, k.c(tile.nr()), k.c(headWidth), tile.nr(), to, lanes());
+  });
+}
+
 /// Copies the values of a head so that every tile of queries finds them in one piece.
-Value TiledAttention::copyValues(Value values) {
-  if (narrowQueries) {
-    pairRows(k, values, valueHeads.row, k.dim(keys), valueWidthConst, copied, lanes());
+Value TiledAttention::copyValues(const KeyHead &from) {
+  if (from.valueBytes)
+    widenByteRows(k, *from.valueBytes, k.c(0), k.dim(keys), copied, lanes());
+  if (narrowQueries)
+    pairRows(k, from.valueBytes ? copied : from.values, from.valueBytes ? k.c(valueWidthConst) : valueHeads.row, k.dim(keys),
+             valueWidthConst, copied, lanes());
+  if (from.valueBytes || narrowQueries)
     return copied;
-  }
   int64_t whole = valueWidthConst / lanes() * lanes();
   k.loop(k.c(0), k.dim(keys), 1, [&](Ix row) {
-    Value from = k.ptrAdd(values, row * valueHeads.row, type), to = k.ptrAdd(copied, row * valueWidthConst, type);
+    Value source = k.ptrAdd(from.values, row * valueHeads.row, type), to = k.ptrAdd(copied, row * valueWidthConst, type);
     for (int64_t d = 0; d < whole; d += lanes())
-      k.storeAt(to, k.c(d), k.loadAt(from, k.c(d), vector(), bytes), bytes);
+      k.storeAt(to, k.c(d), k.loadAt(source, k.c(d), vector(), bytes), bytes);
     for (int64_t d = whole; d < valueWidthConst; ++d)
-      k.storeAt(to, k.c(d), k.loadAt(from, k.c(d), type));
+      k.storeAt(to, k.c(d), k.loadAt(source, k.c(d), type));
   });
   return copied;
 }
@@ -374,30 +467,33 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
 
   Kernel k(lowering, op, "attention_" + dimText(q[1]) + "x" + dimText(q[2]) + "x" + dimText(keysDims[2]) + "x" + dimText(q[3]));
   TiledAttention a(k, op, tile);
+  bool maybeFew = !a.queries.isAtLeast(fewRows + 1), alwaysFew = a.queries.isConst() && a.queries.value() <= fewRows;
   nn::Dim paddedKeys = a.keys.ceilDiv(lowering.c(tile.nr())) * tile.nr();
   nn::Dim pitch = paddedKeys + tile.lanes; // a line more: rows do not share cache sets
   a.packed = k.scratch(paddedKeys * (a.headWidth * a.bytes));
   a.scores = k.scratch((pitch * tile.mr + tile.lanes) * a.bytes);
   // A copy of values that are rows of a wider matrix pays from a few tiles of queries on.
   bool narrow = a.canNarrow();
-  bool copies = narrow || (a.valueHeads.row.constant() != a.valueWidthConst &&
+  bool copies = narrow || a.valueScales || (a.valueHeads.row.constant() != a.valueWidthConst &&
                            !(a.queries.isConst() && a.queries.value() < 3 * tile.mr));
   if (copies)
     a.copied = k.scratch((a.keys + 1) * (a.valueWidthConst * a.bytes));
   if (narrow)
     a.narrowQueries = k.scratch(lowering.c(tile.mr * a.headWidth * 2));
+  if (a.keyScales && !alwaysFew)
+    a.widened = k.scratch(lowering.c(tile.nr() * a.headWidth * a.bytes));
+  if (a.keyScales && a.queryHeads.column.constant() != 1)
+    a.queryRow = k.scratch(lowering.c(a.headWidth * a.bytes));
   a.pitch = k.dim(pitch);
 
   // Task: (image, key head, query head of the group, tile of rows).
   int64_t group = a.heads == a.keyHeads ? 1 : a.heads.value() / a.keyHeads.value();
   nn::Dim rowTiles = a.queries.ceilDiv(lowering.c(tile.mr)), perHead = rowTiles * group;
   Ix tasks = k.dim(perHead), keyHeads = k.dim(a.keyHeads);
-  bool maybeFew = !a.queries.isAtLeast(fewRows + 1), alwaysFew = a.queries.isConst() && a.queries.value() <= fewRows;
   k.loop(k.begin / tasks, (k.end - 1).max(k.begin) / tasks + 1, 1, [&](Ix segment) {
     Ix image = segment / keyHeads, keyHead = segment % keyHeads;
     Ix low = (k.begin - segment * tasks).max(k.c(0)), high = (k.end - segment * tasks).min(tasks);
-    Value keysAt = k.ptrAdd(a.keyHeadsAt.ptr, a.keyHeadsAt.at(image, keyHead), a.type);
-    Value values = k.ptrAdd(a.valueHeads.ptr, a.valueHeads.at(image, keyHead), a.type);
+    KeyHead from = a.keyHead(image, keyHead);
     auto forTasks = [&](function_ref<void(Ix, Ix)> body) {
       k.loop(low, high, 1, [&](Ix task) {
         Ix head = keyHead * group + (group == 1 ? k.c(0) : task / k.dim(rowTiles));
@@ -407,12 +503,12 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
     auto few = [&] {
       forTasks([&](Ix head, Ix firstRow) {
         k.loop(firstRow, (firstRow + tile.mr).min(k.dim(a.queries)), 1,
-               [&](Ix row) { a.runFew(image, head, row, keysAt, values); });
+               [&](Ix row) { a.runFew(image, head, row, from); });
       });
     };
     auto many = [&] {
-      a.packKeys(keysAt, paddedKeys);
-      Value rows = copies ? a.copyValues(values) : values;
+      a.packKeys(from, paddedKeys);
+      Value rows = copies ? a.copyValues(from) : from.values;
       Ix rowPitch = copies ? k.c(a.valueWidthConst) : a.valueHeads.row;
       forTasks([&](Ix head, Ix firstRow) {
         auto whole = [&] { a.run(image, head, firstRow, tile.mr, a.queries.isConst(), rows, rowPitch); };
@@ -432,7 +528,9 @@ static LogicalResult emitTiled(Operation *operation, Lowering &lowering) {
   });
 
   k.flops = a.batch * a.heads * a.queries * a.keys * (a.width + a.valueWidth) * 2;
-  k.bytes = (a.batch * a.heads * a.queries + a.batch * a.keyHeads * a.keys) * (a.width + a.valueWidth) * a.bytes;
+  auto rowBytes = [&](nn::Dim width, bool ofBytes) { return ofBytes ? width + a.bytes : width * a.bytes; };
+  k.bytes = a.batch * a.heads * a.queries * (a.width + a.valueWidth) * a.bytes +
+            a.batch * a.keyHeads * a.keys * (rowBytes(a.width, bool(a.keyScales)) + rowBytes(a.valueWidth, bool(a.valueScales)));
   double keyEstimate = constantDim(a.keys).value_or(256);
   k.grain = taskGrain(2.0 * tile.mr * keyEstimate * (a.headWidth + a.valueWidthConst + 40), 0);
   lowering.launch(k, a.batch * a.keyHeads * perHead);
