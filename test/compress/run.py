@@ -553,14 +553,15 @@ def channels(f):
     steps = {s["site"]: s for s in notes["steps"]}
     assert len(steps["linear0"]["parameters"]["channel_scales"]) == 64, steps
     want = reference_session(f / "wide.onnx").run(None, {"x": x[96:]})[0]
-    one = json.loads(json.dumps(notes))
+    one = rounded(notes)
+    json.dump(one, open(f / "many.json", "w"))
     lo, hi = float(x.min()), float(x.max())
     next(s for s in one["steps"] if s["site"] == "linear0")["parameters"] = {"scale": (hi - lo) / 255, "zero_point": round(-lo * 255 / (hi - lo))}
     json.dump(one, open(f / "one.json", "w"))
-    f.compile("--recipe=one.json", "-o", "one.so", model="wide.onnx")
     errors = []
-    for artifact in ("c.so", "one.so"):
-        with Session(f / artifact) as session:
+    for name in ("many", "one"):
+        f.compile(f"--recipe={name}.json", "-o", name + ".so", model="wide.onnx")
+        with Session(f / (name + ".so")) as session:
             got = session.run(None, {"x": x[96:]})[0]
         errors.append(np.linalg.norm(got - want) / np.linalg.norm(want))
     assert errors[0] < 0.03 and errors[0] < errors[1] / 4, f"errors {errors}"
@@ -572,6 +573,43 @@ def channels(f):
     steps["linear0"]["parameters"]["channel_scales"].pop()
     json.dump(notes, open(f / "c.json", "w"))
     f.compile("--recipe=c.json", model="wide.onnx", code=3, says=["linear0", "a positive number for each of its 64 in channels"])
+
+
+def rounded(notes):
+    """A recipe without the arrays of its int8 steps: weights are rounded to the nearest then."""
+    notes = json.loads(json.dumps(notes))
+    for step in notes["steps"]:
+        step.pop("tensors", None)
+    return notes
+
+
+def solved(f):
+    """Weights and biases of int8 layers are solved anew: smaller errors than rounding to the nearest, on other data, too."""
+    mlp(f / "deep.onnx", [48, 96, 96, 10])
+    rng = np.random.default_rng(5)
+    x = (rng.standard_normal((4608, 12)) @ rng.standard_normal((12, 48)) + 0.1 * rng.standard_normal((4608, 48))).astype(np.float32)
+    np.savez(f / "deep.npz", x=x[:4096])
+    compile = lambda *flags, **more: f.compile(*flags, model="deep.onnx", **more)
+    compile("--quantize=int8", "--calib=deep.npz", "-o", "s.so", "--recipe-out=s.json", says=["3 layers int8"])
+    notes = json.load(open(f / "s.json"))
+    assert notes["repair"]["kept"] and notes["repair"]["output_error_after"] < 0.7 * notes["repair"]["output_error_before"], notes["repair"]
+    assert all(set(step["tensors"]) == {"codes", "scales", "bias"} for step in notes["steps"]), notes["steps"]
+    f.replay("s", model="deep.onnx")
+    json.dump(rounded(notes), open(f / "r.json", "w"))
+    compile("--recipe=r.json", "-o", "r.so")
+    want = reference_session(f / "deep.onnx").run(None, {"x": x[4096:]})[0]
+    got, errors = {}, {}
+    for name in "sr":
+        with Session(f / (name + ".so")) as session:
+            got[name] = session.run(None, {"x": x[4096:]})[0]
+        errors[name] = np.linalg.norm(got[name] - want) / np.linalg.norm(want)
+    assert errors["s"] < 0.85 * errors["r"], errors
+    compile("--recipe=s.json", "--emit=onnx", "-o", "s.onnx")
+    theirs = reference_session(f / "s.onnx", optimize=False).run(None, {"x": x[4096:]})[0]
+    assert np.linalg.norm(theirs - got["s"]) < 0.002 * np.linalg.norm(theirs), "onnxruntime differs"
+    notes["steps"][1]["site"], notes["steps"][2]["site"] = notes["steps"][2]["site"], notes["steps"][1]["site"]
+    json.dump(notes, open(f / "s.json", "w"))
+    compile("--recipe=s.json", code=3, says=["their shapes do not fit"])
 
 
 def sensitive(f):
@@ -726,7 +764,7 @@ def resnet20(f):
     assert notes["compressed"]["quality"] >= notes["float"]["quality"] - 0.5, notes["compressed"]
 
 
-TESTS = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, sensitive, low_rank, spoiled, drop_layer, sparse_activations, parallel_blocks, plans, budget, targets,
+TESTS = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, solved, sensitive, low_rank, spoiled, drop_layer, sparse_activations, parallel_blocks, plans, budget, targets,
          memory, interrupted, metrics, command, wrong]
 
 
