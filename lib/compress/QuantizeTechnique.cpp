@@ -27,6 +27,7 @@ constexpr StringLiteral kBf16Option = "bf16-products";
 class QuantizeTechnique : public Technique {
 public:
   StringRef name() const override { return "quantize"; }
+  void setTarget(const cpu::Target &target) override { multipliesBf16 = target.bf16; }
   std::string readSpec(StringRef spec) override {
     std::string wrong;
     offersWeightOnly = weightOnly.configure(spec, wrong);
@@ -75,6 +76,8 @@ public:
     if (site.wantsGram)
       result = weightOnly.options(site.op, observations.gram(site.op));
     auto linear = dyn_cast<nn::LinearOp>(site.op);
+    if (offersInt8 && offersWeightOnly && multipliesBf16 && linear && whyNotBf16(linear).empty())
+      result.push_back(bf16Products());
     if (!offersInt8 || (linear && !quantize::whyNot(linear).empty()))
       return result;
     auto add = [&](StringRef variant, double lo, double hi) {
@@ -134,7 +137,7 @@ public:
     auto linear = dyn_cast<nn::LinearOp>(site.op);
     if (!bf16 || !offersInt8 || !linear || !whyNotBf16(linear).empty())
       return std::nullopt;
-    return Option{kBf16Option.str(), "", nlohmann::json::object(), {}};
+    return bf16Products();
   }
 
   std::string check(Operation *op, const Option &option) const override {
@@ -230,6 +233,8 @@ public:
   }
 
 private:
+  static Option bf16Products() { return {kBf16Option.str(), "", nlohmann::json::object(), {}}; }
+
   static bool isWeightOnly(Operation *op, const Option &option) {
     return isa<nn::LinearOp, nn::GatherOp>(op) && WeightOnly::isOption(option.name);
   }
@@ -244,6 +249,7 @@ private:
   WeightOnly weightOnly;
   llvm::DenseMap<Value, std::vector<double>> scalesOf; // of channels of activations
   bool offersInt8 = true, offersWeightOnly = true;
+  bool multipliesBf16 = false; // whether the target has instructions for that
 };
 
 } // namespace

@@ -101,8 +101,10 @@ private:
   /// Whether the flag asks for one technique that replaces single operations.
   bool alone() const { return !ask.technique.empty() && !merges(); }
   void measureSensitivity();
+  bool measureInteractions(const std::vector<int> &solution);
   void measureCosts();
   Choice chooseWithin();
+  std::optional<std::vector<int>> fastestThatHolds(const std::vector<int> &fastest, double maxDrop);
   /// Solves a problem like `problem`, of options of a technique alone or of all (null).
   std::optional<std::vector<int>> solveWith(const Technique *technique, const Problem &limited) const;
   std::optional<Choice> withinLimits(const Technique *technique, bool mustFit);

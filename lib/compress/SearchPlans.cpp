@@ -19,12 +19,12 @@ using nlohmann::json;
 namespace nnopt::compress {
 
 /// Shares of the multiply-adds that go, in the order in which they are tried.
-constexpr double kShares[] = {0.25, 0.5, 0.75};
+constexpr double kShares[] = {0.25, 0.5, 0.6, 0.75};
 /// Shares of the first tokens that are merged behind each attention.
 constexpr double kTokenShares[] = {0.04, 0.08, 0.16};
 
-/// Searches a model after the steps `ahead`. `note` and `text` say what that came to. Returns whether it is the best
-/// so far.
+/// Searches a model after the steps `ahead`. `note` and `text` say what that came to. Returns whether more of the same may be better:
+/// where this is the best so far, or where the limits are not met yet.
 bool Search::tryPlan(std::vector<Step> ahead, json structured, Plans &plans, json note, std::string text) {
   OwningOpRef<ModuleOp> copy = module.clone();
   applyAhead(*copy, ahead);
@@ -32,7 +32,7 @@ bool Search::tryPlan(std::vector<Step> ahead, json structured, Plans &plans, jso
   Search search(*this, *copy, ahead, lines);
   if (!structured.empty())
     search.notes["structured"] = std::move(structured);
-  bool better = false;
+  bool goesOn = true;
   try {
     Attempt result = search.attempt();
     result.said = std::move(lines);
@@ -42,9 +42,9 @@ bool Search::tryPlan(std::vector<Step> ahead, json structured, Plans &plans, jso
     text += " (" + metric->format(result.quality.value) + llvm::formatv(", {0:f3} ms)", result.latency).str();
     // Fewer milliseconds where the drop is limited, else the lesser drop.
     std::optional<Attempt> &best = plans.best;
-    better = !best || (maxDrop ? result.latency < best->latency
+    goesOn = !best || (maxDrop ? result.latency < best->latency
                                : metric->drop(best->quality.value, result.quality.value) < 0);
-    if (better)
+    if (goesOn)
       best = std::move(result);
   } catch (const BudgetRefused &refused) {
     note["refused"] = refused.why;
@@ -54,7 +54,7 @@ bool Search::tryPlan(std::vector<Step> ahead, json structured, Plans &plans, jso
   }
   plans.notes.push_back(std::move(note));
   plans.compared += (plans.compared.empty() ? "" : ", ") + text;
-  return better;
+  return goesOn;
 }
 
 /// Whether nothing can be won any more: where nothing is lost, only time.
@@ -89,8 +89,7 @@ void Search::tryFewerChannels(Plans &plans) {
       return;
     }
     if (!tryPlan(std::move(steps), pruning->report(), plans, std::move(note),
-                 llvm::formatv("{0:f0} % of the multiply-adds gone", share * 100)) &&
-        plans.best)
+                 llvm::formatv("{0:f0} % of the multiply-adds gone", share * 100)))
       return;
   }
 }
@@ -113,8 +112,7 @@ void Search::tryFewerTokens(Plans &plans) {
       return;
     ahead.insert(ahead.end(), merges.begin(), merges.end());
     if (!tryPlan(std::move(ahead), structured, plans, {{"tokens_merged", count}},
-                 std::to_string(count) + " tokens merged behind each attention") &&
-        plans.best)
+                 std::to_string(count) + " tokens merged behind each attention"))
       return;
   }
 }

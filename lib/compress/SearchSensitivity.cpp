@@ -55,6 +55,41 @@ void Search::measureSensitivity() {
   }
 }
 
+/// Errors of neighbours that a solution takes both, beside the sum of those of each: they add to or take from each other. Returns
+/// whether any was new.
+bool Search::measureInteractions(const std::vector<int> &solution) {
+  problem.joint.resize(problem.sites.size());
+  std::vector<size_t> pairs; // the second of each
+  std::vector<Choice> choices;
+  for (size_t i = 1; i < solution.size(); ++i) {
+    if (!solution[i - 1] || !solution[i] || problem.joint[i].count({solution[i - 1], solution[i]}))
+      continue;
+    Choice both = none();
+    both[i - 1] = solution[i - 1] - 1;
+    both[i] = solution[i] - 1;
+    dropReplaced(both);
+    if (both[i - 1] < 0)
+      continue;
+    pairs.push_back(i);
+    choices.push_back(std::move(both));
+  }
+  if (pairs.empty())
+    return false;
+  progress.stage("neighbours together");
+  std::vector<double> errors = outputErrors(*model, choices, *calib, {0, std::min(kProbeSamples, calib->usable())},
+                                            [&](double share) { progress.fraction(share); });
+  for (auto [i, error] : llvm::zip(pairs, errors)) {
+    double first = problem.sites[i - 1][solution[i - 1]].distortion, second = problem.sites[i][solution[i]].distortion;
+    problem.joint[i][{solution[i - 1], solution[i]}] = error - first - second;
+    notes["interactions"].push_back({{"sites", {candidates[i - 1].site.name, candidates[i].site.name}},
+                                     {"options", {candidates[i - 1].offers[solution[i - 1] - 1].option.name,
+                                                  candidates[i].offers[solution[i] - 1].option.name}},
+                                     {"output_errors", {first, second}},
+                                     {"output_error", error}});
+  }
+  return true;
+}
+
 /// About how many multiplications a layer does for a batch: what it would gain by doing them on
 /// fewer bits. Others: elements.
 static double workOf(const Site &site, ArrayRef<int64_t> activation) {

@@ -2,7 +2,8 @@
 //
 // Dynamic programming over sites. A state is what the choices for the first sites cost together.
 // Costs add up, so a state that is not better than another in anything cannot become part of a
-// better solution (Bellman), and is dropped. An option that replaces sites before its own continues the
+// better solution (Bellman), and is dropped. Where the next site has a joint distortion with an option, states that end in that option
+// are compared among themselves. An option that replaces sites before its own continues the
 // states from before those.
 //
 //===----------------------------------------------------------------------===//
@@ -72,12 +73,48 @@ void thin(std::vector<State> &states, const std::vector<Quantity> &counts, size_
     states.push_back(s);
 }
 
+/// Keeps what may become part of the best choice, about `maxStates` of it.
+void reduce(std::vector<State> &states, const std::vector<Quantity> &counts, size_t maxStates) {
+  std::stable_sort(states.begin(), states.end(), [&](const State &a, const State &b) {
+    for (Quantity q : counts)
+      if (get(a.cost, q) != get(b.cost, q))
+        return get(a.cost, q) < get(b.cost, q);
+    return false;
+  });
+  if (counts.size() == 1 && !states.empty())
+    states.resize(1);
+  // Many states are thinned first: comparing them in pairs would take as long as their number
+  // squared.
+  if (counts.size() > 2 && states.size() > maxStates)
+    thin(states, counts, maxStates);
+  dropDominated(states, counts);
+  if (states.size() > maxStates)
+    thin(states, counts, maxStates);
+}
+
+/// The same of each group of states by themselves: `joint` is that of the next site, and tells which options make a difference to it.
+void reduceGroups(std::vector<State> &states, const std::map<std::pair<int, int>, double> &joint, const std::vector<Quantity> &counts,
+                  size_t maxStates) {
+  std::map<int, std::vector<State>> groups; // -1: all others
+  for (auto &[pair, distortion] : joint)
+    groups[pair.first];
+  for (const State &s : states)
+    groups[groups.count(s.option) ? s.option : -1].push_back(s);
+  states.clear();
+  for (auto &[option, group] : groups) {
+    reduce(group, counts, std::max<size_t>(maxStates / groups.size(), 2));
+    states.insert(states.end(), group.begin(), group.end());
+  }
+}
+
 } // namespace
 
 Cost total(const Problem &problem, const std::vector<int> &choice) {
   Cost cost;
   for (size_t i = 0; i < choice.size(); ++i)
     cost = sum(cost, problem.sites[i][choice[i]]);
+  for (size_t i = 1; i < choice.size(); ++i)
+    cost.distortion += problem.jointOf(i, choice[i - 1], choice[i]);
   return cost;
 }
 
@@ -95,6 +132,11 @@ std::optional<std::vector<int>> solve(const Problem &problem, size_t maxStates) 
     for (const Cost &c : problem.sites[i])
       low = {std::min(low.distortion, c.distortion), std::min(low.latency, c.latency),
              std::min(low.size, c.size)};
+    double joint = 0;
+    if (i < problem.joint.size())
+      for (auto &[pair, distortion] : problem.joint[i])
+        joint = std::min(joint, distortion);
+    low.distortion += joint;
     least[i] = sum(least[i + 1], low);
   }
   auto hopeless = [&](const Cost &c, size_t next) {
@@ -106,6 +148,7 @@ std::optional<std::vector<int>> solve(const Problem &problem, size_t maxStates) 
       }
     return false;
   };
+  const std::map<std::pair<int, int>, double> alone;
   std::vector<std::vector<State>> table = {{State{{}, -1, -1, 0}}};
   for (size_t i = 0; i < n; ++i) {
     std::vector<State> next;
@@ -114,25 +157,13 @@ std::optional<std::vector<int>> solve(const Problem &problem, size_t maxStates) 
       const std::vector<State> &before = table[i - gone];
       for (size_t p = 0; p < before.size(); ++p) {
         State s{sum(before[p].cost, problem.sites[i][o]), int(p), int(o), gone};
+        if (i > 0 && gone == 0)
+          s.cost.distortion += problem.jointOf(i, before[p].option, int(o));
         if (!hopeless(s.cost, i + 1))
           next.push_back(s);
       }
     }
-    std::stable_sort(next.begin(), next.end(), [&](const State &a, const State &b) {
-      for (Quantity q : counts)
-        if (get(a.cost, q) != get(b.cost, q))
-          return get(a.cost, q) < get(b.cost, q);
-      return false;
-    });
-    if (counts.size() == 1 && !next.empty())
-      next.resize(1);
-    // Many states are thinned first: comparing them in pairs would take as long as their number
-    // squared.
-    if (counts.size() > 2 && next.size() > maxStates)
-      thin(next, counts, maxStates);
-    dropDominated(next, counts);
-    if (next.size() > maxStates)
-      thin(next, counts, maxStates);
+    reduceGroups(next, i + 1 < problem.joint.size() ? problem.joint[i + 1] : alone, counts, maxStates);
     table.push_back(std::move(next));
   }
   if (table.back().empty())

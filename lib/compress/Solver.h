@@ -4,12 +4,14 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace nnopt::compress {
 
-/// What choosing an option costs. All of it adds up over sites.
+/// What choosing an option costs. All of it adds up over sites, but for what Problem::joint says of neighbours.
 struct Cost {
   double distortion = 0, latency = 0, size = 0;
 };
@@ -26,6 +28,15 @@ struct Problem {
   std::vector<std::vector<int>> gone;
   int goneWith(size_t site, size_t option) const {
     return site < gone.size() && option < gone[site].size() ? gone[site][option] : 0;
+  }
+  /// By site: distortion beside that of both when the site before takes the first option of a pair and this one the second; neither
+  /// is 0. What is not in it is 0.
+  std::vector<std::map<std::pair<int, int>, double>> joint;
+  double jointOf(size_t site, int before, int option) const {
+    if (site >= joint.size())
+      return 0;
+    auto it = joint[site].find({before, option});
+    return it == joint[site].end() ? 0 : it->second;
   }
   Quantity minimize = Latency;
   std::array<std::optional<double>, 3> limits; // by Quantity

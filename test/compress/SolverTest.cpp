@@ -47,7 +47,15 @@ TEST(Solver, EqualsBruteForce) {
     for (size_t i = 0; trial % 2 && i < p.sites.size(); ++i) // options that replace sites before
       for (p.gone.push_back({0}); p.gone[i].size() < p.sites[i].size();)
         p.gone[i].push_back(rng() % 3 ? 0 : int(rng() % (i + 1)));
-    p.minimize = Quantity(trial % 3);
+    if (trial % 3 == 1) // neighbours whose errors add to or take from each other
+      for (p.joint.resize(1); p.joint.size() < p.sites.size();) {
+        p.joint.emplace_back();
+        for (int a = 1; a < int(p.sites[p.joint.size() - 2].size()); ++a)
+          for (int b = 1; b < int(p.sites[p.joint.size() - 1].size()); ++b)
+            if (rng() % 2)
+              p.joint.back()[{a, b}] = double(rng() % 1000) / 1000 - 0.4;
+      }
+    p.minimize = Quantity(trial / 3 % 3);
     for (Quantity q : {Distortion, Latency, Size})
       if (rng() % 2)
         p.limits[q] = (q == Distortion ? 0.4 : -0.3) * double(p.sites.size()) * (double(rng() % 1000) / 1000);
