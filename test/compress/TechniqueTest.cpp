@@ -97,8 +97,11 @@ const char *kModel = R"(
 func.func @main(%x: tensor<?x4xf32> {nn.name = "x", nn.dims = ["batch", 4]}) -> (tensor<?x2xf32> {nn.name = "y"}) {
   %w = nn.constant dense<[[1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]> : tensor<4x2xf32>
   %v = nn.constant dense<[[1.0, 0.5], [-2.0, 0.25]]> : tensor<2x2xf32>
-  %0 = nn.matmul %x, %w : (tensor<?x4xf32>, tensor<4x2xf32>) -> tensor<?x2xf32>
-  %1 = nn.relu %0 : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  %mean = nn.reduce %x {kind = #nn.reduce_kind<mean>, axes = array<i64: 1>, keep_dims = true} : (tensor<?x4xf32>) -> tensor<?x1xf32>
+  %first = nn.matmul %x, %w : (tensor<?x4xf32>, tensor<4x2xf32>) -> tensor<?x2xf32>
+  %0 = nn.add %first, %mean : (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x2xf32>
+  %relu = nn.relu %0 : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  %1 = nn.mul %relu, %mean : (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x2xf32>
   %2 = nn.matmul %1, %v : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>
   return %2 : tensor<?x2xf32>
 })";
@@ -175,7 +178,7 @@ TEST_F(TechniqueTest, GoThroughTheEngine) {
   EXPECT_NE(first({1, -1}), original);
   EXPECT_NEAR(first({2, -1}), original, 1e-5 * std::fabs(original));
 
-  // The same by branches, and in parts: what passes between them is all that the second one needs.
+  // The same by branches, and in parts: what passes between them, and the mean of the input, is all that the second one needs.
   SwitchModel branches(*module, candidates, settings);
   ASSERT_EQ(branches.partCount(), 2u);
   EXPECT_EQ(branches.partOf(0), 0u);
@@ -221,6 +224,16 @@ TEST_F(TechniqueTest, GoThroughTheEngine) {
   };
   EXPECT_GT(predicted(0), 0);
   EXPECT_GT(predicted(1), predicted(0));
+
+  // Products of bf16 are an option where the target has them.
+  for (bool bf16 : {false, true}) {
+    std::unique_ptr<Technique> quantize = createQuantizeTechnique();
+    cpu::Target target;
+    target.bf16 = bf16;
+    quantize->setTarget(target);
+    std::vector<Option> options = quantize->options(quantize->sites(main(), refused)[0], observations);
+    EXPECT_EQ(llvm::count_if(options, [](const Option &o) { return o.name == "bf16-products"; }), bf16 ? 1 : 0);
+  }
 
   LayerCosts costs(settings);
   EXPECT_GT(costs.of(candidates[0].site.op, {}, nullptr, shapes).milliseconds, 0);
