@@ -10,7 +10,7 @@ namespace nnopt::compress {
 
 void ErrorSum::add(const std::vector<HostTensor> &reference, const std::vector<HostTensor> &outputs) {
   for (size_t o = 0; o < outputs.size(); ++o)
-    for (int64_t e = 0; e < (outputs[o].type == OnnxFloat ? outputs[o].count() : 0); ++e) {
+    for (int64_t e = 0, count = outputs[o].type == OnnxFloat ? outputs[o].count() : 0; e < count; ++e) {
       double r = reference[o].at(e), d = outputs[o].at(e) - r;
       error += std::isfinite(d) ? d * d : 0;
       energy += std::isfinite(r) ? r * r : 0;

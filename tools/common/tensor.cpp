@@ -157,7 +157,7 @@ double element(int onnxType, const char *data, int64_t i) {
   return nan;
 }
 
-double HostTensor::at(int64_t i) const { return element(type, memory.get(), i); }
+double HostTensor::elementAt(int64_t i) const { return element(type, memory.get(), i); }
 
 uint16_t toBFloat16(float value) {
   uint32_t bits;

@@ -86,9 +86,12 @@ struct HostTensor {
   /// Valid as long as this object stays in place.
   DLTensor *dl();
   /// Element as a double; complex numbers give their real part.
-  double at(int64_t i) const;
+  double at(int64_t i) const {
+    return type == OnnxFloat ? reinterpret_cast<const float *>(memory.get())[i] : elementAt(i);
+  }
 
 private:
+  double elementAt(int64_t i) const;
   struct Free {
     void operator()(char *p) const { std::free(p); }
   };
