@@ -23,6 +23,17 @@ quantize::ActivationParameters parametersOf(const Option &option) {
   return {option.parameters["scale"].get<float>(), option.parameters["zero_point"].get<int>()};
 }
 
+/// From this share of zeros on, weights that are zero stay zero: kernels may skip them.
+constexpr double kSparse = 0.25;
+
+/// Which weights may change.
+std::optional<Mask> patternOf(const Matrix &weights) {
+  Mask kept = weights.array() != 0;
+  if (double(kept.count()) > (1 - kSparse) * double(kept.size()))
+    return std::nullopt;
+  return kept;
+}
+
 /// What each column of a group is multiplied with so that it meets the divided activation.
 Vector factorsOf(const LinearLayer &layer, const Option &option, int64_t group) {
   std::vector<double> scales = channelScalesOf(option);
@@ -136,11 +147,13 @@ bool refit(Operation *op, Option &option, const Gram &gram) {
     LeastSquares problem(moments, part, dampingFor(moments), movesBias);
     Vector factors = factorsOf(layer, option, g), inverse = factors.cwiseInverse();
     Matrix h = inverse.asDiagonal() * problem.hessian().cast<float>() * inverse.asDiagonal();
-    Matrix target = problem.solve() * factors.asDiagonal();
+    std::optional<Mask> pattern = patternOf(part.weights);
+    Matrix target = (pattern ? problem.solve(*pattern) : problem.solve()) * factors.asDiagonal();
     finite = target.allFinite();
     if (!finite)
       return;
-    RoundedWeights r = roundWithFeedback(target, {8, layer.columns(), true}, h);
+    const RoundingGrid grid{8, layer.columns(), true};
+    RoundedWeights r = pattern ? roundToNearest(target, grid, {}) : roundWithFeedback(target, grid, h);
     codes.middleRows(first, channels) = r.codes;
     scales.middleRows(first, channels) = r.scales;
     bias = problem.bias(r.values() * inverse.asDiagonal());

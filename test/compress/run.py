@@ -589,11 +589,20 @@ def solved(f):
     rng = np.random.default_rng(5)
     x = (rng.standard_normal((4608, 12)) @ rng.standard_normal((12, 48)) + 0.1 * rng.standard_normal((4608, 48))).astype(np.float32)
     np.savez(f / "deep.npz", x=x[:4096])
+    # Most weights of the second layer are zero, and stay so.
+    model = onnx.load(f / "deep.onnx")
+    kept = rng.random((96, 96)) < 0.4
+    w = numpy_helper.to_array(model.graph.initializer[2])
+    assert w.shape == kept.shape, w.shape
+    model.graph.initializer[2].CopyFrom(numpy_helper.from_array(w * kept, model.graph.initializer[2].name))
+    onnx.save(model, f / "deep.onnx")
     compile = lambda *flags, **more: f.compile(*flags, model="deep.onnx", **more)
     compile("--quantize=int8", "--calib=deep.npz", "-o", "s.so", "--recipe-out=s.json", says=["3 layers int8"])
     notes = json.load(open(f / "s.json"))
     assert notes["repair"]["kept"] and notes["repair"]["output_error_after"] < 0.7 * notes["repair"]["output_error_before"], notes["repair"]
     assert all(set(step["tensors"]) == {"codes", "scales", "bias"} for step in notes["steps"]), notes["steps"]
+    codes = np.load(f / "s.json.npz")["1/codes"]
+    assert not codes[~kept.T].any() and np.count_nonzero(codes) > 0.9 * kept.sum(), "zeros did not stay"
     f.replay("s", model="deep.onnx")
     json.dump(rounded(notes), open(f / "r.json", "w"))
     compile("--recipe=r.json", "-o", "r.so")
