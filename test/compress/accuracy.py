@@ -187,18 +187,19 @@ def image_lines(results, budget):
              "One image is 0.05 points; the standard error of a difference is about 0.3 points. In brackets the error of the outputs,",
              "|a - b| / |b| against the float model, which chance disturbs less.", "",
              "- **int8**: `--quantize=int8`, all eligible layers: convolutions, matrix products with constant weights, residual sums of",
-             "  convolutions; attention multiplies bf16.",
-             *([f"- **{budget}**: `--budget={budget}`, which leaves layers in floats where the budget or the clock says so; the",
-                "  evaluation images that it validates on are those of the table."] if budget else []),
+             "  convolutions, weights solved anew on the calibration images; attention multiplies bf16.",
+             *([f"- **{budget}**: `--budget={budget}`, which chooses among all techniques, and floats where the budget or the clock says so; the",
+                "  evaluation images that it validates on are those of the table. Steps: those of its recipe, layers solved anew beside others, too."]
+               if budget else []),
              "- **onnxruntime**: `quant_pre_process` and `quantize_static`: QDQ, per-channel i8 weights, u8 activations, MinMax, same images.",
              "- **nncf**: its defaults for the kind of model, same images, run by openvino; empty where it was not installed.", "",
-             f"| model | float | int8 | layers int8 |{f' {budget} | layers int8 |' if budget else ''} onnxruntime int8 | nncf int8 |",
+             f"| model | float | int8 | layers int8 |{f' {budget} | steps |' if budget else ''} onnxruntime int8 | nncf int8 |",
              "|---" * (8 if budget else 6) + "|"]
     for r in results:
         if "failure" in r:
             lines.append(f"| {r['model']} | {r['failure'].splitlines()[0]} | | | | |{' | |' if budget else ''}")
             continue
-        held = f" {cell(r['budget'])} | {r['budget_layers']} of {r['layers'][1]} |" if "budget" in r else " | |" if budget else ""
+        held = f" {cell(r['budget'])} | {r['budget_layers']} |" if "budget" in r else " | |" if budget else ""
         lines.append(f"| {r['model']} | {r['float']:.2f} | {cell(r['int8'])} | {r['layers'][0]} of {r['layers'][1]} |{held} "
                      f"{cell(r['onnxruntime'])} | " + (f"{cell(r['nncf'])} |" if "nncf" in r else "|"))
     return lines
