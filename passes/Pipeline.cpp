@@ -17,7 +17,7 @@ static void addByteCache(OpPassManager &func) {
   func.addPass(createCleanupTransposes());
   func.addPass(createFoldConstants());
   func.addPass(createRaisePatterns());
-  func.addPass(createQuantizeKVCache());
+  func.addPass(createQuantizeKVCache({/*required=*/true}));
 }
 
 void buildOptimizationPipeline(OpPassManager &pm, const PipelineOptions &options) {
@@ -96,7 +96,7 @@ void buildOptimizationPipeline(OpPassManager &pm, const PipelineOptions &options
   }
   // Behind all that looks for attention and its operands.
   if (options.byteCache)
-    func.addPass(createQuantizeKVCache());
+    func.addPass(createQuantizeKVCache({/*required=*/true}));
   if (end == PipelineEnd::Graph) {
     func.addPass(createCanonicalizerPass());
     func.addPass(createCSEPass());

@@ -189,6 +189,7 @@ void Quantizer::finishSignature() {
 }
 
 struct QuantizeKVCachePass : impl::QuantizeKVCacheBase<QuantizeKVCachePass> {
+  using QuantizeKVCacheBase::QuantizeKVCacheBase;
   void runOnOperation() override {
     func::FuncOp func = getOperation();
     FuncShapes shapes(func);
@@ -209,6 +210,8 @@ struct QuantizeKVCachePass : impl::QuantizeKVCacheBase<QuantizeKVCachePass> {
       passedRemark(loc, kPass, "quantized") << remark::add("has 8 bits and a scale for each row");
     }
     numQuantized += count;
+    if (!count && !required)
+      return;
     if (!count) {
       func.emitError() << "there is no KV cache to be kept in 8 bits: no output is an input with new rows behind it that attention reads";
       return signalPassFailure();

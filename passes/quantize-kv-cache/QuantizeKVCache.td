@@ -11,10 +11,11 @@ def QuantizeKVCache : Pass<"quantize-kv-cache", "::mlir::func::FuncOp"> {
 
     Conditions: f32; the past is an input that nothing but the concatenation reads; it grows along a dimension that is not its
     last one; the present is read by attention alone, perhaps through a transpose that leaves rows whole. A cache that is left
-    as it is gives a warning that says why; a graph without any cache in 8 bits is an error.
+    as it is gives a warning that says why; with `required`, as `--kv-cache=int8` has it, a graph without any cache in 8 bits is an error.
 
     Doctest: test/passes/quantize-kv-cache/doctest.mlir
   }];
+  let options = [Option<"required", "required", "bool", "false", "Whether a graph without such a cache is an error">];
   let dependentDialects = ["::nnopt::nn::NNDialect"];
   let statistics = [Statistic<"numQuantized", "quantized", "Pairs of past and present in 8 bits">];
 }

@@ -1,4 +1,4 @@
-// RUN: nnopt-opt --quantize-kv-cache --split-input-file --verify-diagnostics %s
+// RUN: nnopt-opt --quantize-kv-cache=required=true --split-input-file --verify-diagnostics %s
 
 // A value that a graph computes is no cache.
 // expected-error @+1 {{there is no KV cache to be kept in 8 bits: no output is an input with new rows behind it that attention reads}}
