@@ -173,6 +173,7 @@ def decoders(folder):
 
 def bf16(folder):
     if not x86.preload():
+        print("skipped bf16: the emulator of its instructions does not run here")
         return
     model, artifact = os.path.join(folder, "decoder.onnx"), os.path.join(folder, "decoder.so")
     for seed, name in enumerate(("grouped", "transposed groups", "odd")):
@@ -269,6 +270,7 @@ def perplexity(artifact, ids, prompt=64):
 def language(folder, sequences):
     trained = os.path.join(SHARED, "trained")
     if not os.path.isdir(trained):
+        print("skipped language: the model corpus is not there (see NNOPT_SHARED)")
         return
     ids = np.load(os.path.join(trained, "data", "kjv_eval.npz"))["ids"].astype(np.int64)[:sequences]
     found = {}
