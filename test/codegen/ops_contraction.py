@@ -195,7 +195,7 @@ def convolution(case):
     if rank == 3:
         size = [min(s, 9) for s in size]
     x = case.input("x", [rng.choice([1, 1, 2, 3]), ci] + size)
-    w = case.operand("w", [co, ci // group] + kernel, rng.random() < 0.9, fixed=True)
+    w = case.operand("w", [co, ci // group] + kernel, rng.random() < 0.75, fixed=True)
     case.text = f"{kind} {ci}->{co} g{group} {size} k{kernel} s{strides} d{dilations} p{pads}"
     want = conv_numpy(x, w, strides, pads, dilations, group)
     inputs = ["x", "w"]
@@ -268,7 +268,7 @@ def transposed(case):
     pads = [rng.choice([0, 0, min(1, k - 1)]) for k in kernel * 2]
     extra = [rng.randrange(s) for s in strides]
     x = case.input("x", [rng.choice([1, 2]), ci] + size)
-    w = case.operand("w", [ci, co // group] + kernel, rng.random() < 0.9, fixed=True)
+    w = case.operand("w", [ci, co // group] + kernel, rng.random() < 0.75, fixed=True)
     case.text = f"{ci}->{co} g{group} {size} k{kernel} s{strides} d{dilations} p{pads} +{extra}"
     want = conv_transpose_numpy(x, w, strides, pads, dilations, group, extra)
     inputs = ["x", "w"]

@@ -14,9 +14,7 @@ using namespace mlir;
 
 namespace nnopt::cpu {
 
-/// Packs weights that are known at run time only as packPanels() packs constant ones: a launch of its own, a task for each
-/// group.
-static TempTensor packAtRunTime(nn::LinearOp op, Lowering &lowering, const PanelSource &source, const Tile &tile, Type element) {
+TempTensor packAtRunTime(nn::LinearOp op, Lowering &lowering, const PanelSource &source, const Tile &tile, Type element) {
   int64_t taps = source.tapOffsets.size(), depth = taps * source.channels;
   int64_t groupElements = llvm::alignTo(source.columns, tile.lanes) * depth;
   TempTensor panels = lowering.temp(element, {lowering.c(source.groups * groupElements)});
@@ -223,12 +221,11 @@ bool isFastConv(Operation *op, Lowering &lowering, Value x, Value w, Value bias,
   return lowering.shapes.info(w).elementType == element && lowering.constant(w).has_value();
 }
 
-/// The same for weights of known shape that are no constant. Each run packs them.
-static bool canPackAtRunTime(nn::ConvOp op, Lowering &lowering) {
+bool canPackAtRunTime(nn::ConvOp op, Lowering &lowering) {
   Type element = lowering.shapes.info(op.getX()).elementType;
   return op.getChannelsLast() && element.isF32() && lowering.dims(op.getX()).size() >= 3 &&
          !lowering.constant(op.getW()) && lowering.shapes.info(op.getW()).elementType == element &&
-         (!op.getBias() || lowering.shapes.info(op.getBias()).elementType == element) && op.getGroup() == 1 &&
+         (!op.getBias() || lowering.shapes.info(op.getBias()).elementType == element) &&
          llvm::all_of(lowering.dims(op.getW()), [](nn::Dim d) { return d.isConst(); }) &&
          ConvShape(op, lowering).taps() <= 64;
 }

@@ -3,6 +3,7 @@
 #define NNOPT_LIB_CODEGEN_CPU_CONTRACTION_CONV_H
 
 #include "lib/codegen/cpu/contraction/ConvShape.h"
+#include "lib/codegen/cpu/contraction/Microkernel.h"
 
 namespace nnopt::cpu {
 
@@ -15,6 +16,13 @@ mlir::LogicalResult emitTiledConv(nn::LinearOp op, Lowering &lowering, const Con
 /// Channels last, f32 or f64 throughout, constant weights.
 bool isFastConv(mlir::Operation *op, Lowering &lowering, mlir::Value x, mlir::Value w, mlir::Value bias,
                 bool channelsLast);
+
+/// Channels last, f32 throughout, weights of known shape that are no constant: each run packs them.
+bool canPackAtRunTime(nn::ConvOp op, Lowering &lowering);
+
+/// Packs weights that are known at run time only as packPanels() packs constant ones: a launch of its own, a task for each
+/// group.
+TempTensor packAtRunTime(nn::LinearOp op, Lowering &lowering, const PanelSource &source, const Tile &tile, mlir::Type element);
 
 /// Whether a convolution and a depthwise one that reads it, of which `op` is one, may be one launch.
 bool mayBePaired(nn::ConvOp op);

@@ -29,7 +29,7 @@ static bool matchLanes(Operation *operation, Lowering &lowering) {
   auto op = cast<nn::ConvOp>(operation);
   bool isBytes = isByteConv(op, lowering);
   if (op.getGroup() == 1 ||
-      !(isBytes || isFastConv(op, lowering, op.getX(), op.getW(), op.getBias(), op.getChannelsLast())))
+      !(isBytes || isFastConv(op, lowering, op.getX(), op.getW(), op.getBias(), op.getChannelsLast()) || canPackAtRunTime(op, lowering)))
     return false;
   ConvShape shape(op, lowering);
   Type type = lowering.shapes.info(op.getX()).elementType;
@@ -62,14 +62,6 @@ static LogicalResult emitLanes(Operation *operation, Lowering &lowering) {
   Type element = isBytes ? Float32Type::get(op.getContext()) : memoryElement;
   int64_t bytes = element.getIntOrFloatBitWidth() / 8, memoryBytes = memoryElement.getIntOrFloatBitWidth() / 8;
   int64_t lanes = lowering.target.lanes(bytes);
-  nn::ConstantData data = *lowering.constant(op.getW());
-  std::vector<float> centred;
-  if (isBytes)
-    centred = centredWeights(data, op.getWZero(), lowering);
-  ArrayRef<char> weightBytes = data.bytes();
-  if (isBytes)
-    weightBytes = ArrayRef(reinterpret_cast<const char *>(centred.data()), centred.size() * sizeof(float));
-
   // Weights [channel block][taps][input channel of the group][lane].
   PanelSource source;
   source.columns = shape.outChannels();
@@ -77,11 +69,30 @@ static LogicalResult emitLanes(Operation *operation, Lowering &lowering) {
   source.channels = shape.inPerGroup;
   source.channelStride = shape.kernelSize;
   source.tapOffsets = shape.tapIndex;
-  std::vector<char> packed = packPanels(source, weightBytes, bytes, Tile{1, 1, lanes});
+  const Tile panel{1, 1, lanes};
+  std::optional<nn::ConstantData> data = lowering.constant(op.getW());
+  TempTensor packedAtRunTime;
+  if (!data)
+    packedAtRunTime = packAtRunTime(op, lowering, source, panel, element);
 
   Kernel k(lowering, op, "conv_lanes_" + shape.text());
   Buffer x = k.read(op.getX());
-  Buffer panels = k.weights(packed, element, {int64_t(packed.size()) / bytes});
+  Buffer panels;
+  int64_t packedBytes;
+  if (data) {
+    std::vector<float> centred;
+    ArrayRef<char> weightBytes = data->bytes();
+    if (isBytes) {
+      centred = centredWeights(*data, op.getWZero(), lowering);
+      weightBytes = ArrayRef(reinterpret_cast<const char *>(centred.data()), centred.size() * sizeof(float));
+    }
+    std::vector<char> packed = packPanels(source, weightBytes, bytes, panel);
+    packedBytes = int64_t(packed.size());
+    panels = k.weights(packed, element, {packedBytes / bytes});
+  } else {
+    packedBytes = packedAtRunTime.dims[0].value() * bytes;
+    panels = k.read(packedAtRunTime);
+  }
   bool hasIntegerSums = isBytes && (op.getBias() || !takesFloatSums(op.getEpilogue()));
   Finish finish(k, op, op.getBias(), hasIntegerSums ? IntegerType::get(op.getContext(), 32) : element);
   finish.allowInPlace();
@@ -107,7 +118,7 @@ static LogicalResult emitLanes(Operation *operation, Lowering &lowering) {
   // Task: (image, band of rows, channel block, row). The rows of a band fit L2, since every channel
   // block reads a part of each line; the rows of a block follow each other, since they share inputs.
   PanelLoop loop;
-  loop.tile = Tile{1, 1, lanes};
+  loop.tile = panel;
   loop.rows = rowCount;
   loop.columns = lowering.c(outChannels);
   loop.outer = shape.batch;
@@ -146,7 +157,7 @@ static LogicalResult emitLanes(Operation *operation, Lowering &lowering) {
       });
 
   k.flops = shape.flops(lowering);
-  k.bytes = (lowering.numElements(op.getX()) + lowering.numElements(op.getResult())) * memoryBytes + int64_t(packed.size());
+  k.bytes = (lowering.numElements(op.getX()) + lowering.numElements(op.getResult())) * memoryBytes + packedBytes;
   double outputs = constantDim(conv.last().count).value_or(64);
   k.grain = taskGrain(4.0 * outputs * lanes * shape.taps() * shape.inPerGroup, outputs * lanes * bytes);
   lowering.launch(k, loop.tasks());
