@@ -38,10 +38,12 @@ public:
 
   /// Runs it; the outputs are valid until the next run.
   std::vector<HostTensor> &run(std::vector<HostTensor> inputs);
-  /// Least milliseconds of processor time of one thread over `repeat` runs on these inputs. Needs
-  /// threads = 1.
-  double measure(std::vector<HostTensor> inputs, int repeat);
-  /// The same on the inputs of the last run.
+  /// Least milliseconds of processor time of one thread over `repeat` runs on these inputs, and 20 ms at least. `between`: bytes of
+  /// other memory that are read before each run, as the rest of a model would. Needs threads = 1.
+  double measure(std::vector<HostTensor> inputs, int repeat, size_t between = 0);
+  /// The least that measure() has ever found.
+  double leastMilliseconds() const { return least; }
+  /// The least of `repeat` runs on the inputs of the last run.
   double measureAgain(int repeat);
 
   const nnopt_model *model() const { return runner->model; }
@@ -57,6 +59,7 @@ private:
   TemporaryArtifact file;
   std::unique_ptr<Runner> runner;
   int64_t size = 0, storedWeights = 0, weights = 0, arena = 0;
+  double least = INFINITY;
 };
 
 } // namespace nnopt::compress

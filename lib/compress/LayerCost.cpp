@@ -7,6 +7,21 @@ using namespace mlir;
 
 namespace nnopt::compress {
 
+/// The bytes to read before a layer begins. A model that is little larger than the second-level cache finds its weights in what is left
+/// of the last run; one of these bytes and more finds as little of them as a larger one.
+static size_t bytesBetween(const std::string &targetName, int64_t modelBytes) {
+  constexpr int64_t kMost = 32 << 20;
+  cpu::Target target;
+  std::string error;
+  if (!cpu::Target::get(targetName, target, error) || modelBytes <= 4 * target.l2Bytes)
+    return 0;
+  return std::min<int64_t>(int64_t(llvm::PowerOf2Ceil(uint64_t(modelBytes))), kMost);
+}
+
+LayerCosts::LayerCosts(CompileSettings settings, Cache cache, const Samples *samples, int64_t modelBytes)
+    : settings(std::move(settings)), cache(std::move(cache)), samples(samples),
+      between(bytesBetween(this->settings.target, modelBytes)) {}
+
 /// The operations in graph order.
 static SmallVector<Operation *> together(Operation *op, ArrayRef<Operation *> inside) {
   SmallVector<Operation *> ops(inside);
@@ -44,7 +59,7 @@ LayerCosts::Measured LayerCosts::of(Operation *op, ArrayRef<Operation *> inside,
   std::string key = keyOf(ops, offer, shapes);
   if (auto it = known.find(key); it != known.end())
     return it->second;
-  std::string cacheKey = settings.key() + " " + key;
+  std::string cacheKey = settings.key() + " between " + std::to_string(between) + " " + key;
   if (auto found = cache.find("layer", cacheKey); found && found->is_array() && found->size() == 2)
     return known[key] = {(*found)[0].get<double>(), (*found)[1].get<int64_t>()};
 
@@ -82,7 +97,7 @@ LayerCosts::Measured LayerCosts::of(Operation *op, ArrayRef<Operation *> inside,
     if (samples && i < reads.size())
       std::copy_n(samples->lookup(reads[i])->data(), inputs[i].bytes(), inputs[i].data());
   }
-  Measured measured{graph.measure(std::move(inputs), 40), graph.weightBytes()};
+  Measured measured{graph.measure(std::move(inputs), between ? 10 : 40, between), graph.weightBytes()};
   cache.store("layer", cacheKey, {measured.milliseconds, measured.weightBytes});
   return known[key] = measured;
 }

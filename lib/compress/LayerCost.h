@@ -12,9 +12,8 @@ namespace nnopt::compress {
 class LayerCosts {
 public:
   /// `samples`: what layers read, where their time may depend on it; else they read zeros.
-  explicit LayerCosts(CompileSettings settings, Cache cache = Cache(""),
-                      const Samples *samples = nullptr)
-      : settings(std::move(settings)), cache(std::move(cache)), samples(samples) {}
+  /// `modelBytes`: weights and arena of the model, which what the caches hold when a layer begins depends on; 0: all that it needs.
+  explicit LayerCosts(CompileSettings settings, Cache cache = Cache(""), const Samples *samples = nullptr, int64_t modelBytes = 0);
 
   struct Measured {
     double milliseconds;
@@ -31,6 +30,7 @@ private:
   CompileSettings settings;
   Cache cache;
   const Samples *samples;
+  size_t between; // bytes that are read before a layer begins
   std::map<std::string, Measured> known;
 };
 

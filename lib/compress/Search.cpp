@@ -58,7 +58,7 @@ LayerCosts Search::layerCosts(const Samples *samples) {
     say(options.model + ": warning: this machine cannot run code for " + options.target +
         ": layers are measured with its own kernels");
   notes["measured"] = settings.target;
-  return LayerCosts(settings, Cache(options.cacheDir), samples);
+  return LayerCosts(settings, Cache(options.cacheDir), samples, plain->memoryBytes());
 }
 
 /// Finds sites, calibrates and asks for options.
@@ -387,8 +387,9 @@ Attempt Search::attempt() {
         option["ms"] = note["ms"].get<double>() + cost.latency;
         option["weight_bytes"] = note["weight_bytes"].get<int64_t>() + int64_t(cost.size);
         if (choice[i] < 0)
-          note["why"] =
-              cost.latency >= 0 ? "it would not be faster" : "the outputs would change too much";
+          note["why"] = cost.latency >= 0         ? "it would not be faster"
+                        : notes.contains("slower") ? "the layers together would not be faster"
+                                                   : "the outputs would change too much";
       }
       note["options"].push_back(option);
     }

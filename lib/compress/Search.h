@@ -104,10 +104,13 @@ private:
   bool measureInteractions(const std::vector<int> &solution);
   void measureCosts();
   Choice chooseWithin();
+  Choice unlessSlower(Choice choice);
   std::optional<std::vector<int>> fastestThatHolds(const std::vector<int> &fastest, double maxDrop);
   /// Solves a problem like `problem`, of options of a technique alone or of all (null).
   std::optional<std::vector<int>> solveWith(const Technique *technique, const Problem &limited) const;
+  double excessOf(const Choice &choice, const Cost &room);
   std::optional<Choice> withinLimits(const Technique *technique, bool mustFit);
+  void weighByRepair(const Choice &choice);
   Choice leastLoss();
   /// Milliseconds of the float model and of a compressed one.
   std::pair<double, double> latencies(CompiledGraph &compressed);

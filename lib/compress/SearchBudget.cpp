@@ -1,6 +1,7 @@
 //===- SearchBudget.cpp - the best choice within a budget -------------------===//
 
 #include "lib/compress/LayerCost.h"
+#include "lib/compress/OutputError.h"
 #include "lib/compress/Search.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <set>
@@ -138,66 +139,149 @@ std::optional<std::vector<int>> Search::solveWith(const Technique *technique, co
   return solution;
 }
 
-/// The choice with the least distortion within the limits. What padding and the code of kernels add to the file, and what layers
-/// side by side take longer or shorter, is known when the whole is compiled; then the layers must save that too. `mustFit`:
-/// nothing in place of a choice that exceeds them still.
-std::optional<Choice> Search::withinLimits(const Technique *technique, bool mustFit) {
-  Problem limited = problem;
-  std::optional<Choice> choice;
-  for (int round = 0; round < 8; ++round) {
-    std::optional<std::vector<int>> solution = solveWith(technique, limited);
-    if (!solution)
-      break;
-    choice = choiceOf(*solution);
-    if ((!budget->size && !budget->latency) || Interrupt::happened())
-      return choice;
-    CompiledGraph whole = compiled(*choice, settings, /*threads=*/1);
-    double bytes = budget->size ? double(whole.fileBytes()) - budget->size->of(plain->defaultFileBytes()) : 0, ms = 0;
-    if (budget->latency) {
-      auto [base, compressed] = latencies(whole);
-      ms = compressed - (1 - kTimingNoise) * budget->latency->of(base);
-    }
-    if (bytes <= 0 && ms <= 0)
-      return choice;
-    // More than what is missing, round by round: layers keep a part of what they promise (encoded weights most of it).
-    double more = 1 + 0.5 * round;
-    if (bytes > 0)
-      *limited.limits[Size] -= more * bytes;
-    if (ms > 0)
-      *limited.limits[Latency] -= more * ms;
+/// By how much the compiled model of a choice exceeds the limits of latency and size: the larger share of `room`. At most 0 within them.
+double Search::excessOf(const Choice &choice, const Cost &room) {
+  CompiledGraph whole = compiled(choice, settings, /*threads=*/1);
+  double excess = -INFINITY;
+  if (budget->size)
+    excess = (double(whole.fileBytes()) - budget->size->of(double(plain->defaultFileBytes()))) / room.size;
+  if (budget->latency) {
+    auto [base, ms] = latencies(whole);
+    excess = std::max(excess, (ms - (1 - kTimingNoise) * budget->latency->of(base)) / room.latency);
   }
-  return mustFit ? std::nullopt : choice;
+  return excess;
 }
 
-/// The choice within the limits that loses least. Errors of layers do not tell what techniques do to the metric when they are taken
-/// together, nor what solving anew makes good. So where the choice among all options loses quality, that of each technique alone
-/// is looked at, too.
-Choice Search::leastLoss() {
-  Choice first = *withinLimits(nullptr, /*mustFit=*/false), best = first;
+/// The choice with the least distortion within the limits. What padding and the code of kernels add to the file, and what layers
+/// side by side take longer or shorter, is known when the whole is compiled: it keeps a part of what layers promise. So they must
+/// promise more, as little more as bisection finds between the limits and the least that options give. `mustFit`: nothing in place
+/// of a choice that exceeds the limits still.
+std::optional<Choice> Search::withinLimits(const Technique *technique, bool mustFit) {
+  constexpr size_t kCompilations = 8;
+  constexpr int kRounds = 24;
+  std::optional<std::vector<int>> solution = solveWith(technique, problem);
+  if (!solution)
+    return std::nullopt;
+  Choice last = choiceOf(*solution);
+  if (!budget->size && !budget->latency)
+    return last;
+  // By how much promises can be below the limits.
+  auto roomOf = [&](Quantity q) {
+    Problem most = problem;
+    most.limits = {};
+    most.minimize = q;
+    return std::max(*problem.limits[q] - get(total(problem, *solveWith(technique, most)), q), 1e-9);
+  };
+  Cost room;
+  if (budget->latency)
+    room.latency = roomOf(Latency);
+  if (budget->size)
+    room.size = roomOf(Size);
+  std::optional<Choice> best;
+  std::map<Choice, double> excesses;
+  double share = 0, exceeds = 0, fits = 1; // of the room
+  for (int round = 0; round < kRounds; ++round) {
+    if (solution) {
+      last = choiceOf(*solution);
+      if (Interrupt::happened() || (!excesses.count(last) && excesses.size() == kCompilations))
+        break;
+      auto [it, isNew] = excesses.try_emplace(last, 0);
+      if (isNew)
+        it->second = excessOf(last, room);
+      if (it->second <= 0) {
+        best = last;
+        fits = share;
+        if (share == 0)
+          break;
+      } else {
+        exceeds = share;
+      }
+      // A first guess: what is missing, and half of it.
+      if (fits - exceeds < 0.005)
+        break;
+      share = best || fits < 1 ? (exceeds + fits) / 2 : std::min(exceeds + 1.5 * it->second, (exceeds + 1) / 2);
+    } else { // the options do not promise as much
+      fits = share;
+      share = (exceeds + fits) / 2;
+    }
+    Problem limited = problem;
+    for (Quantity q : {Latency, Size})
+      if (double most = get(room, q))
+        *limited.limits[q] -= share * most;
+    solution = solveWith(technique, limited);
+  }
+  return best || mustFit ? best : last;
+}
+
+/// Multiplies the distortions of each technique's options by the share of the error that is left when what a choice takes of it is
+/// solved anew by itself, on a quarter of the data; of techniques that it does not take, by the largest of these shares.
+void Search::weighByRepair(const Choice &choice) {
   const std::vector<Candidate> before = candidates;
-  repair(best);
-  std::vector<Candidate> kept = candidates; // with what was solved for the best
-  Evaluation least = qualityOfRecipe(best);
-  std::set<Choice> tried = {first};
-  progress.stage("techniques alone");
+  const SampleRange some{0, std::min(calib->usable(), std::max(calib->usable() / 4, calib->batchSize()))};
+  std::map<const Technique *, double> left;
+  double most = 0;
   for (const std::unique_ptr<Technique> &technique : techniques) {
-    if (Interrupt::happened() || !losesQuality(floatQuality, least))
-      break;
-    restore(before);
-    std::optional<Choice> choice = withinLimits(technique.get(), /*mustFit=*/true);
-    if (!choice || !tried.insert(*choice).second)
+    Choice part = choice;
+    for (auto [i, c] : llvm::enumerate(candidates))
+      if (part[i] >= 0 && c.offers[part[i]].technique != technique.get())
+        part[i] = -1;
+    if (part == none() || Interrupt::happened())
       continue;
+    double &share = left[technique.get()] = 1;
+    if (canRepair(part)) {
+      double error = outputError(*model, part, *calib, some);
+      double after = repair(part, some, some);
+      share = error > 0 ? std::min(after / error, 1.0) : 1;
+      repairs.erase(part);
+      restore(before);
+    }
+    most = std::max(most, share);
+    notes["solved_anew"][technique->name().str()] = share;
+  }
+  for (auto [i, c] : llvm::enumerate(candidates))
+    for (auto [k, offer] : llvm::enumerate(c.offers)) {
+      auto it = left.find(offer.technique);
+      problem.sites[i][k + 1].distortion *= it == left.end() ? most : it->second;
+    }
+}
+
+/// The choice within the limits that loses least. Errors of layers do not tell what solving anew makes good, nor what techniques do to
+/// the metric when they are taken together. So where the choice among all options loses quality, one that expects of each technique
+/// what solving anew left of its errors is looked at, too, and that of each technique alone.
+Choice Search::leastLoss() {
+  const std::vector<Candidate> before = candidates;
+  std::optional<Choice> best;
+  std::vector<Candidate> kept; // with what was solved for the best
+  Evaluation least;
+  std::set<Choice> tried;
+  auto look = [&](std::optional<Choice> choice, StringRef name) {
+    if (!choice || !tried.insert(*choice).second)
+      return;
     repair(*choice);
     Evaluation value = qualityOfRecipe(*choice);
-    notes["alone"][technique->name().str()] = value.value;
-    if (metric->drop(least.value, value.value) < 0) {
+    notes["compared"][name.str()] = value.value;
+    if (!best || metric->drop(least.value, value.value) < 0) {
       least = std::move(value);
       best = *choice;
       kept = candidates;
     }
+    restore(before);
+  };
+  auto goesOn = [&] { return !Interrupt::happened() && losesQuality(floatQuality, least); };
+  look(withinLimits(nullptr, /*mustFit=*/false), "all");
+  if (goesOn()) {
+    progress.stage("what solving anew makes good");
+    const std::vector<std::vector<Cost>> unweighted = problem.sites;
+    weighByRepair(*best);
+    look(withinLimits(nullptr, /*mustFit=*/true), "all, weighed");
+    problem.sites = unweighted;
   }
+  progress.stage("techniques alone");
+  for (const std::unique_ptr<Technique> &technique : techniques)
+    if (goesOn())
+      look(withinLimits(technique.get(), /*mustFit=*/true), technique->name());
   restore(std::move(kept));
-  return best;
+  return *best;
 }
 
 /// The fastest solution that the metric holds, where `fastest` does not. Quality falls with distortion, nearly: bisection over the
@@ -230,21 +314,35 @@ std::optional<std::vector<int>> Search::fastestThatHolds(const std::vector<int> 
   return best;
 }
 
+/// The choice, or none where time is all that it could save and the compiled model saves none, whatever its layers promised.
+Choice Search::unlessSlower(Choice choice) {
+  bool savesMore = budget->latency || budget->size || budget->memory || !ahead.empty();
+  if (choice == none() || savesMore || Interrupt::happened())
+    return choice;
+  CompiledGraph whole = compiled(choice, settings, /*threads=*/1);
+  auto [base, ms] = latencies(whole);
+  if (ms < base)
+    return choice;
+  notes["slower"] = {{"float_ms", base}, {"ms", ms}};
+  say(options.model + llvm::formatv(": what the budget allows makes the whole no faster ({0:f3} ms, float {1:f3}): it stays as it is", ms,
+                                    base)
+                          .str());
+  return none();
+}
+
 Choice Search::chooseWithin() {
+  if (!plain)
+    plain = std::make_shared<CompiledGraph>(module, settings, /*threads=*/1);
   measureSensitivity();
   measureCosts();
 
   // What the float model costs, and what is left of it where channels went: limits are about the former.
   std::unique_ptr<CompiledGraph> narrowed;
-  if (!plain)
-    plain = std::make_shared<CompiledGraph>(module, settings, /*threads=*/1);
   if (!ahead.empty())
     narrowed = std::make_unique<CompiledGraph>(module, settings, /*threads=*/1);
-  auto costOf = [&](CompiledGraph &graph) {
-    return Cost{0, graph.measure(calib->inputs(0, calib->latencyBatch()), 20), double(graph.fileBytes())};
-  };
-  Cost full = costOf(*plain);
-  start = narrowed ? costOf(*narrowed) : full;
+  auto [before, left] = latencies(narrowed ? *narrowed : *plain);
+  Cost full{0, before, double(plain->fileBytes())};
+  start = narrowed ? Cost{0, left, double(narrowed->fileBytes())} : full;
   notes["float"]["latency_ms"] = full.latency;
   notes["float"]["bytes"] = plain->defaultFileBytes();
   // Layers by themselves may take longer than all together: what they save is then a share of the whole.
@@ -307,7 +405,7 @@ Choice Search::chooseWithin() {
 
   auto keeps = [&](const std::vector<int> &s) { return holds(quality(choiceOf(s)), *maxDrop); };
   if (keeps(*solution))
-    return settle(*solution, *maxDrop);
+    return unlessSlower(settle(*solution, *maxDrop));
   std::optional<std::vector<int>> best = fastestThatHolds(*solution, *maxDrop);
   if (!best) {
     std::vector<int> left(candidates.size(), 0);
@@ -333,8 +431,8 @@ Choice Search::chooseWithin() {
         choiceOf(mildest));
   }
   if (std::optional<Choice> more = repairMore(*best, *maxDrop))
-    return *more;
-  return settle(*best, *maxDrop);
+    return unlessSlower(*more);
+  return unlessSlower(settle(*best, *maxDrop));
 }
 
 } // namespace nnopt::compress

@@ -119,6 +119,7 @@ void Search::tryFewerTokens(Plans &plans) {
 
 Attempt Search::searchPlans() {
   plain = std::make_shared<CompiledGraph>(module, settings, /*threads=*/1);
+  plain->measure(calib->inputs(0, calib->latencyBatch()), 20); // now and later: one of them may be disturbed
   Plans plans;
   tryPlan({}, {}, plans, {{"multiply_adds_gone", 0}}, "as it is");
   try {

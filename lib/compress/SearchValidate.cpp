@@ -8,16 +8,18 @@ using namespace mlir;
 
 namespace nnopt::compress {
 
-/// Turn by turn: other work on the machine then disturbs both alike. Short runs are repeated more often.
+/// Turn by turn: a machine that is slower for a while is so for both, and the median of the ratios of turns does not see it. The float
+/// model takes the least that it ever took.
 std::pair<double, double> Search::latencies(CompiledGraph &compressed) {
-  double ms = INFINITY, base = INFINITY;
+  std::vector<double> ratios;
   auto begin = std::chrono::steady_clock::now();
-  for (int turn = 0; turn < 3 || (turn < 25 && std::chrono::steady_clock::now() - begin < std::chrono::seconds(1));
-       ++turn) {
-    base = std::min(base, plain->measure(calib->inputs(0, calib->latencyBatch()), 20));
-    ms = std::min(ms, compressed.measure(calib->inputs(0, calib->latencyBatch()), 20));
+  while (ratios.size() < 3 || (ratios.size() < 25 && std::chrono::steady_clock::now() - begin < std::chrono::seconds(1))) {
+    double before = plain->measure(calib->inputs(0, calib->latencyBatch()), 20);
+    ratios.push_back(compressed.measure(calib->inputs(0, calib->latencyBatch()), 20) / before);
   }
-  return {base, ms};
+  std::nth_element(ratios.begin(), ratios.begin() + ratios.size() / 2, ratios.end());
+  double base = plain->leastMilliseconds();
+  return {base, base * ratios[ratios.size() / 2]};
 }
 
 /// Measures the compressed module as it will run. A budget that it exceeds is refused.

@@ -445,6 +445,19 @@ def plans(f):
     f.replay("w", model="wide.onnx")
 
 
+def near_limit(f):
+    """A limit of the size is used up, but for less than what two layers save."""
+    mlp(f / "deep.onnx", [256] * 11)
+    x = np.random.default_rng(2).standard_normal((64, 256)).astype(np.float32)
+    np.savez(f / "deep.npz", x=x)
+    f.compile("-o", "dense.so", model="deep.onnx")
+    limit = 0.6 * os.path.getsize(f / "dense.so")
+    f.compile("--quantize=w8", "--budget=size=0.6x", "--metric=cosine", "--calib=deep.npz", "-o", "d.so", "--recipe-out=d.json", model="deep.onnx")
+    steps = [s for s in json.load(open(f / "d.json"))["steps"] if s["technique"] == "quantize"]
+    assert 0 < len(steps) < 10, steps
+    assert limit - 2 * 3 * 256 * 256 <= os.path.getsize(f / "d.so") <= limit, (os.path.getsize(f / "d.so"), limit, len(steps))
+
+
 def mlp(path, sizes):
     """A model of matrix products with random weights, relu between them; its input is x [n, sizes[0]]."""
     rng = np.random.default_rng(0)
@@ -773,7 +786,7 @@ def resnet20(f):
     assert notes["compressed"]["quality"] >= notes["float"]["quality"] - 0.5, notes["compressed"]
 
 
-TESTS = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, solved, sensitive, low_rank, spoiled, drop_layer, sparse_activations, parallel_blocks, plans, budget, targets,
+TESTS = [quantize, residuals, export, sparse, prune, weight_only, noise, channels, solved, sensitive, low_rank, spoiled, drop_layer, sparse_activations, parallel_blocks, plans, near_limit, budget, targets,
          memory, interrupted, metrics, command, wrong]
 
 

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Whether compression under a budget of quality ever makes a model slower than its floats.
+
+    pays.py [--models=a,b] [--set=small|default|full] [--technique=quantize=int8] [--drop=1%] [--metric=cosine] [--json=FILE]
+
+Each model is compiled with and without `--TECHNIQUE --budget=drop=DROP` (--technique=all: the budget alone, which then chooses among all
+techniques), calibrated and judged on noise like the example inputs. Both artifacts then take turns in one process; the least processor time
+of one thread counts. A model passes when the compressed one takes no longer than the floats, by more than the 3 % that two
+measurements of one artifact differ. Ends with `N passed, N failed`.
+"""
+import argparse
+import collections
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
+import corpus
+import quantized
+from nnopt import Session, tool
+
+NOISE = 0.03
+
+
+def compile(model, artifact, flags, folder):
+    """What the compiler says; the recipe, where there is one."""
+    recipe = os.path.join(folder, "recipe.json")
+    done = subprocess.run([tool("nnopt-compile"), model.path, *model.pins(), *flags, f"--recipe-out={recipe}" if flags else "--quiet", "-o", artifact],
+                          capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-400:])
+    return done.stderr, json.load(open(recipe)) if flags and os.path.exists(recipe) else {"steps": []}
+
+
+def least_times(artifacts, feeds, seconds=3):
+    """Milliseconds of processor time of each, turn by turn."""
+    sessions = [Session(a, 1) for a in artifacts]
+    best = [float("inf")] * len(sessions)
+    for session in sessions:
+        session.prepare(feeds)
+        session.step()
+    end = time.monotonic() + seconds * len(sessions)
+    turns = 0
+    while turns < 5 or time.monotonic() < end:
+        turns += 1
+        for i, session in enumerate(sessions):
+            for _ in range(3):
+                begin = time.thread_time()
+                session.step()
+                best[i] = min(best[i], 1e3 * (time.thread_time() - begin))
+    return best
+
+
+def run(model, options, folder):
+    model.prepare()
+    plain, small, data = (os.path.join(folder, n) for n in ("f.so", "q.so", "calib.npz"))
+    quantized.calibration(model, data)
+    flags = [f"--budget=drop={options.drop}", f"--metric={options.metric}", f"--calib={data}"]
+    if options.technique != "all":
+        flags.append("--" + options.technique)
+    begin = time.monotonic()
+    compile(model, plain, [], folder)
+    text, recipe = compile(model, small, flags, folder)
+    took = time.monotonic() - begin
+    before, after = least_times([plain, small], model.example)
+    used = collections.Counter(step["option"] for step in recipe["steps"])
+    return {"model": model.name, "float_ms": before, "ms": after, "used": dict(used), "seconds": took,
+            "notes": {k: recipe.get("notes", recipe).get(k) for k in ("float", "compressed", "slower")},
+            "passed": after <= before * (1 + NOISE)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default="")
+    parser.add_argument("--set", default="default", choices=["small", "default", "full"])
+    parser.add_argument("--technique", default="quantize=int8")
+    parser.add_argument("--drop", default="1%")
+    parser.add_argument("--metric", default="cosine")
+    parser.add_argument("--json", default="")
+    options = parser.parse_args()
+    names, results = [n for n in options.models.split(",") if n], []
+    for model in corpus.models("full" if names else options.set):
+        if names and model.name not in names:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                r = run(model, options, folder)
+                print(f"{'PASS' if r['passed'] else 'FAIL'}  {r['model']}: {r['float_ms']:.3f} ms in floats, {r['ms']:.3f} ms compressed "
+                      f"({r['float_ms'] / r['ms']:.2f} times as fast); {r['used'] or 'left as it is'}; {r['seconds']:.0f} s to compile", flush=True)
+            except (RuntimeError, ValueError, OSError) as e:
+                r = {"model": model.name, "failure": str(e), "passed": False}
+                print(f"FAIL  {model.name}: {e}", flush=True)
+            results.append(r)
+        model.discard()
+    if options.json:
+        json.dump(results, open(options.json, "w"), indent=1)
+    failed = sum(not r["passed"] for r in results)
+    print(f"{len(results) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
