@@ -17,6 +17,7 @@ void *__libc_realloc(void *memory, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 
 static std::atomic<long> allocations;
+static std::atomic<size_t> lastAlignment, lastSize; // of large blocks
 
 void *malloc(size_t size) {
   ++allocations;
@@ -40,6 +41,10 @@ void *aligned_alloc(size_t alignment, size_t size) {
 }
 int posix_memalign(void **memory, size_t alignment, size_t size) {
   ++allocations;
+  if (size >= 512 << 10) {
+    lastAlignment = alignment;
+    lastSize = size;
+  }
   *memory = __libc_memalign(alignment, size);
   return *memory ? 0 : ENOMEM;
 }
@@ -76,6 +81,23 @@ TEST(Allocations, NoneInRepeatedRuns) {
   EXPECT_EQ(countRuns(session, inputs2, 1, outputs, 1, 100), 0); // other memory, same shapes
   countRuns(session, inputs, 1, none, 1, 1);
   EXPECT_EQ(countRuns(session, inputs, 1, none, 1, 100), 0);
+}
+
+// Pages of 4 KiB, of which a fragmented heap has some anywhere, share sets of the caches.
+TEST(Allocations, LargeBlocksAreWholeHugePages) {
+  constexpr size_t kHugePage = 2 << 20;
+  Builder b;
+  uint32_t n = b.ofSymbol(b.symbol("n")), bytes = b.mul(n, b.constant(4));
+  b.input("x", 1, {n}, bytes);
+  uint32_t y = b.output("y", 6, {n}, bytes);
+  b.launch(KernelWho, {y, b.buffer(NNOPT_B_SCRATCH, b.constant(600 << 10))}, {}, n, 1);
+  Linked linked(b);
+  Session session(linked.open());
+  Array<float> x({5});
+  session.run({x});
+  EXPECT_EQ(lastAlignment, kHugePage);
+  EXPECT_GT(lastSize, 0u);
+  EXPECT_EQ(lastSize % kHugePage, 0u);
 }
 
 TEST(Allocations, NoneForStridedTensors) {
