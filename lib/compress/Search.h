@@ -109,7 +109,7 @@ private:
   /// Solves a problem like `problem`, of options of a technique alone or of all (null).
   std::optional<std::vector<int>> solveWith(const Technique *technique, const Problem &limited) const;
   double excessOf(const Choice &choice, const Cost &room);
-  std::optional<Choice> withinLimits(const Technique *technique, bool mustFit);
+  std::optional<Choice> withinLimits(const Technique *technique, size_t compilations, bool mustFit);
   void weighByRepair(const Choice &choice);
   Choice leastLoss();
   /// Milliseconds of the float model and of a compressed one.

@@ -154,10 +154,9 @@ double Search::excessOf(const Choice &choice, const Cost &room) {
 
 /// The choice with the least distortion within the limits. What padding and the code of kernels add to the file, and what layers
 /// side by side take longer or shorter, is known when the whole is compiled: it keeps a part of what layers promise. So they must
-/// promise more, as little more as bisection finds between the limits and the least that options give. `mustFit`: nothing in place
-/// of a choice that exceeds the limits still.
-std::optional<Choice> Search::withinLimits(const Technique *technique, bool mustFit) {
-  constexpr size_t kCompilations = 8;
+/// promise more, as little more as bisection finds between the limits and the least that options give, in at most `compilations`.
+/// `mustFit`: nothing in place of a choice that exceeds the limits still.
+std::optional<Choice> Search::withinLimits(const Technique *technique, size_t compilations, bool mustFit) {
   constexpr int kRounds = 24;
   std::optional<std::vector<int>> solution = solveWith(technique, problem);
   if (!solution)
@@ -166,24 +165,31 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, bool must
   if (!budget->size && !budget->latency)
     return last;
   // By how much promises can be below the limits.
+  Cost room;
+  std::vector<int> extreme; // what promises most of the last
   auto roomOf = [&](Quantity q) {
     Problem most = problem;
     most.limits = {};
     most.minimize = q;
-    return std::max(*problem.limits[q] - get(total(problem, *solveWith(technique, most)), q), 1e-9);
+    extreme = *solveWith(technique, most);
+    return std::max(*problem.limits[q] - get(total(problem, extreme), q), 1e-9);
   };
-  Cost room;
   if (budget->latency)
     room.latency = roomOf(Latency);
   if (budget->size)
     room.size = roomOf(Size);
   std::optional<Choice> best;
   std::map<Choice, double> excesses;
+  if (mustFit && !(budget->latency && budget->size)) {
+    best = choiceOf(extreme);
+    if ((excesses[*best] = excessOf(*best, room)) > 0)
+      return std::nullopt;
+  }
   double share = 0, exceeds = 0, fits = 1; // of the room
   for (int round = 0; round < kRounds; ++round) {
     if (solution) {
       last = choiceOf(*solution);
-      if (Interrupt::happened() || (!excesses.count(last) && excesses.size() == kCompilations))
+      if (Interrupt::happened() || (!excesses.count(last) && excesses.size() == compilations))
         break;
       auto [it, isNew] = excesses.try_emplace(last, 0);
       if (isNew)
@@ -199,7 +205,7 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, bool must
       // A first guess: what is missing, and half of it.
       if (fits - exceeds < 0.005)
         break;
-      share = best || fits < 1 ? (exceeds + fits) / 2 : std::min(exceeds + 1.5 * it->second, (exceeds + 1) / 2);
+      share = fits < 1 ? (exceeds + fits) / 2 : std::min(exceeds + 1.5 * it->second, (exceeds + 1) / 2);
     } else { // the options do not promise as much
       fits = share;
       share = (exceeds + fits) / 2;
@@ -268,18 +274,19 @@ Choice Search::leastLoss() {
     restore(before);
   };
   auto goesOn = [&] { return !Interrupt::happened() && losesQuality(floatQuality, least); };
-  look(withinLimits(nullptr, /*mustFit=*/false), "all");
+  constexpr size_t kCompilations = 6, kFewer = 4;
+  look(withinLimits(nullptr, kCompilations, /*mustFit=*/false), "all");
   if (goesOn()) {
     progress.stage("what solving anew makes good");
     const std::vector<std::vector<Cost>> unweighted = problem.sites;
     weighByRepair(*best);
-    look(withinLimits(nullptr, /*mustFit=*/true), "all, weighed");
+    look(withinLimits(nullptr, kFewer, /*mustFit=*/true), "all, weighed");
     problem.sites = unweighted;
   }
   progress.stage("techniques alone");
   for (const std::unique_ptr<Technique> &technique : techniques)
     if (goesOn())
-      look(withinLimits(technique.get(), /*mustFit=*/true), technique->name());
+      look(withinLimits(technique.get(), kFewer, /*mustFit=*/true), technique->name());
   restore(std::move(kept));
   return *best;
 }

@@ -168,13 +168,14 @@ void Search::leaveSensitive(Choice &choice, double limit, const Technique &techn
     return less;
   };
   size_t few = 0, enough = order.size(); // left out: too few, enough
-  std::vector<Candidate> solved = candidates; // for what is left of these
+  // Trials are solved on a part of the data, which brings larger errors if any.
+  const SampleRange part{0, std::min(calib->usable(), std::max(calib->usable() / 4, calib->batchSize()))};
   while (enough - few > 1) {
     size_t middle = (few + enough) / 2;
     Choice less = without(middle);
-    if (solves) {
+    if (solves && canRepair(less)) {
       restore(unsolved);
-      repair(less);
+      repair(less, part, part);
     }
     double error = errorOf(less);
     if (error > limit) {
@@ -182,12 +183,15 @@ void Search::leaveSensitive(Choice &choice, double limit, const Technique &techn
     } else {
       enough = middle;
       after = error;
-      solved = candidates;
     }
   }
-  if (solves)
-    restore(std::move(solved));
   choice = without(enough);
+  if (solves) {
+    restore(unsolved);
+    repairs.erase(choice);
+    repair(choice);
+    after = choice == none() ? 0 : errorOf(choice);
+  }
   Choice gentle = choice;
   for (size_t i : ArrayRef(order).take_front(enough))
     if (std::optional<Option> fallback = technique.fallback(candidates[i].site, multipliesBf16)) {

@@ -13,7 +13,7 @@ namespace nnopt::compress {
 std::pair<double, double> Search::latencies(CompiledGraph &compressed) {
   std::vector<double> ratios;
   auto begin = std::chrono::steady_clock::now();
-  while (ratios.size() < 3 || (ratios.size() < 25 && std::chrono::steady_clock::now() - begin < std::chrono::seconds(1))) {
+  while (ratios.size() < 3 || (ratios.size() < 25 && std::chrono::steady_clock::now() - begin < std::chrono::milliseconds(600))) {
     double before = plain->measure(calib->inputs(0, calib->latencyBatch()), 20);
     ratios.push_back(compressed.measure(calib->inputs(0, calib->latencyBatch()), 20) / before);
   }
