@@ -189,7 +189,9 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, size_t co
   for (int round = 0; round < kRounds; ++round) {
     if (solution) {
       last = choiceOf(*solution);
-      if (Interrupt::happened() || (!excesses.count(last) && excesses.size() == compilations))
+      // Twice as many where nothing fits yet: what exceeds the limits is refused in the end.
+      bool isLast = excesses.size() >= (best ? compilations : 2 * compilations);
+      if (Interrupt::happened() || (!excesses.count(last) && isLast))
         break;
       auto [it, isNew] = excesses.try_emplace(last, 0);
       if (isNew)

@@ -330,7 +330,7 @@ HostTensor SwitchModel::toldValue(const Told &what, const Choice &choice) {
 }
 
 static HostTensor copyOf(const HostTensor &tensor) {
-  HostTensor copy("", tensor.type, tensor.shape);
+  HostTensor copy("", tensor.type, tensor.shape, HostTensor::Begins::Anything);
   std::memcpy(copy.data(), tensor.data(), copy.bytes());
   return copy;
 }

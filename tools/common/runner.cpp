@@ -236,7 +236,7 @@ void Runner::prepare() {
     std::vector<int64_t> shape(shapes[i].dims, shapes[i].dims + shapes[i].rank);
     // Outputs whose shape depends on data are taken after the run.
     bool known = output->kind == NNOPT_KIND_TENSOR && std::count(shape.begin(), shape.end(), -1) == 0;
-    results.emplace_back(output->name, output->onnx_type, known ? shape : std::vector<int64_t>{0});
+    results.emplace_back(output->name, output->onnx_type, known ? shape : std::vector<int64_t>{0}, HostTensor::Begins::Anything);
     outputPointers.push_back(nullptr);
   }
   for (size_t i = 0; i < count; ++i)

@@ -48,7 +48,7 @@ std::string shapeText(const std::vector<int64_t> &shape) {
   return text + "]";
 }
 
-HostTensor::HostTensor(std::string tensorName, int onnxType, std::vector<int64_t> dims)
+HostTensor::HostTensor(std::string tensorName, int onnxType, std::vector<int64_t> dims, Begins begins)
     : name(std::move(tensorName)), type(onnxType), shape(std::move(dims)) {
   const TypeInfo *info = typeInfo(type);
   int64_t size = info ? static_cast<int64_t>(info->width) : 0;
@@ -62,7 +62,8 @@ HostTensor::HostTensor(std::string tensorName, int onnxType, std::vector<int64_t
     memory.reset(static_cast<char *>(std::aligned_alloc(64, room)));
   if (!memory)
     throw ToolError(1, "tensor '" + name + "': out of memory for shape " + shapeText(shape));
-  std::memset(memory.get(), 0, room);
+  if (begins == Begins::Zero)
+    std::memset(memory.get(), 0, room);
 }
 
 int64_t HostTensor::count() const {

@@ -77,8 +77,9 @@ struct HostTensor {
   std::shared_ptr<HostValue> value;
 
   HostTensor() = default;
-  /// Zeros. Throws ToolError when out of memory.
-  HostTensor(std::string name, int type, std::vector<int64_t> shape);
+  enum class Begins { Zero, Anything };
+  /// Zeros, or anything where all of it is written next. Throws ToolError when out of memory.
+  HostTensor(std::string name, int type, std::vector<int64_t> shape, Begins begins = Begins::Zero);
   int64_t count() const;
   size_t bytes() const;
   char *data() { return memory.get(); }
