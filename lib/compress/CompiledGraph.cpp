@@ -68,7 +68,7 @@ static char readLines(const char *data, size_t bytes) {
 }
 
 double CompiledGraph::measure(std::vector<HostTensor> inputs, int repeat, size_t between) {
-  constexpr double kLeastMilliseconds = 20; // what disturbs a machine for a moment is over by then
+  constexpr double kLeastMilliseconds = 8; // what disturbs a machine for a moment is over by then
   static std::vector<char> others;
   others.resize(std::max(others.size(), between));
   run(std::move(inputs));

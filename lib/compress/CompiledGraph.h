@@ -38,7 +38,7 @@ public:
 
   /// Runs it; the outputs are valid until the next run.
   std::vector<HostTensor> &run(std::vector<HostTensor> inputs);
-  /// Least milliseconds of processor time of one thread over `repeat` runs on these inputs, and 20 ms at least. `between`: bytes of
+  /// Least milliseconds of processor time of one thread over `repeat` runs on these inputs, and 8 ms at least. `between`: bytes of
   /// other memory that are read before each run, as the rest of a model would. Needs threads = 1.
   double measure(std::vector<HostTensor> inputs, int repeat, size_t between = 0);
   /// The least that measure() has ever found.
