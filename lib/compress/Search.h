@@ -70,6 +70,10 @@ private:
       repair(choice, {0, calib->usable()}, {0, calib->usable()});
   }
   bool canRepair(const Choice &choice) const;
+  /// Of the calibration data, what trials are solved on: a quarter, a batch at least.
+  SampleRange trialSamples() const {
+    return {0, std::min(calib->usable(), std::max(calib->usable() / 4, calib->batchSize()))};
+  }
   std::optional<Option> solvableOf(const Candidate &c, int offer) const;
   Evaluation qualityOfRecipe(const Choice &choice);
   /// Whether an evaluation loses more than chance explains.

@@ -204,9 +204,9 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, size_t co
       } else {
         exceeds = share;
       }
-      // A first guess: what is missing, and half of it.
       if (fits - exceeds < 0.005)
         break;
+      // While nothing fits: what is missing, and half of it.
       share = fits < 1 ? (exceeds + fits) / 2 : std::min(exceeds + 1.5 * it->second, (exceeds + 1) / 2);
     } else { // the options do not promise as much
       fits = share;
@@ -225,7 +225,7 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, size_t co
 /// solved anew by itself, on a quarter of the data; of techniques that it does not take, by the largest of these shares.
 void Search::weighByRepair(const Choice &choice) {
   const std::vector<Candidate> before = candidates;
-  const SampleRange some{0, std::min(calib->usable(), std::max(calib->usable() / 4, calib->batchSize()))};
+  const SampleRange some = trialSamples();
   std::map<const Technique *, double> left;
   double most = 0;
   for (const std::unique_ptr<Technique> &technique : techniques) {

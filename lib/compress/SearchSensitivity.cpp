@@ -169,7 +169,7 @@ void Search::leaveSensitive(Choice &choice, double limit, const Technique &techn
   };
   size_t few = 0, enough = order.size(); // left out: too few, enough
   // Trials are solved on a part of the data, which brings larger errors if any.
-  const SampleRange part{0, std::min(calib->usable(), std::max(calib->usable() / 4, calib->batchSize()))};
+  const SampleRange part = trialSamples();
   while (enough - few > 1) {
     size_t middle = (few + enough) / 2;
     Choice less = without(middle);
