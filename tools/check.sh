@@ -53,26 +53,41 @@ lit_counts() {
 }
 lit=/usr/lib/llvm-22/bin/lit
 
-# script_counts SCRIPT...: Python programs that close with our line each; arguments belong to the
-# script's word, as in "test/x.py --all". Adds the counts up.
+# script_counts SCRIPT...: Python programs that close with our line each, $jobs of them at a time; arguments
+# belong to the script's word, as in "test/x.py --all". Shows their outputs in order and adds the counts up.
 script_counts() {
-  local script output status=0 last p=0 f=0
+  local script outputs i=0 status=0 last p=0 f=0
+  outputs=$(mktemp -d)
   for script in "$@"; do
-    say "==== $script"
-    local words=($script) code=0
-    output=$("$python" "${words[@]}" 2>&1) || code=$?
-    printf '%s\n' "$output"
-    last=$(printf '%s\n' "$output" | tail -n 1)
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
+    (
+      # shellcheck disable=SC2086 # the script's arguments
+      begin=$SECONDS code=0
+      "$python" $script >"$outputs/$i" 2>&1 || code=$?
+      echo "$code $((SECONDS - begin))" >"$outputs/$i.code"
+    ) &
+    i=$((i + 1))
+  done
+  wait
+  i=0
+  for script in "$@"; do
+    local code=99 seconds=0
+    read -r code seconds <"$outputs/$i.code" || true
+    say "==== $script ($seconds s)"
+    cat "$outputs/$i"
+    last=$(tail -n 1 "$outputs/$i")
     if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
       p=$((p + BASH_REMATCH[1])) f=$((f + BASH_REMATCH[2]))
-      [ $code -eq 0 ] || [ "${BASH_REMATCH[2]}" -gt 0 ] || code=99
+      [ "$code" -eq 0 ] || [ "${BASH_REMATCH[2]}" -gt 0 ] || code=99
     else
       code=99
     fi
     # A script that failed without saying how often counts once.
-    [ $code -ne 99 ] || f=$((f + 1))
-    [ $code -eq 0 ] || status=1
+    [ "$code" -ne 99 ] || f=$((f + 1))
+    [ "$code" -eq 0 ] || status=1
+    i=$((i + 1))
   done
+  rm -rf "$outputs"
   say "$p passed, $f failed"
   return $status
 }
