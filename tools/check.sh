@@ -179,7 +179,7 @@ step "conformance" script_counts "test/conformance/backend.py --plan=default --j
 step "differential" script_counts "test/fuzz/differential.py --kind=ops --cases=300 --jobs=$jobs" \
   "test/fuzz/differential.py --kind=graphs --cases=300 --jobs=$jobs"
 step "export to ONNX" script_counts "test/export/run.py --jobs=$jobs"
-step "compression" script_counts test/compress/run.py test/compress/language.py test/compress/moe.py test/compress/tokens.py
+step "compression" script_counts test/compress/techniques.py test/compress/limits.py test/compress/int8.py test/compress/language.py test/compress/moe.py test/compress/tokens.py
 step "report" script_counts test/report/data.py
 step "Python package" pytest_counts test/python
 step "installed tree" test/install/run.sh
@@ -192,7 +192,7 @@ full_step "more differential" script_counts "test/fuzz/differential.py --kind=op
   "test/fuzz/differential.py --kind=graphs --cases=20000 --seed=2 --jobs=$jobs"
 full_step "big model" script_counts test/full/big_model.py
 full_step "random shapes" script_counts test/full/random_shapes.py
-full_step "all of compression" script_counts "test/compress/run.py --full" test/compress/accuracy.py "test/compress/moe.py --trained" \
+full_step "all of compression" script_counts "test/compress/limits.py --full" test/compress/accuracy.py "test/compress/moe.py --trained" \
   "test/compress/sparsity.py --only=mobilenetv2,resnet20 --shares=80"
 full_step "report page" script_counts test/report/page.py
 full_step "AArch64" script_counts test/aarch64/run.py

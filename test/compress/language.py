@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-import run
+import example
 from nnopt import Session, reference_session
 
 WORDS, WIDTH = 600, 96
@@ -99,7 +99,7 @@ def byte_rows(f):
         assert distance < error, f"{spec}: error {distance}"
         assert bytes < share * wide, f"{spec}: {bytes} of {wide} bytes of weights"
         f.replay("w", model="words.onnx")
-        listing = subprocess.run([os.path.join(run.BUILD, "bin", "nnopt-compile"), f / "words.onnx", "--recipe=w.json", "--emit=exec",
+        listing = subprocess.run([os.path.join(example.BUILD, "bin", "nnopt-compile"), f / "words.onnx", "--recipe=w.json", "--emit=exec",
                                   "--target=znver4"], cwd=f.path, capture_output=True, text=True, check=True).stdout
         assert listing.count("launch matmul_bytes_") == 2, listing
         # Rounding to a byte may go the other way where another order of sums changes the last bit of what is rounded.
@@ -123,4 +123,4 @@ def tied(f):
 
 
 if __name__ == "__main__":
-    sys.exit(run.main(__doc__, [tables, byte_rows, tied]))
+    sys.exit(example.main(__doc__, [tables, byte_rows, tied]))

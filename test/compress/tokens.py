@@ -18,7 +18,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "support"), os.path.join(HERE, ".
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-import run
+import example
 from corpus import SHARED
 from nnopt import BUILD, ROOT, Session, reference_session
 
@@ -235,4 +235,4 @@ def write_docs():
 if __name__ == "__main__":
     if "--write-docs" in sys.argv:
         sys.exit(write_docs())
-    sys.exit(run.main(__doc__, [encoders, beside, refusals]))
+    sys.exit(example.main(__doc__, [encoders, beside, refusals]))

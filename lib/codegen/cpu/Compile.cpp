@@ -6,6 +6,7 @@
 #include "mlir/Parser/Parser.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/Analysis/LoopInfo.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/LegacyPassManager.h"
@@ -110,6 +111,25 @@ static std::unique_ptr<llvm::Module> translate(ModuleOp kernels, PassManager &pm
   return m;
 }
 
+/// LLVM unrolls hardly a loop of this many instructions (of a corpus of kernels few change, and none becomes slower), but takes a third
+/// of its time to find that out, for each loop and again for those around it.
+constexpr size_t kLargeLoop = 200;
+
+/// Says of large loops, and so of all around them, that they are not to be unrolled.
+static void keepLargeLoops(llvm::Module &m, llvm::FunctionAnalysisManager &analyses) {
+  for (llvm::Function &f : m) {
+    if (f.isDeclaration())
+      continue;
+    for (llvm::Loop *loop : analyses.getResult<llvm::LoopAnalysis>(f).getLoopsInPreorder()) {
+      size_t count = 0;
+      for (llvm::BasicBlock *block : loop->blocks())
+        count += block->size();
+      if (count >= kLargeLoop)
+        loop->setLoopAlreadyUnrolled();
+    }
+  }
+}
+
 static void optimize(llvm::Module &m, llvm::TargetMachine &machine, int optLevel) {
   llvm::LoopAnalysisManager lam;
   llvm::FunctionAnalysisManager fam;
@@ -121,6 +141,7 @@ static void optimize(llvm::Module &m, llvm::TargetMachine &machine, int optLevel
   builder.registerFunctionAnalyses(fam);
   builder.registerLoopAnalyses(lam);
   builder.crossRegisterProxies(lam, fam, cgam, mam);
+  keepLargeLoops(m, fam);
   llvm::ModulePassManager mpm =
       builder.buildPerModuleDefaultPipeline(optLevel ? llvm::OptimizationLevel::O2 : llvm::OptimizationLevel::O1);
   mpm.run(m, mam);
@@ -161,6 +182,7 @@ public:
       : target(target), optLevel(optLevel), context(registry, MLIRContext::Threading::DISABLED), pm(&context) {
     context.loadAllAvailableDialects();
     buildLowerToLLVM(pm, target);
+    pm.enableVerifier(false); // after each pass: a tenth of all time. LLVM verifies what comes out.
     machine = createMachine(target, optLevel, error);
   }
 

@@ -102,6 +102,7 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module) {
   for (func::FuncOp kernel : module.getOps<func::FuncOp>())
     makeParameters(kernel);
   PassManager pm(module.getContext());
+  pm.enableVerifier(false); // LLVM verifies what comes out
   OpPassManager &functions = pm.nest<func::FuncOp>();
   functions.addPass(createCanonicalizerPass());
   functions.addPass(createCSEPass());
