@@ -179,7 +179,7 @@ step "conformance" script_counts "test/conformance/backend.py --plan=default --j
 step "differential" script_counts "test/fuzz/differential.py --kind=ops --cases=300 --jobs=$jobs" \
   "test/fuzz/differential.py --kind=graphs --cases=300 --jobs=$jobs"
 step "export to ONNX" script_counts "test/export/run.py --jobs=$jobs"
-step "compression" script_counts test/compress/techniques.py test/compress/limits.py test/compress/int8.py test/compress/language.py test/compress/moe.py test/compress/tokens.py
+step "compression" script_counts test/compress/{limits,tokens,techniques,language,int8,moe}.py
 step "report" script_counts test/report/data.py
 step "Python package" pytest_counts test/python
 step "installed tree" test/install/run.sh
