@@ -38,6 +38,8 @@ public:
 
   /// Runs it; the outputs are valid until the next run.
   std::vector<HostTensor> &run(std::vector<HostTensor> inputs);
+  /// The inputs of the last run, to be taken for the next one as far as they stay the same; empty before the first run.
+  std::vector<HostTensor> &inputs() { return runner->inputs; }
   /// Least milliseconds of processor time of one thread over `repeat` runs on these inputs, and 8 ms at least. `between`: bytes of
   /// other memory that are read before each run, as the rest of a model would. Needs threads = 1.
   double measure(std::vector<HostTensor> inputs, int repeat, size_t between = 0);

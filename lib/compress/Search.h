@@ -104,6 +104,7 @@ private:
   bool merges() const;
   /// Whether the flag asks for one technique that replaces single operations.
   bool alone() const { return !ask.technique.empty() && !merges(); }
+  SampleRange sensitivitySamples();
   void measureSensitivity();
   bool measureInteractions(const std::vector<int> &solution);
   void measureCosts();

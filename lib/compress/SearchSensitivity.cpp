@@ -12,6 +12,8 @@ namespace nnopt::compress {
 
 /// Samples that tell which layers bring most of an error: their order only, which few samples show.
 constexpr int64_t kRankSamples = 16;
+/// Numbers in the outputs for a sample, from which on as few samples are enough for the errors themselves.
+constexpr int64_t kManyOutputs = 1000;
 
 /// The relative squared error of the outputs of the model that the recipe of a choice makes.
 double Search::errorOfRecipe(const Choice &choice, SampleRange samples) {
@@ -35,11 +37,20 @@ std::vector<Choice> Search::oneAtATime() const {
   return choices;
 }
 
+/// What the outputs' errors are measured on, of one site after the other.
+SampleRange Search::sensitivitySamples() {
+  int64_t count = calib->countAt(0), numbers = 0;
+  for (const HostTensor &output : *run(*calib, 0, none()))
+    numbers += output.count();
+  return {0, std::min(numbers >= kManyOutputs * count ? std::max(kRankSamples, calib->batchIsFixed() ? calib->batchSize() : 0) : kProbeSamples,
+                      calib->usable())};
+}
+
 /// The error of the model's outputs when one site alone is changed.
 void Search::measureSensitivity() {
   progress.stage("sensitivity of layers");
   std::vector<double> errors =
-      outputErrors(*model, oneAtATime(), *calib, {0, std::min(kProbeSamples, calib->usable())},
+      outputErrors(*model, oneAtATime(), *calib, sensitivitySamples(),
                    [&](double share) { progress.fraction(share); });
   size_t at = 0;
   for (auto [i, c] : llvm::enumerate(candidates)) {
@@ -76,8 +87,7 @@ bool Search::measureInteractions(const std::vector<int> &solution) {
   if (pairs.empty())
     return false;
   progress.stage("neighbours together");
-  std::vector<double> errors = outputErrors(*model, choices, *calib, {0, std::min(kProbeSamples, calib->usable())},
-                                            [&](double share) { progress.fraction(share); });
+  std::vector<double> errors = outputErrors(*model, choices, *calib, sensitivitySamples(), [&](double share) { progress.fraction(share); });
   for (auto [i, error] : llvm::zip(pairs, errors)) {
     double first = problem.sites[i - 1][solution[i - 1]].distortion, second = problem.sites[i][solution[i]].distortion;
     problem.joint[i][{solution[i - 1], solution[i]}] = error - first - second;

@@ -10,6 +10,9 @@ using namespace mlir;
 
 namespace nnopt::compress {
 
+/// An offer that no choice has.
+constexpr int kOfNothing = -2;
+
 /// sum of (x - y)^2, or of x^2 without y.
 static Value sumOfSquares(RewriterBase &rewriter, Location loc, Value x, Value y) {
   Type f32 = rewriter.getF32Type();
@@ -274,6 +277,7 @@ void SwitchModel::compileParts(func::FuncOp main, FuncShapes &shapes, const Comp
     if (failed(fits) || failed(func.eraseArguments(goneArguments)))
       throw ToolError(1, "compression: the graph cannot be cut");
     part.graph = std::make_unique<CompiledGraph>(*module, settings, /*threads=*/0);
+    part.offers.assign(part.arguments.size(), kOfNothing);
     parts.push_back(std::move(part));
   }
 }
@@ -298,6 +302,14 @@ SwitchModel::SwitchModel(ModuleOp module, const std::vector<Candidate> &candidat
     }
   }
   build(module, settings);
+}
+
+void SwitchModel::weightsChanged(size_t site, int offer) {
+  sites[site].known.erase(offer);
+  for (Part &part : parts)
+    for (auto [a, told] : llvm::zip(part.arguments, part.offers))
+      if (told == offer && a >= ownArguments && this->told[a - ownArguments].site == site)
+        told = kOfNothing;
 }
 
 const LayerWeights &SwitchModel::weights(size_t site, int offer) {
@@ -346,10 +358,17 @@ HostTensor SwitchModel::runParts(size_t begin, size_t end, const Dataset &data, 
   for (size_t p = begin; p < end; ++p) {
     Part &part = parts[p];
     std::vector<HostTensor> inputs;
-    for (unsigned a : part.arguments) {
-      if (a < ownArguments && own.empty())
-        own = data.inputs(first, count);
-      inputs.push_back(a < ownArguments ? copyOf(own[a]) : toldValue(told[a - ownArguments], choice));
+    for (auto [i, a] : llvm::enumerate(part.arguments)) {
+      if (a < ownArguments) {
+        if (own.empty())
+          own = data.inputs(first, count);
+        inputs.push_back(copyOf(own[a]));
+        continue;
+      }
+      const Told &what = told[a - ownArguments];
+      int &offer = part.offers[i];
+      inputs.push_back(offer == choice[what.site] ? std::move(part.graph->inputs()[i]) : toldValue(what, choice));
+      offer = choice[what.site];
     }
     if (p > 0)
       inputs.push_back(std::move(passing));

@@ -72,7 +72,7 @@ public:
   const LayerWeights &weights(size_t site, int offer);
   const LayerWeights &originalWeights(size_t site) const { return sites[site].original; }
   /// To be called when the option of an offer that changes weights has others now.
-  void weightsChanged(size_t site, int offer) { sites[site].known.erase(offer); }
+  void weightsChanged(size_t site, int offer);
 
 private:
   struct SiteState {
@@ -98,6 +98,7 @@ private:
   struct Part {
     std::unique_ptr<CompiledGraph> graph;
     std::vector<unsigned> arguments, results;
+    std::vector<int> offers; // of which the graph's inputs tell since its last run, for each argument
   };
   void build(mlir::ModuleOp module, const CompileSettings &settings);
   void compileParts(mlir::func::FuncOp main, FuncShapes &shapes, const CompileSettings &settings);
