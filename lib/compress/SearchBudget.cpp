@@ -424,6 +424,15 @@ Choice Search::chooseWithin() {
       return none();
     problem.minimize = Distortion;
     std::vector<int> mildest = *solve(problem);
+    // Solved anew, it may hold what it does not by itself.
+    if (Choice choice = choiceOf(mildest); canRepair(choice) && !Interrupt::happened()) {
+      const std::vector<Candidate> before = candidates;
+      repair(choice);
+      if (holds(qualityOfRecipe(choice), *maxDrop))
+        return unlessSlower(choice);
+      restore(before);
+      repairs.erase(choice);
+    }
     std::vector<std::pair<double, std::string>> hurting;
     for (auto [i, c] : llvm::enumerate(candidates))
       if (mildest[i])

@@ -51,6 +51,21 @@ def near_limit(f):
     assert limit - 2 * 3 * 256 * 256 <= os.path.getsize(f / "d.so") <= limit, (os.path.getsize(f / "d.so"), limit, len(steps))
 
 
+def repaired(f):
+    """Limits that hold with weights solved anew alone: the mildest choice is solved before it is refused."""
+    mlp(f / "few.onnx", [256] * 6)
+    np.savez(f / "few.npz", x=np.random.default_rng(2).standard_normal((256, 256)).astype(np.float32))
+    flags = ("--quantize=int8", "--metric=cosine", "--calib=few.npz", "-o", "r.so", "--recipe-out=r.json")
+    f.compile(*flags, "--budget=size=0.4x,drop=0", model="few.onnx", code=1, says=["the mildest choice loses"])
+    rounded = json.load(open(f / "r.json"))["points"][-1]["quality"]
+    f.compile(*flags, "--budget=size=0.4x", model="few.onnx")
+    solved = json.load(open(f / "r.json"))["compressed"]["quality"]
+    assert rounded < solved, (rounded, solved)
+    drop = 1 - (rounded + solved) / 2
+    f.compile(*flags, f"--budget=size=0.4x,drop={drop:.7f}", model="few.onnx")
+    assert json.load(open(f / "r.json"))["compressed"]["quality"] >= 1 - drop
+
+
 def budget(f):
     """A drop that can be met; and budgets that cannot: exit 1, no artifact, the best recipe, the layers in the way."""
     f.compile("--budget=drop=0%", "--calib=calib.npz", "--eval=eval.npz", "-o", "b.so", "--recipe-out=b.json",
@@ -180,4 +195,4 @@ def resnet20(f):
 
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, [plans, near_limit, budget, targets, memory, interrupted, metrics, command, wrong], [resnet20]))
+    sys.exit(main(__doc__, [plans, near_limit, repaired, budget, targets, memory, interrupted, metrics, command, wrong], [resnet20]))
