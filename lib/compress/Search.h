@@ -109,10 +109,13 @@ private:
   bool measureInteractions(const std::vector<int> &solution);
   void measureCosts();
   Choice chooseWithin();
+  Choice fastestChoice(std::vector<int> solution);
+  Choice fastestWithin(const std::vector<int> &solution);
   Choice unlessSlower(Choice choice);
   std::optional<std::vector<int>> fastestThatHolds(const std::vector<int> &fastest, double maxDrop);
   /// Solves a problem like `problem`, of options of a technique alone or of all (null).
   std::optional<std::vector<int>> solveWith(const Technique *technique, const Problem &limited) const;
+  double bytesOver(const Choice &choice);
   double excessOf(const Choice &choice, const Cost &room);
   std::optional<Choice> withinLimits(const Technique *technique, size_t compilations, bool mustFit);
   void weighByRepair(const Choice &choice);
@@ -156,6 +159,7 @@ private:
   std::unique_ptr<SwitchModel> model;   // of all variants
   std::shared_ptr<CompiledGraph> plain; // the float model, on one thread
   std::vector<Step> ahead;             // what changed shapes ahead of the search: the module is what they left
+  double solvedBytes = 0;               // of the file, that weights solved anew were seen to add
   Cost start;                           // of the module before any option is taken
   std::shared_ptr<const Metric> metric;
   llvm::DenseMap<mlir::Value, std::vector<int64_t>> shapes;

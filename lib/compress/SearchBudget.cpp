@@ -139,12 +139,20 @@ std::optional<std::vector<int>> Search::solveWith(const Technique *technique, co
   return solution;
 }
 
+/// By how many bytes the file of a choice exceeds the limit; 0 within it or without one.
+double Search::bytesOver(const Choice &choice) {
+  if (!budget->size || Interrupt::happened())
+    return 0;
+  double limit = budget->size->of(double(plain->defaultFileBytes()));
+  return std::max(double(compiled(choice, settings, /*threads=*/1).fileBytes()) - limit, 0.0);
+}
+
 /// By how much the compiled model of a choice exceeds the limits of latency and size: the larger share of `room`. At most 0 within them.
 double Search::excessOf(const Choice &choice, const Cost &room) {
   CompiledGraph whole = compiled(choice, settings, /*threads=*/1);
   double excess = -INFINITY;
   if (budget->size)
-    excess = (double(whole.fileBytes()) - budget->size->of(double(plain->defaultFileBytes()))) / room.size;
+    excess = (double(whole.fileBytes()) + solvedBytes - budget->size->of(double(plain->defaultFileBytes()))) / room.size;
   if (budget->latency) {
     auto [base, ms] = latencies(whole);
     excess = std::max(excess, (ms - (1 - kTimingNoise) * budget->latency->of(base)) / room.latency);
@@ -262,10 +270,21 @@ Choice Search::leastLoss() {
   std::vector<Candidate> kept; // with what was solved for the best
   Evaluation least;
   std::set<Choice> tried;
-  auto look = [&](std::optional<Choice> choice, StringRef name) {
-    if (!choice || !tried.insert(*choice).second)
-      return;
-    repair(*choice);
+  // The choice of a technique (null: of all), where there is one that was not looked at.
+  auto look = [&](const Technique *technique, size_t compilations, bool mustFit, StringRef name) {
+    std::optional<Choice> choice;
+    for (bool again = false;; again = true) {
+      choice = withinLimits(technique, compilations, mustFit);
+      if (!choice || (!again && !tried.insert(*choice).second))
+        return;
+      repair(*choice);
+      // Weights that were solved anew take a little more in the file where they are coded.
+      double over = bytesOver(*choice);
+      if (again || over == 0)
+        break;
+      solvedBytes += 1.1 * over;
+      restore(before);
+    }
     Evaluation value = qualityOfRecipe(*choice);
     notes["compared"][name.str()] = value.value;
     if (!best || metric->drop(least.value, value.value) < 0) {
@@ -277,18 +296,18 @@ Choice Search::leastLoss() {
   };
   auto goesOn = [&] { return !Interrupt::happened() && losesQuality(floatQuality, least); };
   constexpr size_t kCompilations = 6, kFewer = 4;
-  look(withinLimits(nullptr, kCompilations, /*mustFit=*/false), "all");
+  look(nullptr, kCompilations, /*mustFit=*/false, "all");
   if (goesOn()) {
     progress.stage("what solving anew makes good");
     const std::vector<std::vector<Cost>> unweighted = problem.sites;
     weighByRepair(*best);
-    look(withinLimits(nullptr, kFewer, /*mustFit=*/true), "all, weighed");
+    look(nullptr, kFewer, /*mustFit=*/true, "all, weighed");
     problem.sites = unweighted;
   }
   progress.stage("techniques alone");
   for (const std::unique_ptr<Technique> &technique : techniques)
     if (goesOn())
-      look(withinLimits(technique.get(), kFewer, /*mustFit=*/true), technique->name());
+      look(technique.get(), kFewer, /*mustFit=*/true, technique->name());
   restore(std::move(kept));
   return *best;
 }
@@ -409,13 +428,36 @@ Choice Search::chooseWithin() {
                      .str(),
                  choiceOf(least), excess);
   }
-  if (!maxDrop)
-    return leastLoss();
+  return maxDrop ? fastestChoice(std::move(*solution)) : leastLoss();
+}
 
+/// The fastest choice within the limits, from the solution by what layers promise. What padding, code, and weights solved anew add to
+/// the file is known when the whole is compiled.
+Choice Search::fastestChoice(std::vector<int> solution) {
+  constexpr int kRounds = 4;
+  const std::vector<Candidate> before = candidates;
+  for (int round = 1;; ++round) {
+    Choice choice = fastestWithin(solution);
+    double over = bytesOver(choice);
+    if (over == 0 || round == kRounds)
+      return choice;
+    *problem.limits[Size] -= 1.1 * over;
+    problem.minimize = Latency;
+    std::optional<std::vector<int>> smaller = solve(problem);
+    if (!smaller)
+      return choice;
+    repairs.erase(choice);
+    restore(before);
+    solution = std::move(*smaller);
+  }
+}
+
+/// The fastest choice that loses no more than the metric may, within the other limits; `solution` is the fastest one within these.
+Choice Search::fastestWithin(const std::vector<int> &solution) {
   auto keeps = [&](const std::vector<int> &s) { return holds(quality(choiceOf(s)), *maxDrop); };
-  if (keeps(*solution))
-    return unlessSlower(settle(*solution, *maxDrop));
-  std::optional<std::vector<int>> best = fastestThatHolds(*solution, *maxDrop);
+  if (keeps(solution))
+    return unlessSlower(settle(solution, *maxDrop));
+  std::optional<std::vector<int>> best = fastestThatHolds(solution, *maxDrop);
   if (!best) {
     std::vector<int> left(candidates.size(), 0);
     bool possible = (!problem.limits[Latency] || *problem.limits[Latency] >= 0) &&
