@@ -194,6 +194,7 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, size_t co
       return std::nullopt;
   }
   double share = 0, exceeds = 0, fits = 1; // of the room
+  double step = 0.001;
   for (int round = 0; round < kRounds; ++round) {
     if (solution) {
       last = choiceOf(*solution);
@@ -214,8 +215,9 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, size_t co
       }
       if (fits - exceeds < 0.005)
         break;
-      // While nothing fits: what is missing, and half of it.
-      share = fits < 1 ? (exceeds + fits) / 2 : std::min(exceeds + 1.5 * it->second, (exceeds + 1) / 2);
+      // While nothing fits: what is missing, and half of it; more than the last time, since it may come to the same choice.
+      step = std::max(1.5 * std::max(it->second, 0.0), 2 * step);
+      share = fits < 1 ? (exceeds + fits) / 2 : std::min(exceeds + step, (exceeds + 1) / 2);
     } else { // the options do not promise as much
       fits = share;
       share = (exceeds + fits) / 2;
