@@ -2,7 +2,7 @@
 # Installs what is missing, builds everything and runs all tests; ends with one line
 # `N passed, N failed` over everything that ran, and exits non-zero on any failure.
 #
-#   tools/check.sh                 the default suites (under 40 minutes on 2 cores from a clean clone)
+#   tools/check.sh                 the default suites (60 to 85 minutes on 2 cores from a clean clone)
 #   tools/check.sh --full          and the long ones: all models, sanitizers, fuzzers, a bare Debian
 #   tools/check.sh --only REGEX    only the steps whose name matches (after set-up and build)
 #   tools/check.sh --no-build      on what is built already
