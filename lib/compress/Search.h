@@ -85,6 +85,7 @@ private:
     return metric->drop(floatQuality.value, value.value) <= maxDrop + 1e-9;
   }
   void restore(std::vector<Candidate> before);
+  bool repairHolds(Choice &choice, double maxDrop);
   Choice settle(std::vector<int> solution, double maxDrop);
   std::optional<Choice> repairMore(const std::vector<int> &start, double maxDrop);
   void findCandidates();

@@ -93,18 +93,25 @@ std::optional<Choice> Search::repairMore(const std::vector<int> &start, double m
   return best;
 }
 
+/// Whether a choice can be solved anew and holds the metric then; where not, it is as before.
+bool Search::repairHolds(Choice &choice, double maxDrop) {
+  if (!canRepair(choice))
+    return false;
+  std::vector<Candidate> before = candidates;
+  repair(choice);
+  if (holds(qualityOfRecipe(choice), maxDrop))
+    return true;
+  restore(std::move(before));
+  repairs.erase(choice);
+  return false;
+}
+
 /// The choice of a solution, repaired where that holds the metric, as the compiled recipe gives it; else a more careful one.
 Choice Search::settle(std::vector<int> solution, double maxDrop) {
   for (int attempt = 0; attempt < 6; ++attempt) {
     Choice choice = choiceOf(solution);
-    if (canRepair(choice)) {
-      std::vector<Candidate> before = candidates;
-      repair(choice);
-      if (holds(qualityOfRecipe(choice), maxDrop))
-        return choice;
-      restore(std::move(before));
-      repairs.erase(choice);
-    }
+    if (repairHolds(choice, maxDrop))
+      return choice;
     if (Interrupt::happened() || holds(qualityOfRecipe(choice), maxDrop))
       return choice;
     problem.limits[Distortion] = total(problem, solution).distortion / 2;
@@ -469,14 +476,8 @@ Choice Search::fastestWithin(const std::vector<int> &solution) {
     problem.minimize = Distortion;
     std::vector<int> mildest = *solve(problem);
     // Solved anew, it may hold what it does not by itself.
-    if (Choice choice = choiceOf(mildest); canRepair(choice) && !Interrupt::happened()) {
-      const std::vector<Candidate> before = candidates;
-      repair(choice);
-      if (holds(qualityOfRecipe(choice), *maxDrop))
-        return unlessSlower(choice);
-      restore(before);
-      repairs.erase(choice);
-    }
+    if (Choice choice = choiceOf(mildest); !Interrupt::happened() && repairHolds(choice, *maxDrop))
+      return unlessSlower(choice);
     std::vector<std::pair<double, std::string>> hurting;
     for (auto [i, c] : llvm::enumerate(candidates))
       if (mildest[i])

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What the tests of compression share: the compiler run in a folder with data, small models, the list of tests of a program.
 
 The example is examples/models/fashion.onnx with its 16 images; with the model corpus (see NNOPT_SHARED) and --full some tests take
@@ -20,7 +19,6 @@ import onnx
 from onnx import helper, numpy_helper
 from corpus import SHARED
 from nnopt import BUILD, ROOT, Session, reference_session
-
 
 MODEL = os.path.join(ROOT, "examples", "models", "fashion.onnx")
 

@@ -22,7 +22,6 @@ from example import MODEL, main, mlp
 from nnopt import BUILD, Session, reference_session
 
 
-
 def quantize(f):
     """--quantize=int8 keeps the classes, computes on integers, and its recipe gives the same bytes."""
     f.compile("--quantize=int8", "--calib=calib.npz", "--eval=eval.npz", "-o", "q.so", "--recipe-out=q.json",

@@ -22,7 +22,6 @@ from example import MODEL, main, mlp
 from nnopt import BUILD, Session
 
 
-
 def plans(f):
     """A budget that no other technique meets removes channels by itself, and says what it compared; its recipe gives the same bytes."""
     mlp(f / "wide.onnx", [128, 1024, 64])

@@ -20,7 +20,6 @@ from example import main, mlp
 from nnopt import BUILD, Session, reference_session
 
 
-
 def sparse(f):
     """--prune=sparse: exactly the share of zeros, in the exported model too; its recipe gives the same bytes."""
     import onnx
