@@ -166,6 +166,18 @@ static std::string symbolName(StringRef name) {
   return s;
 }
 
+/// Of what equal functions have in common: operations, attributes and types, not names or locations.
+static size_t hashOf(func::FuncOp f) {
+  llvm::hash_code hash = mlir::hash_value(f.getFunctionType());
+  f.walk([&](Operation *op) {
+    if (op != f)
+      hash = llvm::hash_combine(hash, OperationEquivalence::computeHash(op, OperationEquivalence::ignoreHashValue,
+                                                                        OperationEquivalence::ignoreHashValue,
+                                                                        OperationEquivalence::IgnoreLocations));
+  });
+  return hash;
+}
+
 /// Finishes the function of a kernel and puts it into the module unless an equal one is there; its number
 /// counts `names`. Returns whether it is new.
 bool Lowering::addKernel(Kernel &k, ModuleOp module, std::vector<std::string> &names, uint32_t &number) {
@@ -179,16 +191,19 @@ bool Lowering::addKernel(Kernel &k, ModuleOp module, std::vector<std::string> &n
       k.func.setArgAttr(arg.getArgNumber(), "llvm.noalias", UnitAttr::get(ctx));
   }
 
-  // Equal code is kept once: compare the printed function without its name.
-  std::string base = (module == kernels ? options.kernelPrefix : "") + symbolName(k.name), text;
-  k.func.setSymName("kernel");
-  llvm::raw_string_ostream os(text);
-  k.func.print(os, OpPrintingFlags().assumeVerified());
-  std::string key = (module == kernels ? "" : "device ") + base + text;
-  auto [it, isNew] = kernelsByText.try_emplace(key, names.size());
-  number = it->second;
-  if (!isNew)
-    return false;
+  // Equal code is kept once.
+  std::string base = (module == kernels ? options.kernelPrefix : "") + symbolName(k.name);
+  k.func.setSymName(base);
+  DictionaryAttr attributes = k.func->getAttrDictionary();
+  auto &alike = kernelsByHash[hashOf(k.func)];
+  for (const KnownKernel &known : alike)
+    if (known.module == module && known.attributes == attributes &&
+        OperationEquivalence::isRegionEquivalentTo(&known.func->getRegion(0), &k.func.getBody(), OperationEquivalence::IgnoreLocations)) {
+      number = known.number;
+      return false;
+    }
+  number = names.size();
+  alike.push_back({module, k.func, attributes, number});
   std::string name = base;
   for (int i = 1; !usedNames.insert(name).second; ++i)
     name = base + "_" + std::to_string(i);

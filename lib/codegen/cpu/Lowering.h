@@ -8,6 +8,7 @@
 #include "lib/codegen/cpu/Kernel.h"
 #include "lib/codegen/cpu/Target.h"
 #include <set>
+#include <unordered_map>
 
 namespace nnopt::cpu {
 
@@ -178,7 +179,14 @@ private:
   llvm::DenseMap<mlir::Value, uint32_t> buffers;
   llvm::DenseSet<mlir::Operation *> needed, absorbed;
   llvm::DenseSet<mlir::Value> readValues;
-  llvm::StringMap<uint32_t> kernelsByText;
+  /// A kernel that is in `module`, with the attributes that it had when its name was not settled.
+  struct KnownKernel {
+    mlir::ModuleOp module;
+    mlir::Operation *func;
+    mlir::DictionaryAttr attributes;
+    uint32_t number;
+  };
+  std::unordered_map<size_t, std::vector<KnownKernel>> kernelsByHash;
   std::set<std::string> usedNames;
   std::vector<std::vector<nnopt_instruction>> blockStack;
   llvm::DenseMap<mlir::Value, nn::Dims> stateMemory;
