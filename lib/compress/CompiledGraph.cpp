@@ -29,7 +29,7 @@ CompiledGraph::CompiledGraph(ModuleOp module, const CompileSettings &settings, i
   options.lowering.winograd = settings.winograd;
   options.lowering.sparse = settings.sparse;
   options.compile.optLevel = settings.quickly ? 0 : 2;
-  options.compile.cache = Cache(settings.cacheDir).objects();
+  options.compile.cache = settings.objects;
   CompiledModel compiled;
   if (failed(pm.run(*copy)) || failed(generateCode(*copy, target, options, compiled)))
     throw ToolError(1, "compression: the graph cannot be compiled");

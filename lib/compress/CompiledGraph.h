@@ -19,8 +19,8 @@ struct CompileSettings {
   bool quickly = false;
   /// The graph has been optimized: no passes run.
   bool asItIs = false;
-  /// Where object code is kept (Cache.h); empty: nowhere.
-  std::string cacheDir;
+  /// Where object code is kept (Cache.h); by default nowhere.
+  cpu::ObjectCache objects;
 
   /// What the times of kernels depend on, for keys of caches.
   std::string key() const {

@@ -21,7 +21,7 @@ Search::Search(ModuleOp module, const DriverOptions &options, Progress &progress
   settings.encodeWeights =
       options.encode == EncodeUse::On ||
       (options.encode == EncodeUse::Auto && !ask.budget.empty() && Budget::parse(ask.budget).size);
-  settings.cacheDir = options.cacheDir;
+  settings.objects = options.cacheDir.empty() ? objectsInMemory() : Cache(options.cacheDir).objects();
   SmallVector<StringRef> targets;
   StringRef(options.target).split(targets, ',');
   settings.target = targets[0].str();

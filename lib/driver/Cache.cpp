@@ -12,6 +12,7 @@
 #include "llvm/Support/xxhash.h"
 #include "llvm/TargetParser/Host.h"
 #include <dlfcn.h>
+#include <map>
 
 namespace nnopt {
 
@@ -113,6 +114,21 @@ cpu::ObjectCache Cache::objects() const {
     std::string content(object.begin(), object.end());
     write(folder, fileOfKey(key), content + checksum(content), 256 << 20);
   };
+  return result;
+}
+
+cpu::ObjectCache objectsInMemory() {
+  auto kept = std::make_shared<std::map<std::array<uint8_t, 32>, std::vector<char>>>();
+  auto hash = [](llvm::StringRef key) { return llvm::SHA256::hash(llvm::arrayRefFromStringRef(key)); };
+  cpu::ObjectCache result;
+  result.find = [kept, hash](llvm::StringRef key, llvm::SmallVectorImpl<char> &object) {
+    auto it = kept->find(hash(key));
+    if (it == kept->end())
+      return false;
+    object.assign(it->second.begin(), it->second.end());
+    return true;
+  };
+  result.store = [kept, hash](llvm::StringRef key, llvm::ArrayRef<char> object) { (*kept)[hash(key)] = object.vec(); };
   return result;
 }
 

@@ -32,6 +32,9 @@ private:
   std::string path, origin;
 };
 
+/// Object code that is kept as long as what this returns, or a copy of it. For one thread at a time.
+cpu::ObjectCache objectsInMemory();
+
 } // namespace nnopt
 
 #endif
