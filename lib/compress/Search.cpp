@@ -49,7 +49,7 @@ Search::Search(const Search &beside, ModuleOp module, std::vector<Step> ahead, s
     : module(module), options(beside.options), ask(beside.ask), progress(beside.progress), moments(beside.moments),
       normalizations(beside.normalizations), techniques(allTechniques()), settings(beside.settings), quick(beside.quick), runsTarget(beside.runsTarget),
       multipliesBf16(beside.multipliesBf16), budget(beside.budget), maxDrop(beside.maxDrop), calib(beside.calib),
-      eval(beside.eval), plain(beside.plain), ahead(std::move(ahead)), metric(beside.metric), notes(beside.notes),
+      eval(beside.eval), plain(beside.plain), ahead(std::move(ahead)), wholes(beside.wholes), metric(beside.metric), notes(beside.notes),
       said(&said) {}
 
 /// What measures layers. A warning where that is not what the target will take.
@@ -383,11 +383,13 @@ Attempt Search::attempt() {
         option["error"] = siteErrors[i][k];
       if (budget) {
         const Cost &cost = problem.sites[i][k + 1];
-        option["output_error"] = cost.distortion;
+        auto spoiler = spoilers.find({i, int(k) + 1});
+        option["output_error"] = spoiler == spoilers.end() ? cost.distortion : spoiler->second;
         option["ms"] = note["ms"].get<double>() + cost.latency;
         option["weight_bytes"] = note["weight_bytes"].get<int64_t>() + int64_t(cost.size);
         if (choice[i] < 0)
-          note["why"] = cost.latency >= 0         ? "it would not be faster"
+          note["why"] = spoiler != spoilers.end()  ? "by itself it would lose too much"
+                        : cost.latency >= 0        ? "it would not be faster"
                         : notes.contains("slower") ? "the layers together would not be faster"
                                                    : "the outputs would change too much";
       }

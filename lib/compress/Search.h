@@ -8,6 +8,7 @@
 #include "lib/compress/LayerCost.h"
 #include "lib/compress/Metric.h"
 #include "lib/compress/Noise.h"
+#include "lib/compress/Promises.h"
 #include "lib/compress/Solver.h"
 #include "lib/compress/SwitchModel.h"
 #include <map>
@@ -113,11 +114,12 @@ private:
   Choice fastestChoice(std::vector<int> solution);
   Choice fastestWithin(const std::vector<int> &solution);
   Choice unlessSlower(Choice choice);
+  bool leaveSpoilers(const std::vector<int> &solution, double maxDrop);
   std::optional<std::vector<int>> fastestThatHolds(const std::vector<int> &fastest, double maxDrop);
   /// Solves a problem like `problem`, of options of a technique alone or of all (null).
   std::optional<std::vector<int>> solveWith(const Technique *technique, const Problem &limited) const;
   double bytesOver(const Choice &choice);
-  double excessOf(const Choice &choice, const Cost &room);
+  std::map<std::string, double> promisesOf(const std::vector<int> &solution) const;
   std::optional<Choice> withinLimits(const Technique *technique, size_t compilations, bool mustFit);
   void weighByRepair(const Choice &choice);
   Choice leastLoss();
@@ -162,11 +164,13 @@ private:
   std::vector<Step> ahead;             // what changed shapes ahead of the search: the module is what they left
   double solvedBytes = 0;               // of the file, that weights solved anew were seen to add
   Cost start;                           // of the module before any option is taken
+  std::vector<Whole> wholes;            // that were measured
   std::shared_ptr<const Metric> metric;
   llvm::DenseMap<mlir::Value, std::vector<int64_t>> shapes;
   Samples samples; // of the same values
   std::vector<std::vector<double>> siteErrors; // relative, of each offer
   Problem problem;                             // option 0 of a site: leave it
+  std::map<std::pair<size_t, int>, double> spoilers; // sites and options that lose too much by themselves, with their distortions
   std::map<Choice, Evaluation> qualities;
   std::map<Choice, std::vector<Step>> repairs; // beside the options of choices: of other layers
   Evaluation floatQuality;

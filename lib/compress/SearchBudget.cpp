@@ -35,9 +35,6 @@ void Search::refuseBudget(const std::string &why, const Choice &best, double exc
   throw BudgetRefused{why, recipeOf(best), excess};
 }
 
-/// By how much times of one model may differ: a limit is held by that margin.
-constexpr double kTimingNoise = 0.02;
-
 static std::string joinNames(const std::vector<std::pair<double, std::string>> &sorted,
                              const char *format, size_t count) {
   std::string text;
@@ -154,90 +151,6 @@ double Search::bytesOver(const Choice &choice) {
   return std::max(double(compiled(choice, settings, /*threads=*/1).fileBytes()) - limit, 0.0);
 }
 
-/// By how much the compiled model of a choice exceeds the limits of latency and size: the larger share of `room`. At most 0 within them.
-double Search::excessOf(const Choice &choice, const Cost &room) {
-  CompiledGraph whole = compiled(choice, settings, /*threads=*/1);
-  double excess = -INFINITY;
-  if (budget->size)
-    excess = (double(whole.fileBytes()) + solvedBytes - budget->size->of(double(plain->defaultFileBytes()))) / room.size;
-  if (budget->latency) {
-    auto [base, ms] = latencies(whole);
-    excess = std::max(excess, (ms - (1 - kTimingNoise) * budget->latency->of(base)) / room.latency);
-  }
-  return excess;
-}
-
-/// The choice with the least distortion within the limits. What padding and the code of kernels add to the file, and what layers
-/// side by side take longer or shorter, is known when the whole is compiled: it keeps a part of what layers promise. So they must
-/// promise more, as little more as bisection finds between the limits and the least that options give, in at most `compilations`.
-/// `mustFit`: nothing in place of a choice that exceeds the limits still.
-std::optional<Choice> Search::withinLimits(const Technique *technique, size_t compilations, bool mustFit) {
-  constexpr int kRounds = 24;
-  std::optional<std::vector<int>> solution = solveWith(technique, problem);
-  if (!solution)
-    return std::nullopt;
-  Choice last = choiceOf(*solution);
-  if (!budget->size && !budget->latency)
-    return last;
-  // By how much promises can be below the limits.
-  Cost room;
-  std::vector<int> extreme; // what promises most of the last
-  auto roomOf = [&](Quantity q) {
-    Problem most = problem;
-    most.limits = {};
-    most.minimize = q;
-    extreme = *solveWith(technique, most);
-    return std::max(*problem.limits[q] - get(total(problem, extreme), q), 1e-9);
-  };
-  if (budget->latency)
-    room.latency = roomOf(Latency);
-  if (budget->size)
-    room.size = roomOf(Size);
-  std::optional<Choice> best;
-  std::map<Choice, double> excesses;
-  if (mustFit && !(budget->latency && budget->size)) {
-    best = choiceOf(extreme);
-    if ((excesses[*best] = excessOf(*best, room)) > 0)
-      return std::nullopt;
-  }
-  double share = 0, exceeds = 0, fits = 1; // of the room
-  double step = 0.001;
-  for (int round = 0; round < kRounds; ++round) {
-    if (solution) {
-      last = choiceOf(*solution);
-      // Twice as many where nothing fits yet: what exceeds the limits is refused in the end.
-      bool isLast = excesses.size() >= (best ? compilations : 2 * compilations);
-      if (Interrupt::happened() || (!excesses.count(last) && isLast))
-        break;
-      auto [it, isNew] = excesses.try_emplace(last, 0);
-      if (isNew)
-        it->second = excessOf(last, room);
-      if (it->second <= 0) {
-        best = last;
-        fits = share;
-        if (share == 0)
-          break;
-      } else {
-        exceeds = share;
-      }
-      if (fits - exceeds < 0.005)
-        break;
-      // While nothing fits: what is missing, and half of it; more than the last time, since it may come to the same choice.
-      step = std::max(1.5 * std::max(it->second, 0.0), 2 * step);
-      share = fits < 1 ? (exceeds + fits) / 2 : std::min(exceeds + step, (exceeds + 1) / 2);
-    } else { // the options do not promise as much
-      fits = share;
-      share = (exceeds + fits) / 2;
-    }
-    Problem limited = problem;
-    for (Quantity q : {Latency, Size})
-      if (double most = get(room, q))
-        *limited.limits[q] -= share * most;
-    solution = solveWith(technique, limited);
-  }
-  return best || mustFit ? best : last;
-}
-
 /// Multiplies the distortions of each technique's options by the share of the error that is left when what a choice takes of it is
 /// solved anew by itself, on a quarter of the data; of techniques that it does not take, by the largest of these shares.
 void Search::weighByRepair(const Choice &choice) {
@@ -349,6 +262,31 @@ std::optional<std::vector<int>> Search::fastestThatHolds(const std::vector<int> 
       break;
   }
   return best;
+}
+
+/// The distortion of what no choice may take.
+constexpr double kSpoils = 1e30;
+
+/// Metrics that count are not monotonic in errors: a single item that is nearly a tie turns over with a layer whose error is small, and no
+/// choice with that layer holds a tight drop, however small its other errors are. Takes such layers, that lose too much by themselves,
+/// out of the problem, of those that the solution takes; whether there are any.
+bool Search::leaveSpoilers(const std::vector<int> &solution, double maxDrop) {
+  progress.stage("layers by themselves");
+  bool any = false;
+  for (auto [i, option] : llvm::enumerate(solution)) {
+    if (Interrupt::happened())
+      return false;
+    if (option) {
+      std::vector<int> alone(solution.size(), 0);
+      alone[i] = option;
+      if (!holds(quality(choiceOf(alone)), maxDrop)) {
+        spoilers[{i, option}] = std::exchange(problem.sites[i][option].distortion, kSpoils);
+        any = true;
+      }
+    }
+    progress.fraction(double(i + 1) / double(solution.size()));
+  }
+  return any;
 }
 
 /// The choice, or none where time is all that it could save and the compiled model saves none, whatever its layers promised.
@@ -467,6 +405,15 @@ Choice Search::fastestWithin(const std::vector<int> &solution) {
   if (keeps(solution))
     return unlessSlower(settle(solution, *maxDrop));
   std::optional<std::vector<int>> best = fastestThatHolds(solution, *maxDrop);
+  std::optional<std::vector<int>> rest = solution;
+  while ((!best || total(problem, *best).latency >= 0) && rest && leaveSpoilers(*rest, *maxDrop)) {
+    problem.limits[Distortion] = kSpoils / 2;
+    problem.minimize = Latency;
+    rest = solve(problem);
+    problem.limits[Distortion] = {};
+    if (rest)
+      best = keeps(*rest) ? rest : fastestThatHolds(*rest, *maxDrop);
+  }
   if (!best) {
     std::vector<int> left(candidates.size(), 0);
     bool possible = (!problem.limits[Latency] || *problem.limits[Latency] >= 0) &&

@@ -17,6 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
 import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 from corpus import SHARED
 from example import MODEL, main, mlp
 from nnopt import BUILD, Session
@@ -70,6 +71,29 @@ def repaired(f):
     drop = 1 - (rounded + solved) / 2
     f.compile(*flags, f"--budget=size=0.4x,drop={drop:.7f}", model="few.onnx")
     assert json.load(open(f / "r.json"))["compressed"]["quality"] >= 1 - drop
+
+
+def spoiler(f):
+    """A layer with a small error that the metric does not bear at all is left out, and others with larger errors are taken."""
+    rng = np.random.default_rng(3)
+    weights = [numpy_helper.from_array((scale * rng.standard_normal((256, 256))).astype(np.float32), name) for scale, name in ((1, "wa"), (3, "wb"))]
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w" + out], [out], name="layer_" + out) for out in "ab"], "g",
+                              [helper.make_tensor_value_info("x", 1, ["n", 256])],
+                              [helper.make_tensor_value_info(out, 1, ["n", 256]) for out in "ab"], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), f / "two.onnx")
+    x = rng.standard_normal((32, 256)).astype(np.float32)
+    np.savez(f / "two.npz", x=x)
+    np.savez(f / "two-eval.npz", x=x, labels=x @ numpy_helper.to_array(weights[0]))
+    with open(f / "same_a.py", "w") as script:
+        script.write("import os, numpy as np\n"
+                     "a, labels = np.load(os.environ['OUTPUTS'])['a'], np.load(os.environ['EVAL'])['labels']\n"
+                     "print(float(np.abs(a - labels).max() < 1e-3))\n")
+    f.compile("--quantize=w8", f"--metric=cmd:{sys.executable} same_a.py", "--budget=size=0.7x,drop=0", "--calib=two.npz",
+              "--eval=two-eval.npz", "-o", "two.so", "--recipe-out=two.json", model="two.onnx")
+    notes = json.load(open(f / "two.json"))
+    assert [s["site"] for s in notes["steps"]] == ["layer_b"], notes["steps"]
+    assert notes["layers"][0]["why"] == "by itself it would lose too much", notes["layers"]
+    assert notes["layers"][0]["options"][0]["output_error"] < notes["layers"][1]["options"][0]["output_error"], notes["layers"]
 
 
 def budget(f):
@@ -201,4 +225,4 @@ def resnet20(f):
 
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, [plans, near_limit, repaired, budget, targets, memory, interrupted, metrics, command, wrong], [resnet20]))
+    sys.exit(main(__doc__, [plans, near_limit, repaired, spoiler, budget, targets, memory, interrupted, metrics, command, wrong], [resnet20]))
