@@ -16,6 +16,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -163,16 +164,16 @@ def language_lines(r):
 
 
 def write_docs(results, budget, path):
-    """The images' part and the language model's, which begins with its heading; what did not run stays."""
-    images, mark, language = open(path).read().partition("## Language model") if os.path.exists(path) else ("", "", "")
+    """The images' part, the language model's section, and sections that others write after it; what did not run stays."""
+    images, language, *others = re.split(r"(?m)^(?=## )", open(path).read())
     for r in results:
         if r.get("language"):
-            mark, language = "", "\n".join(language_lines(r)) + "\n"
+            language = "\n".join(language_lines(r)) + "\n\n"
     pictures = [r for r in results if not r.get("language")]
     if pictures:
-        images = "\n".join(image_lines(pictures, budget)) + "\n"
+        images = "\n".join(image_lines(pictures, budget)) + "\n\n"
     with open(path, "w") as f:
-        f.write(images.rstrip() + "\n\n" + mark + language)
+        f.write("".join([images, language, *others]))
 
 
 def cell(judged):
