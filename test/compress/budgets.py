@@ -6,7 +6,7 @@
 --budget=latency=0.5x and --budget=size=0.25x, given alone, choose among all techniques, removal of channels among them. The same limit is
 given with the flag of each technique by itself, in several strengths; for removed channels these are shares of the multiply-adds.
 Quality is that of all evaluation data, by the compiled artifact; latency is processor time of one thread. --write-docs writes
-the table in docs/compression.md. Ends with `N passed, N failed`: a case passes when its limit is met and no single
+the table in docs/compression.md, where rows of what did not run stay. Ends with `N passed, N failed`: a case passes when its limit is met and no single
 technique that meets it is better by more than one standard error of a difference.
 """
 import json
@@ -105,30 +105,40 @@ def holds(r):
     return best is None or loss(r, r["ours"]["quality"]) <= loss(r, best[1]["quality"]) + error
 
 
-def table(results):
-    lines = [BEGIN, "", "What that comes to, beside each technique alone under the same limit:", "", f"Written by `test/compress/budgets.py --write-docs` ({platform.machine()}): accuracy in % on 2,000 images (perplexity of",
-             "`lm`), 512 calibration images (64 sequences), no training; processor time of one thread at batch 1. The standard error of a",
-             "difference is about 0.3 points.", "",
-             "| model | limit | float | with all techniques | latency, ms | size, KB | steps | best technique alone | alone, not within the limit |",
-             "|---|---|---|---|---|---|---|---|---|"]
-    for r in results:
-        if "failure" in r:
-            lines.append(f"| {r['model']} | {r['limit']} | | {r['failure'].splitlines()[0]} | | | | | |")
-            continue
-        best, ours, before = best_single(r), r["ours"], r["float"]
-        missed = ", ".join(f"`{flag}`" for flag, found in r["singles"].items() if not found)
-        lines.append(f"| {r['model']} | {r['limit']} | {before['quality']:.2f} | {ours['quality']:.2f} | "
-                     f"{before['latency_ms']:.3f} → {ours['ms']:.3f} | {before['bytes'] / 1e3:.0f} → {ours['bytes'] / 1e3:.0f} | "
-                     f"{', '.join(f'{n} {name}' for name, n in r['used'].items())} | "
-                     + (f"{best[1]['quality']:.2f} `{best[0]}`" if best else "none") + f" | {missed} |")
-    return "\n".join([*lines, "", END])
+def row(r):
+    if "failure" in r:
+        return f"| {r['model']} | {r['limit']} | | {r['failure'].splitlines()[0]} | | | | | |"
+    best, ours, before = best_single(r), r["ours"], r["float"]
+    missed = ", ".join(f"`{flag}`" for flag, found in r["singles"].items() if not found)
+    return (f"| {r['model']} | {r['limit']} | {before['quality']:.2f} | {ours['quality']:.2f} | "
+            f"{before['latency_ms']:.3f} → {ours['ms']:.3f} | {before['bytes'] / 1e3:.0f} → {ours['bytes'] / 1e3:.0f} | "
+            f"{', '.join(f'{n} {name}' for name, n in r['used'].items())} | "
+            + (f"{best[1]['quality']:.2f} `{best[0]}`" if best else "none") + f" | {missed} |")
+
+
+def table(rows):
+    return "\n".join([
+        BEGIN, "", "What that comes to, beside each technique alone under the same limit:", "",
+        f"Written by `test/compress/budgets.py --write-docs` ({platform.machine()}): accuracy in % on 2,000 images (perplexity of",
+        "`lm`), 512 calibration images (64 sequences), no training; processor time of one thread at batch 1. The standard error of a",
+        "difference is about 0.3 points.", "",
+        "| model | limit | float | with all techniques | latency, ms | size, KB | steps | best technique alone | alone, not within the limit |",
+        "|---|---|---|---|---|---|---|---|---|", *rows, "", END])
 
 
 def write_docs(results, options):
     path = os.path.join(ROOT, "docs", "compression.md")
     text = open(path).read()
+    begin, end = text.index(BEGIN), text.index(END)
+    rows = {}
+    for line in text[begin:end].splitlines():
+        model, limit = [cell.strip() for cell in (line + "||").split("|")[1:3]]
+        if model in MODELS:
+            rows[model, limit] = line
+    rows.update(((r["model"], r["limit"]), row(r)) for r in results)
+    ordered = sorted(rows, key=lambda case: (MODELS.index(case[0]), LIMITS.index(case[1])))
     with open(path, "w") as f:
-        f.write(text[:text.index(BEGIN)] + table(results) + text[text.index(END) + len(END):])
+        f.write(text[:begin] + table([rows[case] for case in ordered]) + text[end + len(END):])
 
 
 def main():
