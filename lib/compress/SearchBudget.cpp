@@ -280,7 +280,8 @@ bool Search::leaveSpoilers(const std::vector<int> &solution, double maxDrop) {
       std::vector<int> alone(solution.size(), 0);
       alone[i] = option;
       if (!holds(quality(choiceOf(alone)), maxDrop)) {
-        spoilers[{i, option}] = std::exchange(problem.sites[i][option].distortion, kSpoils);
+        spoilers.try_emplace({i, option}, problem.sites[i][option].distortion);
+        problem.sites[i][option].distortion = kSpoils;
         any = true;
       }
     }

@@ -189,7 +189,7 @@ def holds(r):
 def table(results):
     lines = [BEGIN, "", f"Written by `test/compress/ocr.py --write-docs` ({datetime.date.today()}, {cpu()}, onnxruntime",
              f"{onnxruntime.__version__}): PP-OCR on rendered lines of words (pages in detection) that neither calibration ({CALIBRATION} lines) nor the",
-             f"choice of layers ({EVALUATION}) has seen, against the float model. The choice is that of a budget: nothing may be read differently.",
+             f"choice of layers ({EVALUATION}) has seen, against the float model. The choice is that of a budget: nothing may be read differently (in detection the cosine may drop by 0.001).",
              "Left out are the lines that the float model itself reads differently when noise of one level of 255 is added to their pixels: "
              + ", ".join(f"{r['unsettled']} of {r['unsettled'] + r['count']} in {TITLES[r['model']]}" for r in results if r.get("unsettled")) + ".",
              "Milliseconds of one thread for one line or page; `--quantize=int8` alone takes all layers that change the outputs by less than 10 %.", "",
