@@ -137,8 +137,9 @@ def write_docs(results, options):
             rows[model, limit] = line
     rows.update(((r["model"], r["limit"]), row(r)) for r in results)
     ordered = sorted(rows, key=lambda case: (MODELS.index(case[0]), LIMITS.index(case[1])))
+    text = text[:begin] + table([rows[case] for case in ordered]) + text[end + len(END):]
     with open(path, "w") as f:
-        f.write(text[:begin] + table([rows[case] for case in ordered]) + text[end + len(END):])
+        f.write(text)
 
 
 def main():

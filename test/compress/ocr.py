@@ -201,7 +201,8 @@ def table(results):
         for i, row in enumerate(r["rows"]):
             flags = {"float": "float", "int8": "`--quantize=int8`", "onnxruntime": "onnxruntime, static int8"}.get(row["name"], f"`{row['name']}`")
             lines.append(f"| {'' if i else TITLES[r['model']]} | {flags} | {row['cosine']:.5f} | "
-                         + (f"{row['differ']} of {r['count']}" if "differ" in row else "") + f" | {row['ms']:.2f} | " * ("ms" in row) + " | | " * ("ms" not in row)
+                         + (f"{row['differ']} of {r['count']}" if "differ" in row else "") + " | "
+                         + (f"{row['ms']:.2f}" if "ms" in row else "") + " | "
                          + ", ".join(f"{n} {option}" for option, n in row["options"].items()) + " |")
     return "\n".join([*lines, "", END])
 
@@ -209,8 +210,9 @@ def table(results):
 def write_docs(results, options):
     path = os.path.join(ROOT, "docs", "quantization.md")
     text = open(path).read()
+    text = text[:text.index(BEGIN)] + table(results) + text[text.index(END) + len(END):]
     with open(path, "w") as f:
-        f.write(text[:text.index(BEGIN)] + table(results) + text[text.index(END) + len(END):])
+        f.write(text)
 
 
 def cpu():
