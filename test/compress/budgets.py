@@ -127,19 +127,16 @@ def table(rows):
 
 
 def write_docs(results, options):
-    path = os.path.join(ROOT, "docs", "compression.md")
-    text = open(path).read()
-    begin, end = text.index(BEGIN), text.index(END)
+    page = "compression.md"
+    text = open(os.path.join(ROOT, "docs", page)).read()
     rows = {}
-    for line in text[begin:end].splitlines():
+    for line in text[text.index(BEGIN):text.index(END)].splitlines():
         model, limit = [cell.strip() for cell in (line + "||").split("|")[1:3]]
         if model in MODELS:
             rows[model, limit] = line
     rows.update(((r["model"], r["limit"]), row(r)) for r in results)
     ordered = sorted(rows, key=lambda case: (MODELS.index(case[0]), LIMITS.index(case[1])))
-    text = text[:begin] + table([rows[case] for case in ordered]) + text[end + len(END):]
-    with open(path, "w") as f:
-        f.write(text)
+    tables.write_part(page, BEGIN, END, table([rows[case] for case in ordered]))
 
 
 def main():

@@ -20,7 +20,7 @@ sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "m
 import numpy as np
 import tables
 from corpus import SHARED
-from nnopt import BUILD, ROOT
+from nnopt import BUILD
 
 # The better of plain and whitened SVD at half of the parameters of all convolutions and products but for the first, the last, depthwise ones and
 # squeeze-excitation: accuracy in %, perplexity of lm.
@@ -105,10 +105,7 @@ def table(results, share):
 
 
 def write_docs(results, options):
-    path = os.path.join(ROOT, "docs", "compression.md")
-    text = open(path).read()
-    with open(path, "w") as f:
-        f.write(text[:text.index(BEGIN)] + table(results, options.share) + text[text.index(END) + len(END):])
+    tables.write_part("compression.md", BEGIN, END, table(results, options.share))
 
 
 def main():

@@ -21,8 +21,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models"), HERE]
 import numpy as np
 import onnx
+import tables
 from corpus import SHARED
-from nnopt import BUILD, ROOT, Session, reference_session
+from nnopt import BUILD, Session, reference_session
 from onnx import helper, numpy_helper
 
 IN, OUT, ROWS = 19, 21, 7  # sizes that fill no vector
@@ -178,12 +179,8 @@ def table(rows):
 
 
 def write_docs(rows):
-    path = os.path.join(ROOT, "docs", "compression.md")
-    text = open(path).read()
-    begin, end = "<!-- moe.py --write-docs -->\n", "<!-- end -->"
-    head, rest = text.split(begin, 1)
-    with open(path, "w") as f:
-        f.write(head + begin + table(rows) + "\n" + end + rest.split(end, 1)[1])
+    begin, end = "<!-- moe.py --write-docs -->", "<!-- end -->"
+    tables.write_part("compression.md", begin, end, f"{begin}\n{table(rows)}\n{end}")
 
 
 def main():

@@ -18,7 +18,6 @@ import collections
 import datetime
 import json
 import os
-import platform
 import re
 import sys
 import tempfile
@@ -32,8 +31,9 @@ import onnxruntime
 
 import quantized
 import tables
+from compare import cpu_name
 from corpus import SHARED
-from nnopt import ROOT, Session, compile, reference_session
+from nnopt import Session, compile, reference_session
 from pays import least_times
 
 FONTS = "/usr/share/fonts/truetype/dejavu"
@@ -187,7 +187,7 @@ def holds(r):
 
 
 def table(results):
-    lines = [BEGIN, "", f"Written by `test/compress/ocr.py --write-docs` ({datetime.date.today()}, {cpu()}, onnxruntime",
+    lines = [BEGIN, "", f"Written by `test/compress/ocr.py --write-docs` ({datetime.date.today()}, {cpu_name()}, onnxruntime",
              f"{onnxruntime.__version__}): PP-OCR on rendered lines of words (pages in detection) that neither calibration ({CALIBRATION} lines) nor the",
              f"choice of layers ({EVALUATION}) has seen, against the float model. The choice is that of a budget: nothing may be read differently (in detection the cosine may drop by 0.001).",
              "Left out are the lines that the float model itself reads differently when noise of one level of 255 is added to their pixels: "
@@ -208,15 +208,7 @@ def table(results):
 
 
 def write_docs(results, options):
-    path = os.path.join(ROOT, "docs", "quantization.md")
-    text = open(path).read()
-    text = text[:text.index(BEGIN)] + table(results) + text[text.index(END) + len(END):]
-    with open(path, "w") as f:
-        f.write(text)
-
-
-def cpu():
-    return next((line.split(": ")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    tables.write_part("quantization.md", BEGIN, END, table(results))
 
 
 def main():

@@ -21,7 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
 import tables
 from corpus import SHARED
-from nnopt import BUILD, ROOT
+from nnopt import BUILD
 
 # Model, share of the multiply-adds to go in percent, points of accuracy that it may lose (None: shown only).
 CASES = [("vgg_wide", 50, 2.0), ("repvgg", 25, 2.0), ("resnet20", 25, 2.0), ("vit", 33, 1.5), ("mobilenetv2", 25, None)]
@@ -96,10 +96,7 @@ def table(results):
 
 
 def write_docs(results, options):
-    path = os.path.join(ROOT, "docs", "compression.md")
-    text = open(path).read()
-    with open(path, "w") as f:
-        f.write(text[:text.index(BEGIN)] + table(results) + text[text.index(END) + len(END):])
+    tables.write_part("compression.md", BEGIN, END, table(results))
 
 
 def cases(options):

@@ -6,6 +6,18 @@ import time
 import traceback
 
 from corpus import SHARED
+from nnopt import ROOT
+
+
+def write_part(page, begin, end, text):
+    """Puts `text`, which has both marks, in place of all from the mark `begin` to the mark `end` behind it on a page of docs/."""
+    path = os.path.join(ROOT, "docs", page)
+    with open(path) as f:
+        old = f.read()
+    first = old.index(begin)
+    new = old[:first] + text + old[old.index(end, first) + len(end):]
+    with open(path, "w") as f:
+        f.write(new)
 
 
 def main(doc, only, add_arguments, cases, measure, holds, write_docs):

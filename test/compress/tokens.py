@@ -19,8 +19,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 import example
+import tables
 from corpus import SHARED
-from nnopt import BUILD, ROOT, Session, reference_session
+from nnopt import BUILD, Session, reference_session
 
 BEGIN, END = "<!-- tokens.py: table -->", "<!-- tokens.py: end -->"
 TRAINED, COUNTS = ("vit", "relu_transformer"), (1, 2, 4, 8)
@@ -226,10 +227,7 @@ def write_docs():
         text += (f"| {r['model']} | {r['count']} | {r['left']} | {r['float']['quality']:.2f} | {r['merged']['quality']:.2f} | {r['error']:.1f} % | "
                  f"{a:.3f} → {b:.3f} ({100 * (b / a - 1):+.0f} %) |\n")
         print(r, flush=True)
-    path = os.path.join(ROOT, "docs", "compression.md")
-    docs = open(path).read()
-    with open(path, "w") as file:
-        file.write(docs[: docs.index(BEGIN)] + f"{BEGIN}\n\n{text}\n" + docs[docs.index(END):])
+    tables.write_part("compression.md", BEGIN, END, f"{BEGIN}\n\n{text}\n{END}")
 
 
 if __name__ == "__main__":
