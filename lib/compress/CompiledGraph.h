@@ -40,8 +40,8 @@ public:
   std::vector<HostTensor> &run(std::vector<HostTensor> inputs);
   /// The inputs of the last run, to be taken for the next one as far as they stay the same; empty before the first run.
   std::vector<HostTensor> &inputs() { return runner->inputs; }
-  /// Least milliseconds of processor time of one thread over `repeat` runs on these inputs, and 8 ms at least. `between`: bytes of
-  /// other memory that are read before each run, as the rest of a model would. Needs threads = 1.
+  /// Least milliseconds of `repeat` runs on these inputs, and of as many as 8 ms have; what other processes take in between does not
+  /// count. `between`: bytes of other memory that are read before each run, as the rest of a model would. Needs threads = 1.
   double measure(std::vector<HostTensor> inputs, int repeat, size_t between = 0);
   /// The least that measure() has ever found.
   double leastMilliseconds() const { return least; }

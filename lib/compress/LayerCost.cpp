@@ -49,7 +49,24 @@ static std::string keyOf(ArrayRef<Operation *> ops, const Offer *offer, ArrayRef
   return key;
 }
 
-LayerCosts::Measured LayerCosts::of(Operation *op, ArrayRef<Operation *> inside, const Offer *offer,
+/// Layers are measured in that many rounds, and are as many at a time in memory at most.
+constexpr int kRounds = 4;
+
+void LayerCosts::measureRound() {
+  for (Pending &p : pending) {
+    std::vector<HostTensor> inputs = std::move(p.rounds++ ? p.graph->inputs() : p.inputs);
+    p.measured->milliseconds = std::min(p.measured->milliseconds, p.graph->measure(std::move(inputs), between ? 3 : 10, between));
+  }
+  for (; !pending.empty() && pending.front().rounds == kRounds; pending.pop_front())
+    cache.store("layer", pending.front().cacheKey, {pending.front().measured->milliseconds, pending.front().measured->weightBytes});
+}
+
+void LayerCosts::settle() {
+  while (!pending.empty())
+    measureRound();
+}
+
+const LayerCosts::Measured &LayerCosts::of(Operation *op, ArrayRef<Operation *> inside, const Offer *offer,
                                     const llvm::DenseMap<Value, std::vector<int64_t>> &shapesOf) {
   SmallVector<Operation *> ops = together(op, inside);
   SmallVector<Value> reads = inputsOf(op, inside);
@@ -88,18 +105,19 @@ LayerCosts::Measured LayerCosts::of(Operation *op, ArrayRef<Operation *> inside,
     }
   }
   alone.addResult(result);
-  CompiledGraph graph(*alone.module, settings, /*threads=*/1);
+  auto graph = std::make_unique<CompiledGraph>(*alone.module, settings, /*threads=*/1);
   std::vector<HostTensor> inputs;
-  for (size_t i = 0; i < nnopt_model_input_count(graph.model()); ++i) {
-    const nnopt_tensor_info *info = nnopt_model_input(graph.model(), i);
+  for (size_t i = 0; i < nnopt_model_input_count(graph->model()); ++i) {
+    const nnopt_tensor_info *info = nnopt_model_input(graph->model(), i);
     inputs.emplace_back(info->name, info->onnx_type,
                         std::vector<int64_t>(info->dims, info->dims + info->rank));
     if (samples && i < reads.size())
       std::copy_n(samples->lookup(reads[i])->data(), inputs[i].bytes(), inputs[i].data());
   }
-  Measured measured{graph.measure(std::move(inputs), between ? 10 : 40, between), graph.weightBytes()};
-  cache.store("layer", cacheKey, {measured.milliseconds, measured.weightBytes});
-  return known[key] = measured;
+  Measured &measured = known[key] = {INFINITY, graph->weightBytes()};
+  pending.push_back({std::move(graph), std::move(inputs), &measured, std::move(cacheKey)});
+  measureRound();
+  return measured;
 }
 
 } // namespace nnopt::compress

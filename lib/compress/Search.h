@@ -110,6 +110,7 @@ private:
   void measureSensitivity();
   bool measureInteractions(const std::vector<int> &solution);
   void measureCosts();
+  void scalePromises(const std::vector<int> &together);
   Choice chooseWithin();
   Choice fastestChoice(std::vector<int> solution);
   Choice fastestWithin(const std::vector<int> &solution);

@@ -15,19 +15,28 @@ namespace nnopt::compress {
 void Search::measureCosts() {
   progress.stage("costs of layers");
   LayerCosts costs = layerCosts(&samples);
+  struct Difference {
+    Cost *cost;
+    const LayerCosts::Measured *before, *after;
+  };
+  std::vector<Difference> differences;
+  std::vector<const LayerCosts::Measured *> bases;
   for (auto [i, c] : llvm::enumerate(candidates)) {
     if (Interrupt::happened())
       throw Interrupted();
-    LayerCosts::Measured base = costs.of(c.site.op, {}, nullptr, shapes);
+    bases.push_back(&costs.of(c.site.op, {}, nullptr, shapes));
     for (auto [k, offer] : llvm::enumerate(c.offers)) {
-      LayerCosts::Measured before = costs.of(c.site.op, offer.replaces, nullptr, shapes),
-                           m = costs.of(c.site.op, offer.replaces, &offer, shapes);
-      problem.sites[i][k + 1].latency = m.milliseconds - before.milliseconds;
-      problem.sites[i][k + 1].size = double(m.weightBytes - before.weightBytes);
+      const LayerCosts::Measured &before = costs.of(c.site.op, offer.replaces, nullptr, shapes);
+      differences.push_back({&problem.sites[i][k + 1], &before, &costs.of(c.site.op, offer.replaces, &offer, shapes)});
     }
-    notes["layers"].push_back(
-        {{"site", c.site.name}, {"ms", base.milliseconds}, {"weight_bytes", base.weightBytes}});
     progress.fraction(double(i + 1) / double(candidates.size()));
+  }
+  costs.settle();
+  for (auto [c, base] : llvm::zip(candidates, bases))
+    notes["layers"].push_back({{"site", c.site.name}, {"ms", base->milliseconds}, {"weight_bytes", base->weightBytes}});
+  for (auto [cost, before, after] : differences) {
+    cost->latency = after->milliseconds - before->milliseconds;
+    cost->size = double(after->weightBytes - before->weightBytes);
   }
 }
 
@@ -306,6 +315,17 @@ Choice Search::unlessSlower(Choice choice) {
   return none();
 }
 
+/// Scales what all options promise to save of the latency so that these together promise what their compiled whole saves.
+void Search::scalePromises(const std::vector<int> &together) {
+  CompiledGraph whole = compiled(choiceOf(together), settings, /*threads=*/1);
+  double saved = start.latency - latencies(whole).second, promised = -total(problem, together).latency;
+  if (promised <= 0)
+    return;
+  for (std::vector<Cost> &site : problem.sites)
+    for (Cost &cost : site)
+      cost.latency *= std::max(saved, 0.0) / promised;
+}
+
 Choice Search::chooseWithin() {
   if (!plain)
     plain = std::make_shared<CompiledGraph>(module, settings, /*threads=*/1);
@@ -348,12 +368,20 @@ Choice Search::chooseWithin() {
   // limit to distortion.
   problem.minimize = maxDrop ? Latency : Distortion;
   std::optional<std::vector<int>> solution = solve(problem);
+  std::vector<int> least; // that all options together give
   if (!solution) {
     Problem fastest = problem;
     fastest.limits = {};
     fastest.minimize = budget->latency ? Latency : Size;
-    std::vector<int> least = *solve(fastest);
-    Cost cost = total(fastest, least);
+    least = *solve(fastest);
+    // Layers by themselves do not promise enough: the compiled whole says what they keep.
+    if (budget->latency && !Interrupt::happened() && choiceOf(least) != none()) {
+      scalePromises(least);
+      solution = solve(problem);
+    }
+  }
+  if (!solution) {
+    Cost cost = total(problem, least);
     double excess = 1; // by the least that is possible
     if (budget->latency)
       excess = (start.latency + cost.latency) / budget->latency->of(full.latency);

@@ -27,9 +27,11 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, size_t co
   constexpr int kRounds = 48;
   // What is left of a limit that is not worth to compile again for.
   constexpr double kSlack = 0.01;
-  std::optional<std::vector<int>> solution = solveWith(technique, problem);
-  if (!solution || (!budget->size && !budget->latency))
+  std::optional<std::vector<int>> solution;
+  if (!budget->size && !budget->latency) {
+    solution = solveWith(technique, problem);
     return solution ? std::optional(choiceOf(*solution)) : std::nullopt;
+  }
   const double mostBytes = budget->size ? budget->size->of(double(plain->defaultFileBytes())) : INFINITY;
   std::vector<std::string> names;
   for (const std::unique_ptr<Technique> &t : techniques)
@@ -59,7 +61,7 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, size_t co
     adjust();
     solution = solveWith(technique, adjusted);
     if (!solution) { // as far as is known, nothing fits
-      if (best || triedMost)
+      if (best || triedMost || (over.empty() && !budget->latency))
         break;
       triedMost = true;
       adjusted.limits = {};
@@ -67,6 +69,8 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, size_t co
       solution = solveWith(technique, adjusted);
     }
     Choice choice = choiceOf(*solution);
+    if (triedMost && choice == none())
+      break;
     auto [it, isNew] = over.try_emplace(choice);
     Cost &excess = it->second;
     if (!isNew) {

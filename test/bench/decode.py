@@ -5,14 +5,13 @@
 
 The model is a chain of matrix products with the sizes of GPT-2's (768 x 768, 768 x 3072, 3072 x 768 in each layer, and the
 vocabulary at the end), so that weights do not stay in cache from run to run. `int8` has a scale for each column, `int4` for
-each group of 32, `int4z` zero points besides; `int8a8` and `int4a8` round the rows to 8 bits, too, with a scale for each. Runs of all kinds alternate; the least processor time of a thread counts. MB are those of the
+each group of 32, `int4z` zero points besides; `int8a8` and `int4a8` round the rows to 8 bits, too, with a scale for each. Runs of all kinds alternate; the least time of one thread counts. MB are those of the
 weights. Writes a table in Markdown.
 """
 import argparse
 import os
 import sys
 import tempfile
-import time
 
 import numpy as np
 import onnx
@@ -20,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import nnopt  # noqa: E402
+from least_time import LeastTime  # noqa: E402
 
 GROUP = 32
 
@@ -103,13 +103,12 @@ def main():
             x = np.random.default_rng(1).standard_normal((r, 768)).astype(np.float32)
             for _ in range(options.repeat):
                 for kind, session in sessions.items():
-                    start = time.thread_time()
-                    session.run(None, {"x": x})
-                    best[kind, r] = min(best.get((kind, r), np.inf), time.thread_time() - start)
+                    with best.setdefault((kind, r), LeastTime()):
+                        session.run(None, {"x": x})
         print("| weights | MB | " + " | ".join(f"{r} row{'s' if r > 1 else ''}, ms" for r in rows) + " |")
         print("|---|---|" + "---|" * len(rows))
         for kind in kinds:
-            cells = [f"{best[kind, r] * 1e3:.2f} ({best[kinds[0], r] / best[kind, r]:.2f} x)" for r in rows]
+            cells = [f"{best[kind, r].ms:.2f} ({best[kinds[0], r].ms / best[kind, r].ms:.2f} x)" for r in rows]
             print(f"| {kind} | {sessions[kind].memory().weights / 1e6:.0f} | " + " | ".join(cells) + " |")
     return 0
 

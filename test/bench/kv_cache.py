@@ -5,13 +5,12 @@
 
 The model is what reads the cache in GPT-2: in each layer a product that makes q, k and v of a row, attention over the cache, and a
 product behind it; no feed-forward layers. A prompt fills the states, then single tokens follow; steps of both kinds alternate, and the
-least processor time of a thread counts. What grows with the context is the cache's. Writes a table in Markdown.
+least time of one thread counts. What grows with the context is the cache's. Writes a table in Markdown.
 """
 import argparse
 import os
 import sys
 import tempfile
-import time
 
 import numpy as np
 import onnx
@@ -19,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import nnopt  # noqa: E402
+from least_time import LeastTime  # noqa: E402
 
 
 def build(path, layers, heads, key_heads, width):
@@ -88,15 +88,14 @@ def main():
                 x = rng.standard_normal((1, 1, model_width), np.float32)
                 for kind, session in sessions.items():
                     session.prepare({"x": x})
-                    start = time.thread_time()
-                    session.step()
-                    best[kind, context] = min(best.get((kind, context), np.inf), time.thread_time() - start)
+                    with best.setdefault((kind, context), LeastTime()):
+                        session.step()
         for kind, session in sessions.items():
             held[kind] = session.memory().other / 1e6
     print("| cache | MB | " + " | ".join(f"{c} tokens, ms" for c in contexts) + " |")
     print("|---|---|" + "---|" * len(contexts))
     for kind in sessions:
-        cells = [f"{best[kind, c] * 1e3:.2f} ({best['f32', c] / best[kind, c]:.2f} x)" for c in contexts]
+        cells = [f"{best[kind, c].ms:.2f} ({best['f32', c].ms / best[kind, c].ms:.2f} x)" for c in contexts]
         print(f"| {kind} | {held[kind]:.0f} | " + " | ".join(cells) + " |")
     return 0
 

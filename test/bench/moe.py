@@ -12,13 +12,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
 import numpy as np
 import onnx
 from corpus import SHARED
+from least_time import LeastTime
 from nnopt import Session, compile, reference_session
 
 
@@ -43,13 +43,13 @@ def networks(model):
 
 
 def least_times(sessions, repeat):
-    best = [float("inf")] * len(sessions)
+    """Milliseconds of each, turn by turn."""
+    best = [LeastTime() for _ in sessions]
     for _ in range(repeat):
-        for i, session in enumerate(sessions):
-            start = time.thread_time()
-            session.step()
-            best[i] = min(best[i], time.thread_time() - start)
-    return best
+        for least, session in zip(best, sessions):
+            with least:
+                session.step()
+    return [least.ms for least in best]
 
 
 def main():
@@ -96,7 +96,6 @@ def main():
                 total += least_times(sessions, max(20, options.repeat // batch))
                 for session in sessions:
                     session.close()
-            total *= 1e3
             print(f"| {options.model} | {batch} | {total[0]:.3f} | " +
                   " | ".join(f"{t:.3f} | {total[0] / t:.2f}" for t in total[1:]) + " |", flush=True)
     return 0

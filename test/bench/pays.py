@@ -4,8 +4,8 @@
     pays.py [--models=a,b] [--set=small|default|full] [--technique=quantize=int8] [--drop=1%] [--metric=cosine] [--json=FILE]
 
 Each model is compiled with and without `--TECHNIQUE --budget=drop=DROP` (--technique=all: the budget alone, which then chooses among all
-techniques), calibrated and judged on noise like the example inputs. Both artifacts then take turns in one process; the least processor time
-of one thread counts. A model passes when the compressed one takes no longer than the floats, by more than the 3 % that two
+techniques), calibrated and judged on noise like the example inputs. Both artifacts then take turns in one process; the least time of one
+thread counts. A model passes when the compressed one takes no longer than the floats, by more than the 3 % that two
 measurements of one artifact differ. Ends with `N passed, N failed`.
 """
 import argparse
@@ -20,15 +20,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
 import corpus
 import quantized
+from least_time import LeastTime
 from nnopt import Session, compile
 
 NOISE = 0.03
 
 
 def least_times(artifacts, feeds, seconds=3):
-    """Milliseconds of processor time of each, turn by turn."""
+    """Milliseconds of each, turn by turn, on one thread."""
     sessions = [Session(a, 1) for a in artifacts]
-    best = [float("inf")] * len(sessions)
+    best = [LeastTime() for _ in sessions]
     for session in sessions:
         session.prepare(feeds)
         session.step()
@@ -36,12 +37,11 @@ def least_times(artifacts, feeds, seconds=3):
     turns = 0
     while turns < 5 or time.monotonic() < end:
         turns += 1
-        for i, session in enumerate(sessions):
+        for least, session in zip(best, sessions):
             for _ in range(3):
-                begin = time.thread_time()
-                session.step()
-                best[i] = min(best[i], 1e3 * (time.thread_time() - begin))
-    return best
+                with least:
+                    session.step()
+    return [least.ms for least in best]
 
 
 def run(model, options, folder):

@@ -8,7 +8,7 @@ Layers of BERT and of convolutional networks in f32 and in 8 bits, with random m
 512 bits holds (16 out channels by 1 in channel, or by 4 of 8 bits), or N:M. Of each: the time of our dense kernel
 (--sparse=off), of the kernel that skips zeros (--sparse=on), whether --sparse=auto takes it, the bytes of the weights
 in the artifact, and onnxruntime's time for the same layer in f32. All run in one process in turn, on one thread; times are
-the least of processor time, so that other work on the machine disturbs little. --write-docs puts the table into
+the least, without what other processes take. --write-docs puts the table into
 docs/sparsity.md.
 """
 import argparse
@@ -24,6 +24,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from least_time import LeastTime
 from nnopt import ROOT, Session, compile
 
 PAGE = os.path.join(ROOT, "docs", "sparsity.md")
@@ -131,17 +132,16 @@ def start_peer(model, feeds):
 
 
 def measure(sides, seconds):
-    """Least processor time of each, in microseconds, all in turn."""
-    best = dict.fromkeys(sides, float("inf"))
+    """The least microseconds of each, all in turn."""
+    best = {name: LeastTime() for name in sides}
     for step in sides.values():
         step()
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         for name, step in sides.items():
-            start = time.clock_gettime_ns(time.CLOCK_THREAD_CPUTIME_ID)
-            step()
-            best[name] = min(best[name], (time.clock_gettime_ns(time.CLOCK_THREAD_CPUTIME_ID) - start) / 1e3)
-    return best
+            with best[name]:
+                step()
+    return {name: 1e3 * least.ms for name, least in best.items()}
 
 
 def measure_layer(name, shape, shares, arguments, folder):
@@ -223,7 +223,7 @@ def main():
     parser.add_argument("--zeros", default="70,80,90,95", help="percentages")
     parser.add_argument("--bits", default="32,8")
     parser.add_argument("--masks", default="random,blocks", help="random, blocks, N:M")
-    parser.add_argument("--seconds", type=float, default=1, help="of processor time for each layer")
+    parser.add_argument("--seconds", type=float, default=1, help="for each layer")
     parser.add_argument("--target", default="native")
     parser.add_argument("--no-peer", dest="peer", action="store_false")
     parser.add_argument("--json")

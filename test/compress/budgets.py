@@ -5,7 +5,7 @@
 
 --budget=latency=0.5x and --budget=size=0.25x, given alone, choose among all techniques, removal of channels among them. The same limit is
 given with the flag of each technique by itself, in several strengths; for removed channels these are shares of the multiply-adds.
-Quality is that of all evaluation data, by the compiled artifact; latency is processor time of one thread. --write-docs writes
+Quality is that of all evaluation data, by the compiled artifact; latency is that of one thread. --write-docs writes
 the table in docs/compression.md, where rows of what did not run stay. Ends with `N passed, N failed`: a case passes when its limit is met and no single
 technique that meets it is better by more than one standard error of a difference.
 """
@@ -120,7 +120,7 @@ def table(rows):
     return "\n".join([
         BEGIN, "", "What that comes to, beside each technique alone under the same limit:", "",
         f"Written by `test/compress/budgets.py --write-docs` ({platform.machine()}): accuracy in % on 2,000 images (perplexity of",
-        "`lm`), 512 calibration images (64 sequences), no training; processor time of one thread at batch 1. The standard error of a",
+        "`lm`), 512 calibration images (64 sequences), no training; milliseconds of one thread at batch 1. The standard error of a",
         "difference is about 0.3 points.", "",
         "| model | limit | float | with all techniques | latency, ms | size, KB | steps | best technique alone | alone, not within the limit |",
         "|---|---|---|---|---|---|---|---|---|", *rows, "", END])

@@ -5,6 +5,7 @@
 
 With --full and the model corpus (see NNOPT_SHARED) also resnet20 with its evaluation data. Ends with `N passed, N failed`.
 """
+import glob
 import json
 import os
 import platform
@@ -71,6 +72,22 @@ def repaired(f):
     drop = 1 - (rounded + solved) / 2
     f.compile(*flags, f"--budget=size=0.4x,drop={drop:.7f}", model="few.onnx")
     assert json.load(open(f / "r.json"))["compressed"]["quality"] >= 1 - drop
+
+
+def underestimated(f):
+    """Where layers by themselves promise too little for a limit, the compiled whole says what can be saved."""
+    mlp(f / "deep.onnx", [512] * 9)
+    np.savez(f / "deep.npz", x=np.random.default_rng(2).standard_normal((64, 512)).astype(np.float32))
+    flags = ("--quantize=w8", "--metric=cosine", "--calib=deep.npz", "--cache-dir=costs", "-o", "u.so", "--recipe-out=u.json")
+    f.compile(*flags, "--budget=latency=0.95x", model="deep.onnx")
+    costs = {path: json.load(open(path)) for path in glob.glob(os.path.join(f / "costs", "*layer-*"))}
+    most = max(size for ms, size in costs.values())
+    assert len(costs) > 1, costs
+    for path, (ms, size) in costs.items():
+        json.dump([1.0 if size == most else 0.98, size], open(path, "w"))
+    f.compile(*flags, "--budget=latency=0.9x", model="deep.onnx")
+    layers = json.load(open(f / "u.json"))["layers"]
+    assert all(layer["ms"] == 1 for layer in layers) and any(layer["chosen"] != "float" for layer in layers), layers
 
 
 def spoiler(f):
@@ -225,4 +242,4 @@ def resnet20(f):
 
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, [plans, near_limit, repaired, spoiler, budget, targets, memory, interrupted, metrics, command, wrong], [resnet20]))
+    sys.exit(main(__doc__, [plans, near_limit, repaired, underestimated, spoiler, budget, targets, memory, interrupted, metrics, command, wrong], [resnet20]))

@@ -4,7 +4,7 @@
     structured.py [--only=a,b] [--criteria] [--write-docs] [--json=FILE] [--from=FILE,...]
 
 Each model loses a share of its multiply-adds by --prune=structured:SHARE% with its calibration data; nothing is trained.
-Quality is that of all evaluation data, by the compiled artifact. Latency is processor time of one thread at batch 1, the
+Quality is that of all evaluation data, by the compiled artifact. Latency is that of one thread at batch 1, the
 least of many runs of the dense and the pruned model in turn. --criteria tries every criterion on each case in place of the
 default one alone. --write-docs writes the table in docs/compression.md. Ends with `N passed, N failed`: a case with a limit
 passes when its multiply-adds are gone, no more points are lost than that, and latency falls by 0.8 of what multiply-adds
@@ -69,7 +69,7 @@ def change(before, after, form):
 
 def table(results):
     lines = [BEGIN, "", f"Written by `test/compress/structured.py --write-docs` ({platform.machine()}): accuracy in % on 2,000 images, 512",
-             "calibration images, no training (the standard error of a difference is about 0.3 points); processor time of one thread at",
+             "calibration images, no training (the standard error of a difference is about 0.3 points); milliseconds of one thread at",
              "batch 1. Beside it group L1 of torch_pruning, with batch normalizations estimated anew, for the share of the multiply-adds in brackets.", "",
              "| model | float | pruned | multiply-adds | latency, ms | parameters | groups that got smaller | group L1 |", "|---|---|---|---|---|---|---|---|"]
     millions = lambda v: f"{v / 1e6:.2f} M"

@@ -31,7 +31,7 @@ std::vector<double> timesAfter(ModuleOp module, const std::vector<Step> &steps, 
   if (failed(shapes.infer()))
     throw ToolError(1, "shapes cannot be computed");
   auto sizeOf = sizesIn(main, shapes, data);
-  std::vector<double> times;
+  std::vector<const LayerCosts::Measured *> measured;
   for (Operation &op : main.getBody().front()) {
     if (!report::multiplyAccumulates(&op, shapes.ctx))
       continue;
@@ -39,8 +39,12 @@ std::vector<double> timesAfter(ModuleOp module, const std::vector<Step> &steps, 
     for (Value v : op.getOperands())
       for (nn::Dim dim : shapes.dims(v))
         sizes[v].push_back(dim.context().evaluate(dim, sizeOf).value_or(1));
-    times.push_back(costs.of(&op, {}, nullptr, sizes).milliseconds);
+    measured.push_back(&costs.of(&op, {}, nullptr, sizes));
   }
+  costs.settle();
+  std::vector<double> times;
+  for (const LayerCosts::Measured *m : measured)
+    times.push_back(m->milliseconds);
   return times;
 }
 
