@@ -246,6 +246,14 @@ Recipe Search::recipeOf(const Choice &choice) const {
   return recipe;
 }
 
+/// Why a layer is left as it is that an option could change.
+std::string Search::whyNot(const Cost &cost) const {
+  bool savesBytes = budget->size || budget->memory, savesTime = maxDrop || budget->latency;
+  if (!(savesTime && cost.latency < 0) && !(savesBytes && cost.size < 0))
+    return savesTime ? "it would not be faster" : "it would not be smaller";
+  return notes.contains("slower") ? "the layers together would not be faster" : "the outputs would change too much";
+}
+
 void Search::printSummary(const Choice &choice) const {
   if (Interrupt::happened())
     say(options.model + ": warning: interrupted: this is the best that was found until then");
@@ -259,7 +267,7 @@ void Search::printSummary(const Choice &choice) const {
   }
   std::string text;
   for (auto &[name, count] : counts)
-    text += std::to_string(count) + " layers " + name + ", ";
+    text += std::to_string(count) + (count == 1 ? " layer " : " layers ") + name + ", ";
   say(options.model + ": " + text + std::to_string(left) + " left as they are, " +
       std::to_string(refused.size()) + " not eligible");
 }
@@ -388,10 +396,7 @@ Attempt Search::attempt() {
         option["ms"] = note["ms"].get<double>() + cost.latency;
         option["weight_bytes"] = note["weight_bytes"].get<int64_t>() + int64_t(cost.size);
         if (choice[i] < 0)
-          note["why"] = spoiler != spoilers.end()  ? "by itself it would lose too much"
-                        : cost.latency >= 0        ? "it would not be faster"
-                        : notes.contains("slower") ? "the layers together would not be faster"
-                                                   : "the outputs would change too much";
+          note["why"] = spoiler != spoilers.end() ? "by itself it would lose too much" : whyNot(cost);
       }
       note["options"].push_back(option);
     }

@@ -133,6 +133,7 @@ private:
   std::vector<Step> stepsOf(const Choice &choice) const;
   Recipe recipeOf(const Choice &choice) const;
   void validate(const Choice &choice, Attempt &result);
+  std::string whyNot(const Cost &cost) const;
   void printSummary(const Choice &choice) const;
   Choice none() const { return Choice(candidates.size(), -1); }
   void say(const std::string &line) const {

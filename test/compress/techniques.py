@@ -315,7 +315,7 @@ def sparse_activations(f):
     x = rng.standard_normal((200, 64)).astype(np.float32)
     np.savez(f / "x.npz", x=x)
     flags = ("--sparse-activations=60%", "--calib=x.npz", "--metric=cosine", "-o", "a.so", "--recipe-out=a.json")
-    f.compile(*flags, "--dim=n=1", model="ffn.onnx", says=["1 layers 60%"])
+    f.compile(*flags, "--dim=n=1", model="ffn.onnx", says=["1 layer 60%"])
     step, = json.load(open(f / "a.json"))["steps"]
     thresholds = np.load(f / "a.json.npz")[step["tensors"]["threshold"]].reshape(-1)
     hidden = x @ w1
