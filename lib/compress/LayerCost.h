@@ -35,7 +35,6 @@ private:
   /// A layer in its rounds.
   struct Pending {
     std::unique_ptr<CompiledGraph> graph;
-    std::vector<HostTensor> inputs; // before the first round
     Measured *measured;
     std::string cacheKey;
     int rounds = 0;

@@ -317,10 +317,11 @@ Choice Search::unlessSlower(Choice choice) {
 
 /// Scales what all options promise to save of the latency so that these together promise what their compiled whole saves.
 void Search::scalePromises(const std::vector<int> &together) {
-  CompiledGraph whole = compiled(choiceOf(together), settings, /*threads=*/1);
-  double saved = start.latency - latencies(whole).second, promised = -total(problem, together).latency;
+  double promised = -total(problem, together).latency;
   if (promised <= 0)
     return;
+  CompiledGraph whole = compiled(choiceOf(together), settings, /*threads=*/1);
+  double saved = start.latency - latencies(whole).second;
   for (std::vector<Cost> &site : problem.sites)
     for (Cost &cost : site)
       cost.latency *= std::max(saved, 0.0) / promised;
@@ -375,7 +376,7 @@ Choice Search::chooseWithin() {
     fastest.minimize = budget->latency ? Latency : Size;
     least = *solve(fastest);
     // Layers by themselves do not promise enough: the compiled whole says what they keep.
-    if (budget->latency && !Interrupt::happened() && choiceOf(least) != none()) {
+    if (budget->latency && !Interrupt::happened()) {
       scalePromises(least);
       solution = solve(problem);
     }

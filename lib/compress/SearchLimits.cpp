@@ -27,9 +27,8 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, size_t co
   constexpr int kRounds = 48;
   // What is left of a limit that is not worth to compile again for.
   constexpr double kSlack = 0.01;
-  std::optional<std::vector<int>> solution;
   if (!budget->size && !budget->latency) {
-    solution = solveWith(technique, problem);
+    std::optional<std::vector<int>> solution = solveWith(technique, problem);
     return solution ? std::optional(choiceOf(*solution)) : std::nullopt;
   }
   const double mostBytes = budget->size ? budget->size->of(double(plain->defaultFileBytes())) : INFINITY;
@@ -59,8 +58,8 @@ std::optional<Choice> Search::withinLimits(const Technique *technique, size_t co
   bool triedMost = false;
   for (int round = 0; round < kRounds && !(Interrupt::happened() && nearest); ++round) {
     adjust();
-    solution = solveWith(technique, adjusted);
-    if (!solution) { // as far as is known, nothing fits
+    std::optional<std::vector<int>> solution = solveWith(technique, adjusted);
+    if (!solution) { // as far as is known, nothing fits; bytes are known without a compilation
       if (best || triedMost || (over.empty() && !budget->latency))
         break;
       triedMost = true;

@@ -18,7 +18,7 @@ sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "m
 import numpy as np
 import onnx
 from corpus import SHARED
-from least_time import LeastTime
+from least_time import in_turn
 from nnopt import Session, compile, reference_session
 
 
@@ -40,16 +40,6 @@ def networks(model):
             chain.append(following[0])
         if len(chain) == 5:
             yield node.input[0], chain[-1].output[0]
-
-
-def least_times(sessions, repeat):
-    """Milliseconds of each, turn by turn."""
-    best = [LeastTime() for _ in sessions]
-    for _ in range(repeat):
-        for least, session in zip(best, sessions):
-            with least:
-                session.step()
-    return [least.ms for least in best]
 
 
 def main():
@@ -93,7 +83,7 @@ def main():
                 sessions = [Session(a) for a in artifacts[i]]
                 for session in sessions:
                     session.prepare({inputs: np.ascontiguousarray(values[i][:batch])})
-                total += least_times(sessions, max(20, options.repeat // batch))
+                total += in_turn([session.step for session in sessions], turns=max(20, options.repeat // batch))
                 for session in sessions:
                     session.close()
             print(f"| {options.model} | {batch} | {total[0]:.3f} | " +

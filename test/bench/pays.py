@@ -20,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support"), os.path.join(HERE, "..", "models")]
 import corpus
 import quantized
-from least_time import LeastTime
+from least_time import in_turn
 from nnopt import Session, compile
 
 NOISE = 0.03
@@ -29,19 +29,10 @@ NOISE = 0.03
 def least_times(artifacts, feeds, seconds=3):
     """Milliseconds of each, turn by turn, on one thread."""
     sessions = [Session(a, 1) for a in artifacts]
-    best = [LeastTime() for _ in sessions]
     for session in sessions:
         session.prepare(feeds)
         session.step()
-    end = time.monotonic() + seconds * len(sessions)
-    turns = 0
-    while turns < 5 or time.monotonic() < end:
-        turns += 1
-        for least, session in zip(best, sessions):
-            for _ in range(3):
-                with least:
-                    session.step()
-    return [least.ms for least in best]
+    return in_turn([session.step for session in sessions], seconds * len(sessions), turns=5, runs=3)
 
 
 def run(model, options, folder):

@@ -219,8 +219,8 @@ def trained(model, count):
 
 def write_docs():
     rows = [trained(model, count) for model in TRAINED for count in COUNTS]
-    text = (f"Written by `test/compress/tokens.py --write-docs` ({platform.machine()}): accuracy in % on 2,000 images, no training; processor "
-            "time of one thread at batch 1; of 49 tokens.\n\n| model | merged behind each attention | tokens at the end | float | merged | "
+    text = (f"Written by `test/compress/tokens.py --write-docs` ({platform.machine()}): accuracy in % on 2,000 images, no training; milliseconds "
+            "of one thread at batch 1; of 49 tokens.\n\n| model | merged behind each attention | tokens at the end | float | merged | "
             "outputs changed by | latency, ms |\n|---|---|---|---|---|---|---|\n")
     for r in rows:
         a, b = r["float"]["latency_ms"], r["merged"]["latency_ms"]

@@ -1,4 +1,4 @@
-"""The least time of several runs of one thread, as lib/compress/CompiledGraph.cpp measures it."""
+"""The least time of several runs of one thread, as lib/compress/CompiledGraph.cpp measures it, and of runs that take turns."""
 import resource
 import time
 
@@ -31,3 +31,16 @@ class LeastTime:
     @property
     def ms(self):
         return 1e3 * (self.processor if self.wall == float("inf") else self.wall)
+
+
+def in_turn(steps, seconds=0, turns=1, runs=1):
+    """Least milliseconds of each of the functions, called `runs` times in each of so many turns, and for so many seconds, at least."""
+    best = [LeastTime() for _ in steps]
+    end = time.monotonic() + seconds
+    while turns > 0 or time.monotonic() < end:
+        turns -= 1
+        for least, step in zip(best, steps):
+            for _ in range(runs):
+                with least:
+                    step()
+    return [least.ms for least in best]
