@@ -7,9 +7,65 @@ using namespace mlir;
 
 namespace nnopt::cpu {
 
-/// Cycles of an operation on a vector of 512 bits: a core does one such multiplication, load or
-/// shuffle in a cycle, and two of 256 bits.
-static double vectorCycles(const Target &target) { return target.vectorBits / 512.0; }
+/// Two units that multiply vectors of 512 bits, as Intel's servers have.
+static bool hasWideUnits(const Target &target) { return target.multiplyBits >= 512; }
+
+namespace {
+
+/// Cycles, fitted to measurements (docs/rationale/sparsity.md). `Far`: of operands that L1 does not hold.
+struct Timing {
+  double unit;                   // a multiplication or load of a vector, at best
+  double dense;                  // a multiplication in the dense kernel
+  double winograd;               // what Winograd's algorithm takes of what it is estimated to (SparseQuery::denseRatio)
+  double weights, weightsFar;    // of the dense kernel: at least so much for a vector of weights from L2, from behind it
+  double requantize;             // a vector of results of bytes
+  double transpose, finite;      // a vector of rows: to transpose it; to see whether it is finite
+  double entry, leastEntry;      // of entries: each by itself
+  double column, sums, sumsAlone; // each walk over a column; a vector of sums of several parts, of one
+  double store, storeFar;        // a vector of results, from the sums
+  double row, rowFar;            // of blocks: a multiplication of one row
+  double group, groupFar;        // of blocks: 16 (8) rows of a block
+  double leastGroup, leastFar;   // of blocks: at least so much for these rows, with weights from L2 or from behind it
+  double load, loadFar;          // of blocks: a byte of weights from L2, from behind it
+  double panel, panelGroup, panelRow; // of blocks: each walk over a panel
+
+  Timing(const Target &target, bool bytes) {
+    // Fitted on Cascade Lake.
+    if (hasWideUnits(target)) {
+      unit = 0.5, dense = 0.6, winograd = 1.8, weights = 1.8, weightsFar = 7, requantize = 2;
+      transpose = bytes ? 4.6 : 7.3, finite = 9;
+      entry = bytes ? 3.4 : 1.6, leastEntry = 0;
+      column = bytes ? 2 : 20, sums = bytes ? 4.3 : 3.5, sumsAlone = 0.5;
+      store = bytes ? 10 : 7.2, storeFar = bytes ? 2.2 : 8.5;
+      row = bytes ? 0.37 : 0.97, rowFar = bytes ? 1.07 : 1.72;
+      group = bytes ? 8.9 : 0.2, groupFar = bytes ? 5 : 6.2, leastGroup = 2.4, leastFar = 7;
+      load = 0, loadFar = bytes ? 0 : 0.033;
+      panel = bytes ? 30 : 60, panelGroup = 0, panelRow = bytes ? 3.7 : 3.1;
+      return;
+    }
+    // One multiplication, load or shuffle of 512 bits in a cycle, or two of 256. Fitted on Zen 4, with AVX-512 and AVX2.
+    unit = target.vectorBits / 512.0, dense = 1.06 * unit, winograd = 1, weights = 1.3 * unit, weightsFar = 2.2 * unit, requantize = 4 * unit;
+    transpose = 7 * unit, finite = unit;
+    entry = 0, leastEntry = 2.6;
+    column = 18, sums = 3 * unit, sumsAlone = unit;
+    store = 7 * unit, storeFar = 0;
+    row = rowFar = 1.08 * unit;
+    group = 0.7, groupFar = 0, leastGroup = leastFar = 2.4;
+    load = 1 / 32.0, loadFar = 1 / 12.0;
+    panel = 10, panelGroup = 14, panelRow = 2.5;
+  }
+};
+
+} // namespace
+
+/// A multiplication of an entry loads its operand from L1 or, the larger a part is, from L2.
+static double multiplyCycles(const Target &target, const Timing &t, bool bytes, double partBytes) {
+  if (hasWideUnits(target)) {
+    double near = std::min(1.0, target.l1Bytes / partBytes);
+    return bytes ? 0.71 * near + 1.3 * (1 - near) : 1.03 * near + 1.69 * (1 - near);
+  }
+  return t.unit * std::max(1.25, 1.4 + 0.32 * std::log2(partBytes / target.l1Bytes)) * (bytes ? 1.2 : 1);
+}
 
 /// Results that do not fit L2 are written to what lies behind it.
 static double resultCycles(const Target &target, const SparseQuery &q, int64_t rows) {
@@ -18,31 +74,31 @@ static double resultCycles(const Target &target, const SparseQuery &q, int64_t r
 }
 
 double denseCycles(const Target &target, const SparseQuery &q, int64_t rows) {
+  Timing t(target, q.bytes);
   int64_t lanes = target.lanes(4);
   double weights = double(llvm::alignTo(q.columns, lanes)) * q.taps * q.steps, vectors = weights / lanes;
-  double multiply = double(rows) * vectors * vectorCycles(target) * q.denseRatio * 1.06;
-  // Requantization.
+  double multiply = double(rows) * vectors * t.dense * q.denseRatio * (q.denseRatio < 1 ? t.winograd : 1);
   if (q.bytes)
-    multiply += double(rows) * llvm::divideCeil(q.columns, lanes) * vectorCycles(target) * 4;
+    multiply += double(rows) * llvm::divideCeil(q.columns, lanes) * t.requantize;
   // Few rows: every weight is loaded for each use or two.
-  double load = vectors * vectorCycles(target) * (weights * 4 > target.l2Bytes / 2 ? 2.2 : 1.3);
+  double load = vectors * (weights * 4 > target.l2Bytes / 2 ? t.weightsFar : t.weights);
   double cold = q.coldBytesPerCycle > 0 ? weights * 4 / q.coldBytesPerCycle : 0;
   return std::max({multiply, load, cold}) + resultCycles(target, q, rows);
 }
 
 double sparseCycles(const Target &target, const SparseQuery &q, const SparsePlan &plan, int64_t rows) {
-  double unit = vectorCycles(target);
-  // A multiplication loads its operand from L1 or, the larger a part is, from L2.
-  double multiply =
-      unit * std::max(1.25, 1.4 + 0.32 * std::log2(plan.partElements() * 4.0 / target.l1Bytes)) * (q.bytes ? 1.2 : 1);
+  Timing t(target, q.bytes);
+  double partBytes = plan.partElements() * 4.0, multiply = multiplyCycles(target, t, q.bytes, partBytes);
   auto block = [&](double vectors) {
     double groups = plan.parts() == 1 ? 1 : llvm::divideCeil(plan.panels(), plan.groupPanels);
-    double transpose = groups * vectors * q.taps * (q.steps * 7 * unit + (q.windows ? 4.0 * plan.lanes : 0));
+    double transpose = groups * vectors * q.taps * (q.steps * t.transpose + (q.windows ? 4.0 * plan.lanes : 0));
     // Five bytes of each entry come from L2, or from behind it.
-    double entries = q.entries * (std::max(2.6, vectors * multiply) + (q.entries * 5 > target.l2Bytes / 2 ? 0.6 : 0));
+    double entries = q.entries * (std::max(t.leastEntry, t.entry + vectors * multiply) + (q.entries * 5 > target.l2Bytes / 2 ? 0.6 : 0));
     // The branch out of the loop over a column, and its sums in memory.
-    double columns = double(plan.parts()) * q.columns * (18 + vectors * unit * (plan.parts() > 1 ? 3 : 1));
-    double store = double(llvm::alignTo(q.columns, plan.lanes)) * vectors * 7 * unit;
+    double columns = double(plan.parts()) * q.columns * (t.column + vectors * (plan.parts() > 1 ? t.sums : t.sumsAlone));
+    double sumBytes = std::min(plan.panels(), plan.groupPanels) * plan.lanes * vectors * plan.lanes * 4;
+    double store = double(llvm::alignTo(q.columns, plan.lanes)) * vectors *
+                   (t.store + (sumBytes + partBytes > target.l1Bytes ? t.storeFar : 0));
     return transpose + entries + columns + store;
   };
   int64_t vectors = llvm::divideCeil(rows, plan.lanes), rest = vectors % plan.vectors;
@@ -52,19 +108,26 @@ double sparseCycles(const Target &target, const SparseQuery &q, const SparsePlan
 }
 
 double blockCycles(const Target &target, const SparseQuery &q, const SparsePlan &plan, int64_t rows) {
-  double unit = vectorCycles(target);
+  Timing t(target, q.bytes);
   int64_t width = plan.vectors * plan.lanes;
   // From where the blocks of a panel come to L1, once for all rows of a block of them.
   double blockBytes = plan.lanes * 4 + 2, allBytes = q.blocks * blockBytes;
-  double load = blockBytes / (allBytes > target.l2Bytes * 0.7 ? 12 : 32);
+  bool far = allBytes > target.l2Bytes * 0.7;
+  double load = blockBytes * (far ? t.loadFar : t.load);
   auto ofRows = [&](int64_t count) {
     int64_t vectors = llvm::divideCeil(count, plan.lanes);
     double groups = plan.parts() == 1 ? 1 : llvm::divideCeil(plan.panels(), plan.groupPanels);
-    double prepare = plan.inPlace ? (q.bytes ? 0 : count * q.steps / double(plan.lanes) * unit)
-                                  : groups * vectors * q.taps * (q.steps * 7 * unit + (q.windows ? 4.0 * plan.lanes : 0));
-    double multiply = q.blocks * (std::max(2.4 * vectors, count * unit * 1.08 + 0.7 * vectors) + load);
+    double prepare = plan.inPlace ? (q.bytes ? 0 : count * q.steps / double(plan.lanes) * t.finite)
+                                  : groups * vectors * q.taps * (q.steps * t.transpose + (q.windows ? 4.0 * plan.lanes : 0));
+    // Transposed rows share L1 with the weights.
+    double l1 = plan.inPlace ? target.l1Bytes : target.l1Bytes / 2;
+    double rowBytes = plan.inPlace ? std::min(count, plan.lanes) * q.steps * 4.0 : plan.partElements() * 4.0;
+    double near = std::min(1.0, l1 / rowBytes);
+    double ofRow = plan.inPlace ? t.row * near + t.rowFar * (1 - near) : t.row;
+    double ofGroup = t.group + (plan.inPlace ? 0 : t.groupFar * (1 - near));
+    double multiply = q.blocks * (std::max((far ? t.leastFar : t.leastGroup) * vectors, count * ofRow + ofGroup * vectors) + load);
     // The branch out of the loop over a panel, and its results or sums.
-    double panels = double(plan.parts()) * plan.panels() * (10 + vectors * 14 + count * 2.5);
+    double panels = double(plan.parts()) * plan.panels() * (t.panel + vectors * t.panelGroup + count * t.panelRow);
     return prepare + multiply + panels;
   };
   int64_t rest = rows % width;
@@ -125,10 +188,12 @@ SparsePlan chooseSparsePlan(const Target &target, const SparseQuery &q, int64_t 
     for (int64_t budget :
          {target.l1Bytes, target.l1Bytes * 3 / 2, target.l2Bytes / 8, target.l2Bytes / 4, target.l2Bytes / 2}) {
       cutParts(plan, budget);
-      // Half a KB of a row is written together; of several parts as much as L2 holds.
-      plan.groupPanels = plan.parts() == 1 ? 128 / plan.lanes
-                                           : std::max<int64_t>(8, target.l2Bytes / 3 / (plan.lanes * plan.vectors * plan.lanes * 4));
-      best.add(plan, sparseCycles(target, q, plan, rows));
+      // Half a KB of a row is written together, or sums stay in L1; of several parts as much as L2 holds.
+      int64_t held = std::max<int64_t>(8, target.l2Bytes / 3 / (plan.lanes * plan.vectors * plan.lanes * 4));
+      for (int64_t group : plan.parts() == 1 ? SmallVector<int64_t>{128 / plan.lanes, 1} : SmallVector<int64_t>{held}) {
+        plan.groupPanels = group;
+        best.add(plan, sparseCycles(target, q, plan, rows));
+      }
     }
   });
   return best.plan;
@@ -138,8 +203,9 @@ SparsePlan chooseBlockPlan(const Target &target, const SparseQuery &q, int64_t r
   Best best;
   constexpr int64_t mostSteps = 65536; // of a part (BlockStreams)
   int64_t lanes = target.lanes(4), atOnce = known ? std::min(rows, lanes) : lanes;
-  // In place a few rows of any length, or whole vectors of rows that L1 holds.
-  if (!q.windows && q.steps <= mostSteps && (atOnce <= lanes / 2 || atOnce * q.steps * 4 <= target.l1Bytes / 2)) {
+  // In place a few rows of any length, or whole vectors of rows that L1 holds; or L2, where that is known to pay (Timing).
+  int64_t held = hasWideUnits(target) ? target.l2Bytes / 2 : target.l1Bytes / 2;
+  if (!q.windows && q.steps <= mostSteps && (atOnce <= lanes / 2 || atOnce * q.steps * 4 <= held)) {
     SparsePlan plan = planFor(target, q, 1);
     plan.partSteps = q.steps;
     plan.groupPanels = plan.panels();
@@ -147,7 +213,7 @@ SparsePlan chooseBlockPlan(const Target &target, const SparseQuery &q, int64_t r
     best.add(plan, blockCycles(target, q, plan, rows));
   }
   forEachVectors(target, q, rows, known, [&](SparsePlan plan) {
-    for (int64_t budget : {target.l1Bytes, target.l2Bytes / 4, target.l2Bytes / 2}) {
+    for (int64_t budget : {target.l1Bytes, target.l1Bytes / 2, target.l2Bytes / 4, target.l2Bytes / 2}) {
       cutParts(plan, std::min(budget, mostSteps * plan.vectors * lanes * 4));
       plan.groupPanels =
           plan.parts() == 1 ? plan.panels() : std::max<int64_t>(8, target.l2Bytes / 3 / (plan.vectors * lanes * lanes * 4));
