@@ -8,10 +8,11 @@ Layers of BERT and of convolutional networks in f32 and in 8 bits, with random m
 512 bits holds (16 out channels by 1 in channel, or by 4 of 8 bits), or N:M. Of each: the time of our dense kernel
 (--sparse=off), of the kernel that skips zeros (--sparse=on), whether --sparse=auto takes it, the bytes of the weights
 in the artifact, and onnxruntime's time for the same layer in f32. All run in one process in turn, on one thread; times are
-the least, without what other processes take. --write-docs puts the table into
-docs/sparsity.md.
+the least. --write-docs puts the table into docs/sparsity.md.
 """
 import argparse
+import datetime
+import importlib.metadata
 import json
 import os
 import re
@@ -23,6 +24,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from compare import cpu_name
 from least_time import in_turn
 from nnopt import ROOT, Session, compile
 
@@ -200,14 +202,15 @@ def line(row):
 
 
 def write_docs(rows):
-    table = ["| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|"]
+    table = [f"{cpu_name()}, {datetime.date.today()}, onnxruntime {importlib.metadata.version('onnxruntime')}.", ""]
+    table += ["| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|"]
     table += ["| " + " | ".join(str(c) for c in cells(row)) + " |" for row in rows]
     with open(PAGE) as f:
         text = f.read()
-    begin, end = "<!-- begin: test/bench/sparse.py --write-docs -->\n", "<!-- end -->"
+    begin, end = "<!-- begin: test/bench/sparse.py --write-docs -->", "<!-- end -->"
     head, rest = text.split(begin)
     with open(PAGE, "w") as f:
-        f.write(head + begin + "\n".join(table) + "\n" + end + rest.split(end, 1)[1])
+        f.write(head + begin + "\n\n" + "\n".join(table) + "\n\n" + end + rest.split(end, 1)[1])
 
 
 def main():
