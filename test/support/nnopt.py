@@ -290,14 +290,19 @@ class TensorInfo:
 
 
 class Session:
-    """A model and a session of the runtime. `threads` 0: as many as the machine allows. `device`: cpu or cuda."""
+    """A model and a session of the runtime. `threads` 0: as many as the machine allows. `device`: cpu or cuda. `garbage`: its memory
+    is full of denormal numbers (x86-64 alone; support/garbage.c)."""
 
-    def __init__(self, path, threads=1, device="cpu"):
+    def __init__(self, path, threads=1, device="cpu", garbage=False):
         self.lib = library()
         self.error = _Error()
         self.model, self.session = C.c_void_p(), C.c_void_p()
         options = _Options()
         self.lib.nnopt_options_init(C.byref(options))
+        if garbage:
+            self.garbage = C.CDLL(os.path.join(BUILD, "lib", "libnnopt_test_garbage.so"))
+            for name in ("allocate", "deallocate"):
+                setattr(options, name, C.cast(getattr(self.garbage, "nnopt_test_" + name), C.c_void_p))
         options.device_type = {"cpu": 1, "cuda": 2}[device]
         self._check(self.lib.nnopt_model_open(os.fsencode(path), C.byref(options), C.byref(self.model),
                                               C.byref(self.error)))

@@ -133,6 +133,7 @@ struct Winograd {
   Ix tileRows, tileColumns;
 
   void transformInput(Ix tile, Ix slot);
+  void clearInput(Ix first, Ix last);
   void transformOutput(const PanelAt &at, Ix tile, Ix slot);
   void multiply(const PanelAt &at, Value panel, Ix rowTiles);
 };
@@ -190,6 +191,19 @@ void Winograd::transformInput(Ix tile, Ix slot) {
           }
         transform([&](int64_t row, int64_t col, Ix c) { return loadVector(pointers[row * f.inTile + col], c, c); });
       });
+}
+
+/// Zeros in the slots [first, last), which are multiplied with the others but hold no tile. What other kernels left in the memory may be
+/// denormal numbers, each of which costs Intel's cores more than a hundred cycles.
+void Winograd::clearInput(Ix first, Ix last) {
+  Value zero = k.constant(k.vec(sizes.lanes, f32()), 0);
+  k.loop(first, last, 1, [&](Ix slot) {
+    k.loop(k.c(0), k.c(f.products()), 1, [&](Ix p) {
+      k.loop(k.c(0), k.c(sizes.inPitch()), sizes.lanes, [&](Ix c) {
+        k.storeAt(inputs, slot * sizes.inPitch() + c + p * sizes.inMatrix(), zero, sizes.lanes * 4);
+      });
+    });
+  });
 }
 
 void Winograd::multiply(const PanelAt &at, Value panel, Ix rowTiles) {
@@ -419,6 +433,7 @@ LogicalResult emit(Operation *operation, Lowering &lowering) {
     Ix count = (k.dim(tiles) - first).min(k.c(sizes.block));
     k.loop(k.c(0), count, 1, [&](Ix slot) { winograd.transformInput(first + slot, slot); });
     Ix rowTiles = (count + (tile.mr - 1)) / tile.mr;
+    winograd.clearInput(count, rowTiles * tile.mr);
     k.loop(low, high, 1, [&](Ix panel) {
       auto run = [&](bool tail) {
         PanelAt at;
