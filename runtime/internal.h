@@ -255,7 +255,7 @@ typedef struct nni_plan {
   int64_t bytes;
   bool valid;
 } nni_plan;
-enum { NNI_PLANS = 4 };
+enum { NNI_PLANS = 8 };
 
 /* One input or output of a session. */
 typedef struct nni_port {
