@@ -252,6 +252,7 @@ typedef struct nni_launch {
 /* One memory plan; it serves all shapes whose buffers fit in the sizes that it was made for. */
 typedef struct nni_plan {
   int64_t *size, *offset;
+  double total; /* of the sizes */
   int64_t bytes;
   bool valid;
 } nni_plan;

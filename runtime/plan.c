@@ -26,13 +26,6 @@ static bool fits(const nni_plan *plan, const int64_t *size, uint32_t count) {
   return true;
 }
 
-static double sum(const int64_t *size, uint32_t count) {
-  double bytes = 0;
-  for (uint32_t k = 0; k < count; ++k)
-    bytes += (double)size[k];
-  return bytes;
-}
-
 /* Plans memory for s->plan_size into *plan. With slack, where shapes grow, sizes get 25 % more than
  * they need, so that a sequence that grows step by step is planned for now and then only. */
 static int makePlan(nnopt_session *s, nni_plan *plan, bool slack, nnopt_error *error) {
@@ -45,10 +38,12 @@ static int makePlan(nnopt_session *s, nni_plan *plan, bool slack, nnopt_error *e
     plan->offset = plan->size + n;
   }
   plan->valid = false;
+  plan->total = 0;
   for (size_t k = 0; k < n; ++k) {
     int64_t size = s->plan_size[k];
     bool constant = m->values[m->buffers[m->plan_buffer[k]].size].op == NNOPT_V_CONST;
     plan->size[k] = slack && !constant ? size + size / 4 : size;
+    plan->total += (double)plan->size[k];
   }
   plan->bytes = nnopt_plan_memory((uint32_t)n, plan->size, m->plan_first, m->plan_last,
                                   m->plan_align, plan->offset, s->plan_work, NULL);
@@ -70,7 +65,7 @@ static int choosePlan(nnopt_session *s, nni_plan **chosen, nnopt_error *error) {
       best = plan;
   }
   bool grows = !best;
-  if (best && s->plan_count < NNI_PLANS && sum(best->size, m->plan_count) / 2 > sum(s->plan_size, m->plan_count))
+  if (best && s->plan_count < NNI_PLANS && best->total / 2 > (double)s->naive)
     best = NULL;
   if (!best) {
     best = &s->plans[s->plan_count % NNI_PLANS];

@@ -14,13 +14,13 @@ namespace {
 
 /// Cycles, fitted to measurements (docs/rationale/sparsity.md). `Far`: of operands that L1 does not hold.
 struct Timing {
-  double unit;                   // a multiplication or load of a vector, at best
   double dense;                  // a multiplication in the dense kernel
   double winograd;               // what Winograd's algorithm takes of what it is estimated to (SparseQuery::denseRatio)
   double weights, weightsFar;    // of the dense kernel: at least so much for a vector of weights from L2, from behind it
   double requantize;             // a vector of results of bytes
   double transpose, finite;      // a vector of rows: to transpose it; to see whether it is finite
   double entry, leastEntry;      // of entries: each by itself
+  double multiply;               // of entries: a multiplication, whose operand comes from L1 or, the larger a part is, from L2
   double column, sums, sumsAlone; // each walk over a column; a vector of sums of several parts, of one
   double store, storeFar;        // a vector of results, from the sums
   double row, rowFar;            // of blocks: a multiplication of one row
@@ -29,12 +29,15 @@ struct Timing {
   double load, loadFar;          // of blocks: a byte of weights from L2, from behind it
   double panel, panelGroup, panelRow; // of blocks: each walk over a panel
 
-  Timing(const Target &target, bool bytes) {
+  /// `partBytes`: of the rows of a part.
+  Timing(const Target &target, bool bytes, double partBytes = 1) {
     // Fitted on Cascade Lake.
     if (hasWideUnits(target)) {
-      unit = 0.5, dense = 0.6, winograd = 1.8, weights = 1.8, weightsFar = 7, requantize = 2;
+      dense = 0.6, winograd = 1.8, weights = 1.8, weightsFar = 7, requantize = 2;
       transpose = bytes ? 4.6 : 7.3, finite = 9;
       entry = bytes ? 3.4 : 1.6, leastEntry = 0;
+      double near = std::min(1.0, target.l1Bytes / partBytes);
+      multiply = bytes ? 0.71 * near + 1.3 * (1 - near) : 1.03 * near + 1.69 * (1 - near);
       column = bytes ? 2 : 20, sums = bytes ? 4.3 : 3.5, sumsAlone = 0.5;
       store = bytes ? 10 : 7.2, storeFar = bytes ? 2.2 : 8.5;
       row = bytes ? 0.37 : 0.97, rowFar = bytes ? 1.07 : 1.72;
@@ -44,9 +47,11 @@ struct Timing {
       return;
     }
     // One multiplication, load or shuffle of 512 bits in a cycle, or two of 256. Fitted on Zen 4, with AVX-512 and AVX2.
-    unit = target.vectorBits / 512.0, dense = 1.06 * unit, winograd = 1, weights = 1.3 * unit, weightsFar = 2.2 * unit, requantize = 4 * unit;
+    const double unit = target.vectorBits / 512.0;
+    dense = 1.06 * unit, winograd = 1, weights = 1.3 * unit, weightsFar = 2.2 * unit, requantize = 4 * unit;
     transpose = 7 * unit, finite = unit;
     entry = 0, leastEntry = 2.6;
+    multiply = unit * std::max(1.25, 1.4 + 0.32 * std::log2(partBytes / target.l1Bytes)) * (bytes ? 1.2 : 1);
     column = 18, sums = 3 * unit, sumsAlone = unit;
     store = 7 * unit, storeFar = 0;
     row = rowFar = 1.08 * unit;
@@ -57,15 +62,6 @@ struct Timing {
 };
 
 } // namespace
-
-/// A multiplication of an entry loads its operand from L1 or, the larger a part is, from L2.
-static double multiplyCycles(const Target &target, const Timing &t, bool bytes, double partBytes) {
-  if (hasWideUnits(target)) {
-    double near = std::min(1.0, target.l1Bytes / partBytes);
-    return bytes ? 0.71 * near + 1.3 * (1 - near) : 1.03 * near + 1.69 * (1 - near);
-  }
-  return t.unit * std::max(1.25, 1.4 + 0.32 * std::log2(partBytes / target.l1Bytes)) * (bytes ? 1.2 : 1);
-}
 
 /// Results that do not fit L2 are written to what lies behind it.
 static double resultCycles(const Target &target, const SparseQuery &q, int64_t rows) {
@@ -87,13 +83,13 @@ double denseCycles(const Target &target, const SparseQuery &q, int64_t rows) {
 }
 
 double sparseCycles(const Target &target, const SparseQuery &q, const SparsePlan &plan, int64_t rows) {
-  Timing t(target, q.bytes);
-  double partBytes = plan.partElements() * 4.0, multiply = multiplyCycles(target, t, q.bytes, partBytes);
+  double partBytes = plan.partElements() * 4.0;
+  Timing t(target, q.bytes, partBytes);
   auto block = [&](double vectors) {
     double groups = plan.parts() == 1 ? 1 : llvm::divideCeil(plan.panels(), plan.groupPanels);
     double transpose = groups * vectors * q.taps * (q.steps * t.transpose + (q.windows ? 4.0 * plan.lanes : 0));
     // Five bytes of each entry come from L2, or from behind it.
-    double entries = q.entries * (std::max(t.leastEntry, t.entry + vectors * multiply) + (q.entries * 5 > target.l2Bytes / 2 ? 0.6 : 0));
+    double entries = q.entries * (std::max(t.leastEntry, t.entry + vectors * t.multiply) + (q.entries * 5 > target.l2Bytes / 2 ? 0.6 : 0));
     // The branch out of the loop over a column, and its sums in memory.
     double columns = double(plan.parts()) * q.columns * (t.column + vectors * (plan.parts() > 1 ? t.sums : t.sumsAlone));
     double sumBytes = std::min(plan.panels(), plan.groupPanels) * plan.lanes * vectors * plan.lanes * 4;
