@@ -19,16 +19,17 @@ import re
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", folder) for folder in ("support", "models", "compress")]
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+import tables
 from compare import cpu_name
 from least_time import in_turn
-from nnopt import ROOT, Session, compile
+from nnopt import Session, compile
 
-PAGE = os.path.join(ROOT, "docs", "sparsity.md")
 # Name -> ("matmul", rows, in, out) or ("conv", pixels of a side, in, out, kernel, stride).
 SHAPES = {
     "bert 128x768x768": ("matmul", 128, 768, 768),
@@ -205,12 +206,8 @@ def write_docs(rows):
     table = [f"{cpu_name()}, {datetime.date.today()}, onnxruntime {importlib.metadata.version('onnxruntime')}.", ""]
     table += ["| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|"]
     table += ["| " + " | ".join(str(c) for c in cells(row)) + " |" for row in rows]
-    with open(PAGE) as f:
-        text = f.read()
     begin, end = "<!-- begin: test/bench/sparse.py --write-docs -->", "<!-- end -->"
-    head, rest = text.split(begin)
-    with open(PAGE, "w") as f:
-        f.write(head + begin + "\n\n" + "\n".join(table) + "\n\n" + end + rest.split(end, 1)[1])
+    tables.write_part("sparsity.md", begin, end, "\n".join([begin, "", *table, "", end]))
 
 
 def main():
